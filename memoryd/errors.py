@@ -1,0 +1,127 @@
+"""Every error the service raises, with its stable ``code`` and HTTP ``status``; one tree with :mod:`retrieval.errors`.
+
+::
+
+    MemorydError                     (retrieval.errors)
+    └── ServiceError                 has a status
+        ├── InvalidRequest           422  invalid_request
+        ├── Unauthenticated          401  unauthenticated
+        ├── Forbidden                403  forbidden
+        ├── NotFound                 404  not_found
+        │   └── SpaceNotFound        404  space_not_found
+        ├── Conflict                 409  conflict
+        │   ├── AlreadyExists        409  already_exists
+        │   └── IdempotencyInProgress 409 idempotency_in_progress
+        ├── PreconditionFailed       412  precondition_failed
+        ├── PayloadTooLarge          413  payload_too_large
+        ├── IdempotencyKeyReused     422  idempotency_key_reused
+        ├── HandleInvalid            422  handle_invalid
+        ├── HandleExpired            410  handle_expired
+        ├── DeadlineExceeded         504  deadline_exceeded
+        └── StoreUnavailable         503  store_unavailable
+"""
+
+from retrieval.errors import MemorydError
+
+
+class ServiceError(MemorydError):
+    """Something the service answers with a problem document."""
+
+    status = 500
+    title = "Internal error"
+
+
+class InvalidRequest(ServiceError):
+    """The request is understood but not acceptable; the detail names the field."""
+
+    code, status, title = "invalid_request", 422, "Invalid request"
+
+
+class Unauthenticated(ServiceError):
+    """No key, or one that is unknown, expired or revoked."""
+
+    code, status, title = "unauthenticated", 401, "Unauthenticated"
+
+
+class Forbidden(ServiceError):
+    """The key lacks the action or the space."""
+
+    code, status, title = "forbidden", 403, "Forbidden"
+
+
+class NotFound(ServiceError):
+    """No such thing in this tenant; a foreign id is answered the same way."""
+
+    code, status, title = "not_found", 404, "Not found"
+
+
+class SpaceNotFound(NotFound):
+    """No space of that name that this key may use."""
+
+    code, title = "space_not_found", "Space not found"
+
+
+class Conflict(ServiceError):
+    """The present state does not allow it."""
+
+    code, status, title = "conflict", 409, "Conflict"
+
+
+class AlreadyExists(Conflict):
+    """The name is taken."""
+
+    code, title = "already_exists", "Already exists"
+
+
+class IdempotencyInProgress(Conflict):
+    """Another request with this Idempotency-Key is still running."""
+
+    code, title = "idempotency_in_progress", "Request in progress"
+    retryable = True
+    retry_after_s = 1.0
+
+
+class PreconditionFailed(ServiceError):
+    """``If-Match`` names another revision than the current one."""
+
+    code, status, title = "precondition_failed", 412, "Precondition failed"
+
+
+class PayloadTooLarge(ServiceError):
+    """The body, or a part of it, is larger than the limit."""
+
+    code, status, title = "payload_too_large", 413, "Payload too large"
+
+
+class IdempotencyKeyReused(ServiceError):
+    """This Idempotency-Key was used with another request."""
+
+    code, status, title = "idempotency_key_reused", 422, "Idempotency-Key reused"
+
+
+class HandleInvalid(ServiceError):
+    """The handle was not issued by this server for this tenant and these spaces."""
+
+    code, status, title = "handle_invalid", 422, "Invalid handle"
+
+
+class HandleExpired(ServiceError):
+    """The handle has expired; ask for the context again."""
+
+    code, status, title = "handle_expired", 410, "Handle expired"
+
+
+class DeadlineExceeded(ServiceError):
+    """The request did not finish in time."""
+
+    code, status, title = "deadline_exceeded", 504, "Deadline exceeded"
+    retryable = True
+    retry_after_s = 1.0
+
+
+class StoreUnavailable(ServiceError):
+    """The database cannot be reached; nothing was written."""
+
+    code, status, title = "store_unavailable", 503, "Store unavailable"
+    retryable = True
+    retry_after_s = 1.0

@@ -1,0 +1,1 @@
+"""REST: the only place that knows fastapi."""

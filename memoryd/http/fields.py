@@ -1,0 +1,84 @@
+"""The field types of requests: what they allow, and how they say what they do not."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, StringConstraints
+
+MAX_TEXT = 200_000
+MAX_METADATA_BYTES = 16_384
+MAX_METADATA_DEPTH = 8
+
+
+def _no_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not contain the NUL character")
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be blank")
+    return value
+
+
+def _in_utc(value: datetime) -> datetime:
+    try:
+        moment = value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError("is out of range") from error
+    if not 1 <= moment.year <= 9998:
+        raise ValueError("is out of range")
+    return moment
+
+
+def _metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if _depth(value) > MAX_METADATA_DEPTH:
+        raise ValueError(f"is nested deeper than {MAX_METADATA_DEPTH} levels")
+    text = json.dumps(value, ensure_ascii=False)
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_METADATA_BYTES:
+        raise ValueError(f"is larger than {MAX_METADATA_BYTES} bytes as JSON")
+    if "\\u0000" in text:
+        raise ValueError("must not contain the NUL character")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise ValueError("must be valid Unicode")
+    if "NaN" in text or "Infinity" in text:
+        _finite(value)
+    return value
+
+
+def _depth(value: JsonValue) -> int:
+    level: list[JsonValue] = [value]
+    depth = 0
+    while level and depth <= MAX_METADATA_DEPTH:
+        depth += 1
+        inner: list[JsonValue] = []
+        for one in level:
+            if isinstance(one, dict):
+                inner += list(one.values())
+            elif isinstance(one, list):
+                inner += one
+        level = [one for one in inner if isinstance(one, dict | list)]
+    return depth
+
+
+def _finite(value: JsonValue) -> None:
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError as error:
+        raise ValueError("numbers must be finite") from error
+
+
+_Clean = AfterValidator(_no_nul)
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=MAX_TEXT), _Clean, AfterValidator(_not_blank)]
+Query = Annotated[str, StringConstraints(min_length=1, max_length=8_000), _Clean, AfterValidator(_not_blank)]
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=256), _Clean]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:+-]{0,127}$")]
+Topic = Annotated[str, StringConstraints(min_length=1, max_length=128), _Clean]
+Uri = Annotated[str, StringConstraints(min_length=1, max_length=2_048), _Clean]
+Reason = Annotated[str, StringConstraints(min_length=1, max_length=1_000), _Clean]
+Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Metadata = Annotated[dict[str, JsonValue], AfterValidator(_metadata)]
+Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]

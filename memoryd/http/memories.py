@@ -1,0 +1,240 @@
+"""``/v1/memories``: write, read, list, change, forget."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from memoryd.access.service import require
+from memoryd.errors import InvalidRequest, NotFound
+from memoryd.http.caller import Caller, IfMatch, Once, Uses
+from memoryd.http.fields import Identifier, Name, Reason, Time
+from memoryd.http.problems import documented
+from memoryd.http.schemas import (
+    HistoryPage,
+    MemoryIn,
+    MemoryOut,
+    MemoryPage,
+    MessageIn,
+    PatchIn,
+    RememberBody,
+    RememberMemories,
+    RememberMessages,
+    RememberOut,
+    RevertIn,
+    WrittenOut,
+)
+from memoryd.http.views import from_cursor, memory_out, revision_out, to_cursor
+from memoryd.memory.model import Content, Draft, Kind
+from retrieval.filters import Filters
+from retrieval.scope import Action
+
+router = APIRouter(prefix="/v1/memories", tags=["memories"])
+
+Limit = Annotated[int, Query(ge=1, le=200)]
+Cursor = Annotated[str | None, Query(max_length=200)]
+
+
+@router.post("", status_code=201, responses=documented(404, 409), operation_id="remember")
+async def remember(body: RememberBody, scope: Caller, use: Uses, once: Once) -> RememberOut:
+    """Store one or up to 1,000 memories, or the turns of a conversation.
+
+    When this answers, they are durable and the next recall finds them. What was stored before is answered as `duplicate`.
+    """
+    written = await use.remember(scope, _drafts(body), once)
+    return RememberOut(results=[WrittenOut(id=one.memory_id, external_id=one.external_id, status=one.outcome) for one in written])
+
+
+@router.get("", responses=documented(404), operation_id="list_memories")
+async def list_memories(
+    scope: Caller,
+    use: Uses,
+    space: Annotated[Name | None, Query(description="Default: all that the key may use")] = None,
+    user_id: Annotated[Identifier | None, Query()] = None,
+    agent_id: Annotated[Identifier | None, Query()] = None,
+    session_id: Annotated[Identifier | None, Query()] = None,
+    kind: Annotated[Kind | None, Query()] = None,
+    event_after: Annotated[Time | None, Query()] = None,
+    event_before: Annotated[Time | None, Query()] = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> MemoryPage:
+    """Live memories in the order they arrived."""
+    require(scope, Action.READ)
+    spaces = await use.spaces.readable(scope, None if space is None else [space])
+    filters = Filters(
+        user_id=user_id,
+        agent_id=agent_id,
+        session_id=session_id,
+        kinds=() if kind is None else (kind,),
+        event_after=event_after,
+        event_before=event_before,
+    )
+    page = await use.reader.page(scope, [one.space_id for one in spaces.values()], filters, after=_position(cursor), limit=limit)
+    return MemoryPage(
+        memories=[memory_out(one) for one in page.revisions],
+        next_cursor=None if page.next_seq is None else to_cursor(str(page.next_seq)),
+    )
+
+
+@router.get("/{memory_id}", responses=documented(404), operation_id="get_memory")
+async def get_memory(memory_id: UUID, scope: Caller, use: Uses, response: Response) -> MemoryOut:
+    """One memory. `ETag` is its revision."""
+    require(scope, Action.READ)
+    revision = await use.reader.get(scope, memory_id)
+    if revision is None:
+        raise NotFound("no such memory")
+    response.headers["ETag"] = f'"{revision.revision}"'
+    return memory_out(revision)
+
+
+@router.patch("/{memory_id}", responses=documented(404, 409, 412), operation_id="patch_memory")
+async def patch_memory(
+    memory_id: UUID, body: PatchIn, scope: Caller, use: Uses, once: Once, match: IfMatch, response: Response
+) -> MemoryOut:
+    """Change some fields: a new revision. The old one stays in the history, and for `known_at`."""
+    revision = await use.revise.patch(scope, memory_id, _edit(body), reason=body.reason, if_match=match, idempotency=once)
+    response.headers["ETag"] = f'"{revision.revision}"'
+    return memory_out(revision)
+
+
+@router.delete("/{memory_id}", status_code=204, responses=documented(404, 409, 412), operation_id="forget")
+async def forget(
+    memory_id: UUID,
+    scope: Caller,
+    use: Uses,
+    once: Once,
+    match: IfMatch,
+    purge: Annotated[bool, Query(description="Erase every revision, passage and vector; cannot be undone")] = False,
+    reason: Annotated[Reason | None, Query()] = None,
+) -> None:
+    """Take a memory out of recall; `revert` brings it back. With `purge=true`, erase it."""
+    await use.revise.delete(scope, memory_id, purge=purge, reason=reason, if_match=match, idempotency=once)
+
+
+@router.get("/{memory_id}/history", responses=documented(404), operation_id="get_history")
+async def history(memory_id: UUID, scope: Caller, use: Uses, limit: Limit = 50, cursor: Cursor = None) -> HistoryPage:
+    """Every revision, newest first, with who made it and why; also of a deleted memory."""
+    require(scope, Action.READ)
+    revisions = await use.reader.history(scope, memory_id, before=_position(cursor), limit=limit + 1)
+    if not revisions:
+        raise NotFound("no such memory")
+    shown = revisions[:limit]
+    more = len(revisions) > limit
+    return HistoryPage(
+        revisions=[revision_out(one) for one in shown],
+        next_cursor=to_cursor(str(shown[-1].revision)) if more else None,
+    )
+
+
+@router.post("/{memory_id}/revert", responses=documented(404, 409, 412), operation_id="revert_memory")
+async def revert(
+    memory_id: UUID, body: RevertIn, scope: Caller, use: Uses, once: Once, match: IfMatch, response: Response
+) -> MemoryOut:
+    """Make an earlier revision's content current again, as a new revision; undoes deletion and supersession too."""
+    revision = await use.revise.revert(scope, memory_id, body.revision, reason=body.reason, if_match=match, idempotency=once)
+    response.headers["ETag"] = f'"{revision.revision}"'
+    return memory_out(revision)
+
+
+def _position(cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    text = from_cursor(cursor)
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise InvalidRequest("cursor: not one that this service gave out")
+    return int(text)
+
+
+def _drafts(body: RememberMemories | RememberMessages) -> list[Draft]:
+    if isinstance(body, RememberMemories):
+        return [Draft(memory.space, memory.external_id, _content(memory)) for memory in body.memories]
+    return [Draft(body.space, message.external_id, _turn(body, message)) for message in body.messages]
+
+
+def _content(memory: MemoryIn) -> Content:
+    return Content(
+        kind=memory.kind,
+        text=memory.text,
+        speaker=None,
+        role=None,
+        user_id=memory.user_id,
+        agent_id=memory.agent_id,
+        session_id=memory.session_id,
+        event_time=memory.event_time,
+        valid_from=memory.valid_from,
+        valid_to=memory.valid_to,
+        source_type=memory.source.type,
+        source_uri=memory.source.uri,
+        confidence=memory.confidence,
+        topics=tuple(dict.fromkeys(memory.topics)),
+        metadata=memory.metadata,
+        supersedes=memory.supersedes,
+    )
+
+
+def _turn(body: RememberMessages, message: MessageIn) -> Content:
+    return Content(
+        kind=Kind.EPISODIC,
+        text=message.content,
+        speaker=message.name or message.role,
+        role=message.role,
+        user_id=body.user_id,
+        agent_id=body.agent_id,
+        session_id=body.session_id,
+        event_time=message.event_time or body.event_time,
+        valid_from=None,
+        valid_to=None,
+        source_type=body.source.type,
+        source_uri=body.source.uri,
+        confidence=body.confidence,
+        topics=tuple(dict.fromkeys(body.topics)),
+        metadata=body.metadata,
+        supersedes=None,
+    )
+
+
+_REQUIRED = ("text", "kind", "topics", "confidence", "source", "metadata")
+
+
+def _edit(body: PatchIn) -> Callable[[Content], Content]:
+    """The change that the named fields make."""
+    named = body.model_fields_set - {"reason"}
+    for name in _REQUIRED:
+        if name in named and getattr(body, name) is None:
+            raise InvalidRequest(f"{name}: cannot be null")
+
+    def edit(content: Content) -> Content:
+        if "source" in named and body.source is not None:
+            content = replace(content, source_type=body.source.type, source_uri=body.source.uri)
+        if "topics" in named and body.topics is not None:
+            content = replace(content, topics=tuple(dict.fromkeys(body.topics)))
+        content = _replaced(content, body, named - {"source", "topics"})
+        if content.valid_from and content.valid_to and content.valid_from >= content.valid_to:
+            raise InvalidRequest("valid_from must be before valid_to")
+        return content
+
+    return edit
+
+
+def _replaced(content: Content, body: PatchIn, names: set[str]) -> Content:
+    return Content(
+        kind=body.kind if "kind" in names and body.kind else content.kind,
+        text=body.text if "text" in names and body.text else content.text,
+        speaker=content.speaker,
+        role=content.role,
+        user_id=body.user_id if "user_id" in names else content.user_id,
+        agent_id=body.agent_id if "agent_id" in names else content.agent_id,
+        session_id=body.session_id if "session_id" in names else content.session_id,
+        event_time=body.event_time if "event_time" in names else content.event_time,
+        valid_from=body.valid_from if "valid_from" in names else content.valid_from,
+        valid_to=body.valid_to if "valid_to" in names else content.valid_to,
+        source_type=content.source_type,
+        source_uri=content.source_uri,
+        confidence=body.confidence if body.confidence is not None else content.confidence,
+        topics=content.topics,
+        metadata=body.metadata if body.metadata is not None else content.metadata,
+        supersedes=content.supersedes,
+    )

@@ -1,0 +1,153 @@
+"""Around every request: its id, its limits, its time, its credential, one line in the log. Plain ASGI."""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from memoryd.access.authenticate import Authenticator
+from memoryd.errors import DeadlineExceeded, PayloadTooLarge, Unauthenticated
+from memoryd.http.problems import error_response, problem_response
+from memoryd.ids import uuid7
+from retrieval.errors import MemorydError
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+log = logging.getLogger("memoryd.access")
+
+
+class Envelope:
+    """Request id, body limit, time limit, last resort for unexpected errors, and the access log (never content)."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, timeout_s: float) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._timeout_s = timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
+        scope.setdefault("state", {})["request_id"] = request_id
+        answer = _Answer(send, request_id)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await self._app(scope, self._limited(receive, scope), answer.send)
+        except TimeoutError:
+            await answer.instead(scope, receive, DeadlineExceeded("the request took too long"))
+        except MemorydError as error:
+            await answer.instead(scope, receive, error)
+        except Exception as error:
+            log.error(  # noqa: TRY400 - not the message: it may quote a value
+                "request %s failed unexpectedly: %s", request_id, type(error).__name__, exc_info=_bare(error)
+            )
+            await answer.unexpected(scope, receive)
+        finally:
+            log.info(
+                "%s %s %s %.1fms %s",
+                scope["method"],
+                _route(scope),
+                answer.status,
+                (time.perf_counter() - started) * 1000,
+                request_id,
+            )
+
+    def _limited(self, receive: Receive, scope: Scope) -> Receive:
+        """``receive``, refusing bodies above the limit by what they announce, and by what they send."""
+        announced = Headers(scope=scope).get("content-length", "0")
+        refused = PayloadTooLarge(f"the body is larger than {self._max_body_bytes} bytes")
+        seen = 0
+
+        async def limited() -> Message:
+            nonlocal seen
+            if announced.isdigit() and int(announced) > self._max_body_bytes:
+                raise refused
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self._max_body_bytes:
+                raise refused
+            return message
+
+        return limited
+
+
+class Authentication:
+    """Puts the Scope of the presented key where the routes find it, before the body is read.
+
+    ``/v1/admin`` has its own credential (the operator's) and checks it itself.
+    """
+
+    def __init__(self, app: ASGIApp, *, authenticator: Callable[[], Authenticator]) -> None:
+        self._app = app
+        self._authenticator = authenticator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] == "http" and path.startswith("/v1/") and not path.startswith("/v1/admin/"):
+            state = scope["state"]
+            credential = presented(Headers(scope=scope))
+            if credential is None:
+                raise Unauthenticated("send an API key: Authorization: Bearer <key>, or X-API-Key")
+            state["scope"] = await self._authenticator().scope(credential, state["request_id"])
+        await self._app(scope, receive, send)
+
+
+def presented(headers: Headers) -> str | None:
+    """The credential of a request, from either header."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip()
+    return headers.get("x-api-key")
+
+
+class _Answer:
+    """Watches what is sent, so that an error after the start of a response does not start another."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self.status = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)["X-Request-ID"] = self._request_id
+        await self._send(message)
+
+    async def instead(self, scope: Scope, receive: Receive, error: MemorydError) -> None:
+        if not self.status:
+            await error_response(self._request_id, error)(scope, receive, self.send)
+
+    async def unexpected(self, scope: Scope, receive: Receive) -> None:
+        if not self.status:
+            response = problem_response(
+                self._request_id,
+                status=500,
+                code="internal",
+                title="Internal error",
+                detail="an unexpected error; it was logged under the request id",
+            )
+            await response(scope, receive, self.send)
+
+
+def _request_id(given: str | None) -> str:
+    return given if given and _REQUEST_ID.fullmatch(given) else str(uuid7())
+
+
+def _route(scope: Scope) -> str:
+    """The route's template: paths may hold what a caller put there."""
+    route = scope.get("route")
+    return str(getattr(route, "path", "-"))
+
+
+def _bare(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+    """The traceback without the message, which may quote a value."""
+    kind = type(error)
+    return kind, kind.__new__(kind), error.__traceback__

@@ -1,0 +1,165 @@
+"""RFC 9457 problems: the one place where errors become answers."""
+
+import logging
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from memoryd.errors import ServiceError
+from retrieval.errors import (
+    BudgetTooSmall,
+    InferenceError,
+    InferenceOverloaded,
+    MemorydError,
+    UnknownTokenizer,
+)
+
+BASE = "https://memoryd.dev/errors/"
+MEDIA_TYPE = "application/problem+json"
+
+log = logging.getLogger(__name__)
+
+# Errors of the inner rings have no status; everything else carries its own.
+_INNER = {
+    InferenceOverloaded: (429, "Inference overloaded"),
+    InferenceError: (503, "Inference unavailable"),
+    BudgetTooSmall: (422, "Budget too small"),
+    UnknownTokenizer: (422, "Unknown tokenizer"),
+}
+
+
+class FieldError(BaseModel):
+    """One field that is wrong."""
+
+    field: str = Field(description="Path in the body, query or header", examples=["memories.0.text"])
+    message: str
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": BASE + "not_found",
+                    "title": "Not found",
+                    "status": 404,
+                    "code": "not_found",
+                    "detail": "no such memory",
+                    "request_id": "0198c1d2-6f0e-7c9b-8d7e-2f4f1f6f9a10",
+                }
+            ]
+        }
+    )
+
+    type: str
+    title: str
+    status: int
+    code: str = Field(description="Stable; see docs/errors.md")
+    detail: str
+    request_id: str
+    errors: list[FieldError] | None = None
+
+
+def problem_response(
+    request_id: str,
+    *,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    retry_after_s: float | None = None,
+    errors: list[FieldError] | None = None,
+) -> JSONResponse:
+    """The answer for one problem."""
+    problem = Problem(
+        type=BASE + code, title=title, status=status, code=code, detail=detail, request_id=request_id, errors=errors
+    )
+    headers = {"Retry-After": str(max(1, round(retry_after_s)))} if retry_after_s is not None else {}
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return JSONResponse(problem.model_dump(exclude_none=True), status, headers, media_type=MEDIA_TYPE)
+
+
+def error_response(request_id: str, error: MemorydError) -> JSONResponse:
+    """The answer for one of our errors."""
+    status, title = 500, "Internal error"
+    if isinstance(error, ServiceError):
+        status, title = error.status, error.title
+    else:
+        for kind, known in _INNER.items():
+            if isinstance(error, kind):
+                status, title = known
+                break
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        log.warning("request %s failed: %s", request_id, error.code)
+    return problem_response(
+        request_id,
+        status=status,
+        code=error.code,
+        title=title,
+        detail=str(error) or title,
+        retry_after_s=error.retry_after_s,
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Register the handlers."""
+
+    async def ours(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, MemorydError)  # noqa: S101 - registered for it
+        return error_response(_id(request), error)
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
+        # What was sent stays out of the answer: it may be large, or secret.
+        errors = [FieldError(field=_path(one["loc"]), message=str(one["msg"])) for one in error.errors()[:20]]
+        return problem_response(
+            _id(request),
+            status=422,
+            code="invalid_request",
+            title="Invalid request",
+            detail="; ".join(f"{one.field}: {one.message}" for one in errors[:3]),
+            errors=errors,
+        )
+
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+        phrase = HTTPStatus(error.status_code).phrase
+        code = {400: "malformed_body", 404: "not_found", 405: "method_not_allowed"}.get(
+            error.status_code, "http_" + str(error.status_code)
+        )
+        response = problem_response(_id(request), status=error.status_code, code=code, title=phrase, detail=str(error.detail))
+        response.headers.update(error.headers or {})
+        return response
+
+    app.add_exception_handler(MemorydError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
+    """``responses=`` of a route: these, and what any route can answer."""
+    always = (400, 401, 403, 413, 422, 429, 500, 503, 504)
+    return {
+        status: {
+            "description": HTTPStatus(status).phrase,
+            "model": Problem,
+            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in sorted({*always, *statuses})
+    }
+
+
+def _id(request: Request) -> str:
+    return str(request.scope.get("state", {}).get("request_id", "-"))
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    parts = [str(part) for part in location if part not in {"body", "query", "path", "header"}]
+    return ".".join(parts) or str(location[0] if location else "request")

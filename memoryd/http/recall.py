@@ -1,0 +1,78 @@
+"""``/v1/recall`` and ``/v1/context``: find, and pack into a budget."""
+
+from fastapi import APIRouter
+
+from memoryd.http.caller import Caller, Uses
+from memoryd.http.problems import documented
+from memoryd.http.schemas import ContextIn, ContextOut, ExpandIn, FiltersIn, RecallIn, RecallOut
+from memoryd.http.views import context_out, recall_out
+from memoryd.memory.context import ContextRequest
+from memoryd.memory.recall import RecallRequest
+from retrieval.filters import Filters
+
+router = APIRouter(prefix="/v1", tags=["recall"])
+
+
+@router.post("/recall", responses=documented(404), operation_id="recall")
+async def recall(body: RecallIn, scope: Caller, use: Uses) -> RecallOut:
+    """Find memories: dense, lexical (BM25) and temporal arms at once, fused, optionally reranked.
+
+    An arm that fails or is too slow is left out and named in `degraded`.
+    """
+    return recall_out(await use.recall(scope, _request(body)), explain=body.explain)
+
+
+@router.post("/context", responses=documented(404), operation_id="pack_context")
+async def pack_context(body: ContextIn, scope: Caller, use: Uses) -> ContextOut:
+    """A recall packed into `budget_tokens`, with sources, handles to expand, and an account of what was left out."""
+    request = ContextRequest(
+        recall=_request(body),
+        budget_tokens=body.budget_tokens,
+        tokenizer=body.tokenizer,
+        order=body.order,
+        format=body.format,
+        section_budgets={kind.value: tokens for kind, tokens in body.sections.items()},
+        must_include=tuple(body.must_include),
+    )
+    return context_out(await use.contexts.pack(scope, request), body.budget_tokens, explain=body.explain)
+
+
+@router.post("/context/expand", responses=documented(404, 410), operation_id="expand_context")
+async def expand_context(body: ExpandIn, scope: Caller, use: Uses) -> ContextOut:
+    """More of an item: its next rendition, or with its full text shown already, the turns around it."""
+    context = await use.contexts.expand(scope, body.handle, body.budget_tokens, body.tokenizer)
+    return context_out(context, body.budget_tokens, explain=False)
+
+
+def _request(body: RecallIn) -> RecallRequest:
+    return RecallRequest(
+        query=body.query,
+        spaces=None if body.spaces is None else tuple(body.spaces),
+        filters=_filters(body.filters, body),
+        limit=body.limit,
+        rerank=body.rerank,
+        arms=None if body.arms is None else tuple(dict.fromkeys(body.arms)),
+        fusion=body.fusion,
+        query_time=body.query_time,
+        deadline_ms=body.deadline_ms,
+    )
+
+
+def _filters(given: FiltersIn, body: RecallIn) -> Filters:
+    return Filters(
+        user_id=given.user_id,
+        agent_id=given.agent_id,
+        session_id=given.session_id,
+        kinds=tuple(given.kinds),
+        source_types=tuple(given.source_types),
+        topics_any=tuple(given.topics_any),
+        topics_all=tuple(given.topics_all),
+        metadata=tuple(sorted(given.metadata.items())),
+        min_confidence=given.min_confidence,
+        event_after=given.event_after,
+        event_before=given.event_before,
+        created_after=given.created_after,
+        created_before=given.created_before,
+        as_of=body.as_of,
+        known_at=body.known_at,
+    )

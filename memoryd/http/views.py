@@ -1,0 +1,208 @@
+"""From the use cases' results to the bodies of answers."""
+
+import base64
+import binascii
+
+from memoryd.access.model import Space, Tenant
+from memoryd.access.service import NewKey
+from memoryd.errors import InvalidRequest
+from memoryd.http.schemas import (
+    ArmOut,
+    ContextItemOut,
+    ContextOut,
+    DroppedOut,
+    ExplainOut,
+    HitOut,
+    IntervalOut,
+    KeyOut,
+    MemoryOut,
+    MessageOut,
+    NewKeyOut,
+    RecallOut,
+    RevisionOut,
+    SourceOut,
+    SpaceOut,
+    TenantOut,
+)
+from memoryd.memory.context import Context
+from memoryd.memory.model import Kind, Revision
+from memoryd.memory.recall import Recalled
+from retrieval.search import Explanation, Hit
+
+
+def memory_out(revision: Revision) -> MemoryOut:
+    """A memory as it stands."""
+    return MemoryOut.model_validate(_fields(revision))
+
+
+def revision_out(revision: Revision) -> RevisionOut:
+    """One state, with who made it and why."""
+    extra = {
+        "action": revision.action,
+        "actor": revision.actor,
+        "reason": revision.reason,
+        "retired_at": revision.retired_at,
+    }
+    return RevisionOut.model_validate(_fields(revision) | extra)
+
+
+def _fields(revision: Revision) -> dict[str, object]:
+    content = revision.content
+    return {
+        "id": revision.memory_id,
+        "external_id": revision.external_id,
+        "space": revision.space,
+        "kind": content.kind,
+        "text": content.text,
+        "speaker": content.speaker,
+        "role": content.role,
+        "user_id": content.user_id,
+        "agent_id": content.agent_id,
+        "session_id": content.session_id,
+        "event_time": content.event_time,
+        "valid_from": content.valid_from,
+        "valid_to": content.valid_to,
+        "topics": list(content.topics),
+        "confidence": content.confidence,
+        "source": SourceOut(type=content.source_type, uri=content.source_uri),
+        "metadata": dict(content.metadata),
+        "supersedes": content.supersedes,
+        "superseded_by": revision.superseded_by,
+        "revision": revision.revision,
+        "created_at": revision.created_at,
+        "updated_at": revision.recorded_at,
+    }
+
+
+def recall_out(recalled: Recalled, *, explain: bool) -> RecallOut:
+    """Hits with everything they carry."""
+    result = recalled.result
+    return RecallOut(
+        hits=[_hit_out(hit, recalled.spaces[hit.item.space_id], explain=explain) for hit in result.hits],
+        degraded=list(dict.fromkeys(result.degraded)),
+        timings_ms={name: round(value, 3) for name, value in result.timings_ms.items()},
+        understood=[IntervalOut(phrase=i.phrase, start=i.start, end=i.end) for i in result.intervals],
+        reranked=result.reranked,
+    )
+
+
+def _hit_out(hit: Hit, space: str, *, explain: bool) -> HitOut:
+    item = hit.item
+    return HitOut.model_construct(
+        id=item.memory_id,
+        external_id=item.external_id,
+        space=space,
+        kind=Kind(item.kind),
+        text=item.text,
+        score=hit.score,
+        speaker=item.speaker,
+        user_id=item.user_id,
+        agent_id=item.agent_id,
+        session_id=item.session_id,
+        event_time=item.event_time,
+        valid_from=item.valid_from,
+        valid_to=item.valid_to,
+        topics=list(item.topics),
+        confidence=item.confidence,
+        source=SourceOut(type=item.source_type, uri=item.source_uri),
+        metadata=dict(item.metadata),
+        revision=item.revision,
+        recorded_at=item.recorded_at,
+        passage=item.span,
+        explain=explain_out(hit.explanation) if explain else None,
+    )
+
+
+def explain_out(explanation: Explanation) -> ExplainOut:
+    """Rank and score per arm, fusion, boost, rerank."""
+    names = dict.fromkeys((*explanation.ranks, *explanation.scores))
+    return ExplainOut(
+        arms={n: ArmOut(rank=explanation.ranks.get(n), score=explanation.scores.get(n)) for n in names},
+        fused=explanation.fused,
+        parts=dict(explanation.parts),
+        temporal=explanation.temporal,
+        rerank=explanation.rerank,
+        via_neighbour=explanation.via_neighbour,
+    )
+
+
+def context_out(context: Context, budget_tokens: int, *, explain: bool) -> ContextOut:
+    """The packed text with its manifest."""
+    packed = context.packed
+    result = context.recalled.result if context.recalled else None
+    return ContextOut(
+        text=packed.text,
+        messages=[MessageOut(role=m["role"], content=m["content"]) for m in packed.messages] or None,
+        used_tokens=packed.used_tokens,
+        budget_tokens=budget_tokens,
+        tokenizer=context.tokenizer,
+        items=[
+            ContextItemOut(
+                id=item.id,
+                external_id=item.external_id,
+                citation=item.citation,
+                rendition=item.rendition,
+                tokens=item.tokens,
+                why=item.why,
+                section=item.section,
+                source=SourceOut(type=item.source_type or "", uri=item.source_uri),
+                spans=[(span.start, span.end) for span in item.spans],
+                merged=list(item.merged),
+                handle=context.handles[item.id],
+                explain=explain_out(context.hits[item.id].explanation) if explain and item.id in context.hits else None,
+            )
+            for item in packed.items
+        ],
+        dropped=[DroppedOut(id=d.id, external_id=d.external_id, reason=d.reason, of=d.of) for d in packed.dropped],
+        degraded=list(dict.fromkeys(result.degraded)) if result else [],
+        timings_ms={name: round(value, 3) for name, value in result.timings_ms.items()} if result else {},
+    )
+
+
+def space_out(space: Space) -> SpaceOut:
+    """A space."""
+    return SpaceOut(id=space.space_id, name=space.name, description=space.description, created_at=space.created_at)
+
+
+def key_out(key: NewKey) -> KeyOut:
+    """A key without its secret."""
+    return KeyOut.model_validate(_key_fields(key))
+
+
+def new_key_out(key: NewKey) -> NewKeyOut:
+    """A key just made."""
+    return NewKeyOut.model_validate(_key_fields(key) | {"key": key.text})
+
+
+def _key_fields(key: NewKey) -> dict[str, object]:
+    record = key.record
+    return {
+        "id": record.key_id,
+        "name": record.name,
+        "prefix": key.prefix,
+        "actions": sorted(record.actions),
+        "spaces": None if record.spaces is None else sorted(record.spaces),
+        "created_at": record.created_at,
+        "expires_at": record.expires_at,
+        "revoked_at": record.revoked_at,
+        "last_used_at": record.last_used_at,
+        "rotated_from": record.rotated_from,
+    }
+
+
+def tenant_out(tenant: Tenant) -> TenantOut:
+    """A tenant."""
+    return TenantOut(id=tenant.tenant_id, name=tenant.name, created_at=tenant.created_at, suspended_at=tenant.suspended_at)
+
+
+def to_cursor(position: str) -> str:
+    """An opaque text for a position in a list."""
+    return base64.urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
+
+
+def from_cursor(cursor: str) -> str:
+    """The position. Raises ``InvalidRequest``."""
+    try:
+        return base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
+    except (binascii.Error, UnicodeError) as error:
+        raise InvalidRequest("cursor: not one that this service gave out") from error

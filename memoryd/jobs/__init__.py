@@ -1,0 +1,1 @@
+"""Work between requests: the worker role, with arq as the courier."""

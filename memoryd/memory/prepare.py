@@ -1,0 +1,51 @@
+"""From a content to passages ready for the index: split, situate, analyse, embed."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Protocol
+from uuid import UUID
+
+import numpy as np
+from retrieval.passages import Splitter
+
+from memoryd.memory.model import Content, Passage
+from retrieval.analysis import Analyzer
+from retrieval.filters import JsonValue
+from retrieval.ports import Embedder, Lane
+from retrieval.situate import situated
+
+
+class FacetTerms(Protocol):
+    """How topics and metadata become posting lists: the store's own business, handed in by the wiring."""
+
+    def __call__(self, space: UUID, topics: Sequence[str], metadata: Mapping[str, JsonValue]) -> Sequence[int]: ...
+
+
+class Preparer:
+    """Makes passages. Long texts become several; nothing is cut off."""
+
+    def __init__(self, embedder: Embedder, analyzer: Analyzer, splitter: Splitter, facet_terms: FacetTerms) -> None:
+        self._embedder = embedder
+        self._analyzer = analyzer
+        self._splitter = splitter
+        self._facet_terms = facet_terms
+
+    def passages(self, space: UUID, content: Content) -> tuple[list[Passage], list[str]]:
+        """Passages without vectors, and the texts to embed for them."""
+        facets = tuple(self._facet_terms(space, content.topics, content.metadata))
+        passages, texts = [], []
+        for span in self._splitter.split(content.text):
+            text = situated(content.text[span[0] : span[1]], content.speaker, content.event_time)
+            tokens = self._analyzer.tokens(text)
+            frequencies = Counter(Analyzer.term_id(space, token) for token in tokens)
+            passages.append(Passage(span, len(tokens), frequencies, facets, None))
+            texts.append(text)
+        return passages, texts
+
+    async def embedded(self, contents: Sequence[tuple[UUID, Content]], *, lane: Lane) -> list[tuple[Passage, ...]]:
+        """Passages with vectors, content by content; all texts go to the embedder in one call."""
+        prepared = [self.passages(space, content) for space, content in contents]
+        texts = [text for _, found in prepared for text in found]
+        vectors = iter(await self._embedder.embed_passages(texts, lane=lane)) if texts else iter(())
+        return [tuple(replace(passage, vector=np.asarray(next(vectors))) for passage in passages) for passages, _ in prepared]

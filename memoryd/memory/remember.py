@@ -1,0 +1,106 @@
+"""Writing memories: one or up to a thousand in one transaction, recognised when said before."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from memoryd.access.model import Space
+from memoryd.access.service import SpaceService, require
+from memoryd.errors import Conflict, InvalidRequest, NotFound
+from memoryd.ids import uuid7
+from memoryd.memory.identity import identity
+from memoryd.memory.model import Change, Draft, Idempotency, Outcome, Prepared, Written
+from memoryd.memory.ports import Clock, MemoryReader, Receipt, Unit, Units
+from memoryd.memory.prepare import Preparer
+from memoryd.memory.supersede import supersede
+from retrieval.ports import Lane
+from retrieval.scope import Action, Scope
+
+# A single memory is somebody waiting; more of them are a load that must not delay other people's queries.
+_INTERACTIVE_AT_MOST = 4
+
+
+class Remember:
+    """The use case of ``POST /v1/memories``."""
+
+    def __init__(self, units: Units, reader: MemoryReader, spaces: SpaceService, preparer: Preparer, clock: Clock) -> None:
+        self._units = units
+        self._reader = reader
+        self._spaces = spaces
+        self._preparer = preparer
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, drafts: Sequence[Draft], idempotency: Idempotency | None) -> list[Written]:
+        """Store ``drafts``; the answers in their order. When this returns they are durable and can be recalled."""
+        require(scope, Action.WRITE)
+        if idempotency is not None:
+            earlier = await self._reader.earlier_receipt(scope, idempotency)
+            if earlier is not None:
+                return _written(earlier)
+        spaces = await self._spaces.writable(scope, sorted({draft.space for draft in drafts}))
+        prepared = await self._prepare(scope, drafts, spaces)
+        async with self._units.begin(scope, idempotency) as unit:
+            if unit.replay is not None:
+                return _written(unit.replay)
+            written = await unit.insert(prepared)
+            await self._supersede(unit, prepared, written)
+            created = [one.memory_id for one in written if one.outcome is Outcome.CREATED]
+            await unit.audit("memory.create", created, {"created": len(created), "sent": len(drafts)})
+            await unit.receipt(_receipt(written))
+        return written
+
+    async def _prepare(self, scope: Scope, drafts: Sequence[Draft], spaces: dict[str, Space]) -> list[Prepared]:
+        """Ids and identities for all; passages and vectors only for what is not known yet."""
+        now = self._clock.now()
+        bare = [
+            Prepared(
+                uuid7(),
+                spaces[draft.space].space_id,
+                draft.external_id,
+                identity(draft.content, draft.external_id, now),
+                draft.content,
+                (),
+            )
+            for draft in drafts
+        ]
+        known = await self._reader.known(scope, [(one.space_id, one.identity) for one in bare])
+        new: dict[tuple[UUID, bytes], Prepared] = {}
+        for one in bare:
+            if (one.space_id, one.identity) not in known:
+                new.setdefault((one.space_id, one.identity), one)
+        lane = Lane.INTERACTIVE if len(new) <= _INTERACTIVE_AT_MOST else Lane.BULK
+        passages = await self._preparer.embedded([(one.space_id, one.content) for one in new.values()], lane=lane)
+        ready = {
+            one.memory_id: Prepared(one.memory_id, one.space_id, one.external_id, one.identity, one.content, found)
+            for one, found in zip(new.values(), passages, strict=True)
+        }
+        return [ready.get(one.memory_id, one) for one in bare]
+
+    async def _supersede(self, unit: Unit, prepared: Sequence[Prepared], written: Sequence[Written]) -> None:
+        """Close what the new memories replace, in the order of ids so that two writers cannot wait in a circle."""
+        pairs = [
+            (one.content.supersedes, one)
+            for one, answer in zip(prepared, written, strict=True)
+            if one.content.supersedes is not None and answer.outcome is Outcome.CREATED
+        ]
+        for old_id, new in sorted(pairs, key=lambda pair: str(pair[0])):
+            assert old_id is not None  # noqa: S101 - filtered above
+            head = await unit.lock(old_id)
+            if head is None or head.deleted_at is not None:
+                raise NotFound("supersedes: no such memory")
+            if head.space_id != new.space_id:
+                raise InvalidRequest("supersedes: the memory is in another space")
+            if head.superseded_by is not None:
+                raise Conflict("supersedes: that memory was superseded already; name the one that did")
+            await supersede(unit, head, new, self._clock.now(), self._preparer)
+            await unit.audit("memory.supersede", [old_id], {"by": str(new.memory_id), "change": Change.SUPERSEDED})
+
+
+def _receipt(written: Sequence[Written]) -> Receipt:
+    return {"results": [[str(one.memory_id), one.external_id, one.outcome] for one in written]}
+
+
+def _written(receipt: Receipt) -> list[Written]:
+    results = receipt.get("results")
+    if not isinstance(results, list):
+        raise Conflict("this Idempotency-Key belongs to another kind of request")
+    return [Written(UUID(str(id_)), external, Outcome(outcome)) for id_, external, outcome in results]

@@ -1,0 +1,48 @@
+"""The use cases of one process, as the wiring hands them to an interface."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from memoryd.access.authenticate import Authenticator
+from memoryd.access.service import KeyService, SpaceService, TenantService
+from memoryd.memory.context import Contexts
+from memoryd.memory.ports import MemoryReader
+from memoryd.memory.recall import Recall
+from memoryd.memory.remember import Remember
+from memoryd.memory.revise import Revise
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that readiness depends on. ``required``: without it the API is not ready."""
+
+    ok: bool
+    required: bool
+    detail: str
+
+
+class Readiness(Protocol):
+    """Asks the stores and models how they are."""
+
+    async def checks(self) -> Mapping[str, Check]:
+        """By name; answers within a few seconds whatever is down."""
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Everything that REST needs, and nothing of how it is made."""
+
+    authenticator: Authenticator
+    keys: KeyService
+    spaces: SpaceService
+    tenants: TenantService
+    remember: Remember
+    revise: Revise
+    reader: MemoryReader
+    recall: Recall
+    contexts: Contexts
+    readiness: Readiness
+    operator_key: str | None
+    max_body_bytes: int
+    request_timeout_s: float

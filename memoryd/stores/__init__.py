@@ -1,0 +1,1 @@
+"""Adapters to PostgreSQL and Redis: the only place that imports their drivers."""

@@ -1,0 +1,209 @@
+"""Tenants, spaces and keys in PostgreSQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import TupleRow
+
+from memoryd.access.model import DEFAULT_SPACE, KeyRecord, Space, Tenant
+from memoryd.errors import AlreadyExists
+from memoryd.memory.model import Idempotency
+from memoryd.memory.ports import Receipt
+from memoryd.stores import idempotency as idempotency_store
+from memoryd.stores.audit import Entry, append_audit
+from memoryd.stores.database import Connection, Database
+from retrieval.scope import Action, Scope
+
+_KEY_COLUMNS = "key_id, name, secret_hash, actions, spaces, created_at, expires_at, revoked_at, last_used_at, rotated_from"
+_FIND_KEY = f"""
+SELECT {_KEY_COLUMNS} FROM api_keys k
+WHERE k.tenant_id = %(tenant)s AND k.key_id = %(key)s
+      AND EXISTS (SELECT FROM tenants t WHERE t.tenant_id = k.tenant_id AND t.suspended_at IS NULL)
+"""
+_LIST_KEYS = f"""
+SELECT {_KEY_COLUMNS} FROM api_keys
+WHERE tenant_id = %(tenant)s AND (%(after)s::uuid IS NULL OR key_id > %(after)s) ORDER BY key_id LIMIT %(limit)s
+"""
+_INSERT_KEY = """
+INSERT INTO api_keys (tenant_id, key_id, name, secret_hash, actions, spaces, created_at, expires_at, rotated_from)
+VALUES (%(tenant)s, %(key)s, %(name)s, %(hash)s, %(actions)s, %(spaces)s, %(created)s, %(expires)s, %(rotated)s)
+"""
+_TOUCH_KEY = "UPDATE api_keys SET last_used_at = %(now)s WHERE tenant_id = %(tenant)s AND key_id = %(key)s"
+_REVOKE_KEY = """
+UPDATE api_keys SET revoked_at = least(coalesce(revoked_at, %(at)s), %(at)s)
+WHERE tenant_id = %(tenant)s AND key_id = %(key)s
+"""
+_SPACES = "SELECT space_id, name, description, created_at FROM spaces WHERE tenant_id = %(tenant)s"
+_SPACES_PAGE = (
+    _SPACES + " AND (%(names)s::text[] IS NULL OR name = ANY(%(names)s)) AND name > %(after)s ORDER BY name LIMIT %(limit)s"
+)
+_SPACES_NAMED = _SPACES + " AND name = ANY(%(names)s)"
+_ADD_SPACE = """
+INSERT INTO spaces (tenant_id, space_id, name, description, created_at)
+VALUES (%(tenant)s, %(space)s, %(name)s, %(description)s, %(now)s) ON CONFLICT (tenant_id, name) DO NOTHING
+RETURNING space_id
+"""
+_TENANTS = """
+SELECT tenant_id, name, created_at, suspended_at FROM tenants
+WHERE (%(after)s::uuid IS NULL OR tenant_id > %(after)s) ORDER BY tenant_id LIMIT %(limit)s
+"""
+_TENANT = "SELECT tenant_id, name, created_at, suspended_at FROM tenants WHERE tenant_id = %(tenant)s"
+_ADD_TENANT = "INSERT INTO tenants (tenant_id, name, created_at) VALUES (%(tenant)s, %(name)s, %(now)s)"
+_SUSPEND = """
+UPDATE tenants SET suspended_at = %(at)s WHERE tenant_id = %(tenant)s
+RETURNING tenant_id, name, created_at, suspended_at
+"""
+
+
+class PgAccess:
+    """:class:`memoryd.access.ports.AccessStore` on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find_key(self, tenant_id: UUID, key_id: UUID) -> KeyRecord | None:
+        """The key, if its tenant exists and is not suspended."""
+        claimed = Scope(tenant_id, "-", frozenset())
+        rows = await self._database.read(claimed, _FIND_KEY, {"tenant": tenant_id, "key": key_id})
+        return _key(rows[0]) if rows else None
+
+    async def touch_key(self, tenant_id: UUID, key_id: UUID, now: datetime) -> None:
+        """Remember that the key was used."""
+        async with self._database.tenant(tenant_id) as connection:
+            await connection.execute(_TOUCH_KEY, {"tenant": tenant_id, "key": key_id, "now": now})
+
+    async def keys(self, scope: Scope, *, after: UUID | None, limit: int) -> list[KeyRecord]:
+        """Keys in order of creation."""
+        params = {"tenant": scope.tenant_id, "after": after, "limit": limit}
+        return [_key(row) for row in await self._database.read(scope, _LIST_KEYS, params)]
+
+    async def add_key(
+        self,
+        scope: Scope,
+        key: KeyRecord,
+        *,
+        idempotency: Idempotency | None,
+        expire: tuple[UUID, datetime] | None = None,
+    ) -> Receipt | None:
+        """Store a key, and end another one (``expire``) in the same transaction; an earlier receipt if repeated."""
+        async with self._database.transaction(scope) as connection:
+            if idempotency is not None:
+                replay = await idempotency_store.reserve(connection, scope, idempotency)
+                if replay is not None:
+                    return replay
+            await connection.execute(_INSERT_KEY, _key_params(scope.tenant_id, key))
+            if expire is not None:
+                await connection.execute(_REVOKE_KEY, {"tenant": scope.tenant_id, "key": expire[0], "at": expire[1]})
+            await _audit(connection, scope, "key.create", "key", [key.key_id], key.created_at)
+            if idempotency is not None:
+                await idempotency_store.answer(connection, scope, idempotency, {"key_id": str(key.key_id)})
+        return None
+
+    async def revoke_key(self, scope: Scope, key_id: UUID, at: datetime) -> bool:
+        """Revoke; false when there is no such key."""
+        async with self._database.transaction(scope) as connection:
+            cursor = await connection.execute(_REVOKE_KEY, {"tenant": scope.tenant_id, "key": key_id, "at": at})
+            if not cursor.rowcount:
+                return False
+            await _audit(connection, scope, "key.revoke", "key", [key_id], at)
+        return True
+
+    async def spaces_named(self, scope: Scope, names: Sequence[str]) -> dict[str, Space]:
+        """The spaces of these names that exist."""
+        params = {"tenant": scope.tenant_id, "names": list(names)}
+        return {s.name: s for s in map(_space, await self._database.read(scope, _SPACES_NAMED, params))}
+
+    async def spaces(self, scope: Scope, *, after: str, limit: int) -> list[Space]:
+        """Spaces by name; a confined key sees its own."""
+        names = None if scope.spaces is None else sorted(scope.spaces)
+        params = {"tenant": scope.tenant_id, "names": names, "after": after, "limit": limit}
+        return [_space(row) for row in await self._database.read(scope, _SPACES_PAGE, params)]
+
+    async def add_space(self, scope: Scope, space: Space) -> bool:
+        """Create; false when the name is taken."""
+        async with self._database.transaction(scope) as connection:
+            row = await (await connection.execute(_ADD_SPACE, _space_params(scope.tenant_id, space))).fetchone()
+            if row:
+                await _audit(connection, scope, "space.create", "space", [space.space_id], space.created_at)
+        return row is not None
+
+    async def tenants(self, *, after: UUID | None, limit: int) -> list[Tenant]:
+        """All tenants, in order of creation."""
+        async with self._database.operator() as connection:
+            rows = await (await connection.execute(_TENANTS, {"after": after, "limit": limit})).fetchall()
+        return [Tenant(*row) for row in rows]
+
+    async def tenant(self, tenant_id: UUID) -> Tenant | None:
+        """One tenant."""
+        async with self._database.operator() as connection:
+            row = await (await connection.execute(_TENANT, {"tenant": tenant_id})).fetchone()
+        return Tenant(*row) if row else None
+
+    async def add_tenant(self, tenant: Tenant, default_space: UUID, key: KeyRecord) -> None:
+        """Create a tenant with its default space and first key, in one transaction. Raises ``AlreadyExists``."""
+        scope = Scope(tenant.tenant_id, "operator", frozenset())
+        space = Space(default_space, DEFAULT_SPACE, None, tenant.created_at)
+        async with self._database.operator() as connection:
+            try:
+                params = {"tenant": tenant.tenant_id, "name": tenant.name, "now": tenant.created_at}
+                await connection.execute(_ADD_TENANT, params)
+            except psycopg.errors.UniqueViolation as error:
+                raise AlreadyExists(f"there is a tenant named {tenant.name!r} already") from error
+            # The rest is the tenant's: give up the operator's rights and act as the tenant.
+            await connection.execute("RESET ROLE")
+            await connection.execute("SELECT set_config('memoryd.tenant_id', %s, true)", (str(tenant.tenant_id),))
+            await connection.execute(_ADD_SPACE, _space_params(tenant.tenant_id, space))
+            await connection.execute(_INSERT_KEY, _key_params(tenant.tenant_id, key))
+            await _audit(connection, scope, "tenant.create", "tenant", [tenant.tenant_id], tenant.created_at)
+
+    async def set_suspended(self, tenant_id: UUID, at: datetime | None) -> Tenant | None:
+        """Suspend (or, with ``None``, resume) a tenant: its keys stop working at once."""
+        async with self._database.operator() as connection:
+            row = await (await connection.execute(_SUSPEND, {"tenant": tenant_id, "at": at})).fetchone()
+        return Tenant(*row) if row else None
+
+
+async def _audit(connection: Connection, scope: Scope, action: str, kind: str, ids: list[UUID], now: datetime) -> None:
+    await append_audit(connection, scope, Entry(action, kind, tuple(ids)), now)
+
+
+def _key(row: TupleRow) -> KeyRecord:
+    (key_id, name, secret_hash, actions, spaces, *times) = row
+    return KeyRecord(
+        key_id,
+        name,
+        bytes(secret_hash),
+        frozenset(Action(action) for action in actions),
+        None if spaces is None else frozenset(spaces),
+        *times,
+    )
+
+
+def _key_params(tenant_id: UUID, key: KeyRecord) -> dict[str, object]:
+    return {
+        "tenant": tenant_id,
+        "key": key.key_id,
+        "name": key.name,
+        "hash": key.secret_hash,
+        "actions": sorted(key.actions),
+        "spaces": None if key.spaces is None else sorted(key.spaces),
+        "created": key.created_at,
+        "expires": key.expires_at,
+        "rotated": key.rotated_from,
+    }
+
+
+def _space(row: TupleRow) -> Space:
+    return Space(*row)
+
+
+def _space_params(tenant_id: UUID, space: Space) -> dict[str, object]:
+    return {
+        "tenant": tenant_id,
+        "space": space.space_id,
+        "name": space.name,
+        "description": space.description,
+        "now": space.created_at,
+    }

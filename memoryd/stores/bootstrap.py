@@ -1,0 +1,31 @@
+"""What only a superuser can do, once: the database, its three roles and the vector extension."""
+
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import sql
+
+from memoryd.stores.migrate import folder
+
+DATABASE = "memoryd"
+
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """Of the two roles that log in."""
+
+    owner: str
+    service: str
+
+
+def bootstrap(superuser_url: str, passwords: Passwords) -> None:
+    """Create database, roles and extension where they are missing; set the passwords. Safe to repeat."""
+    with psycopg.connect(superuser_url, dbname="postgres", autocommit=True, connect_timeout=5) as connection:
+        if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone():
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+    with psycopg.connect(superuser_url, dbname=DATABASE, autocommit=True, connect_timeout=5) as connection:
+        connection.execute((folder() / "roles.sql").read_bytes())
+        for role, password in (("memoryd_owner", passwords.owner), ("memoryd_service", passwords.service)):
+            # The server must not write the password to its log, whatever its settings.
+            connection.execute("SET log_statement = 'none'")
+            connection.execute(sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(role), sql.Literal(password)))

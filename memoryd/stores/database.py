@@ -1,0 +1,197 @@
+"""Connections to PostgreSQL: a pool, and transactions that know their tenant.
+
+Nothing here runs a statement without a tenant, but for :meth:`Database.operator` (which sees the list of tenants only)
+and :meth:`Database.shared` (installation-wide tables without tenants' data).
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from uuid import UUID
+
+import psycopg
+from pgvector.psycopg import register_vector_async
+from psycopg import AsyncConnection, AsyncCursor
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from memoryd.errors import StoreUnavailable
+from retrieval.scope import Scope
+
+Params = Mapping[str, object]
+Connection = AsyncConnection[TupleRow]
+
+_SET_TENANT = "SELECT set_config('memoryd.tenant_id', %s, true)"
+_LOST = (psycopg.OperationalError, psycopg.InterfaceError)
+# A pool may be full of connections that a restarted server has forgotten; each attempt discards one.
+_ATTEMPTS = 4
+
+log = logging.getLogger(__name__)
+
+
+class Database:
+    """A pool of service-role connections. Raises :class:`StoreUnavailable` when the server cannot be had in time."""
+
+    def __init__(self, url: str, *, size: int, timeout_s: float, statement_timeout_s: float) -> None:
+        options = (
+            f"-c statement_timeout={int(statement_timeout_s * 1000)} -c lock_timeout=10000 "
+            "-c idle_in_transaction_session_timeout=60000 -c random_page_cost=1.1 "
+            # Two cores' worth of helpers a query would starve the other requests.
+            "-c max_parallel_workers_per_gather=0 -c jit=off "
+            "-c hnsw.iterative_scan=relaxed_order -c hnsw.ef_search=120 -c timezone=UTC"
+        )
+        self._timeout_s = timeout_s
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            kwargs={"options": options, "autocommit": True, "connect_timeout": max(2, int(timeout_s))},
+            min_size=2,
+            max_size=size,
+            timeout=timeout_s,
+            configure=_configure,
+            reconnect_timeout=5,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Start filling the pool. Does not wait: a server that is not there yet answers 503 until it is."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close(timeout=3)
+
+    async def ping(self) -> str:
+        """The server's version; raises :class:`StoreUnavailable`."""
+        async with self.shared() as connection:
+            row = await (await connection.execute("SHOW server_version")).fetchone()
+        return str(row[0]) if row else "?"
+
+    @asynccontextmanager
+    async def transaction(self, scope: Scope) -> AsyncIterator[Connection]:
+        """One transaction as ``scope``'s tenant; commits on a clean exit."""
+        async with self._begun(_SET_TENANT, (str(scope.tenant_id),)) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def tenant(self, tenant_id: UUID) -> AsyncIterator[Connection]:
+        """A transaction as a tenant that nobody has authenticated yet: for looking up a key, and for maintenance."""
+        async with self._begun(_SET_TENANT, (str(tenant_id),)) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def operator(self) -> AsyncIterator[Connection]:
+        """A transaction that may read and write ``tenants``, and nothing that is a tenant's."""
+        async with self._begun("SET LOCAL ROLE memoryd_operator", ()) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def shared(self) -> AsyncIterator[Connection]:
+        """A transaction without a tenant: sees installation-wide tables only."""
+        async with self._begun("SELECT 1", ()) as connection:
+            yield connection
+
+    async def read(self, scope: Scope, sql: str, params: Params, *, setup: Sequence[str] = ()) -> list[TupleRow]:
+        """Rows of one read-only statement, in one round trip (pipelined). ``setup``: ``SET LOCAL`` statements."""
+        return (await self.read_all(scope, [(sql, params)], setup=setup))[0]
+
+    async def read_all(
+        self, scope: Scope, statements: Sequence[tuple[str, Params]], *, setup: Sequence[str] = ()
+    ) -> list[list[TupleRow]]:
+        """Rows of several read-only statements of one snapshot, in one round trip."""
+        with _Translated():
+            for attempt in range(_ATTEMPTS):
+                try:
+                    async with self._pool.connection() as connection:
+                        return await _pipelined(connection, scope.tenant_id, statements, setup)
+                except _LOST:
+                    if attempt == _ATTEMPTS - 1:
+                        raise
+        raise AssertionError  # the loop returns or raises
+
+    @asynccontextmanager
+    async def _begun(self, first: str, params: Sequence[str]) -> AsyncIterator[Connection]:
+        with _Translated():
+            connection = await self._begin(first, params)
+            try:
+                yield connection
+            except BaseException:
+                await _finish(connection, "ROLLBACK")
+                raise
+            else:
+                try:
+                    await connection.execute("COMMIT")
+                except BaseException:
+                    await connection.close()
+                    raise
+            finally:
+                await self._pool.putconn(connection)
+
+    async def _begin(self, first: str, params: Sequence[str]) -> Connection:
+        for attempt in range(_ATTEMPTS):
+            connection = await self._pool.getconn()
+            try:
+                async with connection.pipeline():
+                    await connection.execute("BEGIN")
+                    await connection.execute(first, params)
+            except _LOST:
+                await connection.close()
+                await self._pool.putconn(connection)
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            except BaseException:
+                await connection.close()
+                await self._pool.putconn(connection)
+                raise
+            else:
+                return connection
+        raise AssertionError
+
+
+async def _configure(connection: Connection) -> None:
+    await register_vector_async(connection)
+    connection.prepare_threshold = 3
+
+
+async def _finish(connection: Connection, command: str) -> None:
+    """Roll back; a connection that cannot is closed, so that the pool discards it."""
+    try:
+        async with asyncio.timeout(2):
+            await connection.execute(command)
+    except (psycopg.Error, TimeoutError):
+        await connection.close()
+
+
+async def _pipelined(
+    connection: Connection, tenant_id: UUID, statements: Sequence[tuple[str, Params]], setup: Sequence[str]
+) -> list[list[TupleRow]]:
+    cursors: list[AsyncCursor[TupleRow]] = []
+    try:
+        async with connection.pipeline():
+            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            await connection.execute(_SET_TENANT, (str(tenant_id),))
+            for command in setup:
+                await connection.execute(command)
+            for sql, params in statements:
+                cursors.append(await connection.execute(sql, params))
+            await connection.execute("COMMIT")
+    except BaseException:
+        await _finish(connection, "ROLLBACK")
+        raise
+    return [await cursor.fetchall() for cursor in cursors]
+
+
+class _Translated:
+    """Driver errors that mean «the server is not there» become :class:`StoreUnavailable`, the cause kept."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, PoolTimeout):
+            raise StoreUnavailable("the database did not give a connection in time") from error
+        if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
+            raise StoreUnavailable("the database did not answer in time") from error
+        if isinstance(error, _LOST):
+            log.warning("database connection lost: %s", type(error).__name__)
+            raise StoreUnavailable("the database cannot be reached") from error

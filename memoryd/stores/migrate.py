@@ -1,0 +1,107 @@
+"""Applies ``migrations/*.sql`` in order: advisory-locked, checksummed, one transaction a file, as the owner role."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from memoryd.errors import ServiceError, StoreUnavailable
+from retrieval.ports import ModelCard
+
+_LOCK = 0x6D656D6F  # «memo»
+_LEDGER = """
+CREATE TABLE IF NOT EXISTS memoryd.migrations (
+    name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
+"""
+_HNSW = """
+CREATE INDEX IF NOT EXISTS embeddings_hnsw_{generation} ON embeddings
+USING hnsw ((embedding::halfvec({dimension})) halfvec_ip_ops) WHERE live AND ann AND generation = {generation}
+"""
+
+
+class MigrationRefused(ServiceError):
+    """A file differs from the one that was applied, or the database is newer than this program."""
+
+    code, title = "migration_refused", "Migration refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file."""
+
+    name: str
+    sql: str
+
+    @property
+    def sha256(self) -> str:
+        """Of the file's text."""
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def folder() -> Path:
+    """Where the SQL files are: beside the installed package, or in the source tree."""
+    installed = Path(__file__).parent.parent / "_migrations"
+    return installed if installed.is_dir() else Path(__file__).parents[2] / "migrations"
+
+
+def available() -> list[Migration]:
+    """The numbered files, in order."""
+    return [Migration(path.name, path.read_text()) for path in sorted(folder().glob("[0-9]*.sql"))]
+
+
+def migrate(owner_url: str, migrations: Sequence[Migration]) -> list[str]:
+    """Apply what is missing; the names applied. Raises :class:`MigrationRefused`, ``StoreUnavailable``."""
+    applied = []
+    with _connect(owner_url) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        connection.execute(_LEDGER)
+        done = {str(name): sha for name, sha in connection.execute("SELECT name, sha256 FROM memoryd.migrations").fetchall()}
+        unknown = sorted(set(done) - {migration.name for migration in migrations})
+        if unknown:
+            raise MigrationRefused(f"the database has {unknown[0]}, which this version does not know: upgrade memoryd")
+        for migration in migrations:
+            if migration.name in done:
+                if done[migration.name] != migration.sha256:
+                    raise MigrationRefused(f"{migration.name} was changed after it had been applied")
+                continue
+            with connection.transaction():
+                connection.execute(migration.sql.encode())
+                connection.execute(
+                    "INSERT INTO memoryd.migrations (name, sha256) VALUES (%s, %s)",
+                    (migration.name, migration.sha256),
+                )
+            applied.append(migration.name)
+    return applied
+
+
+def ensure_generation(owner_url: str, card: ModelCard) -> int:
+    """The number of the live generation, made for ``card`` if there is none yet.
+
+    Raises :class:`MigrationRefused` when the installation's vectors are of another model: they cannot be compared.
+    """
+    with _connect(owner_url) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
+        row = connection.execute("SELECT generation, model, revision, dimension FROM generations WHERE state = 'live'").fetchone()
+        if row is None:
+            connection.execute(
+                "INSERT INTO generations (generation, model, revision, dimension, state) VALUES (1, %s, %s, %s, 'live')",
+                (card.name, card.revision, card.dimension),
+            )
+            row = (1, card.name, card.revision, card.dimension)
+        number, model, revision, dimension = row
+        if (model, revision, dimension) != (card.name, card.revision, card.dimension):
+            raise MigrationRefused(
+                f"this installation's vectors are of {model} ({revision}, {dimension}-d); the configured model is "
+                f"{card.name} ({card.revision}, {card.dimension}-d). Set MEMORYD_EMBEDDING_MODEL back"
+            )
+        connection.execute(_HNSW.format(generation=number, dimension=dimension).encode())
+    return int(str(number))
+
+
+def _connect(url: str) -> psycopg.Connection[tuple[object, ...]]:
+    try:
+        return psycopg.connect(url, autocommit=True, connect_timeout=5, options="-c search_path=memoryd,public")
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"the database cannot be reached as its owner: {error}") from error

@@ -1,0 +1,201 @@
+"""Rows of ``memory_revisions`` as :class:`memoryd.memory.model.Revision`, and back."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import TupleRow
+
+from memoryd.errors import InvalidRequest
+from memoryd.memory.model import Change, Content, Idempotency, Kind, Revision
+from memoryd.memory.ports import Page, Receipt
+from memoryd.stores.database import Database
+from memoryd.stores.filter_sql import conditions
+from memoryd.stores.idempotency import earlier_receipt
+from retrieval.filters import Filters, JsonValue
+from retrieval.scope import Scope
+
+COLUMNS = """
+r.memory_id, r.revision, r.space_id, s.name, m.external_id, r.seq, r.action, r.actor, r.reason, m.created_at, r.recorded_at,
+r.retired_at, m.deleted_at, r.superseded_by, r.live, r.kind, r.text, r.speaker, r.role, r.user_id, r.agent_id, r.session_id,
+r.event_time, r.valid_from, r.valid_to, r.source_type, r.source_uri, r.confidence, r.topics, r.metadata, r.supersedes
+"""
+FROM = """
+FROM memory_revisions r
+JOIN memories m ON m.tenant_id = r.tenant_id AND m.memory_id = r.memory_id
+JOIN spaces s ON s.tenant_id = r.tenant_id AND s.space_id = r.space_id
+"""
+HEAD = f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = %(memory)s AND r.revision = m.head_revision"
+_GET = HEAD + " AND m.deleted_at IS NULL AND (%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s))"
+_HISTORY = (
+    f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = %(memory)s "
+    "AND (%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s)) "
+    "AND (%(before)s::bigint IS NULL OR r.revision < %(before)s) ORDER BY r.revision DESC LIMIT %(limit)s"
+)
+_PAGE = (
+    f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.space_id = ANY(%(ids)s) {{where}} "
+    "AND r.seq > %(after)s ORDER BY r.seq LIMIT %(limit)s"
+)
+_KNOWN = """
+SELECT m.space_id, m.identity, m.memory_id
+FROM unnest(%(spaces)s::uuid[], %(identities)s::bytea[]) AS q(space_id, identity)
+JOIN memories m ON m.tenant_id = %(tenant)s AND m.space_id = q.space_id AND m.identity = q.identity
+"""
+_BEFORE = (
+    f"SELECT {COLUMNS} {FROM} JOIN memory_revisions c ON c.tenant_id = r.tenant_id AND c.space_id = r.space_id "
+    "AND c.session_id = r.session_id WHERE c.tenant_id = %(tenant)s AND c.memory_id = %(memory)s AND c.live AND r.live "
+    "AND (r.occurred_at, r.seq) < (c.occurred_at, c.seq) AND (%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s)) "
+    "ORDER BY r.occurred_at DESC, r.seq DESC LIMIT %(before)s"
+)
+_AFTER = (
+    f"SELECT {COLUMNS} {FROM} JOIN memory_revisions c ON c.tenant_id = r.tenant_id AND c.space_id = r.space_id "
+    "AND c.session_id = r.session_id WHERE c.tenant_id = %(tenant)s AND c.memory_id = %(memory)s AND c.live AND r.live "
+    "AND (r.occurred_at, r.seq) > (c.occurred_at, c.seq) AND (%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s)) "
+    "ORDER BY r.occurred_at, r.seq LIMIT %(after)s"
+)
+
+
+class PgMemoryReader:
+    """:class:`memoryd.memory.ports.MemoryReader` on PostgreSQL. A confined key sees its spaces only."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, scope: Scope, memory_id: UUID) -> Revision | None:
+        """The head of a memory that is not deleted, or ``None``."""
+        rows = await self._database.read(scope, _GET, _confined(scope) | {"memory": memory_id})
+        return revision(rows[0]) if rows else None
+
+    async def history(self, scope: Scope, memory_id: UUID, *, before: int | None, limit: int) -> list[Revision]:
+        """Revisions below number ``before``, newest first; also of a deleted memory."""
+        params = _confined(scope) | {"memory": memory_id, "before": before, "limit": limit}
+        return [revision(row) for row in await self._database.read(scope, _HISTORY, params)]
+
+    async def page(self, scope: Scope, spaces: Sequence[UUID], filters: Filters, *, after: int | None, limit: int) -> Page:
+        """Memories in arrival order, from behind position ``after``."""
+        if filters.topics_any or filters.topics_all or filters.metadata:
+            raise InvalidRequest("a list cannot be filtered by topics or metadata; use recall")
+        filtered = conditions(filters, spaces)
+        params = filtered.params | {
+            "tenant": scope.tenant_id,
+            "ids": list(spaces),
+            "after": after or 0,
+            "limit": limit + 1,
+        }
+        rows = await self._database.read(scope, _PAGE.format(where=filtered.where), params)
+        revisions = tuple(revision(row) for row in rows[:limit])
+        return Page(revisions, revisions[-1].seq if len(rows) > limit else None)
+
+    async def known(self, scope: Scope, identities: Sequence[tuple[UUID, bytes]]) -> dict[tuple[UUID, bytes], UUID]:
+        """Which of these (space, identity) pairs exist already."""
+        params = {
+            "tenant": scope.tenant_id,
+            "spaces": [space for space, _ in identities],
+            "identities": [identity for _, identity in identities],
+        }
+        rows = await self._database.read(scope, _KNOWN, params)
+        return {(space, bytes(identity)): memory_id for space, identity, memory_id in rows}
+
+    async def earlier_receipt(self, scope: Scope, idempotency: Idempotency) -> Receipt | None:
+        """The committed receipt of this key. Raises ``IdempotencyKeyReused``."""
+        return await earlier_receipt(self._database, scope, idempotency)
+
+    async def neighbours(self, scope: Scope, memory_id: UUID, *, before: int, after: int) -> list[Revision]:
+        """Live turns of the same session around a memory (itself excluded), in order."""
+        params = _confined(scope) | {"memory": memory_id, "before": before, "after": after}
+        earlier, later = await self._database.read_all(scope, [(_BEFORE, params), (_AFTER, params)])
+        return [revision(row) for row in (*reversed(earlier), *later)]
+
+
+def _confined(scope: Scope) -> dict[str, object]:
+    return {"tenant": scope.tenant_id, "spaces": None if scope.spaces is None else sorted(scope.spaces)}
+
+
+def revision(row: TupleRow) -> Revision:
+    """A row of :data:`COLUMNS`."""
+    (
+        memory_id,
+        number,
+        space_id,
+        space,
+        external_id,
+        seq,
+        action,
+        actor,
+        reason,
+        created_at,
+        recorded_at,
+        *rest,
+    ) = row
+    (retired_at, deleted_at, superseded_by, live, *content) = rest
+    return Revision(
+        memory_id=memory_id,
+        revision=number,
+        space_id=space_id,
+        space=space,
+        external_id=external_id,
+        seq=seq,
+        action=Change(action),
+        actor=actor,
+        reason=reason,
+        created_at=created_at,
+        recorded_at=recorded_at,
+        retired_at=retired_at,
+        deleted_at=deleted_at,
+        superseded_by=superseded_by,
+        live=live,
+        content=_content(content),
+    )
+
+
+def _content(values: Sequence[object]) -> Content:
+    (kind, text, speaker, role, user_id, agent_id, session_id, event_time, valid_from, valid_to, *rest) = values
+    (source_type, source_uri, confidence, topics, metadata, supersedes) = rest
+    return Content(
+        kind=Kind(str(kind)),
+        text=str(text),
+        speaker=_text(speaker),
+        role=_text(role),
+        user_id=_text(user_id),
+        agent_id=_text(agent_id),
+        session_id=_text(session_id),
+        event_time=_time(event_time),
+        valid_from=_time(valid_from),
+        valid_to=_time(valid_to),
+        source_type=str(source_type),
+        source_uri=_text(source_uri),
+        confidence=confidence if isinstance(confidence, float) else 0.0,
+        topics=tuple(topics) if isinstance(topics, list) else (),
+        metadata=metadata if isinstance(metadata, dict) else {},
+        supersedes=supersedes if isinstance(supersedes, UUID) else None,
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _time(value: object) -> datetime | None:
+    return value if isinstance(value, datetime) else None
+
+
+def row(content: Content) -> dict[str, JsonValue]:
+    """The columns of a content, as JSON for ``jsonb_to_recordset``."""
+    return {
+        "kind": content.kind,
+        "text": content.text,
+        "speaker": content.speaker,
+        "role": content.role,
+        "user_id": content.user_id,
+        "agent_id": content.agent_id,
+        "session_id": content.session_id,
+        "event_time": content.event_time.isoformat() if content.event_time else None,
+        "valid_from": content.valid_from.isoformat() if content.valid_from else None,
+        "valid_to": content.valid_to.isoformat() if content.valid_to else None,
+        "source_type": content.source_type,
+        "source_uri": content.source_uri,
+        "confidence": content.confidence,
+        "topics": list(content.topics),
+        "metadata": content.metadata,
+        "supersedes": str(content.supersedes) if content.supersedes else None,
+    }

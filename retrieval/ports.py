@@ -1,0 +1,164 @@
+"""What the inner ring needs from the world. Adapters live in :mod:`memoryd.stores` and :mod:`retrieval.inference`.
+
+Vectors are float32 arrays of shape ``(n, dimension)``, L2-normalised, so an inner product is a cosine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from retrieval.filters import Filters, JsonValue
+from retrieval.scope import Scope
+from retrieval.temporal import Interval
+
+Vectors = NDArray[np.float32]
+
+
+class Lane(StrEnum):
+    """Which queue a piece of inference waits in."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What must be the same for two vectors to be comparable."""
+
+    name: str
+    revision: str
+    dimension: int
+    max_tokens: int
+    query_prefix: str = ""
+    passage_prefix: str = ""
+
+
+class Embedder(Protocol):
+    """Turns text into vectors. Raises :class:`retrieval.errors.InferenceError`."""
+
+    @property
+    def card(self) -> ModelCard:
+        """The model's description; constant for the life of the object."""
+
+    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of questions (query prefix applied), on the interactive lane."""
+
+    async def embed_passages(self, texts: Sequence[str], *, lane: Lane = Lane.BULK) -> Vectors:
+        """Vectors of passages (passage prefix applied). Texts beyond ``card.max_tokens`` are cut: split them first."""
+
+
+class Reranker(Protocol):
+    """Scores (query, passage) pairs. Raises :class:`retrieval.errors.InferenceError`."""
+
+    async def score(self, query: str, passages: Sequence[str]) -> Sequence[float]:
+        """One relevance in ``[0, 1]`` (sigmoid of the logit) a passage, in the order given."""
+
+    def estimate_ms(self, query: str, passages: Sequence[str]) -> float:
+        """Expected milliseconds of :meth:`score`, from measured throughput; cheap to call."""
+
+
+class TokenCounter(Protocol):
+    """Counts tokens exactly as one named tokenizer does, without special tokens."""
+
+    @property
+    def name(self) -> str:
+        """The name it goes by in requests, such as ``o200k_base``."""
+
+    def count(self, text: str) -> int:
+        """Number of tokens of ``text``."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmHit:
+    """One passage that an arm found. ``score`` is the arm's own: a cosine, a BM25 score."""
+
+    memory_id: UUID
+    pid: int
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """Where to look: the spaces (never empty) and the filters."""
+
+    spaces: tuple[UUID, ...]
+    filters: Filters
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A memory as recall returns it, with the passage that matched as a span of ``text``."""
+
+    memory_id: UUID
+    revision: int
+    pid: int
+    span: tuple[int, int]
+    space_id: UUID
+    external_id: str | None
+    kind: str
+    text: str
+    speaker: str | None
+    user_id: str | None
+    agent_id: str | None
+    session_id: str | None
+    event_time: datetime | None
+    occurred_at: datetime
+    seq: int
+    recorded_at: datetime
+    valid_from: datetime | None
+    valid_to: datetime | None
+    source_type: str
+    source_uri: str | None
+    confidence: float
+    topics: tuple[str, ...]
+    metadata: Mapping[str, JsonValue]
+    superseded_by: UUID | None
+
+
+class DenseIndex(Protocol):
+    """Nearest passages by inner product of normalised vectors."""
+
+    async def search(self, scope: Scope, query: Query, vector: Vectors, *, limit: int) -> list[ArmHit]:
+        """Best first, at most ``limit``. ``vector`` has shape ``(dimension,)``."""
+
+
+class LexicalIndex(Protocol):
+    """BM25 over the live passages of the searched spaces."""
+
+    async def search(self, scope: Scope, query: Query, text: str, *, limit: int) -> list[ArmHit]:
+        """Best first, at most ``limit``; empty when no term of ``text`` survives analysis."""
+
+
+class TemporalIndex(Protocol):
+    """Memories whose event time lies in an interval."""
+
+    async def search(self, scope: Scope, query: Query, interval: Interval, *, limit: int) -> list[ArmHit]:
+        """Newest first, at most ``limit``."""
+
+
+class ItemReader(Protocol):
+    """Reads what the arms found."""
+
+    async def read(self, scope: Scope, query: Query, pids: Sequence[int]) -> dict[int, Item]:
+        """Items by pid. What the filters exclude, or was deleted meanwhile, is missing."""
+
+    async def following(self, scope: Scope, query: Query, pids: Sequence[int], *, turns: int) -> list[Following]:
+        """The next ``turns`` live turns of the same session after each pid (nothing for a pid without a session)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """``pid`` of memory ``memory_id`` comes ``distance`` turns after ``after_pid`` in its session."""
+
+    after_pid: int
+    distance: int
+    pid: int
+    memory_id: UUID

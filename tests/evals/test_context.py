@@ -1,0 +1,60 @@
+"""The naive fill, and what counts as shown."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evals.client import ContextAnswer, Shown
+from evals.context import judge, shown_ids
+from evals.naive import SEPARATOR, Overflow, naive_fill
+from retrieval.packing.tokens import counter
+
+O200K = counter("o200k_base")
+
+
+class Words:
+    """Counts words, so that an example can be read."""
+
+    name = "words"
+
+    def count(self, text: str) -> int:
+        return len(text.split())
+
+
+def test_stop_ends_at_the_first_that_does_not_fit() -> None:
+    texts = ["one two", "three four five six", "seven"]
+    assert naive_fill(texts, 3, Words(), Overflow.STOP) == [0]
+    assert naive_fill(texts, 3, Words(), Overflow.SKIP) == [0, 2]
+    assert naive_fill(texts, 7, Words(), Overflow.STOP) == [0, 1, 2]
+    assert naive_fill(texts, 1, Words(), Overflow.STOP) == []
+    assert naive_fill([], 10, Words(), Overflow.SKIP) == []
+
+
+@given(st.lists(st.text(min_size=1, max_size=60), max_size=12), st.integers(0, 60), st.sampled_from(Overflow))
+def test_a_fill_is_within_the_budget_and_skipping_never_holds_less(texts: list[str], budget: int, overflow: Overflow) -> None:
+    taken = naive_fill(texts, budget, O200K, overflow)
+    assert O200K.count(SEPARATOR.join(texts[index] for index in taken)) <= budget
+    assert taken == sorted(set(taken))
+    stopped = naive_fill(texts, budget, O200K, Overflow.STOP)
+    assert stopped == list(range(len(stopped)))
+    assert set(stopped) <= set(naive_fill(texts, budget, O200K, Overflow.SKIP))
+
+
+def test_pointers_show_nothing_and_merged_neighbours_count() -> None:
+    answer = ContextAnswer(
+        text="…",
+        used_tokens=9,
+        items=[
+            Shown(id="a", rendition="full", tokens=3, merged=["b"]),
+            Shown(id="c", rendition="gist", tokens=3),
+            Shown(id="d", rendition="pointer", tokens=3),
+        ],
+    )
+    assert shown_ids(answer) == ["a", "b", "c"]
+    assert shown_ids(answer, whole=True) == ["a", "b"]
+
+
+def test_any_and_all_evidence() -> None:
+    seen = judge({"a", "b"}, {"b", "c"}, 12)
+    assert (seen.any_evidence, seen.all_evidence, seen.share, seen.tokens) == (True, False, 0.5, 12)
+    assert judge({"b", "c", "x"}, {"b", "c"}, 1).all_evidence
+    assert not judge(set(), {"b"}, 0).any_evidence

@@ -1,0 +1,88 @@
+"""The whole application over real stores and a real model, called in-process."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from memoryd.http.app import create_app
+from memoryd.settings import Settings
+from memoryd.wiring import open_services
+from tests.stack import OPERATOR_KEY
+
+
+@dataclass(frozen=True)
+class Tenant:
+    """A tenant with a client that carries its key."""
+
+    tenant_id: UUID
+    key: str
+    http: httpx.AsyncClient
+
+    async def remember(self, *texts: str, **fields: object) -> list[str]:
+        """Ids of new memories with these texts."""
+        body = {"memories": [{"text": text, **fields} for text in texts]}
+        answer = await self.http.post("/v1/memories", json=body)
+        assert answer.status_code == 201, answer.text
+        return [one["id"] for one in answer.json()["results"]]
+
+    async def recall(self, query: str, **fields: object) -> dict:
+        """The answer to a recall."""
+        answer = await self.http.post("/v1/recall", json={"query": query, **fields})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def texts(self, query: str, **fields: object) -> list[str]:
+        """The texts found."""
+        return [hit["text"] for hit in (await self.recall(query, **fields))["hits"]]
+
+
+@pytest.fixture(scope="session")
+async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    app = create_app(
+        lambda: open_services(settings), max_body_bytes=settings.max_body_bytes, request_timeout_s=settings.request_timeout_s
+    )
+    async with app.router.lifespan_context(app):
+        yield app
+
+
+def client(app: FastAPI, key: str | None) -> httpx.AsyncClient:
+    """A client of ``app``; an exception that escapes the application fails the test."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://memoryd.test", headers=headers, timeout=60)
+
+
+@pytest.fixture(scope="session")
+async def operator(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(app, OPERATOR_KEY) as http:
+        yield http
+
+
+@pytest.fixture(scope="session")
+async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    async with client(app, None) as http:
+        yield http
+
+
+async def new_tenant(app: FastAPI, operator: httpx.AsyncClient, name: str) -> Tenant:
+    answer = await operator.post("/v1/admin/tenants", json={"name": f"{name}-{uuid4().hex[:8]}"})
+    assert answer.status_code == 201, answer.text
+    key = answer.json()["key"]["key"]
+    return Tenant(UUID(answer.json()["id"]), key, client(app, key))
+
+
+@pytest.fixture
+async def tenant(app: FastAPI, operator: httpx.AsyncClient) -> AsyncIterator[Tenant]:
+    made = await new_tenant(app, operator, "a")
+    async with made.http:
+        yield made
+
+
+@pytest.fixture
+async def other(app: FastAPI, operator: httpx.AsyncClient) -> AsyncIterator[Tenant]:
+    made = await new_tenant(app, operator, "b")
+    async with made.http:
+        yield made

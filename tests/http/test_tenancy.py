@@ -1,0 +1,266 @@
+"""Every route, called by tenant B with tenant A's ids: nothing of A is returned, changed or revealed.
+
+A new route fails :func:`test_every_route_is_in_the_matrix` until it is here.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from memoryd.access.keys import parse
+from tests.http.conftest import Tenant, client
+
+CANARY = "xylophone-canary-7f3a"
+
+
+@dataclass(frozen=True)
+class Victim:
+    """Tenant A, with one of everything; all its texts, names and ids hold or are canaries."""
+
+    tenant: Tenant
+    memory: str
+    handle: str
+    key_id: str
+    cursor: str | None
+
+    @property
+    def secrets(self) -> list[str]:
+        return [CANARY, self.memory, self.key_id, str(self.tenant.tenant_id)]
+
+
+@pytest.fixture
+async def victim(tenant: Tenant) -> Victim:
+    ids = await tenant.remember(
+        f"The vault code is {CANARY}", f"Backup of {CANARY}", space=f"space-{CANARY}", user_id=CANARY, session_id=CANARY,
+        external_id=None, topics=[CANARY], metadata={"k": CANARY},
+    )  # fmt: skip
+    context = await tenant.http.post("/v1/context", json={"query": "vault code", "budget_tokens": 400})
+    key = await tenant.http.post("/v1/keys", json={"name": CANARY, "actions": ["read"]})
+    page = await tenant.http.get("/v1/memories", params={"limit": 1})
+    return Victim(tenant, ids[0], context.json()["items"][0]["handle"], key.json()["id"], page.json()["next_cursor"])
+
+
+Call = Callable[[httpx.AsyncClient, Victim], Awaitable[httpx.Response]]
+
+# For each route: how B calls it at A, and what B must be told. 200 means: an answer without anything of A.
+MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
+    ("POST", "/v1/memories"): (
+        lambda b, v: b.post("/v1/memories", json={"memories": [{"text": "x", "supersedes": v.memory}]}), {404},
+    ),
+    ("GET", "/v1/memories"): (lambda b, v: b.get("/v1/memories", params={"cursor": v.cursor, "user_id": CANARY}), {200}),
+    ("GET", "/v1/memories/{memory_id}"): (lambda b, v: b.get(f"/v1/memories/{v.memory}"), {404}),
+    ("PATCH", "/v1/memories/{memory_id}"): (lambda b, v: b.patch(f"/v1/memories/{v.memory}", json={"text": "mine"}), {404}),
+    ("DELETE", "/v1/memories/{memory_id}"): (lambda b, v: b.delete(f"/v1/memories/{v.memory}", params={"purge": True}), {404}),
+    ("GET", "/v1/memories/{memory_id}/history"): (lambda b, v: b.get(f"/v1/memories/{v.memory}/history"), {404}),
+    ("POST", "/v1/memories/{memory_id}/revert"): (
+        lambda b, v: b.post(f"/v1/memories/{v.memory}/revert", json={"revision": 1}), {404},
+    ),
+    ("POST", "/v1/recall"): (lambda b, v: b.post("/v1/recall", json={"query": "vault code", "explain": True}), {200}),
+    ("POST", "/v1/context"): (
+        lambda b, v: b.post("/v1/context", json={"query": "vault code", "budget_tokens": 500, "must_include": [v.memory]}), {404},
+    ),
+    ("POST", "/v1/context/expand"): (lambda b, v: b.post("/v1/context/expand", json={"handle": v.handle}), {422}),
+    ("POST", "/v1/spaces"): (lambda b, v: b.post("/v1/spaces", json={"name": f"s-{uuid4().hex}"}), {201}),
+    ("GET", "/v1/spaces"): (lambda b, v: b.get("/v1/spaces"), {200}),
+    ("POST", "/v1/keys"): (lambda b, v: b.post("/v1/keys", json={"name": "k", "actions": ["read"]}), {201}),
+    ("GET", "/v1/keys"): (lambda b, v: b.get("/v1/keys"), {200}),
+    ("POST", "/v1/keys/{key_id}/rotate"): (lambda b, v: b.post(f"/v1/keys/{v.key_id}/rotate", json={}), {404}),
+    ("DELETE", "/v1/keys/{key_id}"): (lambda b, v: b.delete(f"/v1/keys/{v.key_id}"), {404}),
+    # The operator's routes do not take a tenant's key at all.
+    ("POST", "/v1/admin/tenants"): (lambda b, v: b.post("/v1/admin/tenants", json={"name": "x"}), {401}),
+    ("GET", "/v1/admin/tenants"): (lambda b, v: b.get("/v1/admin/tenants"), {401}),
+    ("GET", "/v1/admin/tenants/{tenant_id}"): (lambda b, v: b.get(f"/v1/admin/tenants/{v.tenant.tenant_id}"), {401}),
+    ("PATCH", "/v1/admin/tenants/{tenant_id}"): (
+        lambda b, v: b.patch(f"/v1/admin/tenants/{v.tenant.tenant_id}", json={"suspended": True}), {401},
+    ),
+    ("GET", "/livez"): (lambda b, v: b.get("/livez"), {200}),
+    ("GET", "/readyz"): (lambda b, v: b.get("/readyz"), {200}),
+}  # fmt: skip
+
+
+def _routes(app: FastAPI) -> set[tuple[str, str]]:
+    """Every operation of the application, read off its OpenAPI document and its routes."""
+    documented = {
+        (method.upper(), path) for path, operations in app.openapi()["paths"].items() for method in operations
+    }
+    mounted = {(m, r.path) for r in app.routes if isinstance(r, APIRoute) for m in r.methods}
+    return documented | mounted
+
+
+def test_every_route_is_in_the_matrix(app: FastAPI) -> None:
+    assert _routes(app) == set(MATRIX)
+
+
+@pytest.mark.parametrize("route", sorted(MATRIX), ids=" ".join)
+async def test_foreign_ids_tell_and_change_nothing(
+    route: tuple[str, str], victim: Victim, other: Tenant, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = await _everything(victim)
+    call, statuses = MATRIX[route]
+    with caplog.at_level(logging.DEBUG):
+        answer = await call(other.http, victim)
+    assert answer.status_code in statuses, answer.text
+    for secret in victim.secrets:
+        assert secret not in answer.text.replace(_asked(answer), ""), secret
+        assert secret not in str(answer.headers)
+    assert CANARY not in caplog.text
+    assert await _everything(victim) == before
+
+
+def _asked(answer: httpx.Response) -> str:
+    """The id in the request's own path, which an answer may repeat."""
+    return answer.request.url.path if answer.status_code >= 400 else "\0"
+
+
+async def _everything(victim: Victim) -> list[object]:
+    """All that A can see of its own."""
+    http = victim.tenant.http
+    answers = [
+        await http.get(f"/v1/memories/{victim.memory}"),
+        await http.get(f"/v1/memories/{victim.memory}/history"),
+        await http.get("/v1/memories"),
+        await http.get("/v1/spaces"),
+    ]
+    keys = (await http.get("/v1/keys")).json()["keys"]
+    found = (await http.post("/v1/recall", json={"query": "vault code", "explain": True})).json()["hits"]
+    return [*((answer.status_code, answer.json()) for answer in answers), [k | {"last_used_at": None} for k in keys], found]
+
+
+@pytest.mark.parametrize("route", [r for r in sorted(MATRIX) if r[1] not in {"/livez", "/readyz"}], ids=" ".join)
+async def test_without_a_key_nothing_is_answered(route: tuple[str, str], victim: Victim, anonymous: httpx.AsyncClient) -> None:
+    answer = await MATRIX[route][0](anonymous, victim)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_foreign_id_is_answered_as_one_that_never_existed(victim: Victim, other: Tenant) -> None:
+    foreign = await other.http.get(f"/v1/memories/{victim.memory}")
+    never = await other.http.get(f"/v1/memories/{uuid4()}")
+    strip = {"request_id"}
+    assert {k: v for k, v in foreign.json().items() if k not in strip} == {
+        k: v for k, v in never.json().items() if k not in strip
+    }
+
+
+async def test_statistics_do_not_leak(tenant: Tenant, other: Tenant) -> None:
+    """B's scores do not move when A writes the same words."""
+    await other.remember("the red harbour", "the blue harbour", "a green meadow")
+    before = (await other.recall("red harbour", explain=True))["hits"]
+    await tenant.remember(*(f"red harbour number {n}" for n in range(50)))
+    assert (await other.recall("red harbour", explain=True))["hits"] == before
+
+
+async def test_a_key_with_another_tenants_id_in_it_is_refused(app: FastAPI, tenant: Tenant, other: Tenant) -> None:
+    """The tenant in a key is only a claim."""
+    mine = parse(other.key)
+    assert mine is not None
+    forged = tenant.key[:26] + other.key[26:]
+    async with client(app, forged) as http:
+        assert (await http.get("/v1/memories")).status_code == 401
+
+
+async def _confined(app: FastAPI, tenant: Tenant, **wish: object) -> httpx.AsyncClient:
+    answer = await tenant.http.post("/v1/keys", json={"name": "confined", **wish})
+    assert answer.status_code == 201, answer.text
+    return client(app, answer.json()["key"])
+
+
+async def test_a_read_key_reads_only(app: FastAPI, tenant: Tenant) -> None:
+    (memory,) = await tenant.remember("the lighthouse is white")
+    async with await _confined(app, tenant, actions=["read"]) as http:
+        assert (await http.get(f"/v1/memories/{memory}")).status_code == 200
+        assert (await http.post("/v1/recall", json={"query": "lighthouse"})).json()["hits"]
+        for answer in (
+            await http.post("/v1/memories", json={"memories": [{"text": "x"}]}),
+            await http.patch(f"/v1/memories/{memory}", json={"text": "x"}),
+            await http.delete(f"/v1/memories/{memory}"),
+            await http.post(f"/v1/memories/{memory}/revert", json={"revision": 1}),
+            await http.post("/v1/keys", json={"name": "more"}),
+            await http.get("/v1/keys"),
+            await http.post("/v1/spaces", json={"name": "more"}),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    async with await _confined(app, tenant, actions=["write"]) as http:
+        for answer in (
+            await http.get(f"/v1/memories/{memory}"),
+            await http.get("/v1/memories"),
+            await http.get(f"/v1/memories/{memory}/history"),
+            await http.post("/v1/recall", json={"query": "lighthouse"}),
+            await http.post("/v1/context", json={"query": "lighthouse"}),
+            await http.get("/v1/spaces"),
+            await http.delete(f"/v1/memories/{memory}"),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+
+
+async def test_a_confined_key_is_held_to_its_space(app: FastAPI, tenant: Tenant) -> None:
+    (inside,) = await tenant.remember("the lighthouse is white", space="inside")
+    (outside,) = await tenant.remember("the lighthouse is black", space="outside")
+    everything = ["read", "write", "delete", "admin"]
+    packed = await tenant.http.post("/v1/context", json={"query": "lighthouse", "spaces": ["outside"]})
+    handle = packed.json()["items"][0]["handle"]
+    async with await _confined(app, tenant, actions=everything, spaces=["inside"]) as http:
+        assert (await http.get(f"/v1/memories/{inside}")).status_code == 200
+        hits = (await http.post("/v1/recall", json={"query": "lighthouse"})).json()["hits"]
+        assert [hit["id"] for hit in hits] == [inside]
+        listed = (await http.get("/v1/memories")).json()["memories"]
+        assert [one["id"] for one in listed] == [inside]
+        assert [s["name"] for s in (await http.get("/v1/spaces")).json()["spaces"]] == ["inside"]
+        for answer in (
+            await http.get(f"/v1/memories/{outside}"),
+            await http.get(f"/v1/memories/{outside}/history"),
+            await http.patch(f"/v1/memories/{outside}", json={"text": "x"}),
+            await http.delete(f"/v1/memories/{outside}", params={"purge": True}),
+            await http.post(f"/v1/memories/{outside}/revert", json={"revision": 1}),
+            await http.get("/v1/memories", params={"space": "outside"}),
+            await http.post("/v1/recall", json={"query": "lighthouse", "spaces": ["outside"]}),
+            await http.post("/v1/memories", json={"memories": [{"text": "x", "space": "outside"}]}),
+            await http.post("/v1/memories", json={"memories": [{"text": "x", "space": "inside", "supersedes": outside}]}),
+            await http.post("/v1/context", json={"query": "lighthouse", "must_include": [outside]}),
+            await http.post("/v1/context/expand", json={"handle": handle}),
+        ):
+            assert answer.status_code == 404, answer.text
+        for wish in ({"spaces": None}, {"spaces": ["outside"]}, {"spaces": ["inside", "outside"]}):
+            assert (await http.post("/v1/keys", json={"name": "wider", **wish})).status_code == 403
+    assert (await tenant.http.get(f"/v1/memories/{outside}")).json()["text"] == "the lighthouse is black"
+
+
+async def test_revoked_expired_rotated_and_suspended_keys_stop_at_once(
+    app: FastAPI, tenant: Tenant, operator: httpx.AsyncClient
+) -> None:
+    async def status(key: str) -> int:
+        async with client(app, key) as http:
+            return (await http.get("/v1/memories")).status_code
+
+    made = (await tenant.http.post("/v1/keys", json={"name": "k"})).json()
+    assert await status(made["key"]) == 200
+    rotated = (await tenant.http.post(f"/v1/keys/{made['id']}/rotate", json={})).json()
+    assert (await status(made["key"]), await status(rotated["key"])) == (401, 200)
+    assert rotated["rotated_from"] == made["id"]
+    graced = (await tenant.http.post(f"/v1/keys/{rotated['id']}/rotate", json={"grace_s": 60})).json()
+    assert (await status(rotated["key"]), await status(graced["key"])) == (200, 200)
+    assert (await tenant.http.delete(f"/v1/keys/{graced['id']}")).status_code == 204
+    assert await status(graced["key"]) == 401
+    expired = {"name": "k", "expires_at": "2020-01-01T00:00:00Z"}
+    assert await status((await tenant.http.post("/v1/keys", json=expired)).json()["key"]) == 401
+    path = f"/v1/admin/tenants/{tenant.tenant_id}"
+    assert (await operator.patch(path, json={"suspended": True})).status_code == 200
+    assert await status(tenant.key) == 401
+    assert (await operator.patch(path, json={"suspended": False})).status_code == 200
+    assert await status(tenant.key) == 200
+
+
+async def test_last_use_is_noted(tenant: Tenant) -> None:
+    await tenant.http.get("/v1/memories")
+    for _ in range(50):
+        (key,) = (await tenant.http.get("/v1/keys")).json()["keys"]
+        if key["last_used_at"]:
+            break
+    assert key["last_used_at"]
+    assert "key" not in key

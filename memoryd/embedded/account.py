@@ -52,15 +52,13 @@ def _named(uid: int, gid: int) -> Account:
 
 
 def obstacle(path: Path, account: Account) -> Path | None:
-    """The first folder on the way to ``path``, itself included, that ``account`` may not enter; None when there is none.
+    """The first folder on the way to ``path``, itself included, that ``account`` may not enter (run, if a file), or None.
 
     Goes by permission bits alone, so a right granted by an access control list only is not seen.
     """
     resolved = path.resolve()
     for folder in (*reversed(resolved.parents), resolved):
         status = folder.stat()
-        if not stat.S_ISDIR(status.st_mode):
-            continue
         bit = stat.S_IXOTH
         if status.st_uid == account.uid:
             bit = stat.S_IXUSR
@@ -69,23 +67,3 @@ def obstacle(path: Path, account: Account) -> Path | None:
         if not status.st_mode & bit:
             return folder
     return None
-
-
-def own_folder(path: Path, account: Account | None) -> Path:
-    """Create ``path`` for the servers alone: mode 0700, owned by ``account`` (None: this user)."""
-    path.mkdir(mode=0o700, exist_ok=True)
-    if account is not None:
-        os.chown(path, account.uid, account.gid)
-    path.chmod(0o700)
-    return path
-
-
-def own_file(path: Path, content: str, account: Account | None) -> Path:
-    """Write ``path`` anew for the servers alone: mode 0600 from its first byte, owned by ``account``."""
-    path.unlink(missing_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "w") as file:
-        if account is not None:
-            os.fchown(handle, account.uid, account.gid)
-        file.write(content)
-    return path

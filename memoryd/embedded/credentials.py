@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from memoryd.embedded.errors import DataDirUnusable
+from memoryd.embedded.files import sync_folder
 
 _BYTES = 32  # 256 bits, URL-safe base64: fits a URL, a libpq string and a Valkey configuration line unquoted
 
@@ -63,8 +64,4 @@ def store(path: Path, value: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent)

@@ -11,29 +11,37 @@ prctl, a killed supervisor leaves orphans; the next start ends them (``state.end
 import os
 import signal
 import sys
+from collections.abc import Callable
 
 _PR_SET_PDEATHSIG = 1
 
 
-def _die_with_parent(number: int) -> None:
+def _die_with_parent() -> Callable[[int], None]:
+    """How to ask for it, loaded while still root: the interpreter may lie where the servers' user cannot read."""
     if not sys.platform.startswith("linux"):
-        return
+        return lambda number: None
     import ctypes
 
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
-        sys.stderr.write("memoryd: prctl failed; this process may outlive its supervisor\n")
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def ask(number: int) -> None:
+        if libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
+            sys.stderr.write("memoryd: prctl failed; this process may outlive its supervisor\n")
+
+    return ask
 
 
 def main(arguments: list[str]) -> None:
     """Never returns: becomes the program, or exits with 127 saying why."""
     parent, number, uid, gid = (int(argument) for argument in arguments[:4])
     folder, program = arguments[4], arguments[5:]
+    die_with_parent = _die_with_parent()
     os.chdir(folder)
     if uid >= 0:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-    _die_with_parent(number)
+    die_with_parent(number)
     if os.getppid() != parent:
         sys.exit(1)
     # Python ignores these two for itself, and what is ignored stays so over execve.

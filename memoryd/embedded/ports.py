@@ -18,9 +18,7 @@ _ATTEMPTS = 200
 def listen(host: str, port: int) -> socket.socket:
     """A listening, non-blocking TCP socket; port 0 picks a free one. Raises :class:`PortTaken`, :class:`DataDirUnusable`."""
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except OSError as error:
         raise PortTaken(f"cannot listen on {host}: {error.strerror or error}") from error
     listener = socket.socket(family, kind, protocol)

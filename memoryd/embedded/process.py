@@ -1,5 +1,6 @@
 """Processes that may not be our children: who they are, and ending the orphans of a supervisor that was killed."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -52,3 +53,26 @@ def end(pid: int, expected: str, steps: tuple[tuple[signal.Signals, float], ...]
             if identity(pid) != expected:
                 return
             time.sleep(_POLL_S)
+
+
+def reap_strangers(seen: frozenset[int]) -> frozenset[int]:
+    """Reap zombie children that were zombies before (``seen``); those there are now, for the next call.
+
+    As the first process of a container, ours inherits whatever its children leave behind, such as the backends of a
+    killed postmaster, and nobody else waits for those. What has been dead for a whole round is waited for by nobody.
+    Linux only: elsewhere there is always an init.
+    """
+    dead = frozenset(pid for pid in _children(os.getpid()) if identity(pid) is None)
+    for pid in dead & seen:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
+    return dead
+
+
+def _children(parent: int) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*") if _BOOT.exists() else ():
+        with contextlib.suppress(OSError, IndexError):
+            if (folder / "stat").read_text().rpartition(")")[2].split()[1] == str(parent):
+                found.append(int(folder.name))
+    return found

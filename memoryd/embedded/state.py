@@ -67,7 +67,7 @@ def end_orphans(path: Path) -> list[str]:
     found: list[str] = []
     if last is None or last.pid == os.getpid():
         return found
-    for name, child in reversed(last.children.items()):
+    for name, child in reversed(list(last.children.items())):
         if child.pid is None or child.identity is None or process.identity(child.pid) != child.identity:
             continue
         found.append(name)

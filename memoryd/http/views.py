@@ -2,6 +2,10 @@
 
 import base64
 import binascii
+from collections.abc import Mapping
+from typing import cast
+
+from pydantic import JsonValue as PydanticJson
 
 from memoryd.access.model import Space, Tenant
 from memoryd.access.service import NewKey
@@ -27,6 +31,7 @@ from memoryd.http.schemas import (
 from memoryd.memory.context import Context
 from memoryd.memory.model import Kind, Revision
 from memoryd.memory.recall import Recalled
+from retrieval.filters import JsonValue
 from retrieval.search import Explanation, Hit
 
 
@@ -65,7 +70,7 @@ def _fields(revision: Revision) -> dict[str, object]:
         "topics": list(content.topics),
         "confidence": content.confidence,
         "source": SourceOut(type=content.source_type, uri=content.source_uri),
-        "metadata": dict(content.metadata),
+        "metadata": content.metadata,
         "supersedes": content.supersedes,
         "superseded_by": revision.superseded_by,
         "revision": revision.revision,
@@ -105,12 +110,17 @@ def _hit_out(hit: Hit, space: str, *, explain: bool) -> HitOut:
         topics=list(item.topics),
         confidence=item.confidence,
         source=SourceOut(type=item.source_type, uri=item.source_uri),
-        metadata=dict(item.metadata),
+        metadata=_json(item.metadata),
         revision=item.revision,
         recorded_at=item.recorded_at,
         passage=item.span,
         explain=explain_out(hit.explanation) if explain else None,
     )
+
+
+def _json(metadata: Mapping[str, JsonValue]) -> dict[str, PydanticJson]:
+    """The same object: what the store read as JSON, under pydantic's name for it."""
+    return {key: cast("PydanticJson", value) for key, value in metadata.items()}
 
 
 def explain_out(explanation: Explanation) -> ExplainOut:

@@ -18,7 +18,7 @@ from retrieval.packing import (
     Packed,
     PackRequest,
     Rendition,
-    Tokenizers,
+    TokenizerRegistry,
     pack,
 )
 from retrieval.scope import Action, Scope
@@ -58,7 +58,9 @@ class Context:
 class Contexts:
     """Packs contexts and expands their handles."""
 
-    def __init__(self, recall: Recall, reader: MemoryReader, handles: Handles, tokenizers: Tokenizers, clock: Clock) -> None:
+    def __init__(
+        self, recall: Recall, reader: MemoryReader, handles: Handles, tokenizers: TokenizerRegistry, clock: Clock
+    ) -> None:
         self._recall = recall
         self._reader = reader
         self._handles = handles
@@ -67,7 +69,7 @@ class Contexts:
 
     async def pack(self, scope: Scope, request: ContextRequest) -> Context:
         """Raises ``UnknownTokenizer``, ``BudgetTooSmall``, ``NotFound`` and what a recall raises."""
-        counter = self._tokenizers.get(request.tokenizer)
+        counter = self._tokenizers.counter(request.tokenizer)
         wanted = await self._wanted(scope, request.must_include)
         recalled = await self._recall(scope, replace(request.recall, limit=CANDIDATES))
         hits = {str(hit.item.memory_id): hit for hit in recalled.result.hits}
@@ -89,7 +91,7 @@ class Contexts:
     async def expand(self, scope: Scope, text: str, budget_tokens: int, tokenizer: str) -> Context:
         """The next rendition of a handle's memory, or with its full text shown, the turns around it."""
         require(scope, Action.READ)
-        counter = self._tokenizers.get(tokenizer)
+        counter = self._tokenizers.counter(tokenizer)
         handle = self._handles.read(scope, text, self._clock.now())
         revision = await self._reader.get(scope, handle.memory_id)
         if revision is None:

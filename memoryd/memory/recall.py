@@ -1,7 +1,7 @@
 """The use case of ``POST /v1/recall``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
@@ -70,7 +70,6 @@ class Recall:
         if not names:
             return Recalled(SearchResult([]), names)
         wanted = request.rerank is RerankMode.ON or (request.rerank is RerankMode.AUTO and self._policy.rerank_auto)
-        plan = replace(self._policy.rerank_plan, depth=max(self._policy.rerank_plan.depth, request.limit))
         result = await self._searcher.search(
             scope,
             SearchRequest(
@@ -82,7 +81,7 @@ class Recall:
                 query_time=request.query_time,
                 arm_ms=self._policy.arm_ms,
                 deadline_ms=request.deadline_ms,
-                rerank=plan if wanted else None,
+                rerank=self._policy.rerank_plan if wanted else None,
             ),
         )
         return Recalled(result, names)

@@ -11,12 +11,12 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import psycopg
-from pgvector.psycopg import register_vector_async
 from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from memoryd.errors import StoreUnavailable
+from memoryd.stores.vectors import register
 from retrieval.scope import Scope
 
 Params = Mapping[str, object]
@@ -149,7 +149,7 @@ class Database:
 
 
 async def _configure(connection: Connection) -> None:
-    await register_vector_async(connection)
+    await register(connection)
     connection.prepare_threshold = 3
 
 

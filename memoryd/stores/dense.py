@@ -9,11 +9,10 @@ scan goes on until enough of them have passed.
 from collections.abc import Sequence
 from uuid import UUID
 
-from pgvector import HalfVector
-
 from memoryd.stores.database import Database
 from memoryd.stores.filter_sql import Conditions, conditions
 from memoryd.stores.generations import Generation
+from memoryd.stores.vectors import HalfVectorParam
 from retrieval.ports import ArmHit, Query, Vectors
 from retrieval.scope import Scope
 
@@ -91,7 +90,7 @@ class PgDenseIndex:
         params: dict[str, object] = {
             "tenant": scope.tenant_id,
             "spaces": list(query.spaces),
-            "vector": HalfVector(vector),
+            "vector": HalfVectorParam(vector),
             "generation": self._generation.number,
             "limit": limit,
         }

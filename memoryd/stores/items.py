@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 from psycopg.rows import TupleRow
-from retrieval.temporal import Interval
 
 from memoryd.stores.database import Database
 from memoryd.stores.filter_sql import conditions
-from retrieval.ports import ArmHit, Following, Item, Query
+from retrieval.ports import ArmHit, Following, Item, Query, Turn
 from retrieval.scope import Scope
+from retrieval.temporal import Interval
 
 _COLUMNS = """
 r.memory_id, r.revision, p.pid, p.span_start, p.span_end, r.space_id, m.external_id, r.kind, r.text, r.speaker,
@@ -37,6 +37,19 @@ CROSS JOIN LATERAL (
     ORDER BY n.occurred_at, n.seq LIMIT %(turns)s) next
 JOIN passages np ON np.tenant_id = %(tenant)s AND np.memory_id = next.memory_id AND np.revision = next.revision
                     AND np.ordinal = 0
+WHERE p.tenant_id = %(tenant)s AND p.pid = ANY(%(pids)s) AND r.tenant_id = %(tenant)s AND r.session_id IS NOT NULL
+"""
+
+_PRECEDING = """
+SELECT p.pid, prior.speaker, prior.text
+FROM passages p
+JOIN memory_revisions r ON r.tenant_id = p.tenant_id AND r.memory_id = p.memory_id AND r.revision = p.revision
+CROSS JOIN LATERAL (
+    SELECT n.speaker, n.text
+    FROM memory_revisions n
+    WHERE n.tenant_id = %(tenant)s AND n.space_id = r.space_id AND n.session_id = r.session_id AND n.live
+          AND (n.occurred_at, n.seq) < (r.occurred_at, r.seq)
+    ORDER BY n.occurred_at DESC, n.seq DESC LIMIT 1) prior
 WHERE p.tenant_id = %(tenant)s AND p.pid = ANY(%(pids)s) AND r.tenant_id = %(tenant)s AND r.session_id IS NOT NULL
 """
 
@@ -76,6 +89,13 @@ class PgItems:
         params = {"tenant": scope.tenant_id, "pids": list(pids), "turns": turns}
         rows = await self._database.read(scope, _FOLLOWING, params)
         return [Following(after, int(distance), pid, memory_id) for after, distance, pid, memory_id in rows]
+
+    async def preceding(self, scope: Scope, query: Query, pids: Sequence[int]) -> dict[int, Turn]:
+        """The live turn before each pid in its session."""
+        if not pids:
+            return {}
+        rows = await self._database.read(scope, _PRECEDING, {"tenant": scope.tenant_id, "pids": list(pids)})
+        return {pid: Turn(speaker, text) for pid, speaker, text in rows}
 
     async def search(self, scope: Scope, query: Query, interval: Interval, *, limit: int) -> list[ArmHit]:
         """Memories with an event time inside the interval, newest first; the score is seconds since the epoch."""

@@ -10,16 +10,19 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
-from pgvector import HalfVector
+from psycopg.types.json import Jsonb
 
 from memoryd.memory.model import Passage
 from memoryd.stores.database import Connection
+from memoryd.stores.vectors import HalfVectorArrayParam
+from retrieval.filters import JsonValue
 
 _PIDS = "SELECT nextval('passages_pid_seq') FROM generate_series(1, %s)"
+# One statement for all rows: `jsonb_to_recordset` takes arrays of any length, which `unnest` of a matrix does not.
 _INSERT_PASSAGES = """
 INSERT INTO passages (tenant_id, pid, memory_id, revision, space_id, ordinal, span_start, span_end, length, terms, facets, live)
-VALUES (%(tenant)s, %(pid)s, %(memory)s, %(revision)s, %(space)s, %(ordinal)s, %(start)s, %(end)s, %(length)s, %(terms)s,
-        %(facets)s, %(live)s)
+SELECT %(tenant)s, q.* FROM jsonb_to_recordset(%(rows)s) AS q(pid bigint, memory_id uuid, revision int, space_id uuid,
+    ordinal int, span_start int, span_end int, length int, terms bigint[], facets bigint[], live bool)
 """
 _INSERT_POSTINGS = """
 INSERT INTO postings (tenant_id, term, pid, tf, length, live)
@@ -28,7 +31,8 @@ SELECT %(tenant)s, q.* FROM unnest(%(terms)s::bigint[], %(pids)s::bigint[], %(tf
 """
 _INSERT_EMBEDDINGS = """
 INSERT INTO embeddings (tenant_id, generation, pid, space_id, live, embedding)
-VALUES (%(tenant)s, %(generation)s, %(pid)s, %(space)s, %(live)s, %(vector)s)
+SELECT %(tenant)s, %(generation)s, q.*
+FROM unnest(%(pids)s::bigint[], %(spaces)s::uuid[], %(live)s::bool[], %(vectors)s::halfvec[]) AS q
 """
 _COPY_EMBEDDINGS = """
 INSERT INTO embeddings (tenant_id, generation, pid, space_id, live, embedding)
@@ -80,6 +84,10 @@ class Addressed:
     live: bool
 
 
+_Row = tuple[int, int, Addressed, Passage]
+"""pid, ordinal, and whose."""
+
+
 class PassageRows:
     """The retrieval rows of one transaction of one tenant."""
 
@@ -102,14 +110,11 @@ class PassageRows:
             for revision in revisions
             for ordinal, passage in enumerate(revision.passages)
         ]
+        passages = Jsonb([_passage(*row) for row in rows])
         async with self._connection.pipeline():
-            await self._connection.cursor().executemany(
-                _INSERT_PASSAGES, [self._passage(pid, ordinal, owner, p) for pid, ordinal, owner, p in rows]
-            )
+            await self._connection.execute(_INSERT_PASSAGES, {"tenant": self._tenant, "rows": passages})
             await self._postings(rows)
-            vectors = [self._vector(pid, owner, p) for pid, _, owner, p in rows if p.vector is not None]
-            if vectors:
-                await self._connection.cursor().executemany(_INSERT_EMBEDDINGS, vectors)
+            await self._vectors(rows)
         for _, _, owner, passage in rows:
             if owner.live:
                 self._count(owner.space_id, passage.frequencies, passage.length, 1)
@@ -168,33 +173,20 @@ class PassageRows:
         self._documents[space] += sign
         self._lengths[space] += sign * length
 
-    def _passage(self, pid: int, ordinal: int, owner: Addressed, passage: Passage) -> dict[str, object]:
-        return {
-            "tenant": self._tenant,
-            "pid": pid,
-            "memory": owner.memory_id,
-            "revision": owner.revision,
-            "space": owner.space_id,
-            "ordinal": ordinal,
-            "start": passage.span[0],
-            "end": passage.span[1],
-            "length": passage.length,
-            "terms": sorted(passage.frequencies),
-            "facets": list(passage.facets),
-            "live": owner.live,
-        }
+    async def _vectors(self, rows: Sequence[_Row]) -> None:
+        carried = [(pid, owner, passage.vector) for pid, _, owner, passage in rows if passage.vector is not None]
+        if carried:
+            params = {
+                "tenant": self._tenant,
+                "generation": self._generation,
+                "pids": [pid for pid, _, _ in carried],
+                "spaces": [owner.space_id for _, owner, _ in carried],
+                "live": [owner.live for _, owner, _ in carried],
+                "vectors": HalfVectorArrayParam(np.stack([vector for _, _, vector in carried])),
+            }
+            await self._connection.execute(_INSERT_EMBEDDINGS, params)
 
-    def _vector(self, pid: int, owner: Addressed, passage: Passage) -> dict[str, object]:
-        return {
-            "tenant": self._tenant,
-            "generation": self._generation,
-            "pid": pid,
-            "space": owner.space_id,
-            "live": owner.live,
-            "vector": HalfVector(np.asarray(passage.vector)),
-        }
-
-    async def _postings(self, rows: Sequence[tuple[int, int, Addressed, Passage]]) -> None:
+    async def _postings(self, rows: Sequence[_Row]) -> None:
         entries = [
             (term, pid, min(tf, _MAX_TF), passage.length, owner.live)
             for pid, _, owner, passage in rows
@@ -212,3 +204,20 @@ class PassageRows:
             "live": list(live),
         }
         await self._connection.execute(_INSERT_POSTINGS, params)
+
+
+def _passage(pid: int, ordinal: int, owner: Addressed, passage: Passage) -> dict[str, JsonValue]:
+    """A row of ``passages``, but for its tenant."""
+    return {
+        "pid": pid,
+        "memory_id": str(owner.memory_id),
+        "revision": owner.revision,
+        "space_id": str(owner.space_id),
+        "ordinal": ordinal,
+        "span_start": passage.span[0],
+        "span_end": passage.span[1],
+        "length": passage.length,
+        "terms": sorted(passage.frequencies),
+        "facets": list(passage.facets),
+        "live": owner.live,
+    }

@@ -21,9 +21,67 @@ EXCERPT_CHARS = 640  # about 160 tokens: a paragraph
 _WORD = re.compile(r"\w+")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _STOP = frozenset(
-    "a an and are as at be been but by can did do does for from had has have he her his how i in is it its me my of on "
-    "or our she so that the their them they this to was we were what when where which who whom whose why will with "
-    "would you your".split()
+    [
+        "a",
+        "an",
+        "and",
+        "are",
+        "as",
+        "at",
+        "be",
+        "been",
+        "but",
+        "by",
+        "can",
+        "did",
+        "do",
+        "does",
+        "for",
+        "from",
+        "had",
+        "has",
+        "have",
+        "he",
+        "her",
+        "his",
+        "how",
+        "i",
+        "in",
+        "is",
+        "it",
+        "its",
+        "me",
+        "my",
+        "of",
+        "on",
+        "or",
+        "our",
+        "she",
+        "so",
+        "that",
+        "the",
+        "their",
+        "them",
+        "they",
+        "this",
+        "to",
+        "was",
+        "we",
+        "were",
+        "what",
+        "when",
+        "where",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "why",
+        "will",
+        "with",
+        "would",
+        "you",
+        "your",
+    ]
 )
 
 
@@ -39,9 +97,7 @@ class Extracts:
 class Extractor:
     """Finds the part of a text that is about one query. Pure; build one a request."""
 
-    def __init__(
-        self, query: str, term_weights: Mapping[str, float] | None = None, scorer: SentenceScorer | None = None
-    ) -> None:
+    def __init__(self, query: str, term_weights: Mapping[str, float] | None = None, scorer: SentenceScorer | None = None) -> None:
         self._query = query
         self._scorer = scorer
         weights = _terms(query) if term_weights is None else term_weights
@@ -133,9 +189,7 @@ def _excerpt(sentences: Sequence[Span], scores: Sequence[float]) -> tuple[Span, 
     low = high = best
     while True:
         sides = [i for i in (high + 1, low - 1) if 0 <= i < len(sentences)]
-        sides = [
-            i for i in sides if sentences[max(i, high)].end - sentences[min(i, low)].start <= EXCERPT_CHARS
-        ]
+        sides = [i for i in sides if sentences[max(i, high)].end - sentences[min(i, low)].start <= EXCERPT_CHARS]
         if not sides:
             return (Span(sentences[low].start, sentences[high].end),)
         side = max(sides, key=lambda i: scores[i])

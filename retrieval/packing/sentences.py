@@ -19,7 +19,34 @@ _BOUNDARY = re.compile(
     r"|[.!?…]+[\"'”’»)\]]*\s+"
 )
 _ABBREVIATIONS = frozenset(
-    "mr mrs ms dr prof st sr jr vs etc e.g i.e cf approx no fig al inc ltd co corp gen col sgt rev hon".split()
+    [
+        "mr",
+        "mrs",
+        "ms",
+        "dr",
+        "prof",
+        "st",
+        "sr",
+        "jr",
+        "vs",
+        "etc",
+        "e.g",
+        "i.e",
+        "cf",
+        "approx",
+        "no",
+        "fig",
+        "al",
+        "inc",
+        "ltd",
+        "co",
+        "corp",
+        "gen",
+        "col",
+        "sgt",
+        "rev",
+        "hon",
+    ]
 )
 _LAST_WORD = re.compile(r"([\w.]+)\.$")
 _SOFT_CUT = re.compile(r"[;,:—–]\s+|\s+")

@@ -127,8 +127,16 @@ def _year(match: re.Match[str], text: str) -> Mention:
     return Mention(*match.span(), lambda _: months(year, 1, 12, Precision.YEAR), licence=Licence.AT)
 
 
+def _years(match: re.Match[str], text: str) -> Mention | None:
+    first, last = int(match["first"]), int(match["last"])
+    if first >= last:
+        return None
+    count = 12 * (last - first + 1)
+    return Mention(*match.span(), lambda _: months(first, 1, count, Precision.YEAR), licence=Licence.AT)
+
+
 def _decade(match: re.Match[str], text: str) -> Mention:
-    """"the 90s" is the 1990s, "the 20s" the 2020s; "the 1800s" is the century, "the 2000s" the decade."""
+    """Ten years: "the 90s" is the 1990s, "the 20s" the 2020s; "the 1800s" is the century, "the 2000s" the decade."""
     short = match["short"]
     year = int(match["year"]) if match["year"] else int(short) + (1900 if int(short) >= 30 else 2000)
     count = 1200 if year % 100 == 0 and year < 2000 else 120
@@ -165,7 +173,6 @@ def _latest_day(now: datetime | None, number: int) -> Bounds | None:
 
 _ORDINAL = r"(?:st|nd|rd|th)"
 _NOT_CLOCK = r"(?!\s?[ap]\.?m\b)"
-_SEASON_NOUN = rf"(?:the{SPACE})?(?P<season>{SEASON})"
 
 RULES = (
     Rule(
@@ -202,7 +209,8 @@ RULES = (
     ),
     Rule(re.compile(rf"\b(?P<season>{SEASON})[\s,]{{1,3}}(?:of{SPACE})?(?P<year>{YEAR})"), _season),
     Rule(re.compile(rf"\bthe{SPACE}(?P<season>{SEASON})(?P<year>)(?![\-']|{SPACE}of\b)"), _season),
-    Rule(re.compile(rf"{NUMBER_START}{YEAR}"), _year),
+    Rule(re.compile(rf"(?:{NUMBER_START}|(?<=mid-)|(?<=early-)|(?<=late-)){YEAR}"), _year),
+    Rule(re.compile(rf"{NUMBER_START}(?P<first>[12][0-9]{{3}})\s?-\s?(?P<last>{YEAR})"), _years),
     Rule(
         re.compile(rf"{NUMBER_START}(?:(?P<year>[12][0-9]{{2}}0)'?s\b|(?<=the )'?(?P<short>[1-9]0)'?s\b)"),
         _decade,

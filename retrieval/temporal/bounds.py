@@ -113,8 +113,8 @@ def months(year: int, first: int, count: int, precision: Precision) -> Bounds:
 
 
 def latest_weekday(weekday: int, before: datetime) -> Bounds:
-    """The latest day of that weekday (Monday is 0) that begins before ``before``."""
-    last = shift(whole(before, Unit.DAY).start, Unit.DAY, -1) if before == whole(before, Unit.DAY).start else before
+    """The latest day of that weekday (Monday is 0) before ``before``, a midnight."""
+    last = shift(before, Unit.DAY, -1)
     return whole(shift(last, Unit.DAY, -((last.weekday() - weekday) % 7)), Unit.DAY)
 
 
@@ -126,7 +126,9 @@ def fraction(of: Bounds, part: int, parts: int) -> Bounds:
         start = shift(of.start, Unit.MONTH, part * step)
         precision = Precision.MONTH if step == 1 else Precision.SEASON
         return Bounds(start, shift(start, Unit.MONTH, step), precision)
-    days = max(1, (of.end - of.start).days)
+    days = (of.end - of.start).days
+    if days < parts:
+        return of
     cuts = [of.start + DAY * (days * cut // parts) for cut in (part, part + 1)]
     return Bounds(cuts[0], cuts[1], Precision.WEEK if days > 7 else Precision.DAY)
 

@@ -58,10 +58,7 @@ class Rule:
 def scan(rules: Sequence[Rule], folded: str, text: str) -> list[Mention]:
     """The mentions of ``folded`` in reading order; where two overlap, the longer, then the earlier rule's."""
     found = [
-        mention
-        for rule in rules
-        for match in rule.pattern.finditer(folded)
-        if (mention := rule.build(match, text)) is not None
+        mention for rule in rules for match in rule.pattern.finditer(folded) if (mention := rule.build(match, text)) is not None
     ]
     found.sort(key=lambda mention: mention.start - mention.end)
     taken = bytearray(len(folded))

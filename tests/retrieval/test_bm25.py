@@ -31,9 +31,7 @@ def test_equals_rank_bm25_okapi(corpus: list[list[str]], query: list[str], param
     assume(params.b < 0.99)
     reference = BM25Okapi(corpus, k1=params.k1, b=params.b, epsilon=params.epsilon)
     expected = reference.get_scores(query)
-    assert [score(query, text, statistics, params) for text in corpus] == pytest.approx(
-        list(expected), abs=1e-9
-    )
+    assert [score(query, text, statistics, params) for text in corpus] == pytest.approx(list(expected), abs=1e-9)
 
 
 @given(texts, queries, parameters)
@@ -64,9 +62,7 @@ def test_statistics_of_the_query_terms_suffice(corpus: list[list[str]], query: l
 
 
 @given(st.integers(1, 50), st.integers(1, 200), st.floats(1, 200), parameters)
-def test_weight_is_bounded_and_grows_with_frequency(
-    frequency: int, length: int, average: float, params: Bm25Params
-) -> None:
+def test_weight_is_bounded_and_grows_with_frequency(frequency: int, length: int, average: float, params: Bm25Params) -> None:
     weight = term_weight(frequency, length, average, params)
     assert 0 < weight <= params.k1 + 1
     assert term_weight(frequency + 1, length, average, params) >= weight
@@ -86,9 +82,7 @@ def test_by_hand() -> None:
     assert statistics.average_length == 2.0
     params = Bm25Params(k1=1.2, b=0.75)
     owl = math.log(3.5 / 1.5)
-    assert score(["owl"], ["owl"], statistics, params) == pytest.approx(
-        owl * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 0.5))
-    )
+    assert score(["owl"], ["owl"], statistics, params) == pytest.approx(owl * 2.2 / (1 + 1.2 * (0.25 + 0.75 * 0.5)))
     assert query_weights(["owl", "owl", "emu"], statistics) == {"owl": pytest.approx(2 * owl)}
 
 

@@ -11,6 +11,7 @@ from retrieval.fusion import (
     Fused,
     blend_rerank,
     convex_combination,
+    mean_relevance,
     min_max,
     propagate_to_followers,
     reciprocal_rank_fusion,
@@ -51,9 +52,7 @@ def test_rrf_scores_ignore_the_order_of_the_lists(lists: dict[str, list[int]], b
         return {item.key: item.score for item in fused}
 
     backwards = dict(reversed(lists.items()))
-    assert scores_of(reciprocal_rank_fusion(lists, weights=by)) == scores_of(
-        reciprocal_rank_fusion(backwards, weights=by)
-    )
+    assert scores_of(reciprocal_rank_fusion(lists, weights=by)) == scores_of(reciprocal_rank_fusion(backwards, weights=by))
 
 
 @given(st.lists(keys, unique=True, max_size=12))
@@ -87,9 +86,7 @@ def test_ties_go_to_the_better_rank_then_to_the_earlier_list() -> None:
 
 
 @given(scored_rankings, weights)
-def test_convex_scores_lie_between_zero_and_one(
-    lists: dict[str, list[tuple[int, float]]], by: dict[str, float] | None
-) -> None:
+def test_convex_scores_lie_between_zero_and_one(lists: dict[str, list[tuple[int, float]]], by: dict[str, float] | None) -> None:
     fused = convex_combination(lists, weights=by)
     assert {item.key for item in fused} == {key for scored in lists.values() for key, _ in scored}
     assert all(-1e-12 <= item.score <= 1 + 1e-12 for item in fused)
@@ -97,9 +94,7 @@ def test_convex_scores_lie_between_zero_and_one(
 
 
 @given(scored_rankings, st.floats(0.1, 100), st.integers(-100, 100))
-def test_convex_ignores_a_list_s_scale_and_offset(
-    lists: dict[str, list[tuple[int, float]]], factor: float, offset: int
-) -> None:
+def test_convex_ignores_a_list_s_scale_and_offset(lists: dict[str, list[tuple[int, float]]], factor: float, offset: int) -> None:
     assume("lexical" in lists)
     spread = [score for _, score in lists["lexical"]]
     assume(not spread or max(spread) == min(spread) or max(spread) - min(spread) > 1e-3)
@@ -196,8 +191,20 @@ def test_questions_are_recognised(query: str) -> None:
     assert rerank_weight(query) == RERANK_WEIGHT_QUESTION
 
 
-@pytest.mark.parametrize(
-    "query", ["", "Aspirin inhibits COX-1.", "Caroline's hobbies", "Whatsapp backup", "Indian food"]
-)
+@pytest.mark.parametrize("query", ["", "Aspirin inhibits COX-1.", "Caroline's hobbies", "Whatsapp backup", "Indian food"])
 def test_statements_weigh_the_cross_encoder_less(query: str) -> None:
     assert rerank_weight(query) == RERANK_WEIGHT_STATEMENT
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=4))
+def test_mean_relevance_lies_between_its_readings(readings: list[float]) -> None:
+    value = mean_relevance(readings)
+    assert min(readings) - 1e-6 <= value <= max(readings) + 1e-6
+    assert mean_relevance(readings[::-1]) == value
+    assert mean_relevance(readings[:1]) == pytest.approx(readings[0], abs=1e-6)
+
+
+def test_mean_relevance_is_the_mean_of_the_logits() -> None:
+    assert mean_relevance([0.2, 0.8]) == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="at least one"):
+        mean_relevance([])

@@ -1,0 +1,5 @@
+"""``python -m memoryd``."""
+
+from memoryd.cli import main
+
+main()

@@ -1,0 +1,88 @@
+"""The models of one process: found in the cache, loaded into one runtime."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from retrieval.passages import Splitter
+
+from memoryd.settings import Settings
+from retrieval.errors import ModelNotFound
+from retrieval.inference import KNOWN_MODELS, InferenceRuntime, ModelStore, ModelTokenizer, load_embedder, load_reranker
+from retrieval.packing import HuggingFaceCounter, TokenizerRegistry
+from retrieval.ports import ModelCard
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What the use cases need of models. ``runtime`` is embedder and reranker."""
+
+    runtime: InferenceRuntime
+    has_reranker: bool
+    splitter: Splitter
+    tokenizers: TokenizerRegistry
+
+    @property
+    def card(self) -> ModelCard:
+        """The embedder's."""
+        return self.runtime.card
+
+    @property
+    def healthy(self) -> bool:
+        """True when the models are loaded and their thread runs."""
+        return self.runtime.healthy
+
+
+@asynccontextmanager
+async def open_models(settings: Settings) -> AsyncIterator[Models]:
+    """Load and warm up. Raises ``ModelNotFound``, ``InferenceUnavailable``."""
+    store = ModelStore(settings.model_cache)
+    embedder = store.locate(settings.embedding_model)
+    reranker = store.locate(settings.rerank_model) if settings.rerank_model else None
+    threads = settings.inference_threads
+    runtime = InferenceRuntime(
+        lambda: load_embedder(embedder, threads=threads),
+        (lambda: load_reranker(reranker, threads=threads)) if reranker else None,
+    )
+    await runtime.start()
+    try:
+        counter = HuggingFaceCounter(embedder.name, embedder.tokenizer)
+        yield Models(
+            runtime,
+            reranker is not None,
+            Splitter(ModelTokenizer(embedder.tokenizer), max_tokens=runtime.card.max_tokens),
+            TokenizerRegistry([counter]),
+        )
+    finally:
+        await runtime.close()
+
+
+def embedder_card(settings: Settings) -> ModelCard:
+    """The description of the configured embedder. Blocks; loads the model. Raises ``ModelNotFound``."""
+    backend = load_embedder(ModelStore(settings.model_cache).locate(settings.embedding_model), threads=1)
+    try:
+        return backend.card
+    finally:
+        backend.close()
+
+
+def pull_models(settings: Settings, progress: Callable[[str], None], names: Sequence[str] | None = None) -> None:
+    """Get ``names``, or what the settings name, into the cache. Blocks. Raises ``ModelNotFound``."""
+    store = ModelStore(settings.model_cache)
+    for name in names or [name for name in (settings.embedding_model, settings.rerank_model) if name]:
+        files = store.pull(name, progress=progress)
+        progress(f"{name}: {files.folder}")
+
+
+def known_models(settings: Settings) -> list[str]:
+    """One line a known model: whether it is cached, its name and licence."""
+    store = ModelStore(settings.model_cache)
+    return [f"{'cached' if _cached(store, name) else '-':8}{name}  ({spec.licence})" for name, spec in KNOWN_MODELS.items()]
+
+
+def _cached(store: ModelStore, name: str) -> bool:
+    try:
+        store.locate(name)
+    except ModelNotFound:
+        return False
+    return True

@@ -1,0 +1,75 @@
+"""Who goes next and how much at once: pure rules, without a clock or a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """One run of a model. It cannot be interrupted, so ``tokens`` is also how long an interactive text may wait.
+
+    1,024 tokens are about 0.1 s of bge-small on two idle cores; larger batches are not faster there.
+    """
+
+    items: int = 16
+    tokens: int = 1024
+
+
+def batch_size(costs: Iterable[int], limits: BatchLimits) -> int:
+    """How many of the first ``costs`` (tokens, all positive) go together: within both limits, but at least one."""
+    size = total = 0
+    for cost in costs:
+        total += cost
+        if size and (size == limits.items or total > limits.tokens):
+            break
+        size += 1
+    return size
+
+
+class Turns:
+    """Picks among lanes, first lane first, but lets none be passed over more than its patience.
+
+    ``patience[i]`` is the number of turns lane *i* lets others go while it waits: with ``(0, 1, 7)`` the second lane
+    gets at least about every second turn and the third at least every eighth or ninth.
+    """
+
+    def __init__(self, patience: Sequence[int]) -> None:
+        self._patience = tuple(patience)
+        self._passed = [0] * len(self._patience)
+
+    def next(self, waiting: Sequence[bool]) -> int | None:
+        """The lane whose turn it is, or ``None`` when nothing waits."""
+        candidates = [lane for lane, waits in enumerate(waiting) if waits]
+        if not candidates:
+            return None
+        # Lane 0 needs no turn of its own accord: it is first whenever nobody's patience is used up.
+        overdue = [lane for lane in candidates if lane and self._passed[lane] >= self._patience[lane]]
+        chosen = max(overdue, key=lambda lane: self._passed[lane] / (self._patience[lane] + 1), default=candidates[0])
+        for lane, waits in enumerate(waiting):
+            self._passed[lane] = self._passed[lane] + 1 if waits and lane != chosen else 0
+        return chosen
+
+
+class Throughput:
+    """Tokens a second, as a moving average over runs."""
+
+    _WEIGHT = 0.2
+
+    def __init__(self) -> None:
+        self._rate = 0.0
+
+    @property
+    def tokens_per_s(self) -> float:
+        """0.0 until something was measured."""
+        return self._rate
+
+    def add(self, tokens: int, seconds: float) -> None:
+        """Count one run."""
+        rate = tokens / max(seconds, 1e-6)
+        self._rate = rate if not self._rate else self._rate + self._WEIGHT * (rate - self._rate)
+
+    def seconds(self, tokens: int) -> float:
+        """How long ``tokens`` take; 0.0 until something was measured."""
+        return tokens / self._rate if self._rate else 0.0

@@ -1,0 +1,70 @@
+"""A model's own tokenizer: encodings for the model, offsets for the splitter, estimates for the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from retrieval.errors import ModelNotFound
+
+Row = NDArray[np.int64]
+
+_CHARS_PER_TOKEN = 4
+_SPECIAL_TOKENS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One text or pair, special tokens included: token ids and segment ids, each of shape ``(length,)``."""
+
+    ids: Row
+    segments: Row
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+class ModelTokenizer:
+    """``tokenizer.json``, never padding, and cutting only where told. Safe to use from several threads."""
+
+    def __init__(self, path: Path, *, max_tokens: int | None = None) -> None:
+        """``max_tokens`` cuts :meth:`encode` and :meth:`encode_pairs`, special tokens included; ``None`` never cuts."""
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # the library raises bare Exception
+            raise ModelNotFound(f"{path} cannot be read as a tokenizer: {error}") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        if max_tokens is not None:
+            self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """Encodings of texts, as the model reads them."""
+        return [_encoding(found.ids, found.type_ids) for found in self._tokenizer.encode_batch(list(texts))]
+
+    def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Encoding]:
+        """Encodings of pairs, as a cross-encoder reads them; the longer side of a pair is cut first."""
+        return [_encoding(found.ids, found.type_ids) for found in self._tokenizer.encode_batch(list(pairs))]
+
+    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
+        """Where each token of ``text`` begins and ends, in characters, without special tokens."""
+        found: Sequence[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets
+        return found
+
+
+def estimated_tokens(text: str, most: int) -> int:
+    """A cheap guess at a text's tokens, at most ``most``: four characters each in ASCII, one each elsewhere.
+
+    It only has to be proportional to work: it sizes batches and queues, and throughput is measured in it too.
+    """
+    guess = len(text) // _CHARS_PER_TOKEN if text.isascii() else len(text)
+    return min(guess + _SPECIAL_TOKENS, most)
+
+
+def _encoding(ids: Sequence[int], segments: Sequence[int]) -> Encoding:
+    return Encoding(np.asarray(ids, dtype=np.int64), np.asarray(segments, dtype=np.int64))

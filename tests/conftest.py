@@ -1,0 +1,38 @@
+"""Fixtures that more than one folder uses."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from memoryd.settings import Settings
+from memoryd.models import pull_models
+from memoryd.wiring import prepare_database
+from tests.stack import OPERATOR_KEY, Stack, running_stack
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Real PostgreSQL and Valkey."""
+    with running_stack() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def settings(stack: Stack) -> Settings:
+    """The service on the session's stack, migrated, with the default models."""
+    for name in [name for name in os.environ if name.startswith("MEMORYD_") and name != "MEMORYD_MODEL_CACHE"]:
+        del os.environ[name]
+    settings = Settings.model_validate(
+        {
+            "database_url": stack.service_url,
+            "owner_database_url": stack.owner_url,
+            "redis_url": stack.redis_url,
+            "operator_key": OPERATOR_KEY,
+            "handle_secret": "handle-secret-of-the-tests",
+            "rerank_budget_ms": 5000,
+        }
+    )
+    pull_models(settings, print)
+    prepare_database(settings)
+    return settings

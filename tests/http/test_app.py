@@ -1,0 +1,102 @@
+"""The REST application as a whole: its document, its problems, its limits."""
+
+import asyncio
+import json
+
+import httpx
+import pytest
+import schemathesis
+from blockbuster import BlockBuster
+from fastapi import FastAPI
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.checks import (
+    CHECKS,
+)
+
+from tests.http.conftest import Tenant
+
+
+async def test_health(anonymous: httpx.AsyncClient) -> None:
+    assert (await anonymous.get("/livez")).json() == {"status": "live"}
+    ready = await anonymous.get("/readyz")
+    assert ready.status_code == 200, ready.text
+    checks = ready.json()["checks"]
+    assert {name for name, check in checks.items() if check["ok"]} == {"postgresql", "redis", "embedder"}
+
+
+async def test_request_ids(anonymous: httpx.AsyncClient) -> None:
+    mine = await anonymous.get("/v1/memories", headers={"X-Request-ID": "abc-1"})
+    assert mine.headers["x-request-id"] == mine.json()["request_id"] == "abc-1"
+    hostile = await anonymous.get("/v1/memories", headers={"X-Request-ID": "a b\"<script>"})
+    assert hostile.headers["x-request-id"] == hostile.json()["request_id"] != 'a b"<script>'
+
+
+async def test_problems_of_the_framework_are_ours(tenant: Tenant, anonymous: httpx.AsyncClient) -> None:
+    missing = await tenant.http.get("/v1/nothing")
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+    method = await tenant.http.put("/v1/memories")
+    assert (method.status_code, method.json()["code"]) == (405, "method_not_allowed")
+    assert (await anonymous.get("/nothing")).headers["content-type"] == "application/problem+json"
+    bad_id = await tenant.http.get("/v1/memories/not-a-uuid")
+    assert (bad_id.status_code, bad_id.json()["code"]) == (422, "invalid_request")
+
+
+async def test_an_unexpected_error_tells_nothing(app: FastAPI, tenant: Tenant, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("secret content in a message")
+
+    monkeypatch.setattr(type(app.state.services.reader), "page", broken)
+    answer = await tenant.http.get("/v1/memories")
+    assert (answer.status_code, answer.json()["code"]) == (500, "internal")
+    assert "secret content" not in answer.text
+    assert "secret content" not in caplog.text
+    assert "RuntimeError" in caplog.text
+
+
+async def test_a_request_that_takes_too_long_is_ended(app: FastAPI, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    from memoryd.http.middleware import Envelope
+
+    async def slow(*_: object, **__: object) -> None:
+        await asyncio.sleep(30)
+
+    monkeypatch.setattr(type(app.state.services.reader), "page", slow)
+    layer = app.middleware_stack
+    while not isinstance(layer, Envelope):
+        layer = layer.app  # type: ignore[union-attr]
+    monkeypatch.setattr(layer, "_timeout_s", 0.2)
+    answer = await tenant.http.get("/v1/memories")
+    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+
+
+async def test_nothing_blocks_the_event_loop(tenant: Tenant) -> None:
+    """Every blocking call that asyncio code makes in the paths of write, recall, context and change raises."""
+    blocker = BlockBuster()
+    blocker.activate()
+    try:
+        (memory,) = await tenant.remember("the ferry leaves at nine", session_id="s")
+        await tenant.recall("ferry", rerank="on", explain=True)
+        for path, body in (
+            ("/v1/context", {"query": "ferry", "budget_tokens": 200}),
+            (f"/v1/memories/{memory}/revert", {"revision": 1}),
+        ):
+            assert (await tenant.http.post(path, json=body)).status_code == 200
+        assert (await tenant.http.patch(f"/v1/memories/{memory}", json={"text": "the ferry leaves at ten"})).status_code == 200
+        assert (await tenant.http.get("/v1/memories")).status_code == 200
+        assert (await tenant.http.get("/readyz")).status_code == 200
+        assert (await tenant.http.delete(f"/v1/memories/{memory}", params={"purge": True})).status_code == 204
+    finally:
+        blocker.deactivate()
+
+
+def test_the_document_is_openapi_3_1_with_examples(app: FastAPI) -> None:
+    document = app.openapi()
+    assert document["openapi"].startswith("3.1")
+    text = json.dumps(document)
+    assert '"examples"' in text
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            assert operation["operationId"], (method, path)
+            assert operation.get("description"), (method, path)
+            if path.startswith("/v1/"):
+                assert operation["security"], (method, path)
+                assert {"401", "422", "503"} <= set(operation["responses"]), (method, path)

@@ -90,5 +90,10 @@ BEGIN
     END LOOP;
 END $$;
 GRANT SELECT, INSERT, UPDATE, DELETE ON passages, postings, term_statistics, space_statistics, embeddings TO memoryd_service;
+-- Bulk loads change these fast; plans made from stale statistics, and index-only scans without a visibility map, are slow.
+ALTER TABLE passages SET (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
+ALTER TABLE postings SET (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
+ALTER TABLE embeddings SET (autovacuum_analyze_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.05);
+ALTER TABLE term_statistics SET (autovacuum_analyze_scale_factor = 0.02, fillfactor = 80);
 GRANT USAGE ON SEQUENCE passages_pid_seq TO memoryd_service;
 GRANT SELECT ON generations TO memoryd_service;

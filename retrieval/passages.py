@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -19,9 +19,7 @@ _CHARS_PER_TOKEN = 8
 _LEAST_TOKENS = 16
 
 # Where to cut, best first: after a paragraph, a line, a sentence (also CJK, which has no space after it), a word.
-_BOUNDARIES = tuple(
-    re.compile(pattern) for pattern in (r"\n[ \t\r]*\n\s*", r"\n\s*", r"[.!?…][\"')\]”’]*\s+|[。！？]", r"\s+")
-)
+_BOUNDARIES = tuple(re.compile(pattern) for pattern in (r"\n[ \t\r]*\n\s*", r"\n\s*", r"[.!?…][\"')\]”’]*\s+|[。！？]", r"\s+"))
 
 
 class OffsetTokenizer(Protocol):
@@ -70,14 +68,16 @@ class Splitter:
         return len(text) * bytes_per_char < self._limit
 
     def _cut(self, text: str, begins: Sequence[int]) -> list[Span]:
-        spans: list[Span] = []
-        start = 0
-        while True:
-            end = self._end(text, begins, start)
-            spans.append((start, end))
-            if end == len(text):
-                return spans
+        start, end = 0, self._end(text, begins, 0)
+        spans = [(start, end)]
+        while end < len(text):
             start = self._restart(text, begins, start, end)
+            reached = self._end(text, begins, start)
+            if reached <= end:  # the overlap is all that fits: go without
+                start, reached = end, self._end(text, begins, end)
+            spans.append((start, reached))
+            end = reached
+        return spans
 
     def _end(self, text: str, begins: Sequence[int], start: int) -> int:
         """The end of the passage from ``start``: as far as fits, drawn back to a boundary and until it fits alone."""
@@ -87,16 +87,25 @@ class Splitter:
         if end < len(text):
             end = _last_boundary(text, start + (end - start) // 2, end)
         while end - start > 1 and len(self._tokenizer.offsets(text[start:end])) > self._limit:
-            end = _last_boundary(text, start + (end - start) // 2, end - 1)
+            shorter = end - max(1, (end - start) // 16)
+            end = _last_boundary(text, start + (shorter - start) // 2, shorter)
         return end
 
     def _restart(self, text: str, begins: Sequence[int], start: int, end: int) -> int:
-        """Where the next passage begins: within the overlap before ``end``, and always beyond ``start``."""
-        token = bisect_right(begins, end) - 1 - self._overlap
-        earliest = max(begins[token] if token >= 0 else 0, start + 1, end - self._overlap * _CHARS_PER_TOKEN)
-        if earliest >= end:
-            return end
+        """Where the next passage begins: at a boundary within the overlap before ``end``, or at ``end``."""
+        token = bisect_left(begins, end) - self._overlap
+        earliest = max(begins[token] if token >= 0 else 0, start, end - self._overlap * _CHARS_PER_TOKEN)
         for boundary in _BOUNDARIES:
             for found in boundary.finditer(text, earliest, end):
-                return found.end()
+                if found.end() < end:
+                    return found.end()
         return end
+
+
+def _last_boundary(text: str, low: int, high: int) -> int:
+    """The end of the last boundary of the best kind that ends in ``(low, high]``, else ``high``, between characters."""
+    for boundary in _BOUNDARIES:
+        ends = [found.end() for found in boundary.finditer(text, low, high) if found.end() > low]
+        if ends:
+            return ends[-1]
+    return high

@@ -59,7 +59,7 @@ _PREVIOUS_CHARACTERS = 200
 ARM_DEPTH = 100
 """Hits of each arm that are fused: with 50, .004 nDCG@10 less on LoCoMo-dev; 200 adds nothing."""
 
-TEMPORAL_WEIGHT = 0.4
+TEMPORAL_WEIGHT = 0.5
 """What an event time inside an interval that the query names adds to a fused score, which is in [0, 1].
 
 On the LoCoMo-dev questions that name a time, with the date in the indexed text: nDCG@10 .567 without, .602 at .2, .620 at .5.

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from memoryd import __version__
 from memoryd.http import admin, health, memories, problems, recall
+from memoryd.http.document import Documented
 from memoryd.http.middleware import Authentication, Envelope
 from memoryd.services import Services
 
@@ -28,7 +29,7 @@ def create_app(running: Running, *, max_body_bytes: int, request_timeout_s: floa
             app.state.services = services
             yield
 
-    app = FastAPI(
+    app = Documented(
         title="memoryd",
         version=__version__,
         description=_DESCRIPTION,

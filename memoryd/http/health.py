@@ -20,13 +20,7 @@ async def livez() -> LiveOut:
     "/readyz",
     operation_id="readyz",
     response_model=ReadyOut,
-    responses={
-        503: {
-            "description": "Not ready",
-            "model": Problem,
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-    },
+    responses={503: {"description": "Not ready", "model": Problem}},
 )
 async def readyz(request: Request, use: Uses) -> ReadyOut | JSONResponse:
     """Everything that is needed to answer is there. What is only helpful may be missing."""

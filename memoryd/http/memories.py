@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from memoryd.access.service import require
 from memoryd.errors import InvalidRequest, NotFound
 from memoryd.http.caller import Caller, IfMatch, Once, Uses
+from memoryd.http.document import VERSIONED
 from memoryd.http.fields import Identifier, Name, Reason, Time
 from memoryd.http.problems import documented
 from memoryd.http.schemas import (
@@ -79,7 +80,7 @@ async def list_memories(
     )
 
 
-@router.get("/{memory_id}", responses=documented(404), operation_id="get_memory")
+@router.get("/{memory_id}", responses=documented(404) | VERSIONED, operation_id="get_memory")
 async def get_memory(memory_id: UUID, scope: Caller, use: Uses, response: Response) -> MemoryOut:
     """One memory. `ETag` is its revision."""
     require(scope, Action.READ)
@@ -90,7 +91,7 @@ async def get_memory(memory_id: UUID, scope: Caller, use: Uses, response: Respon
     return memory_out(revision)
 
 
-@router.patch("/{memory_id}", responses=documented(404, 409, 412), operation_id="patch_memory")
+@router.patch("/{memory_id}", responses=documented(404, 409, 412) | VERSIONED, operation_id="patch_memory")
 async def patch_memory(
     memory_id: UUID, body: PatchIn, scope: Caller, use: Uses, once: Once, match: IfMatch, response: Response
 ) -> MemoryOut:
@@ -129,7 +130,7 @@ async def history(memory_id: UUID, scope: Caller, use: Uses, limit: Limit = 50, 
     )
 
 
-@router.post("/{memory_id}/revert", responses=documented(404, 409, 412), operation_id="revert_memory")
+@router.post("/{memory_id}/revert", responses=documented(404, 409, 412) | VERSIONED, operation_id="revert_memory")
 async def revert(
     memory_id: UUID, body: RevertIn, scope: Caller, use: Uses, once: Once, match: IfMatch, response: Response
 ) -> MemoryOut:

@@ -39,7 +39,7 @@ class Envelope:
         answer = _Answer(send, request_id)
         try:
             async with asyncio.timeout(self._timeout_s):
-                await self._app(scope, self._limited(receive, scope), answer.send)
+                await self._app(scope, self._limited(receive, scope, answer), answer.send)
         except TimeoutError:
             await answer.instead(scope, receive, DeadlineExceeded("the request took too long"))
         except MemorydError as error:
@@ -59,8 +59,11 @@ class Envelope:
                 request_id,
             )
 
-    def _limited(self, receive: Receive, scope: Scope) -> Receive:
-        """``receive``, refusing bodies above the limit by what they announce, and by what they send."""
+    def _limited(self, receive: Receive, scope: Scope, answer: "_Answer") -> Receive:
+        """``receive``, refusing bodies above the limit by what they announce, and by what they send.
+
+        The framework takes any error while reading for a malformed body, so the answer is told the real one.
+        """
         announced = Headers(scope=scope).get("content-length", "0")
         refused = PayloadTooLarge(f"the body is larger than {self._max_body_bytes} bytes")
         seen = 0
@@ -68,10 +71,12 @@ class Envelope:
         async def limited() -> Message:
             nonlocal seen
             if announced.isdigit() and int(announced) > self._max_body_bytes:
+                answer.refusal = refused
                 raise refused
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > self._max_body_bytes:
+                answer.refusal = refused
                 raise refused
             return message
 
@@ -114,16 +119,34 @@ class _Answer:
         self._send = send
         self._request_id = request_id
         self.status = 0
+        self.refusal: MemorydError | None = None
+        self._refused = False
 
     async def send(self, message: Message) -> None:
+        if self.refusal is not None or self._refused:
+            await self._refuse()
+            return
         if message["type"] == "http.response.start":
             self.status = message["status"]
             MutableHeaders(scope=message)["X-Request-ID"] = self._request_id
         await self._send(message)
 
     async def instead(self, scope: Scope, receive: Receive, error: MemorydError) -> None:
+        self.refusal = None  # it is what ``error`` is
         if not self.status:
             await error_response(self._request_id, error)(scope, receive, self.send)
+
+    async def _refuse(self) -> None:
+        """Send the refusal in place of what the application made of it; what follows of that is swallowed."""
+        if self.refusal is None:
+            return
+        refusal, self.refusal, self._refused = self.refusal, None, True
+        response = error_response(self._request_id, refusal)
+        self.status = response.status_code
+        response.headers["X-Request-ID"] = self._request_id
+        start = {"type": "http.response.start", "status": self.status, "headers": response.raw_headers}
+        await self._send(start)
+        await self._send({"type": "http.response.body", "body": response.body})
 
     async def unexpected(self, scope: Scope, receive: Receive) -> None:
         if not self.status:

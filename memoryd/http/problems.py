@@ -146,14 +146,7 @@ def install(app: FastAPI) -> None:
 def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
     """``responses=`` of a route: these, and what any route can answer."""
     always = (400, 401, 403, 413, 422, 429, 500, 503, 504)
-    return {
-        status: {
-            "description": HTTPStatus(status).phrase,
-            "model": Problem,
-            "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
-        for status in sorted({*always, *statuses})
-    }
+    return {status: {"description": HTTPStatus(status).phrase, "model": Problem} for status in sorted({*always, *statuses})}
 
 
 def _id(request: Request) -> str:

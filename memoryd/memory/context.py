@@ -111,7 +111,7 @@ class Contexts:
         for memory_id in dict.fromkeys(ids):
             revision = await self._reader.get(scope, memory_id)
             if revision is None:
-                raise NotFound(f"must_include: no memory {memory_id}")
+                raise NotFound("must_include: no such memory")
             found[str(memory_id)] = revision
         return found
 

@@ -1,5 +1,6 @@
 """From a content to passages ready for the index: split, situate, analyse, embed."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -43,9 +44,13 @@ class Preparer:
             texts.append(text)
         return passages, texts
 
+    def _all(self, contents: Sequence[tuple[UUID, Content]]) -> list[tuple[list[Passage], list[str]]]:
+        return [self.passages(space, content) for space, content in contents]
+
     async def embedded(self, contents: Sequence[tuple[UUID, Content]], *, lane: Lane) -> list[tuple[Passage, ...]]:
         """Passages with vectors, content by content; all texts go to the embedder in one call."""
-        prepared = [self.passages(space, content) for space, content in contents]
+        # Splitting and analysing a megabyte takes about a second: not on the event loop.
+        prepared = await asyncio.to_thread(self._all, contents)
         texts = [text for _, found in prepared for text in found]
         vectors = iter(await self._embedder.embed_passages(texts, lane=lane)) if texts else iter(())
         return [tuple(replace(passage, vector=np.asarray(next(vectors))) for passage in passages) for passages, _ in prepared]

@@ -1,5 +1,6 @@
 """Changing what is remembered: patch, delete, purge, revert. Every change is a revision with an actor and a reason."""
 
+import asyncio
 from collections.abc import Callable
 from uuid import UUID
 
@@ -124,7 +125,7 @@ class Revise:
         """Embed outside the transaction, then append if ``head`` still is the head; false when it is not."""
         keep = _embeds_alike(head, content)
         if keep:
-            passages = tuple(self._preparer.passages(head.space_id, content)[0])
+            passages = tuple((await asyncio.to_thread(self._preparer.passages, head.space_id, content))[0])
         else:
             passages = (await self._preparer.embedded([(head.space_id, content)], lane=Lane.INTERACTIVE))[0]
         async with self._units.begin(scope, idempotency) as unit:

@@ -1,5 +1,6 @@
 """One memory takes the place of another: the old one's validity ends, and it stays as history."""
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 
@@ -14,7 +15,7 @@ async def supersede(unit: Unit, head: Revision, new: Prepared, now: datetime, pr
     ends = new.content.valid_from or new.content.event_time or now
     valid_to = min(head.content.valid_to, ends) if head.content.valid_to else ends
     content = replace(head.content, valid_to=valid_to)
-    passages, _ = preparer.passages(head.space_id, content)
+    passages, _ = await asyncio.to_thread(preparer.passages, head.space_id, content)
     await unit.revise(
         head,
         NewRevision(

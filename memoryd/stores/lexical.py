@@ -37,7 +37,9 @@ _LIVE = (
     "WITH best AS MATERIALIZED ("
     + _SCORES.format(which="o.live")
     + """ORDER BY score DESC, o.pid LIMIT %(limit)s)
-SELECT p.memory_id, b.pid, b.score FROM best b JOIN passages p ON p.tenant_id = %(tenant)s AND p.pid = b.pid
+SELECT p.memory_id, b.pid, b.score
+FROM best b
+CROSS JOIN LATERAL (SELECT memory_id FROM passages WHERE tenant_id = %(tenant)s AND pid = b.pid OFFSET 0) p
 ORDER BY b.score DESC, b.pid
 """
 )

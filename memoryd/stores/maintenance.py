@@ -14,11 +14,13 @@ SELECT count(*) FROM (
     LIMIT %(enough)s) tail
 """
 # Moves rows into the HNSW index: it is partial, on `ann`. Rows that a writer holds are left for the next round.
+# MATERIALIZED, since a join may run a plain subquery again, and each run would lock and move another batch.
 _INDEX = """
-UPDATE embeddings e SET ann = true
-FROM (SELECT pid FROM embeddings
-      WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND live AND NOT ann
-      ORDER BY pid LIMIT %(batch)s FOR UPDATE SKIP LOCKED) next
+WITH next AS MATERIALIZED (
+    SELECT pid FROM embeddings
+    WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND live AND NOT ann
+    ORDER BY pid LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+UPDATE embeddings e SET ann = true FROM next
 WHERE e.tenant_id = %(tenant)s AND e.generation = %(generation)s AND e.pid = next.pid
 """
 _EXPIRE = """

@@ -107,15 +107,19 @@ class LaneQueue(Generic[T]):
             return
         started = time.perf_counter()
         try:
-            results = self._run([job.items[index] for job, index in batch])
-            if len(results) != len(batch):
-                raise InferenceError(f"The model gave {len(results)} results for {len(batch)} inputs.")
+            results = self._results([job.items[index] for job, index in batch])
         except Exception as error:  # noqa: BLE001 - whatever a model raises is the fate of its inputs, not of the thread
             self._isolate(batch, error)
             return
         self._throughput.add(sum(job.costs[index] for job, index in batch), time.perf_counter() - started)
         for (job, index), result in zip(batch, results, strict=True):
             job.deliver(index, result)
+
+    def _results(self, items: Sequence[T]) -> Results:
+        results = self._run(items)
+        if len(results) != len(items):
+            raise InferenceError(f"The model gave {len(results)} results for {len(items)} inputs.")
+        return results
 
     def _isolate(self, batch: Sequence[tuple[Job[T], int]], error: Exception) -> None:
         if len(batch) > 1:

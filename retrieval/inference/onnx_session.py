@@ -28,8 +28,8 @@ class OnnxSession:
     vectors would depend on another's texts. And it costs nothing: on two cores, rows in parallel give 1.0 to 1.4 times
     the texts per second of padded batches of 16, because nothing is spent on padding and a row stays in the cache.
 
-    Spinning of idle threads is off: it is worth a fraction of a millisecond on an idle machine and halves throughput
-    where a database shares the cores.
+    Spinning of idle threads is off: where other processes want the same cores, it halves throughput (measured), and
+    memoryd usually shares its machine with a database.
     """
 
     def __init__(self, weights: Path, *, threads: int = 0) -> None:

@@ -18,10 +18,17 @@ JACCARD = 0.8
 CONTAINMENT = 0.95
 SHINGLE_WORDS = 3
 # Long texts are first compared by their two ends, then exactly: most pairs differ there already.
-PROBE_CHARS = 1000
+PROBE_CHARS = 300
 
 _WORD = re.compile(r"\w+")
-_NEGATIONS = frozenset(["no", "not", "never", "none", "nobody", "nothing", "neither", "nor", "cannot", "without", "t"])
+_NEGATIONS = frozenset(
+    re.findall(
+        r"\S+",
+        """
+        no not never none nobody nothing neither nor cannot without t
+        """,
+    )
+)
 
 Shingle = tuple[str, ...]
 
@@ -41,7 +48,7 @@ class Duplicates:
         self._ranked = ranked
         self._answers: list[Duplicate | None] = []
         self._prints: dict[int, frozenset[Shingle]] = {}
-        self._holders: dict[tuple[object, ...], list[int]] = {}
+        self._holders: dict[tuple[object, ...], dict[Shingle, list[int]]] = {}
         self._ids: dict[str, int] = {}
 
     def of(self, index: int) -> Duplicate | None:
@@ -64,24 +71,23 @@ class Duplicates:
         if twin != index:
             return Duplicate(twin, DropReason.NEAR_DUPLICATE)
         shingles = _shingles(_probe(candidate.text))
-        keys = [(*_realm(candidate), shingle) for shingle in shingles]
+        holders = self._holders.setdefault(_realm(candidate), {})
         if not candidate.must_include:
-            shared = Counter(holder for key in keys for holder in self._holders.get(key, ()))
-            for holder, overlap in sorted(shared.items(), key=lambda pair: (-pair[1], pair[0])):
+            shared = Counter(holder for shingle in shingles for holder in holders.get(shingle, ()))
+            close = [pair for pair in shared.items() if pair[1] >= JACCARD * len(shingles)]
+            for holder, overlap in sorted(close, key=lambda pair: (-pair[1], pair[0])):
                 reason = self._relation(candidate, shingles, holder, overlap)
                 if reason is not None:
                     return Duplicate(holder, reason)
         self._prints[index] = shingles
-        for key in keys:
-            self._holders.setdefault(key, []).append(index)
+        for shingle in shingles:
+            holders.setdefault(shingle, []).append(index)
         return None
 
     def _relation(self, candidate: Candidate, shingles: frozenset[Shingle], holder: int, overlap: int) -> DropReason | None:
         other = self._ranked[holder].text
         theirs = self._prints[holder]
         if max(len(candidate.text), len(other)) > 2 * PROBE_CHARS:
-            if overlap < CONTAINMENT * JACCARD * len(shingles):
-                return None
             shingles, theirs = _shingles(candidate.text), _shingles(other)
             overlap = len(shingles & theirs)
         alike = overlap / (len(shingles) + len(theirs) - overlap) >= JACCARD

@@ -107,7 +107,7 @@ def _dropped(items: Items, shown: set[int], request: PackRequest) -> Iterator[Dr
             yield DroppedItem(candidate.id, candidate.external_id, duplicate.reason, twin)
             continue
         reason = DropReason.OVER_BUDGET
-        if not candidate.text.strip():
+        if items.empty(index):
             reason = DropReason.EMPTY
         elif candidate.section in request.section_budgets:
             reason = DropReason.SECTION_BUDGET

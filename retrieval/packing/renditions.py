@@ -15,73 +15,26 @@ from retrieval.packing.sentences import split
 SentenceScorer = Callable[[str, Sequence[str]], Sequence[float]]
 """``(query, sentences) -> one relevance a sentence``: an optional, better judge than lexical overlap."""
 
-GIST_CHARS = 160  # about 40 tokens of English: one or two sentences
+GIST_CHARS = 100  # about 25 tokens of English: a sentence, or two short ones
 EXCERPT_CHARS = 640  # about 160 tokens: a paragraph
+# Of a long text only the part around the densest block of query terms is split into sentences; finding terms is fast,
+# splitting is not.
+WINDOW_CHARS = 1200
+BLOCK_CHARS = 400
+# Characters at which a sentence's score is halved: of two with the same terms the terser one makes the gist.
+HALVING_CHARS = 400
 
 _WORD = re.compile(r"\w+")
 _CJK = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]")
 _STOP = frozenset(
-    [
-        "a",
-        "an",
-        "and",
-        "are",
-        "as",
-        "at",
-        "be",
-        "been",
-        "but",
-        "by",
-        "can",
-        "did",
-        "do",
-        "does",
-        "for",
-        "from",
-        "had",
-        "has",
-        "have",
-        "he",
-        "her",
-        "his",
-        "how",
-        "i",
-        "in",
-        "is",
-        "it",
-        "its",
-        "me",
-        "my",
-        "of",
-        "on",
-        "or",
-        "our",
-        "she",
-        "so",
-        "that",
-        "the",
-        "their",
-        "them",
-        "they",
-        "this",
-        "to",
-        "was",
-        "we",
-        "were",
-        "what",
-        "when",
-        "where",
-        "which",
-        "who",
-        "whom",
-        "whose",
-        "why",
-        "will",
-        "with",
-        "would",
-        "you",
-        "your",
-    ]
+    re.findall(
+        r"\S+",
+        """
+        a an and are as at be been but by can did do does for from had has have he her his how i in is it its me
+        my of on or our she so that the their them they this to was we were what when where which who whom whose
+        why will with would you your
+        """,
+    )
 )
 
 
@@ -111,7 +64,8 @@ class Extractor:
         # A short turn has no gist worth the two tokens its elision marks cost.
         if length <= GIST_CHARS:
             return Extracts(None, None, full)
-        sentences = [Span(a + start, b + start) for a, b in split(text[start:])]
+        low, high = full_span if self._scorer or length <= WINDOW_CHARS else self._window(text, full_span)
+        sentences = [Span(a + low, b + low) for a, b in split(text[low:high])]
         scores = self._scores(text, sentences)
         gist = _gist(sentences, scores)
         if _chars(gist) > 0.8 * length:
@@ -120,23 +74,37 @@ class Extractor:
         useful = 1.5 * _chars(gist) < _chars(excerpt) < 0.8 * length
         return Extracts(gist, excerpt if useful else None, full)
 
+    def _window(self, text: str, whole: Span) -> Span:
+        """The part of a long text, from space to space, around the block with the most weight of query terms."""
+        blocks: dict[int, float] = {}
+        lowered = _lower(text)
+        for term, weight in self._terms:
+            found = {at // BLOCK_CHARS for at in _occurrences(lowered, term, whole.start)}
+            for block in found:
+                blocks[block] = blocks.get(block, 0.0) + weight
+        best = min(blocks, key=lambda block: (-blocks[block], block), default=whole.start // BLOCK_CHARS)
+        middle = best * BLOCK_CHARS + BLOCK_CHARS // 2
+        low, high = max(whole.start, middle - WINDOW_CHARS // 2), min(whole.end, middle + WINDOW_CHARS // 2)
+        if low > whole.start and (space := text.find(" ", low, low + 40)) >= 0:
+            low = space
+        if high < whole.end and (space := text.rfind(" ", high - 40, high)) >= 0:
+            high = space
+        return Span(low, high)
+
     def _scores(self, text: str, sentences: Sequence[Span]) -> list[float]:
         if self._scorer is not None:
             return list(self._scorer(self._query, [text[a:b] for a, b in sentences]))
-        starts = [span.start for span in sentences]
+        begin = sentences[0].start
+        starts = [span.start - begin for span in sentences]
         found: list[set[int]] = [set() for _ in sentences]
-        lowered = _lower(text)
+        lowered = _lower(text[begin : sentences[-1].end])
         for number, (term, _) in enumerate(self._terms):
-            for at in _occurrences(lowered, term, starts[0]):
+            for at in _occurrences(lowered, term, 0):
                 found[bisect_right(starts, at) - 1].add(number)
         return [
-            sum(self._terms[n][1] for n in sorted(numbers)) / (1.0 + (span.end - span.start) / MAX_DAMPING)
+            sum(self._terms[n][1] for n in sorted(numbers)) / (1.0 + (span.end - span.start) / HALVING_CHARS)
             for numbers, span in zip(found, sentences, strict=True)
         ]
-
-
-# Characters at which a sentence's score is halved: of two with the same terms the terser one makes the gist.
-MAX_DAMPING = 400
 
 
 def _terms(query: str) -> dict[str, float]:

@@ -19,34 +19,12 @@ _BOUNDARY = re.compile(
     r"|[.!?…]+[\"'”’»)\]]*\s+"
 )
 _ABBREVIATIONS = frozenset(
-    [
-        "mr",
-        "mrs",
-        "ms",
-        "dr",
-        "prof",
-        "st",
-        "sr",
-        "jr",
-        "vs",
-        "etc",
-        "e.g",
-        "i.e",
-        "cf",
-        "approx",
-        "no",
-        "fig",
-        "al",
-        "inc",
-        "ltd",
-        "co",
-        "corp",
-        "gen",
-        "col",
-        "sgt",
-        "rev",
-        "hon",
-    ]
+    re.findall(
+        r"\S+",
+        """
+        mr mrs ms dr prof st sr jr vs etc e.g i.e cf approx al inc ltd co corp gen col sgt rev hon
+        """,
+    )
 )
 _LAST_WORD = re.compile(r"([\w.]+)\.$")
 _SOFT_CUT = re.compile(r"[;,:—–]\s+|\s+")
@@ -73,10 +51,14 @@ def _continues(text: str, match: re.Match[str]) -> bool:
     following = text[match.end() : match.end() + 1]
     if following.islower():
         return True
+    if mark.rstrip() != ".":  # a closing quote or bracket ends more than an abbreviation
+        return False
     word = _LAST_WORD.search(text[max(0, match.start() - 12) : match.start() + 1])
     if word is None:
         return False
     stem = word.group(1).lower()
+    if stem in ("no", "fig"):
+        return following.isdigit()
     return stem in _ABBREVIATIONS or (len(stem) == 1 and stem.isalpha() and word.group(1) not in ("I", "i"))
 
 

@@ -21,8 +21,8 @@ from retrieval.packing.model import Candidate, Rendition
 from retrieval.packing.renditions import Extractor
 from retrieval.ports import TokenCounter
 
-SHARES = {Rendition.POINTER: 0.02, Rendition.GIST: 0.7, Rendition.EXCERPT: 0.9, Rendition.FULL: 1.0}
-RANK_DISCOUNT = 0.5
+SHARES = {Rendition.POINTER: 0.02, Rendition.GIST: 0.75, Rendition.EXCERPT: 0.9, Rendition.FULL: 1.0}
+RANK_DISCOUNT = 0.75
 # Scores of 0 keep a little weight: an item the caller sent is worth more than unused tokens.
 MIN_RELATIVE_SCORE = 0.01
 
@@ -34,8 +34,10 @@ _ANY_NUMBER = 888
 # Longer lines are only counted when they might be shown; until then four characters are taken for a token.
 _COUNT_AT_ONCE_CHARS = 1200
 _CHARS_PER_TOKEN = 4.0
-# No line is cheaper; an optimistic start that saves extracting gists of candidates that never come into question.
-_CHEAPEST_LINE = 8.0
+# What showing a text at all may cost at best: a gist's line, or a short text's own. An optimistic start, which saves
+# extracting gists of candidates that never come into question.
+_GIST_LINE_TOKENS = 20.0
+_MOST_CHARS_PER_TOKEN = 6.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,16 @@ class Items:
         """True when the item has something to show that no better one shows."""
         return self.duplicates.of(index) is None and bool(self.options(index))
 
+    def empty(self, index: int) -> bool:
+        """True when there is nothing but white space (and the speaker's name) to show."""
+        candidate = self.ranked[index]
+        return not candidate.text[body_start(candidate, structured=self._layout.structured) :].strip()
+
+    def hope(self, index: int) -> float:
+        """Value a token that showing an item can be expected to give at best, without a closer look at it."""
+        cheapest = min(_GIST_LINE_TOKENS, 4.0 + len(self.ranked[index].text) / _MOST_CHARS_PER_TOKEN)
+        return self.weights[index] / cheapest
+
     def value(self, step: Step) -> float:
         """What a step adds."""
         before = SHARES[self.shown(step.index, step.before).rendition] if step.before else 0.0
@@ -120,8 +132,8 @@ class Items:
         return self._headers[group]
 
     def chars(self, index: int, level: int) -> int:
-        """Length of an item's line."""
-        return len(self._line(index, level))
+        """Characters of the source that are shown."""
+        return sum(end - start for start, end in self.shown(index, level).spans)
 
     def guess(self, step: Step) -> float:
         """As :meth:`line_tokens`, without counting long texts."""
@@ -179,7 +191,7 @@ def _must_steps(items: Items) -> Iterator[Step]:
 
 def _greedy(items: Items, indices: Sequence[int], selection: Selection, left: dict[str, int] | None) -> Iterator[Step]:
     """Steps by gain per token; with ``left``, each section's only while they fit what is left of its budget."""
-    heap = [(-items.weights[i] / _CHEAPEST_LINE, i) for i in indices]
+    heap = [(-items.hope(i), i) for i in indices]
     heapq.heapify(heap)
     while heap:
         stale, i = heapq.heappop(heap)
@@ -202,7 +214,7 @@ def _greedy(items: Items, indices: Sequence[int], selection: Selection, left: di
         if opened:
             peers = (p for p in indices if items.groups[p] == items.groups[i] and p != i)
             for peer in peers:
-                heapq.heappush(heap, (-items.weights[peer] / _CHEAPEST_LINE, peer))
+                heapq.heappush(heap, (-items.hope(peer), peer))
 
 
 def _best_step(items: Items, index: int, selection: Selection) -> tuple[float, Step] | None:

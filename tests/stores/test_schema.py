@@ -47,7 +47,8 @@ def test_every_policy_of_the_service_is_the_tenants(catalogue: psycopg.Connectio
             assert table == "tenants", "the operator sees the list of tenants and nothing else"
             continue
         assert roles == ["memoryd_service"]
-        assert (qual, check, command) == ("(tenant_id = current_tenant())", "(tenant_id = current_tenant())", "ALL"), name
+        only = "(tenant_id = memoryd.current_tenant())"
+        assert (qual, check, command) == (only, only, "ALL"), name
         isolated.add(table)
     assert isolated == set(_tables(catalogue)) - SHARED
 

@@ -1,0 +1,17 @@
+"""The OpenAPI document, without starting anything."""
+
+from contextlib import AbstractAsyncContextManager
+
+from pydantic import JsonValue
+
+from memoryd.http.app import create_app
+from memoryd.services import Services
+
+
+def document() -> dict[str, JsonValue]:
+    """What ``/openapi.json`` answers."""
+    return create_app(_unopened, max_body_bytes=1, request_timeout_s=1).openapi()
+
+
+def _unopened() -> AbstractAsyncContextManager[Services]:
+    raise AssertionError("the document needs no services")

@@ -1,0 +1,85 @@
+"""The worker's rounds, and the worker itself."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import pytest
+
+from memoryd.clock import SystemClock
+from memoryd.errors import StoreUnavailable
+from memoryd.jobs.maintenance import Maintenance
+from memoryd.jobs.worker import create_worker
+from memoryd.settings import Settings
+from memoryd.wiring import open_maintenance
+
+NOW = datetime(2025, 6, 1, tzinfo=UTC)
+
+
+class Clock:
+    def now(self) -> datetime:
+        return NOW
+
+
+class Store:
+    """Three tenants: one with 1,200 vectors to index, one that fails, one with nothing to do."""
+
+    def __init__(self) -> None:
+        self.ids = [UUID(int=n) for n in (1, 2, 3)]
+        self.left = 1_200
+        self.expired: list[tuple[UUID, datetime]] = []
+
+    async def tenants(self, after: UUID | None, limit: int) -> list[UUID]:
+        return [one for one in self.ids if after is None or one > after][:limit]
+
+    async def index_tail(self, tenant_id: UUID) -> int:
+        if tenant_id == self.ids[1]:
+            raise StoreUnavailable("gone")
+        return await self.finish_tail(tenant_id) if tenant_id == self.ids[0] else 0
+
+    async def finish_tail(self, tenant_id: UUID) -> int:
+        step = min(500, self.left)
+        self.left -= step
+        return step
+
+    async def expire_idempotency(self, tenant_id: UUID, now: datetime, ttl: timedelta) -> int:
+        self.expired.append((tenant_id, now - ttl))
+        return 2
+
+
+async def test_a_round_finishes_what_it_begins_and_survives_a_failing_tenant() -> None:
+    store = Store()
+    report = await Maintenance(store, Clock(), idempotency_ttl=timedelta(days=1)).run()
+    assert (report.tenants, report.indexed, report.failed, report.expired) == (3, 1_200, 1, 4)
+    assert store.left == 0
+    assert store.expired == [(store.ids[0], NOW - timedelta(days=1)), (store.ids[2], NOW - timedelta(days=1))]
+
+
+async def test_the_worker_runs_rounds_on_a_real_redis(settings: Settings) -> None:
+    ready = asyncio.Event()
+
+    async def on_ready() -> None:
+        ready.set()
+
+    redis_url = settings.redis_url
+    assert redis_url is not None
+    worker = create_worker(lambda: open_maintenance(settings), redis_url.get_secret_value(), interval_s=1, on_ready=on_ready)
+    running = asyncio.create_task(worker.main())
+    try:
+        async with asyncio.timeout(20):
+            await ready.wait()
+            while not worker.jobs_complete:
+                await asyncio.sleep(0.05)
+        assert worker.jobs_failed == 0
+    finally:
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        await close(worker)
+
+
+async def test_idempotency_keys_are_forgotten_in_time(settings: Settings) -> None:
+    async with open_maintenance(settings) as maintenance:
+        report = await maintenance.run()
+    assert report.failed == 0
+    assert SystemClock().now().tzinfo is UTC

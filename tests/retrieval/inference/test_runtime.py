@@ -1,0 +1,334 @@
+"""The runtime's rules on scripted backends that can be held, and its results on the real models."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
+
+import numpy as np
+import pytest
+
+from retrieval.errors import InferenceError, InferenceOverloaded, InferenceUnavailable
+from retrieval.inference import BatchLimits, InferenceRuntime, ModelStore, RuntimeLimits, load_embedder, load_reranker
+from retrieval.inference.onnx_embedder import OnnxEmbedder
+from retrieval.inference.onnx_reranker import OnnxReranker
+from retrieval.inference.registry import BGE_SMALL, MS_MARCO_MINILM
+from retrieval.ports import Embedder, Lane, ModelCard, Reranker, Vectors
+
+
+class HeldEmbedder:
+    """Embeds a text as its length. Each batch waits until the gate opens; ``batches`` are the texts seen."""
+
+    def __init__(self, pause_s: float = 0.0) -> None:
+        self.card = ModelCard("held", "1", 2, 512, query_prefix="q:", passage_prefix="p:")
+        self.gate = threading.Event()
+        self.gate.set()
+        self.pause_s = pause_s
+        self.batches: list[list[str]] = []
+        self.threads: set[str] = set()
+        self.closed = False
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        self.gate.wait(10)
+        time.sleep(self.pause_s)
+        self.threads.add(threading.current_thread().name)
+        self.batches.append(list(texts))
+        if any("poison" in text for text in texts):
+            raise ValueError("poisoned")
+        if any("deadly" in text for text in texts):
+            raise SystemExit
+        return np.array([[len(text), 1.0] for text in texts], dtype=np.float32)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class LengthReranker:
+    """Scores a pair by its passage's length."""
+
+    name = "length"
+    max_pair_tokens = 256
+
+    def __init__(self, embedder: HeldEmbedder) -> None:
+        self._embedder = embedder
+
+    def score(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
+        self._embedder.gate.wait(10)
+        time.sleep(self._embedder.pause_s)
+        self._embedder.batches.append([f"{query}|{passage}" for query, passage in pairs])
+        return [len(passage) / 1000 for _, passage in pairs]
+
+    def close(self) -> None:
+        pass
+
+
+@asynccontextmanager
+async def running(backend: HeldEmbedder, limits: RuntimeLimits | None = None) -> AsyncIterator[InferenceRuntime]:
+    runtime = InferenceRuntime(lambda: backend, lambda: LengthReranker(backend), limits=limits)
+    await runtime.start()
+    backend.batches.clear()
+    try:
+        yield runtime
+    finally:
+        backend.gate.set()
+        await runtime.close()
+
+
+@asynccontextmanager
+async def held(backend: HeldEmbedder, runtime: InferenceRuntime) -> AsyncIterator[None]:
+    """The compute thread is inside a batch, and stays there until the block ends."""
+    backend.gate.clear()
+    first = asyncio.ensure_future(runtime.embed_queries(["first"]))
+    await asyncio.sleep(0.02)
+    yield
+    backend.gate.set()
+    await first
+
+
+def spawn(*calls: Coroutine[object, object, Vectors]) -> list[asyncio.Task[Vectors]]:
+    return [asyncio.ensure_future(call) for call in calls]
+
+
+async def test_prefixes_order_and_one_thread() -> None:
+    backend = HeldEmbedder()
+    async with running(backend) as runtime:
+        texts = ["x" * n for n in (5, 1, 300, 2, 40)]
+        passages = await runtime.embed_passages(texts)
+        queries = await runtime.embed_queries(texts)
+        assert [int(v) for v in passages[:, 0]] == [len(text) + 2 for text in texts]
+        assert np.array_equal(passages, queries)
+        assert {text[:2] for batch in backend.batches for text in batch} == {"p:", "q:"}
+        assert (await runtime.embed_queries([])).shape == (0, 2)
+        assert await runtime.score("q", []) == []
+        assert runtime.card is backend.card
+        assert runtime.healthy
+        assert runtime.has_reranker
+    assert backend.threads == {"memoryd-inference"}
+    assert backend.closed
+    assert not runtime.healthy
+
+
+async def test_concurrent_queries_go_together() -> None:
+    backend = HeldEmbedder()
+    async with running(backend) as runtime:
+        async with held(backend, runtime):
+            tasks = spawn(*(runtime.embed_queries([f"text {n}"]) for n in range(10)))
+            await asyncio.sleep(0.02)
+        await asyncio.gather(*tasks)
+        assert [len(batch) for batch in backend.batches] == [1, 10]
+
+
+async def test_batches_keep_to_items_and_tokens() -> None:
+    backend = HeldEmbedder()
+    async with running(backend, RuntimeLimits(batch=BatchLimits(items=4, tokens=100))) as runtime:
+        await runtime.embed_passages(["short"] * 10)
+        await runtime.embed_passages(["x" * 320] * 3)
+        assert [len(batch) for batch in backend.batches] == [4, 4, 2, 1, 1, 1]
+
+
+async def test_a_question_waits_at_most_one_bulk_batch_and_bulk_goes_on() -> None:
+    backend = HeldEmbedder()
+    async with running(backend, RuntimeLimits(batch=BatchLimits(items=1))) as runtime:
+        async with held(backend, runtime):
+            bulk = asyncio.ensure_future(runtime.embed_passages([f"bulk {n}" for n in range(20)]))
+            await asyncio.sleep(0.01)
+            questions = [asyncio.ensure_future(runtime.embed_queries([f"{n}"])) for n in range(40)]
+            await asyncio.sleep(0.01)
+        await asyncio.gather(bulk, *questions)
+        kinds = "".join(text[0] for batch in backend.batches[1:] for text in batch)
+        assert kinds.startswith("q" * 6)
+        busy = kinds[: kinds.rindex("q") + 1]
+        assert busy.count("p") >= len(busy) // 9
+        assert busy.count("p") <= len(busy) // 7
+
+
+async def test_an_interactive_write_does_not_queue_behind_bulk() -> None:
+    backend = HeldEmbedder()
+    async with running(backend, RuntimeLimits(batch=BatchLimits(items=1))) as runtime:
+        async with held(backend, runtime):
+            tasks = spawn(runtime.embed_passages(["a", "b", "c"]), runtime.embed_passages(["now"], lane=Lane.INTERACTIVE))
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*tasks)
+        assert backend.batches[1] == ["p:now"]
+
+
+async def test_reranking_is_not_blocked_behind_bulk_nor_questions_behind_reranking() -> None:
+    backend = HeldEmbedder()
+    async with running(backend, RuntimeLimits(batch=BatchLimits(items=1))) as runtime:
+        async with held(backend, runtime):
+            bulk = asyncio.ensure_future(runtime.embed_passages(["bulk"] * 30))
+            await asyncio.sleep(0.01)
+            scores = asyncio.ensure_future(runtime.score("why", ["x" * n for n in range(6)]))
+            question = asyncio.ensure_future(runtime.embed_queries(["what"]))
+            await asyncio.sleep(0.01)
+        assert await scores == pytest.approx([n / 1000 for n in range(6)])
+        await asyncio.gather(question, bulk)
+        order = [batch[0][:3] for batch in backend.batches[1:]]
+        assert order.index("q:w") <= 1
+        assert order[:8].count("why") == 6
+
+
+async def test_overload_refuses_whole_calls_and_says_when_to_return() -> None:
+    backend = HeldEmbedder()
+    limits = RuntimeLimits(bulk_tokens=200, interactive_tokens=100, rerank_tokens=100)
+    async with running(backend, limits) as runtime:
+        async with held(backend, runtime):
+            admitted = spawn(runtime.embed_passages(["x" * 400] * 3))  # 309 tokens, into an empty lane
+            await asyncio.sleep(0.01)
+            with pytest.raises(InferenceOverloaded) as refused:
+                await runtime.embed_passages(["y"])
+            assert refused.value.retry_after_s is not None
+            assert refused.value.retry_after_s >= 0.1
+            waiting = spawn(runtime.embed_queries(["a question still gets in"]))
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*admitted, *waiting)
+        assert all("y" not in text for batch in backend.batches for text in batch)
+        assert (await runtime.embed_passages(["y"])).shape == (1, 2)
+
+
+async def test_a_cancelled_call_is_skipped_and_gives_its_place_back() -> None:
+    backend = HeldEmbedder()
+    async with running(backend, RuntimeLimits(bulk_tokens=200)) as runtime:
+        async with held(backend, runtime):
+            (abandoned,) = spawn(runtime.embed_passages(["gone " * 200]))
+            await asyncio.sleep(0.01)
+            abandoned.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await abandoned
+            (kept,) = spawn(runtime.embed_passages(["kept " * 100]))
+            await asyncio.sleep(0.01)
+        assert (await kept).shape == (1, 2)
+        assert not any("gone" in text for batch in backend.batches for text in batch)
+
+
+async def test_a_call_cancelled_halfway_stops_there() -> None:
+    backend = HeldEmbedder(pause_s=0.005)
+    async with running(backend, RuntimeLimits(batch=BatchLimits(items=1))) as runtime:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await runtime.embed_passages(["text"] * 1000)
+        await runtime.embed_queries(["next"])
+        assert len(backend.batches) < 200
+
+
+async def test_one_poisoned_text_fails_alone() -> None:
+    backend = HeldEmbedder()
+    async with running(backend) as runtime:
+        async with held(backend, runtime):
+            tasks = spawn(
+                *(runtime.embed_queries([f"fine {n}"]) for n in range(6)),
+                runtime.embed_queries(["fine", "poison"]),
+                *(runtime.embed_queries([f"fine {n}"]) for n in range(6)),
+            )
+            await asyncio.sleep(0.02)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+        assert len(failed) == 1
+        assert isinstance(outcomes[6], InferenceError)
+        assert "input 2 of 2" in str(outcomes[6])
+        assert isinstance(outcomes[6].__cause__, ValueError)
+        assert runtime.healthy
+
+
+async def test_closing_fails_what_waits_and_refuses_what_comes() -> None:
+    backend = HeldEmbedder()
+    runtime = InferenceRuntime(lambda: backend)
+    await runtime.start()
+    async with held(backend, runtime):
+        waiting = spawn(*(runtime.embed_passages(["never"] * 50) for _ in range(3)))
+        await asyncio.sleep(0.01)
+        closing = asyncio.ensure_future(runtime.close())
+        await asyncio.sleep(0.01)
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+    await closing
+    assert all(isinstance(outcome, InferenceUnavailable) for outcome in outcomes)
+    with pytest.raises(InferenceUnavailable):
+        await runtime.embed_queries(["late"])
+    await runtime.close()
+    await runtime.start()
+    assert (await runtime.embed_queries(["again"])).shape == (1, 2)
+    assert not runtime.has_reranker
+    with pytest.raises(InferenceUnavailable, match="reranker"):
+        await runtime.score("q", ["p"])
+    await runtime.close()
+
+
+async def test_when_the_thread_dies_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    died = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda args: died.set())
+    backend = HeldEmbedder()
+    async with running(backend) as runtime:
+        async with held(backend, runtime):
+            tasks = spawn(runtime.embed_queries(["deadly"]), runtime.embed_passages(["after"]))
+            await asyncio.sleep(0.01)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(outcome, InferenceUnavailable) for outcome in outcomes)
+        assert not runtime.healthy
+        assert await asyncio.to_thread(died.wait, 5)
+
+
+@pytest.mark.parametrize("error", [InferenceUnavailable("no weights"), MemoryError()])
+async def test_what_loading_raises_start_raises(error: Exception) -> None:
+    backend = HeldEmbedder()
+
+    def broken() -> LengthReranker:
+        raise error
+
+    runtime = InferenceRuntime(lambda: backend, broken)
+    with pytest.raises(type(error)):
+        await runtime.start()
+    assert backend.closed
+    assert not runtime.healthy
+    with pytest.raises(InferenceUnavailable):
+        _ = runtime.card
+
+
+async def test_the_estimate_grows_with_work_and_with_what_waits() -> None:
+    backend = HeldEmbedder(pause_s=0.01)
+    async with running(backend) as runtime:
+        await runtime.score("q", ["passage " * 20] * 10)
+        few, many = (runtime.estimate_ms("q", ["passage " * 20] * n) for n in (5, 50))
+        assert 0 < few < many
+        assert many == pytest.approx(10 * few)
+        assert runtime.estimate_ms("q", []) == 0.0
+        async with held(backend, runtime):
+            waiting = asyncio.ensure_future(runtime.score("q", ["passage " * 20] * 10))
+            await asyncio.sleep(0.01)
+            assert runtime.estimate_ms("q", ["passage " * 20] * 5) > 2 * few
+        await waiting
+
+
+async def test_the_event_loop_is_never_blocked() -> None:
+    backend = HeldEmbedder(pause_s=0.02)
+    async with running(backend) as runtime:
+        work = asyncio.ensure_future(runtime.embed_passages(["text " * 50] * 300))
+        worst = 0.0
+        while not work.done():
+            started = time.perf_counter()
+            await asyncio.sleep(0.001)
+            worst = max(worst, time.perf_counter() - started)
+        assert worst < 0.2
+
+
+async def test_the_real_models_through_the_runtime(
+    model_store: ModelStore, embedder: OnnxEmbedder, reranker: OnnxReranker
+) -> None:
+    embedding, reranking = model_store.locate(BGE_SMALL.name), model_store.locate(MS_MARCO_MINILM.name)
+    runtime = InferenceRuntime(lambda: load_embedder(embedding, threads=2), lambda: load_reranker(reranking, threads=2))
+    as_embedder: Embedder = runtime
+    as_reranker: Reranker = runtime
+    await runtime.start()
+    try:
+        texts = [f"note {n} about " + "the lake " * (n % 7) for n in range(24)]
+        vectors, *singles = await asyncio.gather(
+            as_embedder.embed_passages(texts), *(as_embedder.embed_queries([text]) for text in texts[:6])
+        )
+        np.testing.assert_allclose(vectors, embedder.embed(texts), atol=1e-5)
+        np.testing.assert_allclose(np.concatenate(singles), vectors[:6], atol=1e-5)
+        scores = await as_reranker.score("which lake?", texts)
+        assert scores == pytest.approx(reranker.score([("which lake?", text) for text in texts]), abs=1e-5)
+        assert as_reranker.estimate_ms("which lake?", texts) > 0
+        assert as_embedder.card.dimension == 384
+    finally:
+        await runtime.close()

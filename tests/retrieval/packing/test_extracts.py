@@ -1,0 +1,86 @@
+"""Sentences, and what of a text is shown for a query."""
+
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.packing import Extractor
+from retrieval.packing.renditions import EXCERPT_CHARS
+from retrieval.packing.sentences import MAX_SENTENCE_CHARS, split
+
+FILLER = "The weather that afternoon was mild and nothing much happened in the village. "
+TEXT = FILLER * 3 + "Caroline sold her garden in Lisbon on 4 May. She cried. " + FILLER * 12
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Hi! How are you? Fine.", ["Hi!", "How are you?", "Fine."]),
+        ("Dr. Vogt paid 3.50 euros, e.g. for tea. OK.", ["Dr. Vogt paid 3.50 euros, e.g. for tea.", "OK."]),
+        ("J. R. Smith came. It was I. We left.", ["J. R. Smith came.", "It was I.", "We left."]),
+        ('She said "no." Then she left.', ['She said "no."', "Then she left."]),
+        ("See no. 5 there. He said no. Fine.", ["See no. 5 there.", "He said no.", "Fine."]),
+        ("one line\nanother line\r\n\r\na third", ["one line", "another line", "a third"]),
+        ("今日は晴れ。明日は雨！そうですか？", ["今日は晴れ。", "明日は雨！", "そうですか？"]),
+        ("Well... maybe. Yes", ["Well...", "maybe.", "Yes"]),
+        (" \n ", []),
+        ("", []),
+    ],
+)
+def test_sentences(text: str, sentences: list[str]) -> None:
+    assert [text[start:end] for start, end in split(text)] == sentences
+
+
+@given(st.text(max_size=600) | st.integers(200, 900).map(lambda n: "x" * n) | st.integers(1, 300).map(lambda n: "é̂" * n))
+def test_sentences_cover_all_but_white_space_in_order(text: str) -> None:
+    spans = split(text)
+    gaps = [0, *(place for span in spans for place in span), len(text)]
+    assert gaps == sorted(gaps)
+    assert all(0 < end - start <= MAX_SENTENCE_CHARS for start, end in spans)
+    assert not "".join(text[a:b] for a, b in zip(gaps[::2], gaps[1::2], strict=True)).strip()
+
+
+def shown(extractor: Extractor, text: str) -> tuple[list[str], list[str]]:
+    extracts = extractor.extract(text)
+    return ([text[a:b] for a, b in extracts.gist or ()], [text[a:b] for a, b in extracts.excerpt or ()])
+
+
+def test_the_gist_is_the_sentence_about_the_query_and_the_excerpt_surrounds_it() -> None:
+    gist, excerpt = shown(Extractor("When was the garden in Lisbon sold?"), TEXT)
+    assert gist == ["Caroline sold her garden in Lisbon on 4 May."]
+    assert len(excerpt) == 1
+    assert gist[0] in excerpt[0]
+    assert len(gist[0]) < len(excerpt[0]) <= EXCERPT_CHARS
+
+
+def test_given_weights_and_a_given_scorer_decide() -> None:
+    text = TEXT + "The harbour burned down."
+    assert shown(Extractor("garden", {"harbour": 2.0, "garden": 1.0}), text)[0] == ["The harbour burned down."]
+
+    def by_length(query: str, sentences: Sequence[str]) -> list[float]:
+        return [-float(len(sentence)) for sentence in sentences]
+
+    assert shown(Extractor("garden", scorer=by_length), text)[0] == ["She cried."]
+
+
+def test_a_long_text_is_searched_to_its_end() -> None:
+    text = FILLER * 60 + "Caroline sold her garden in Lisbon. " + FILLER * 60
+    assert shown(Extractor("the garden in Lisbon"), text)[0] == ["Caroline sold her garden in Lisbon."]
+    assert shown(Extractor("İstanbul"), "İ" * 50 + ". " + FILLER * 60)[0] != []
+
+
+def test_without_overlap_the_beginning_is_shown() -> None:
+    assert shown(Extractor("zebra"), "First things first. " + TEXT)[0] == ["First things first."]
+
+
+def test_a_short_text_has_only_its_full_rendition() -> None:
+    extracts = Extractor("garden").extract("  A garden. \n")
+    assert (extracts.gist, extracts.excerpt) == (None, None)
+    assert extracts.full == ((2, 11),)
+
+
+def test_chinese_and_japanese_queries_match_inside_words() -> None:
+    text = "天気はとても良かったです。" * 20 + "彼女は東京タワーを見た。" + "それだけでした。" * 20
+    assert shown(Extractor("東京タワーはどこ"), text)[0] == ["彼女は東京タワーを見た。"]

@@ -1,0 +1,85 @@
+"""A tenant with memories whose vectors the test chooses: for the indexes, without a model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+import numpy as np
+
+from memoryd.access.service import SpaceService, TenantService
+from memoryd.clock import SystemClock
+from memoryd.ids import uuid7
+from memoryd.memory.identity import identity
+from memoryd.memory.model import Content, Kind, Passage, Prepared
+from memoryd.stores.access import PgAccess
+from memoryd.stores.database import Database
+from memoryd.stores.terms import facet_terms
+from memoryd.stores.units import PgUnits
+from retrieval.ports import Vectors
+from retrieval.scope import Action, Scope
+
+DIMENSION = 384
+CLOCK = SystemClock()
+
+
+@dataclass(frozen=True)
+class Library:
+    """One tenant with one space."""
+
+    database: Database
+    scope: Scope
+    space: UUID
+    generation: int
+
+    async def add(self, vectors: Vectors, *, users: Sequence[str], buckets: Sequence[int]) -> list[UUID]:
+        """A memory a vector, with ``user_id`` and ``metadata.bucket``; ids in the order given."""
+        ids: list[UUID] = []
+        for start in range(0, len(vectors), 1000):
+            part = slice(start, start + 1000)
+            prepared = [
+                self._prepared(vector, user, bucket)
+                for vector, user, bucket in zip(vectors[part], users[part], buckets[part], strict=True)
+            ]
+            async with PgUnits(self.database, CLOCK, generation=self.generation).begin(self.scope, None) as unit:
+                ids += [one.memory_id for one in await unit.insert(prepared)]
+        return ids
+
+    def _prepared(self, vector: Vectors, user: str, bucket: int) -> Prepared:
+        content = Content(
+            kind=Kind.SEMANTIC,
+            text=f"item {uuid4()}",
+            speaker=None,
+            role=None,
+            user_id=user,
+            agent_id=None,
+            session_id=None,
+            event_time=None,
+            valid_from=None,
+            valid_to=None,
+            source_type="test",
+            source_uri=None,
+            confidence=1.0,
+            topics=(),
+            metadata={"bucket": bucket},
+            supersedes=None,
+        )
+        facets = tuple(facet_terms(self.space, (), content.metadata))
+        passage = Passage((0, len(content.text)), 2, {hash(content.text) % 2**62: 1}, facets, vector)
+        return Prepared(uuid7(), self.space, None, identity(content, None, CLOCK.now()), content, (passage,))
+
+
+async def new_library(database: Database, generation: int) -> Library:
+    """A fresh tenant."""
+    access = PgAccess(database)
+    tenant, _ = await TenantService(access, CLOCK).create(f"library-{uuid4().hex[:8]}")
+    scope = Scope(tenant.tenant_id, "test", frozenset(Action))
+    spaces = await SpaceService(access, CLOCK).readable(scope, None)
+    return Library(database, scope, spaces["default"].space_id, generation)
+
+
+def clustered(count: int, *, seed: int) -> Vectors:
+    """Unit vectors in about 60 clumps, as texts are: harder for a filtered graph than uniform noise."""
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(60, DIMENSION))
+    vectors = centres[rng.integers(60, size=count)] + 0.7 * rng.normal(size=(count, DIMENSION))
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,133 @@
+"""The dense index: exact where it says so, and not starved by a selective filter where it is approximate."""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import numpy as np
+import pytest
+
+from memoryd.stores.database import Database
+from memoryd.stores.dense import PgDenseIndex
+from memoryd.stores.generations import Generation
+from memoryd.stores.maintenance import PgMaintenance
+from memoryd.stores.vectors import HalfVectorArrayParam, HalfVectorParam
+from retrieval.filters import Filters
+from retrieval.ports import Query, Vectors
+from tests.stores.library import Library, clustered, new_library
+
+COUNT = 4_000
+TOP = 10
+
+
+class Crowd:
+    """A library of many vectors, with the exact answers computed by numpy."""
+
+    def __init__(self, library: Library, vectors: Vectors, ids: list[UUID]) -> None:
+        self.library = library
+        self.vectors = vectors
+        self.ids = ids
+        self.questions = clustered(20, seed=2)
+
+    def exact(self, question: Vectors, keep: np.ndarray) -> set[UUID]:
+        """The ids of the nearest among those to keep."""
+        scores = np.where(keep, self.vectors @ question, -2)
+        return {self.ids[index] for index in np.argsort(-scores)[: min(TOP, int(keep.sum()))]}
+
+    async def recall(self, index: PgDenseIndex, filters: Filters, keep: np.ndarray) -> float:
+        """Mean recall@10 against the exact answers."""
+        query = Query((self.library.space,), filters)
+        shares = []
+        for question in self.questions:
+            hits = await index.search(self.library.scope, query, question, limit=TOP)
+            found = {hit.memory_id for hit in hits}
+            wanted = self.exact(question, keep)
+            assert len(found) == len(hits) == len(wanted)
+            shares.append(len(found & wanted) / len(wanted))
+        return float(np.mean(shares))
+
+
+@pytest.fixture(scope="module")
+async def crowd(database: Database, generation: Generation) -> AsyncIterator[Crowd]:
+    library = await new_library(database, generation.number)
+    vectors = clustered(COUNT, seed=1)
+    users = [f"u{n % 100}" for n in range(COUNT)]  # one user is 1% of the memories
+    buckets = [n % 2 if n % 50 else 7 for n in range(COUNT)]
+    ids = await library.add(vectors, users=users, buckets=buckets)
+    # Somebody else's vectors, right on the questions: they must neither show up nor crowd out.
+    stranger = await new_library(database, generation.number)
+    await stranger.add(clustered(20, seed=2), users=["u1"] * 20, buckets=[0] * 20)
+    yield Crowd(library, vectors, ids)
+
+
+def _maintenance(database: Database, generation: Generation) -> PgMaintenance:
+    return PgMaintenance(database, generation=generation.number, exact_limit=100, ann_tail=1_000)
+
+
+EVERYTHING = np.ones(COUNT, dtype=bool)
+ONE_USER = np.arange(COUNT) % 100 == 7
+HALF = (np.arange(COUNT) % 2 == 1) & (np.arange(COUNT) % 50 != 0)
+NOBODY = np.zeros(COUNT, dtype=bool)
+CASES = {
+    "everything": (Filters(), EVERYTHING),
+    "one percent": (Filters(user_id="u7"), ONE_USER),
+    "one percent by metadata": (Filters(metadata=(("bucket", 7),)), np.arange(COUNT) % 50 == 0),
+    "half": (Filters(metadata=(("bucket", 1),)), HALF),
+    "nobody": (Filters(user_id="nobody"), NOBODY),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+async def test_exact_below_the_limit(case: str, crowd: Crowd, database: Database, generation: Generation) -> None:
+    filters, keep = CASES[case]
+    if not keep.any():
+        query = Query((crowd.library.space,), filters)
+        index = PgDenseIndex(database, generation, exact_limit=COUNT)
+        assert await index.search(crowd.library.scope, query, crowd.questions[0], limit=TOP) == []
+        return
+    # Half precision may swap the last place.
+    assert await crowd.recall(PgDenseIndex(database, generation, exact_limit=COUNT), filters, keep) >= 0.98
+
+
+@pytest.mark.parametrize("indexed", ["nothing", "some", "all"])
+async def test_approximate_above_it_whatever_is_indexed(
+    indexed: str, crowd: Crowd, database: Database, generation: Generation
+) -> None:
+    """The index and the tail that is not in it yet are searched together; a selective filter is answered exactly."""
+    maintenance = _maintenance(database, generation)
+    if indexed == "some":
+        assert await maintenance.index_tail(crowd.library.scope.tenant_id) == 500
+    if indexed == "all":
+        while await maintenance.finish_tail(crowd.library.scope.tenant_id):
+            pass
+    index = PgDenseIndex(database, generation, exact_limit=100)
+    for filters, keep in (CASES[name] for name in ("everything", "one percent", "one percent by metadata", "half")):
+        assert await crowd.recall(index, filters, keep) >= 0.95
+
+
+async def test_small_tenants_are_never_indexed(database: Database, generation: Generation) -> None:
+    library = await new_library(database, generation.number)
+    await library.add(clustered(50, seed=3), users=["u"] * 50, buckets=[0] * 50)
+    assert await _maintenance(database, generation).index_tail(library.scope.tenant_id) == 0
+
+
+async def test_scores_are_cosines_best_first(crowd: Crowd, database: Database, generation: Generation) -> None:
+    index = PgDenseIndex(database, generation, exact_limit=COUNT)
+    query = Query((crowd.library.space,), Filters())
+    hits = await index.search(crowd.library.scope, query, crowd.vectors[17], limit=5)
+    assert hits[0].memory_id == crowd.ids[17]
+    assert hits[0].score == pytest.approx(1.0, abs=2e-3)
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+async def test_vectors_survive_the_wire(database: Database) -> None:
+    vectors = clustered(3, seed=4)
+    async with database.shared() as connection:
+        rows = await (
+            await connection.execute(
+                "SELECT v::text FROM unnest(%s::halfvec[]) AS v", (HalfVectorArrayParam(vectors),)
+            )
+        ).fetchall()
+        one = await (await connection.execute("SELECT %s::halfvec::text", (HalfVectorParam(vectors[0]),))).fetchone()
+    assert one is not None
+    read = np.array([np.fromstring(text.strip("[]"), sep=",") for (text,) in [*rows, one]])
+    assert np.abs(read - vectors[[0, 1, 2, 0]]).max() < 1e-3

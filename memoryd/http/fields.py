@@ -1,14 +1,17 @@
 """The field types of requests: what they allow, and how they say what they do not."""
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, AwareDatetime, Field, JsonValue, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, JsonValue, StringConstraints
 
 MAX_TEXT = 200_000
 MAX_METADATA_BYTES = 16_384
 MAX_METADATA_DEPTH = 8
+
+_RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 
 
 def _no_nul(value: str) -> str:
@@ -21,6 +24,13 @@ def _not_blank(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be blank")
     return value
+
+
+def _rfc_3339(value: object) -> object:
+    # Left to itself, pydantic takes numbers for seconds or milliseconds since 1970, whichever seems likelier.
+    if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
+        return value
+    raise ValueError("must be an RFC 3339 time with an offset, such as 2023-05-08T13:56:00Z")
 
 
 def _in_utc(value: datetime) -> datetime:
@@ -79,6 +89,6 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@:+-]{
 Topic = Annotated[str, StringConstraints(min_length=1, max_length=128), _Clean]
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2_048), _Clean]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=1_000), _Clean]
-Time = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Time = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_utc)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_metadata)]
-Confidence = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Confidence = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]

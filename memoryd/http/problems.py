@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from memoryd.errors import ServiceError
 from retrieval.errors import (
@@ -136,6 +137,8 @@ def install(app: FastAPI) -> None:
         )
         response = problem_response(_id(request), status=error.status_code, code=code, title=phrase, detail=str(error.detail))
         response.headers.update(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            response.headers["Allow"] = ", ".join(_allowed(app, request))
         return response
 
     app.add_exception_handler(MemorydError, ours)
@@ -147,6 +150,15 @@ def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
     """``responses=`` of a route: these, and what any route can answer."""
     always = (400, 401, 403, 413, 422, 429, 500, 503, 504)
     return {status: {"description": HTTPStatus(status).phrase, "model": Problem} for status in sorted({*always, *statuses})}
+
+
+def _allowed(app: FastAPI, request: Request) -> list[str]:
+    """The methods of this path in all its routes; the framework names only those of the first (RFC 9110, 15.5.6)."""
+    return [
+        method
+        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in app.router.routes)
+    ]
 
 
 def _id(request: Request) -> str:

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, StrictBool, StrictInt, Tag, model_validator
 
 from memoryd.http.fields import (
     Confidence,
@@ -201,7 +201,7 @@ class PatchIn(Body):
 class RevertIn(Body):
     """The revision to go back to."""
 
-    revision: int = Field(ge=1, le=2**31 - 1)
+    revision: StrictInt = Field(ge=1, le=2**31 - 1)
     reason: Reason | None = None
 
 
@@ -231,13 +231,13 @@ class RecallIn(Body):
     query: Query = Field(examples=["When did Caroline go to the support group?"])
     spaces: list[Name] | None = Field(None, min_length=1, max_length=100, description="Default: all that the key may use")
     filters: FiltersIn = Field(default_factory=FiltersIn)
-    limit: int = Field(10, ge=1, le=100)
+    limit: StrictInt = Field(10, ge=1, le=100)
     rerank: RerankMode = RerankMode.AUTO
-    explain: bool = False
+    explain: StrictBool = False
     query_time: Time | None = Field(None, description="«Now» for phrases such as «last week»; without it they are ignored")
     as_of: Time | None = Field(None, description="What was true in the world then")
     known_at: Time | None = Field(None, description="What this service knew then")
-    deadline_ms: float | None = Field(None, ge=1, le=60_000, allow_inf_nan=False)
+    deadline_ms: float | None = Field(None, strict=True, ge=1, le=60_000, allow_inf_nan=False)
     arms: list[Arm] | None = Field(None, min_length=1, max_length=3)
     fusion: Fusion = Fusion.CONVEX
 
@@ -307,11 +307,11 @@ class RecallOut(BaseModel):
 class ContextIn(RecallIn):
     """A recall, packed into a budget."""
 
-    budget_tokens: int = Field(1_024, ge=0, le=200_000)
+    budget_tokens: StrictInt = Field(1_024, ge=0, le=200_000)
     tokenizer: Identifier = DEFAULT_TOKENIZER
     format: Format = Format.TEXT
     order: Order = Order.BEST_FIRST
-    sections: dict[Kind, Annotated[int, Field(ge=0, le=200_000)]] = Field(
+    sections: dict[Kind, Annotated[StrictInt, Field(ge=0, le=200_000)]] = Field(
         default_factory=dict, description="Tokens reserved for a kind; what it leaves spills over"
     )
     must_include: list[UUID] = Field(default_factory=list, max_length=50)
@@ -375,7 +375,7 @@ class ExpandIn(Body):
     """More of one item."""
 
     handle: Annotated[str, Field(min_length=1, max_length=1_000)]
-    budget_tokens: int = Field(512, ge=0, le=200_000)
+    budget_tokens: StrictInt = Field(512, ge=0, le=200_000)
     tokenizer: Identifier = DEFAULT_TOKENIZER
 
 
@@ -414,7 +414,7 @@ class KeyIn(Body):
 class RotateIn(Body):
     """How long the old key keeps working."""
 
-    grace_s: int = Field(0, ge=0, le=30 * 86_400)
+    grace_s: StrictInt = Field(0, ge=0, le=30 * 86_400)
 
 
 class KeyOut(BaseModel):
@@ -454,7 +454,7 @@ class TenantIn(Body):
 class TenantPatch(Body):
     """Suspend a tenant (its keys stop working at once), or let it go on."""
 
-    suspended: bool
+    suspended: StrictBool
 
 
 class TenantOut(BaseModel):

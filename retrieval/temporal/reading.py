@@ -91,8 +91,8 @@ class _Reader:
             index += 2 if reading else 1
             reading = reading or self._single(mention, following, list_end)
             if reading is not None:
-                # "last weekend before April 10": what "last weekend" alone was read as goes.
-                while readings and readings[-1].start >= reading.start:
+                # "last weekend before April 10", "since Monday before May": what the shared words alone were read as goes.
+                while readings and readings[-1].end > reading.start:
                     readings.pop()
                 readings.append(reading)
                 list_end = reading.end

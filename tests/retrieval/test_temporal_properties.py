@@ -6,7 +6,7 @@ from itertools import pairwise
 from types import ModuleType
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from retrieval.temporal import (
@@ -36,6 +36,7 @@ WORDS = st.sampled_from(VOCABULARY.split())
 QUERIES = st.text(max_size=200) | st.lists(WORDS, max_size=20).map(" ".join)
 
 
+@example("since Monday before May", datetime(2000, 1, 1))  # noqa: DTZ001 - naive on purpose
 @given(QUERIES, st.none() | TIMES)
 def test_any_text_at_any_time_is_read(query: str, now: datetime | None) -> None:
     report = read_times(query, now)

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 
+from memoryd.settings import Settings
 from tests.stack import Stack
 
 # Tables without tenants' data.
@@ -10,7 +11,7 @@ SHARED = {"generations", "migrations"}
 
 
 @pytest.fixture
-def catalogue(stack: Stack) -> psycopg.Connection:
+def catalogue(stack: Stack, settings: Settings) -> psycopg.Connection:
     with psycopg.connect(stack.superuser_url) as connection:
         yield connection
 
@@ -106,6 +107,7 @@ def test_operator_role_sees_tenants_only(stack: Stack, catalogue: psycopg.Connec
                 service.execute(f"SELECT count(*) FROM memoryd.{table}")  # noqa: S608
 
 
+@pytest.mark.usefixtures("settings")
 def test_audit_log_is_append_only(stack: Stack) -> None:
     with psycopg.connect(stack.service_url) as service:
         for statement in ("UPDATE memoryd.audit_log SET action = 'x'", "DELETE FROM memoryd.audit_log"):

@@ -2,6 +2,9 @@
 
 from datetime import datetime
 
+# Longer names would push the end of a full passage out of the embedder's window.
+_MAX_SPEAKER = 64
+
 
 def situated(text: str, speaker: str | None, event_time: datetime | None) -> str:
     """The text with who said it and when, as it is embedded, indexed and reranked.
@@ -15,7 +18,7 @@ def situated(text: str, speaker: str | None, event_time: datetime | None) -> str
     if event_time is not None:
         parts.append(f"[{_clock(event_time)}]")
     if speaker:
-        parts.append(f"{speaker}:")
+        parts.append(f"{speaker[:_MAX_SPEAKER]}:")
     parts.append(text)
     return " ".join(parts)
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-from memoryd.settings import Settings
 from memoryd.models import pull_models
+from memoryd.settings import Settings
 from memoryd.wiring import prepare_database
 from tests.stack import OPERATOR_KEY, Stack, running_stack
-
 
 # The same examples every time, so that CI fails for what changed; HYPOTHESIS_PROFILE=explore looks for new ones.
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None)

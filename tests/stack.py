@@ -9,10 +9,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from memoryd.embedded.spec import ChildSpec, trampoline
 from memoryd.embedded.datadir import opened
 from memoryd.embedded.ports import Ports
 from memoryd.embedded.postgres import PostgresServer
+from memoryd.embedded.spec import ChildSpec, trampoline
 from memoryd.embedded.valkey import ValkeyServer
 from memoryd.stores.bootstrap import DATABASE, Passwords, bootstrap
 
@@ -77,5 +77,7 @@ def _running(spec: ChildSpec) -> Iterator[None]:
 async def _ready(spec: ChildSpec) -> None:
     assert spec.probe is not None
     async with asyncio.timeout(60):
-        while not await spec.probe():
+        while True:
+            if await spec.probe():
+                return
             await asyncio.sleep(0.05)

@@ -26,6 +26,13 @@ def _not_blank(value: str) -> str:
     return value
 
 
+def _number(value: object) -> object:
+    # Unlike a strict integer this takes 1.0, which JSON Schema calls an integer too.
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value
+    raise ValueError("must be a number")
+
+
 def _rfc_3339(value: object) -> object:
     # Left to itself, pydantic takes numbers for seconds or milliseconds since 1970, whichever seems likelier.
     if isinstance(value, datetime) or (isinstance(value, str) and _RFC_3339.fullmatch(value)):
@@ -92,3 +99,4 @@ Reason = Annotated[str, StringConstraints(min_length=1, max_length=1_000), _Clea
 Time = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_utc)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_metadata)]
 Confidence = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+Whole = Annotated[int, BeforeValidator(_number)]

@@ -16,6 +16,7 @@ from retrieval.errors import (
     InferenceError,
     InferenceOverloaded,
     MemorydError,
+    PackingError,
     UnknownTokenizer,
 )
 
@@ -30,6 +31,7 @@ _INNER = {
     InferenceError: (503, "Inference unavailable"),
     BudgetTooSmall: (422, "Budget too small"),
     UnknownTokenizer: (422, "Unknown tokenizer"),
+    PackingError: (422, "Packing failed"),
 }
 
 

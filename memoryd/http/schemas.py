@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, StrictBool, StrictInt, Tag, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, StrictBool, Tag, model_validator
 
 from memoryd.http.fields import (
     Confidence,
@@ -17,6 +17,7 @@ from memoryd.http.fields import (
     Time,
     Topic,
     Uri,
+    Whole,
 )
 from memoryd.memory.model import Change, Kind, Outcome
 from memoryd.memory.recall import RerankMode
@@ -201,7 +202,7 @@ class PatchIn(Body):
 class RevertIn(Body):
     """The revision to go back to."""
 
-    revision: StrictInt = Field(ge=1, le=2**31 - 1)
+    revision: Whole = Field(ge=1, le=2**31 - 1)
     reason: Reason | None = None
 
 
@@ -231,7 +232,7 @@ class RecallIn(Body):
     query: Query = Field(examples=["When did Caroline go to the support group?"])
     spaces: list[Name] | None = Field(None, min_length=1, max_length=100, description="Default: all that the key may use")
     filters: FiltersIn = Field(default_factory=FiltersIn)
-    limit: StrictInt = Field(10, ge=1, le=100)
+    limit: Whole = Field(10, ge=1, le=100)
     rerank: RerankMode = RerankMode.AUTO
     explain: StrictBool = False
     query_time: Time | None = Field(None, description="«Now» for phrases such as «last week»; without it they are ignored")
@@ -307,11 +308,11 @@ class RecallOut(BaseModel):
 class ContextIn(RecallIn):
     """A recall, packed into a budget."""
 
-    budget_tokens: StrictInt = Field(1_024, ge=0, le=200_000)
+    budget_tokens: Whole = Field(1_024, ge=0, le=200_000)
     tokenizer: Identifier = DEFAULT_TOKENIZER
     format: Format = Format.TEXT
     order: Order = Order.BEST_FIRST
-    sections: dict[Kind, Annotated[StrictInt, Field(ge=0, le=200_000)]] = Field(
+    sections: dict[Kind, Annotated[Whole, Field(ge=0, le=200_000)]] = Field(
         default_factory=dict, description="Tokens reserved for a kind; what it leaves spills over"
     )
     must_include: list[UUID] = Field(default_factory=list, max_length=50)
@@ -375,7 +376,7 @@ class ExpandIn(Body):
     """More of one item."""
 
     handle: Annotated[str, Field(min_length=1, max_length=1_000)]
-    budget_tokens: StrictInt = Field(512, ge=0, le=200_000)
+    budget_tokens: Whole = Field(512, ge=0, le=200_000)
     tokenizer: Identifier = DEFAULT_TOKENIZER
 
 
@@ -414,7 +415,7 @@ class KeyIn(Body):
 class RotateIn(Body):
     """How long the old key keeps working."""
 
-    grace_s: StrictInt = Field(0, ge=0, le=30 * 86_400)
+    grace_s: Whole = Field(0, ge=0, le=30 * 86_400)
 
 
 class KeyOut(BaseModel):

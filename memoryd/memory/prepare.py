@@ -8,11 +8,11 @@ from typing import Protocol
 from uuid import UUID
 
 import numpy as np
-from retrieval.passages import Splitter
 
 from memoryd.memory.model import Content, Passage
 from retrieval.analysis import Analyzer
 from retrieval.filters import JsonValue
+from retrieval.passages import Splitter
 from retrieval.ports import Embedder, Lane
 from retrieval.situate import situated
 

@@ -74,6 +74,8 @@ BGE_SMALL = ModelSpec(
     pooling=Pooling.CLS,
     max_tokens=512,
     licence="MIT",
+    # The model card's. LoCoMo-dev, dense arm alone: nDCG@10 .449 with it, .442 without; SciFact-train .748 and .753.
+    query_prefix="Represent this sentence for searching relevant passages: ",
 )
 
 MS_MARCO_MINILM = ModelSpec(

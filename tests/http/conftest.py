@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
@@ -29,11 +30,12 @@ class Tenant:
         assert answer.status_code == 201, answer.text
         return [one["id"] for one in answer.json()["results"]]
 
-    async def recall(self, query: str, **fields: object) -> dict:
+    async def recall(self, query: str, **fields: object) -> dict[str, Any]:
         """The answer to a recall."""
         answer = await self.http.post("/v1/recall", json={"query": query, **fields})
         assert answer.status_code == 200, answer.text
-        return answer.json()
+        found: dict[str, Any] = answer.json()
+        return found
 
     async def texts(self, query: str, **fields: object) -> list[str]:
         """The texts found."""

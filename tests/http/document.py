@@ -2,7 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
 
 from memoryd.http.app import create_app
 from memoryd.services import Services
@@ -11,6 +11,12 @@ from memoryd.services import Services
 def document() -> dict[str, JsonValue]:
     """What ``/openapi.json`` answers."""
     return create_app(_unopened, max_body_bytes=1, request_timeout_s=1).openapi()
+
+
+def operations() -> set[str]:
+    """``GET /v1/memories`` and so on: all that the document has."""
+    methods = TypeAdapter(dict[str, dict[str, JsonValue]]).validate_python(document()["paths"])
+    return {f"{method.upper()} {path}" for path, some in methods.items() for method in some}
 
 
 def _unopened() -> AbstractAsyncContextManager[Services]:

@@ -204,9 +204,7 @@ async def test_purge_leaves_nothing(tenant: Tenant) -> None:
 
 async def test_supersession_closes_the_old_and_keeps_it_as_history(tenant: Tenant) -> None:
     (paris,) = await tenant.remember("Jonas lives in Paris.", kind="semantic", valid_from="2020-01-01T00:00:00Z")
-    (rome,) = await tenant.remember(
-        "Jonas lives in Rome.", kind="semantic", valid_from="2024-06-01T00:00:00Z", supersedes=paris
-    )
+    (rome,) = await tenant.remember("Jonas lives in Rome.", kind="semantic", valid_from="2024-06-01T00:00:00Z", supersedes=paris)
     assert await tenant.texts("where does Jonas live") == ["Jonas lives in Rome."]
     assert await tenant.texts("where does Jonas live", as_of="2022-01-01T00:00:00Z") == ["Jonas lives in Paris."]
     assert await tenant.texts("where does Jonas live", as_of="2025-01-01T00:00:00Z") == ["Jonas lives in Rome."]
@@ -278,7 +276,7 @@ async def test_lists_page_in_order_of_arrival(tenant: Tenant) -> None:
         {"memories": [{"text": "x"}], "messages": [{"content": "x"}]},
     ],
 )
-async def test_bad_input_is_refused_and_stores_nothing(tenant: Tenant, body: dict) -> None:
+async def test_bad_input_is_refused_and_stores_nothing(tenant: Tenant, body: dict[str, object]) -> None:
     answer = await tenant.http.post("/v1/memories", json=body)
     assert answer.status_code == 422, answer.text
     assert answer.headers["content-type"] == "application/problem+json"

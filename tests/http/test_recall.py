@@ -28,9 +28,7 @@ TURNS = [
 @pytest.fixture
 async def talk(tenant: Tenant) -> Tenant:
     for session in ("s1", "s2", "s3"):
-        messages = [
-            {"name": name, "content": text, "event_time": time} for name, text, time, of in TURNS if of == session
-        ]
+        messages = [{"name": name, "content": text, "event_time": time} for name, text, time, of in TURNS if of == session]
         body = {"messages": messages, "session_id": session, "user_id": "caroline" if session != "s2" else "melanie"}
         assert (await tenant.http.post("/v1/memories", json=body)).status_code == 201
     return tenant
@@ -109,7 +107,7 @@ async def test_what_follows_a_match_is_found_too(talk: Tenant) -> None:
         ({"user_id": "caroline", "event_after": "2023-07-01T00:00:00Z"}, {6, 7}),
     ],
 )
-async def test_filters_hold_in_every_arm(talk: Tenant, filters: dict, expected: set[int]) -> None:
+async def test_filters_hold_in_every_arm(talk: Tenant, filters: dict[str, object], expected: set[int]) -> None:
     for arms in (["dense"], ["lexical"], ["dense", "lexical", "temporal"]):
         found = set(await talk.texts("Caroline Melanie Biscuit pottery race group", filters=filters, arms=arms))
         assert found <= {TURNS[n][1] for n in expected}
@@ -221,9 +219,9 @@ async def test_expand(talk: Tenant) -> None:
     assert more.status_code == 200
     assert more.json()["used_tokens"] <= 400
     assert len(more.json()["items"]) > 1, "a full text expands to the turns around it"
-    for handle, code in (("nonsense", "handle_invalid"), (item["handle"][:-3] + "abc", "handle_invalid"), ("é.é", "handle_invalid")):
+    for handle in ("nonsense", item["handle"][:-3] + "abc", "é.é"):
         answer = await talk.http.post("/v1/context/expand", json={"handle": handle})
-        assert (answer.status_code, answer.json()["code"]) == (422, code)
+        assert (answer.status_code, answer.json()["code"]) == (422, "handle_invalid")
 
 
 async def test_must_include_and_sections(talk: Tenant) -> None:

@@ -11,7 +11,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, iter_route_contexts
 
 from memoryd.access.keys import parse
 from tests.http.conftest import Tenant, client
@@ -86,10 +86,13 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
 
 def _routes(app: FastAPI) -> set[tuple[str, str]]:
     """Every operation of the application, read off its OpenAPI document and its routes."""
-    documented = {
-        (method.upper(), path) for path, operations in app.openapi()["paths"].items() for method in operations
+    documented = {(method.upper(), path) for path, operations in app.openapi()["paths"].items() for method in operations}
+    mounted = {
+        (method, str(route.path))
+        for route in iter_route_contexts(app.routes)
+        if isinstance(route.original_route, APIRoute)
+        for method in route.methods or ()
     }
-    mounted = {(m, r.path) for r in app.routes if isinstance(r, APIRoute) for m in r.methods}
     return documented | mounted
 
 

@@ -1,5 +1,7 @@
 """Row security, read off the catalogue: a table that is added without it fails here."""
 
+from collections.abc import Iterator
+
 import psycopg
 import pytest
 
@@ -11,7 +13,7 @@ SHARED = {"generations", "migrations"}
 
 
 @pytest.fixture
-def catalogue(stack: Stack, settings: Settings) -> psycopg.Connection:
+def catalogue(stack: Stack, settings: Settings) -> Iterator[psycopg.Connection]:
     with psycopg.connect(stack.superuser_url) as connection:
         yield connection
 
@@ -31,7 +33,8 @@ def test_every_table_with_tenants_data_has_a_tenant_and_forced_row_security(cata
         row[0]
         for row in catalogue.execute(
             "SELECT c.relname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid "
-            "WHERE c.relnamespace = 'memoryd'::regnamespace AND c.relkind IN ('r', 'p') AND a.attname = 'tenant_id' AND a.attnotnull"
+            "WHERE c.relnamespace = 'memoryd'::regnamespace AND c.relkind IN ('r', 'p') "
+            "AND a.attname = 'tenant_id' AND a.attnotnull"
         )
     }
     assert set(tables) - SHARED == with_tenant
@@ -81,7 +84,8 @@ def test_service_role_cannot_bypass_and_owns_nothing(catalogue: psycopg.Connecti
     assert roles["memoryd_owner"][:4] == [False] * 4
     assert roles["memoryd_operator"][:4] == [False] * 4
     owned = catalogue.execute(
-        "SELECT count(*) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE r.rolname IN ('memoryd_service', 'memoryd_operator')"
+        "SELECT count(*) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner "
+        "WHERE r.rolname IN ('memoryd_service', 'memoryd_operator')"
     ).fetchone()
     assert owned == (0,)
 

@@ -22,8 +22,7 @@ def main() -> int:
     started = time.perf_counter()
     stack = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
-        assert stack.stdout is not None
-        line = stack.stdout.readline()
+        line = stack.stdout.readline() if stack.stdout else ""
         if not line:
             print("memoryd up did not start", file=sys.stderr)
             return 3

@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self, TypeVar
+from uuid import UUID
 
 import httpx
 from pydantic import BaseModel, ConfigDict, JsonValue
 
 MAX_BATCH = 500
+ALL_ARMS = ("dense", "lexical", "temporal")
 _WAITABLE = (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE)
 _ATTEMPTS = 20
 _LONGEST_WAIT_S = 30.0
@@ -86,7 +88,22 @@ class NewKey(_Answer):
 class TenantAnswer(_Answer):
     """A new tenant with its first key."""
 
+    id: UUID
     key: NewKey
+
+
+class Space(_Answer):
+    """A memory bank."""
+
+    id: UUID
+    name: str
+
+
+class SpacePage(_Answer):
+    """Spaces by name."""
+
+    spaces: list[Space]
+    next_cursor: str | None = None
 
 
 Answer = TypeVar("Answer", bound=_Answer)
@@ -94,12 +111,13 @@ Answer = TypeVar("Answer", bound=_Answer)
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """A recall or context request. ``arms`` of ``None`` leaves the choice to the service."""
+    """A recall or context request. Nothing that changes the ranking is left to the service's defaults."""
 
     query: str
     space: str
     limit: int = 10
-    arms: tuple[str, ...] | None = None
+    arms: tuple[str, ...] = ALL_ARMS
+    fusion: str = "convex"
     rerank: str = "off"
     filters: Body | None = None
 
@@ -109,10 +127,10 @@ class Recall:
             "query": self.query,
             "spaces": [self.space],
             "limit": self.limit,
+            "arms": list(self.arms),
+            "fusion": self.fusion,
             "rerank": self.rerank,
         }
-        if self.arms is not None:
-            body["arms"] = list(self.arms)
         if self.filters is not None:
             body["filters"] = dict(self.filters)
         return body
@@ -138,9 +156,21 @@ class Client:
         """Makes a space; one that is there already is left as it is."""
         await self._post("/v1/spaces", {"name": name}, accept=(httpx.codes.CONFLICT,))
 
-    async def create_tenant(self, name: str) -> str:
-        """The first key of a new tenant. Needs an operator key."""
-        return _parse(TenantAnswer, await self._post("/v1/admin/tenants", {"name": name})).key.key
+    async def space_id(self, name: str) -> UUID:
+        """The id behind a space's name. Raises :class:`ApiError` when there is none."""
+        cursor: str | None = None
+        while True:
+            page = _parse(SpacePage, await self._get("/v1/spaces", {"cursor": cursor} if cursor else {}))
+            for space in page.spaces:
+                if space.name == name:
+                    return space.id
+            cursor = page.next_cursor
+            if cursor is None:
+                raise ApiError(f"no space named {name!r}")
+
+    async def create_tenant(self, name: str) -> TenantAnswer:
+        """A new tenant. Needs an operator key."""
+        return _parse(TenantAnswer, await self._post("/v1/admin/tenants", {"name": name}))
 
     async def write(self, memories: Sequence[Body]) -> list[Written]:
         """Writes up to :data:`MAX_BATCH` memories in one request."""
@@ -164,13 +194,19 @@ class Client:
         return _parse(ContextAnswer, await self._post("/v1/context", body))
 
     async def _post(self, path: str, body: Body, *, accept: tuple[int, ...] = ()) -> httpx.Response:
+        return await self._send(self._http.build_request("POST", self._url + path, json=body, headers=self._headers), accept)
+
+    async def _get(self, path: str, params: Mapping[str, str]) -> httpx.Response:
+        return await self._send(self._http.build_request("GET", self._url + path, params=params, headers=self._headers), ())
+
+    async def _send(self, request: httpx.Request, accept: tuple[int, ...]) -> httpx.Response:
         for _ in range(_ATTEMPTS):
-            response = await self._http.post(self._url + path, json=body, headers=self._headers)
+            response = await self._http.send(request)
             if response.status_code not in _WAITABLE:
                 break
             await asyncio.sleep(retry_after(response))
         if response.is_error and response.status_code not in accept:
-            raise ApiError(f"POST {path}: {response.status_code} {response.text[:500]}")
+            raise ApiError(f"{request.method} {request.url.path}: {response.status_code} {response.text[:500]}")
         return response
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence, Set
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from evals.client import ContextAnswer, Recall
+from evals.client import ContextAnswer, Hit, Recall
 from evals.datasets import Query
 from evals.loading import Loaded, documents_of
 from evals.naive import Overflow, naive_fill
@@ -18,16 +19,21 @@ BUDGETS = (256, 512, 1024, 2048)
 CANDIDATES = 100
 _WHOLE = frozenset({"full", "excerpt"})
 _CONCURRENCY = 2
+_WORDS = re.compile(r"\W+")
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What one method showed for one question: any evidence, all of it, its share, and tokens used."""
+    """What one method showed for one question: any evidence, all of it, its share, and tokens used.
+
+    ``degraded``: an arm or the reranker was missing, so nothing of it counts.
+    """
 
     any_evidence: bool
     all_evidence: bool
     share: float
     tokens: int
+    degraded: bool = False
 
 
 def judge(shown: Set[str], relevant: Set[str], tokens: int) -> Seen:
@@ -49,6 +55,12 @@ def shown_ids(answer: ContextAnswer, *, whole: bool = False) -> list[str]:
     ]
 
 
+def verbatim(context: str, evidence: Mapping[str, str]) -> set[str]:
+    """Ids of the texts that stand in ``context`` word for word; case and punctuation aside (a fence may escape some)."""
+    words = f" {_normal(context)} "
+    return {key for key, text in evidence.items() if f" {_normal(text)} " in words}
+
+
 async def measure(loaded: Loaded, queries: Sequence[Query], counter: TokenCounter, *, label: str, rerank: str) -> Table:
     """A row a budget and method. All methods get the same ranking: same limit, same ``rerank``."""
     slots = asyncio.Semaphore(1 if rerank == "on" else _CONCURRENCY)
@@ -62,14 +74,18 @@ async def measure(loaded: Loaded, queries: Sequence[Query], counter: TokenCounte
     for key in answers[0] if answers else ():
         seen = [answer[key] for answer in answers]
         means = (sum(column) / len(seen) for column in _columns(seen))
-        rows.append((*key, len(seen), *means, max(one.tokens for one in seen)))
+        rows.append((*key, len(seen), *means, max(one.tokens for one in seen), sum(one.degraded for one in seen)))
     return Table(
         title=f"Context: {label}, rerank {rerank}",
-        columns=("budget", "method", "queries", "any", "all", "share", "mean tokens", "max tokens"),
+        columns=("budget", "method", "queries", "any", "all", "share", "mean tokens", "max tokens", "degraded"),
         rows=tuple(rows),
-        note="any / all: questions with one piece / every piece of evidence visible in the context. "
-        "'whole' counts only items shown as excerpt or full. The naive fills take the same ranking's "
-        f"whole texts, without headers or fences; tokens are {counter.name}'s.",
+        note="any / all: questions with one / every piece of evidence visible in the context; share: the part of all "
+        "evidence visible. Three readings of memoryd's context, from lenient to strict: 'gist counts' takes every item "
+        "that is more than a pointer as shown, though a gist may have left out the sentence that matters; 'full or "
+        "excerpt' leaves gists out; 'verbatim' ignores the manifest and wants every word of the evidence's text in the "
+        "context, in order. The naive fills take whole texts of the same ranking (limit, arms, fusion and reranking are "
+        "the same), without headers or fences: 'stop' ends at the first that does not fit, 'skip' goes on with shorter "
+        f"ones. Tokens are {counter.name}'s. A degraded answer counts as one that shows nothing.",
     )
 
 
@@ -77,25 +93,44 @@ async def compare(loaded: Loaded, query: Query, counter: TokenCounter, *, rerank
     """One question at every budget, by ``(budget, method)``."""
     request = Recall(query.text, loaded.spaces[query.namespace], limit=CANDIDATES, rerank=rerank)
     relevant = loaded.dataset.relevant[query.id]
-    hits = (await loaded.client.recall(request)).hits
-    texts = [hit.text for hit in hits]
+    answer = await loaded.client.recall(request)
     found: dict[tuple[int, str], Seen] = {}
     for budget in BUDGETS:
         packed = await loaded.client.context(request, budget_tokens=budget, tokenizer=counter.name)
         if counter.count(packed.text) > budget:
             raise AssertionError(f"a context of {counter.count(packed.text)} tokens passed its budget of {budget}")
-        for method, whole in (("memoryd", False), ("memoryd, whole", True)):
-            documents = set(documents_of(loaded, shown_ids(packed, whole=whole)))
-            found[budget, method] = judge(documents, relevant, packed.used_tokens)
+        shown = {
+            "memoryd, gist counts": set(documents_of(loaded, shown_ids(packed))),
+            "memoryd, full or excerpt": set(documents_of(loaded, shown_ids(packed, whole=True))),
+            "memoryd, verbatim": verbatim(packed.text, {key: loaded.said[key] for key in relevant}),
+        }
+        for method, documents in shown.items():
+            found[budget, method] = _unless(packed.degraded, judge(documents, relevant, packed.used_tokens))
         for overflow in Overflow:
-            taken = naive_fill(texts, budget, counter, overflow)
-            documents = set(documents_of(loaded, [hits[index].id for index in taken]))
-            used = counter.count("\n".join(texts[index] for index in taken))
-            found[budget, f"naive top-k, {overflow}"] = judge(documents, relevant, used)
+            seen = _filled(loaded, answer.hits, relevant, budget, counter, overflow)
+            found[budget, f"naive top-k, {overflow}"] = _unless(answer.degraded, seen)
     return found
 
 
-def _columns(seen: Sequence[Seen]) -> tuple[list[float], ...]:
+def _filled(
+    loaded: Loaded, hits: Sequence[Hit], relevant: Set[str], budget: int, counter: TokenCounter, overflow: Overflow
+) -> Seen:
+    texts = [hit.text for hit in hits]
+    taken = naive_fill(texts, budget, counter, overflow)
+    documents = set(documents_of(loaded, [hits[index].id for index in taken]))
+    return judge(documents, relevant, counter.count("\n".join(texts[index] for index in taken)))
+
+
+def _unless(degraded: Sequence[str], seen: Seen) -> Seen:
+    return Seen(False, False, 0.0, seen.tokens, degraded=True) if degraded else seen
+
+
+def _normal(text: str) -> str:
+    return _WORDS.sub(" ", text.lower()).strip()
+
+
+def _columns(seen: Iterable[Seen]) -> tuple[list[float], ...]:
+    seen = list(seen)
     return (
         [float(one.any_evidence) for one in seen],
         [float(one.all_evidence) for one in seen],

@@ -25,6 +25,7 @@ class _DocumentRow(BaseModel):
     namespace: str = ""
     session: str | None = None
     date_time: str | None = None
+    raw_text: str | None = None
 
 
 class _QueryRow(BaseModel):
@@ -42,13 +43,17 @@ Row = TypeVar("Row", _DocumentRow, _QueryRow)
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One item of a corpus. ``text`` is title and text as given; ``namespace`` may be empty."""
+    """One item of a corpus. ``text`` is title and text as given; ``namespace`` may be empty.
+
+    ``said``: the words alone where ``text`` carries a date and a speaker in front of them.
+    """
 
     id: str
     text: str
     namespace: str
     session: str | None
     event_time: datetime | None
+    said: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,7 @@ def _document(row: _DocumentRow) -> Document:
         namespace=row.namespace,
         session=row.session,
         event_time=parse_date_time(row.date_time) if row.date_time else None,
+        said=row.raw_text,
     )
 
 

@@ -1,9 +1,10 @@
 """The floor: what a recall and a write cost without a service around them.
 
 A recall's floor is one embedding call, the statements of the dense and the lexical arm (with the turns that follow its
-hits) at the same time, and the statement that reads the ten best; no HTTP, authentication, fusion, boosts or JSON. A write's
-floor is one embedding call and one transaction that inserts the memory's rows and its vector, without postings,
-statistics and audit. The text of the arms' statements is the stores' own, so that both sides run the same SQL.
+hits) at the same time, and the statement that reads the ten best; no HTTP, authentication, space lookup, fusion, boosts or
+JSON. A write's floor is one embedding call and one transaction that inserts the memory's rows and its vector, without
+postings, statistics, duplicate check and audit. The text of the arms' statements is the stores' own, so that both sides run
+the same SQL.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Protocol
 from uuid import UUID, uuid4
 
 from memoryd.stores.database import Database
+from memoryd.stores.vectors import HalfVectorParam
 from retrieval.filters import Filters
 from retrieval.ports import ArmHit, DenseIndex, Embedder, ItemReader, Lane, LexicalIndex, Query
 from retrieval.scope import Scope
@@ -22,6 +24,12 @@ from retrieval.scope import Scope
 ARM_DEPTH = 100
 SHOWN = 10
 NEXT_TURNS = 2
+DESCRIPTION = (
+    "The floor is the same work without a service: one embedding call with the same model in the benchmark's own process, the "
+    "SQL of the same store classes over the same pool settings against the same database, and nothing else: no HTTP, "
+    "authentication, fusion, boosts, duplicate check, postings, statistics or audit (evals/floor.py). Service and floor take "
+    "turns question by question, which goes first alternates, and they never run at the same time."
+)
 
 _INSERT = """
 WITH memory AS (
@@ -37,7 +45,7 @@ passage AS (
                           facets, live)
     VALUES (%(tenant)s, %(memory)s, 1, %(space)s, 0, 0, length(%(text)s), 1, '{}', '{}', true) RETURNING pid)
 INSERT INTO embeddings (tenant_id, generation, pid, space_id, live, embedding)
-SELECT %(tenant)s, %(generation)s, pid, %(space)s, true, %(vector)s::halfvec FROM passage
+SELECT %(tenant)s, %(generation)s, pid, %(space)s, true, %(vector)s FROM passage
 """
 
 
@@ -75,15 +83,18 @@ class StoreFloor:
     async def recall(self, query: str) -> FloorTiming:
         """Embed the question, run both arms concurrently, read the first ten."""
         started = time.perf_counter()
-        vector = (await self.embedder.embed_queries([query]))[0]
-        embedded = time.perf_counter()
         where = Query((self.space,), Filters())
-        dense, lexical = await asyncio.gather(
-            self.dense.search(self.scope, where, vector, limit=ARM_DEPTH), self._lexical(where, query)
-        )
+        # As in the service, the lexical arm does not wait for the embedding.
+        (embed_ms, dense), lexical = await asyncio.gather(self._dense(where, query), self._lexical(where, query))
         pids = dict.fromkeys(hit.pid for pair in zip(dense, lexical, strict=False) for hit in pair)
-        await self.items.read(self.scope, where, list(pids)[:SHOWN])
-        return _timing(started, embedded)
+        await self.items.read(self.scope, where, list(pids or {hit.pid: None for hit in dense})[:SHOWN])
+        return FloorTiming(embed=embed_ms, total=_since(started))
+
+    async def _dense(self, where: Query, query: str) -> tuple[float, list[ArmHit]]:
+        started = time.perf_counter()
+        vector = (await self.embedder.embed_queries([query]))[0]
+        embed_ms = _since(started)
+        return embed_ms, await self.dense.search(self.scope, where, vector, limit=ARM_DEPTH)
 
     async def _lexical(self, where: Query, query: str) -> list[ArmHit]:
         hits = await self.lexical.search(self.scope, where, query, limit=ARM_DEPTH)
@@ -94,19 +105,19 @@ class StoreFloor:
         """Embed the text, insert its rows and its vector, commit."""
         started = time.perf_counter()
         vector = (await self.embedder.embed_passages([text], lane=Lane.INTERACTIVE))[0]
-        embedded = time.perf_counter()
+        embed_ms = _since(started)
         params = {
             "tenant": self.scope.tenant_id,
             "memory": uuid4(),
             "space": self.space,
             "text": text,
             "generation": self.generation,
-            "vector": "[" + ",".join(f"{value:.6g}" for value in vector) + "]",
+            "vector": HalfVectorParam(vector),
         }
         async with self.database.transaction(self.scope) as connection:
             await connection.execute(_INSERT, params)
-        return _timing(started, embedded)
+        return FloorTiming(embed=embed_ms, total=_since(started))
 
 
-def _timing(started: float, embedded: float) -> FloorTiming:
-    return FloorTiming(embed=(embedded - started) * 1000, total=(time.perf_counter() - started) * 1000)
+def _since(started: float) -> float:
+    return (time.perf_counter() - started) * 1000

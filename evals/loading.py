@@ -26,12 +26,16 @@ class Fields(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A set in the service. ``spaces`` is by namespace, ``documents`` maps a memory id to a document id."""
+    """A set in the service.
+
+    ``spaces`` is by namespace, ``documents`` maps a memory id to a document id, ``said`` a document id to its words.
+    """
 
     dataset: Dataset
     client: Client
     spaces: Mapping[str, str]
     documents: Mapping[str, str]
+    said: Mapping[str, str]
     seconds: float
 
 
@@ -48,7 +52,8 @@ async def load_into(client: Client, dataset: Dataset, *, fields: Fields, prefix:
         # Two documents with one text may be answered as one memory: the first keeps it.
         for document, result in zip(documents, written, strict=True):
             ids.setdefault(result.id, document.id)
-    return Loaded(dataset, client, spaces, ids, loop.time() - started)
+    said = {document.id: document.said or document.text for document in dataset.documents}
+    return Loaded(dataset, client, spaces, ids, said, loop.time() - started)
 
 
 def space_name(prefix: str, dataset: str, namespace: str) -> str:

@@ -10,9 +10,10 @@ from pydantic import JsonValue
 
 from evals.client import MAX_BATCH, Client
 from evals.synthetic import SyntheticMemory
+from retrieval.situate import situated
 
 # Two requests in flight: the service embeds one while it commits the other.
-_IN_FLIGHT = 2
+IN_FLIGHT = 2
 
 
 def body(memory: SyntheticMemory, space: str) -> dict[str, JsonValue]:
@@ -22,11 +23,17 @@ def body(memory: SyntheticMemory, space: str) -> dict[str, JsonValue]:
         "space": space,
         "external_id": memory.id,
         "user_id": memory.bucket,
+        "event_time": memory.event_time.isoformat() if memory.event_time else None,
         "metadata": {"bucket": memory.bucket},
     }
 
 
-async def populate(client: Client, space: str, memories: Sequence[SyntheticMemory]) -> float:
+def embedded_text(memory: SyntheticMemory) -> str:
+    """What the service embeds for it: the text, behind its date where it has one."""
+    return situated(memory.text, None, memory.event_time)
+
+
+async def populate(client: Client, space: str, memories: Sequence[SyntheticMemory], *, in_flight: int = IN_FLIGHT) -> float:
     """Writes all of them in bulk; returns seconds. Sending one again is harmless: it is answered as a duplicate."""
     loop = asyncio.get_running_loop()
     started = loop.time()
@@ -37,7 +44,7 @@ async def populate(client: Client, space: str, memories: Sequence[SyntheticMemor
             await client.write([body(memory, space) for memory in batch])
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(_IN_FLIGHT):
+        for _ in range(in_flight):
             group.create_task(work())
     return loop.time() - started
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from evals import metrics
-from evals.client import Recall, RecallAnswer
+from evals.client import ALL_ARMS, Recall, RecallAnswer
 from evals.datasets import Query, spread
 from evals.loading import Loaded, documents_of
 from evals.report import Cell, Table
@@ -19,23 +19,24 @@ _CONCURRENCY = 4
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """One way of searching.
+    """One way of searching; nothing is left to the service's defaults.
 
     The reranker reads as many candidates as the service's time budget allows, so it is measured one question at a time,
     and how deep it read stands in the table.
     """
 
     name: str
-    arms: tuple[str, ...] | None = None
+    arms: tuple[str, ...] = ALL_ARMS
+    fusion: str = "convex"
     rerank: str = "off"
     concurrency: int = _CONCURRENCY
 
 
-FUSED = Configuration("fused")
+FUSED = Configuration("fused (convex)")
 NOT_RERANKED = (Configuration("dense", arms=("dense",)), Configuration("lexical", arms=("lexical",)), FUSED)
-
-
-CONFIGURATIONS = (*NOT_RERANKED, Configuration("fused + rerank", rerank="on", concurrency=1))
+RRF = Configuration("fused (rrf)", fusion="rrf")
+RERANKED = Configuration("fused (convex) + rerank", rerank="on", concurrency=1)
+CONFIGURATIONS = (*NOT_RERANKED, RRF, RERANKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,8 @@ class Run:
     """The rankings of one configuration.
 
     ``depth`` is the mean number of hits that the reranker read (``None``: it was off); ``degraded`` counts the answers that
-    named a missing arm or stage. Both are over all categories.
+    named a missing arm or stage, and whose hits are therefore not counted: their rankings are empty. Both are over all
+    categories.
     """
 
     rankings: Mapping[str, list[str]]
@@ -61,6 +63,7 @@ async def run(loaded: Loaded, configuration: Configuration, queries: Sequence[Qu
             loaded.spaces[query.namespace],
             limit=depth,
             arms=configuration.arms,
+            fusion=configuration.fusion,
             rerank=configuration.rerank,
         )
         async with slots:
@@ -69,7 +72,10 @@ async def run(loaded: Loaded, configuration: Configuration, queries: Sequence[Qu
     answers = dict(await asyncio.gather(*(ask(query) for query in queries)))
     read = [answer.reranked for answer in answers.values()]
     return Run(
-        rankings={query: documents_of(loaded, [hit.id for hit in answer.hits]) for query, answer in answers.items()},
+        rankings={
+            query: [] if answer.degraded else documents_of(loaded, [hit.id for hit in answer.hits])
+            for query, answer in answers.items()
+        },
         depth=sum(read) / len(read) if configuration.rerank == "on" else None,
         degraded=sum(bool(answer.degraded) for answer in answers.values()),
     )
@@ -99,7 +105,8 @@ async def measure(
         columns=("configuration", "category", "queries", *metrics.NAMES, "rerank depth", "degraded"),
         rows=tuple(rows),
         note="recall is the share of all labelled evidence found; any/all: one/every piece was found. "
-        "The reranker's depth is a mean; the service's time budget sets it.",
+        "The reranker's depth is a mean; the service's time budget sets it. A degraded answer (an arm or the reranker was "
+        "missing) counts as one that found nothing.",
     )
 
 
@@ -109,10 +116,10 @@ async def measure_curve(loaded: Loaded, queries: Sequence[Query], *, label: str)
     for configuration in NOT_RERANKED:
         outcome = await run(loaded, configuration, queries, depth=CURVE_DEPTH)
         means = metrics.curve(loaded.dataset.relevant, outcome.rankings)
-        rows.append((configuration.name, len(queries), *(means[name] for name in metrics.CURVE_NAMES)))
+        rows.append((configuration.name, len(queries), *(means[name] for name in metrics.CURVE_NAMES), outcome.degraded))
     return Table(
         title=f"Recall curve: {label}",
-        columns=("configuration", "queries", *metrics.CURVE_NAMES),
+        columns=("configuration", "queries", *metrics.CURVE_NAMES, "degraded"),
         rows=tuple(rows),
     )
 

@@ -10,23 +10,36 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from evals.datasets import DEFAULT_ROOT, load
 
 SETS = ("locomo-dev", "scifact-train", "musique-dev")
 BUCKETS = 100
+DAYS = 20
+_FIRST_DAY = datetime(2025, 3, 1, 12, tzinfo=UTC)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 _MIN_CHARS, _MAX_CHARS = 20, 220
 
 
 @dataclass(frozen=True, slots=True)
 class SyntheticMemory:
-    """``bucket`` is one of :data:`BUCKETS` equally likely labels, so a filter on it selects 1%."""
+    """``bucket`` is one of :data:`BUCKETS` equally likely labels, so a filter on it selects 1%.
+
+    Independently of it, ``event_time`` is noon of one of :data:`DAYS` days for a percent of the memories each; the other
+    80% have none.
+    """
 
     id: str
     text: str
     bucket: str
+    event_time: datetime | None
+
+
+def day(number: int) -> datetime:
+    """The midnight that day ``number`` begins with."""
+    return _FIRST_DAY - timedelta(hours=12) + timedelta(days=number)
 
 
 def sentences(texts: Sequence[str]) -> list[str]:
@@ -47,7 +60,9 @@ def recombine(pool: Sequence[str], *, seed: int) -> Iterator[SyntheticMemory]:
         text = " ".join(rng.choice(pool) for _ in range(rng.choice((1, 1, 2))))
         if text not in seen:
             seen.add(text)
-            yield SyntheticMemory(f"s{seed}-{len(seen)}", text, f"b{rng.randrange(BUCKETS):02d}")
+            bucket, drawn = rng.randrange(BUCKETS), rng.randrange(100)
+            event_time = _FIRST_DAY + timedelta(days=drawn) if drawn < DAYS else None
+            yield SyntheticMemory(f"s{seed}-{len(seen)}", text, f"b{bucket:02d}", event_time)
 
 
 def sentence_pool(root: Path = DEFAULT_ROOT) -> list[str]:

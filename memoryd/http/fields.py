@@ -98,5 +98,10 @@ Uri = Annotated[str, StringConstraints(min_length=1, max_length=2_048), _Clean]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=1_000), _Clean]
 Time = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_utc)]
 Metadata = Annotated[dict[str, JsonValue], AfterValidator(_metadata)]
+Wanted = Annotated[
+    dict[Identifier, str | bool | int | float | None],
+    Field(max_length=16, description="Equality of top-level scalars"),
+    AfterValidator(_metadata),
+]
 Confidence = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Whole = Annotated[int, BeforeValidator(_number)]

@@ -17,6 +17,7 @@ from memoryd.http.fields import (
     Time,
     Topic,
     Uri,
+    Wanted,
     Whole,
 )
 from memoryd.memory.model import Change, Kind, Outcome
@@ -216,9 +217,7 @@ class FiltersIn(Body):
     source_types: list[Identifier] = Field(default_factory=list, max_length=32)
     topics_any: list[Topic] = Field(default_factory=list, max_length=32)
     topics_all: list[Topic] = Field(default_factory=list, max_length=32)
-    metadata: dict[Identifier, str | bool | int | float | None] = Field(
-        default_factory=dict, max_length=16, description="Equality of top-level scalars"
-    )
+    metadata: Wanted = Field(default_factory=dict)
     min_confidence: Confidence | None = None
     event_after: Time | None = None
     event_before: Time | None = None

@@ -23,6 +23,9 @@ WITH next AS MATERIALIZED (
 UPDATE embeddings e SET ann = true FROM next
 WHERE e.tenant_id = %(tenant)s AND e.generation = %(generation)s AND e.pid = next.pid
 """
+_UNINDEXED = """
+SELECT count(*) FROM embeddings WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND live AND NOT ann
+"""
 _EXPIRE = """
 DELETE FROM idempotency_keys
 WHERE ctid = ANY(ARRAY(SELECT ctid FROM idempotency_keys
@@ -69,6 +72,14 @@ class PgMaintenance:
         params = {"tenant": tenant_id, "generation": self._generation, "batch": _BATCH}
         async with self._database.tenant(tenant_id) as connection:
             return (await connection.execute(_INDEX, params)).rowcount
+
+    async def unindexed(self, tenant_id: UUID) -> int:
+        """How many of the tenant's live vectors are not in the HNSW index. Counts them all: for measuring, not for serving."""
+        async with self._database.tenant(tenant_id) as connection:
+            row = await (
+                await connection.execute(_UNINDEXED, {"tenant": tenant_id, "generation": self._generation})
+            ).fetchone()
+        return int(row[0]) if row else 0
 
     async def expire_idempotency(self, tenant_id: UUID, now: datetime, ttl: timedelta) -> int:
         """Forget old idempotency keys, a batch; how many."""

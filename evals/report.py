@@ -34,10 +34,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A named run. ``datasets`` maps ``set/file`` to its SHA-256."""
+    """A named run of ``seconds``. ``datasets`` maps ``set/file`` to its SHA-256."""
 
     name: str
     environment: Environment
+    seconds: float
     datasets: Mapping[str, str]
     tables: tuple[Table, ...]
 
@@ -47,6 +48,7 @@ def to_json(report: Report) -> str:
     document = {
         "name": report.name,
         "environment": report.environment.as_dict(),
+        "seconds": round(report.seconds, 1),
         "datasets": dict(report.datasets),
         "tables": [{"title": table.title, "note": table.note, "rows": table.records()} for table in report.tables],
     }
@@ -62,9 +64,12 @@ def to_markdown(report: Report) -> str:
         "",
         f"- command: `{environment.command}`",
         f"- when: {environment.started_at}, commit {environment.commit}",
-        f"- machine: {environment.machine}",
+        f"- took: {report.seconds:.0f} s",
+        f"- machine: {environment.machine}; load averages at the start {environment.load}",
         f"- versions: {versions}",
     ]
+    if environment.settings:
+        lines.append("- settings: " + ", ".join(f"{name} {value}" for name, value in environment.settings.items()))
     for table in report.tables:
         lines += ["", f"## {table.title}", ""]
         lines += [table.note, ""] if table.note else []

@@ -153,15 +153,15 @@ class SpaceService:
             await self._store.add_space(scope, Space(uuid7(), name, None, self._clock.now()))
         return found | (await self._store.spaces_named(scope, missing) if missing else {})
 
-    async def create(self, scope: Scope, name: str, description: str | None) -> Space:
+    async def create(self, scope: Scope, name: str, description: str | None, idempotency: Idempotency | None) -> Space:
         """Make a space. Raises ``AlreadyExists``."""
         require(scope, Action.ADMIN)
         if not scope.may_use(name):
             raise Forbidden("a confined key cannot make other spaces")
         space = Space(uuid7(), name, description, self._clock.now())
-        if not await self._store.add_space(scope, space):
+        if not await self._store.add_space(scope, space, idempotency=idempotency):
             raise AlreadyExists(f"there is a space named {name!r} already")
-        return space
+        return (await self._store.spaces_named(scope, [name]))[name]
 
     async def list(self, scope: Scope, *, after: str, limit: int) -> list[Space]:
         """Spaces by name; a confined key sees its own."""

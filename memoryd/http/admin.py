@@ -33,9 +33,9 @@ Cursor = Annotated[str | None, Query(max_length=400)]
 
 
 @router.post("/spaces", status_code=201, responses=documented(409), operation_id="create_space")
-async def create_space(body: SpaceIn, scope: Caller, use: Uses) -> SpaceOut:
+async def create_space(body: SpaceIn, scope: Caller, use: Uses, once: Once) -> SpaceOut:
     """Make a space on purpose; the first write to a space makes it too. Safe to repeat: a taken name answers 409."""
-    return space_out(await use.spaces.create(scope, body.name, body.description))
+    return space_out(await use.spaces.create(scope, body.name, body.description, once))
 
 
 @router.get("/spaces", responses=documented(), operation_id="list_spaces")

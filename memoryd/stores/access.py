@@ -121,9 +121,13 @@ class PgAccess:
         params = {"tenant": scope.tenant_id, "names": names, "after": after, "limit": limit}
         return [_space(row) for row in await self._database.read(scope, _SPACES_PAGE, params)]
 
-    async def add_space(self, scope: Scope, space: Space) -> bool:
-        """Create; false when the name is taken."""
+    async def add_space(self, scope: Scope, space: Space, *, idempotency: Idempotency | None = None) -> bool:
+        """Create; false when the name is taken. A repeated request is true again, whatever was made by the first."""
         async with self._database.transaction(scope) as connection:
+            if idempotency is not None:
+                if await idempotency_store.reserve(connection, scope, idempotency) is not None:
+                    return True
+                await idempotency_store.answer(connection, scope, idempotency, {"name": space.name})
             row = await (await connection.execute(_ADD_SPACE, _space_params(scope.tenant_id, space))).fetchone()
             if row:
                 await _audit(connection, scope, "space.create", "space", [space.space_id], space.created_at)

@@ -76,9 +76,7 @@ class PgMaintenance:
     async def unindexed(self, tenant_id: UUID) -> int:
         """How many of the tenant's live vectors are not in the HNSW index. Counts them all: for measuring, not for serving."""
         async with self._database.tenant(tenant_id) as connection:
-            row = await (
-                await connection.execute(_UNINDEXED, {"tenant": tenant_id, "generation": self._generation})
-            ).fetchone()
+            row = await (await connection.execute(_UNINDEXED, {"tenant": tenant_id, "generation": self._generation})).fetchone()
         return int(row[0]) if row else 0
 
     async def expire_idempotency(self, tenant_id: UUID, now: datetime, ttl: timedelta) -> int:

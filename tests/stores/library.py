@@ -82,4 +82,5 @@ def clustered(count: int, *, seed: int) -> Vectors:
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(60, DIMENSION))
     vectors = centres[rng.integers(60, size=count)] + 0.7 * rng.normal(size=(count, DIMENSION))
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    unit: Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    return unit

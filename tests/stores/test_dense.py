@@ -1,6 +1,5 @@
 """The dense index: exact where it says so, and not starved by a selective filter where it is approximate."""
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import numpy as np
@@ -47,7 +46,7 @@ class Crowd:
 
 
 @pytest.fixture(scope="module")
-async def crowd(database: Database, generation: Generation) -> AsyncIterator[Crowd]:
+async def crowd(database: Database, generation: Generation) -> Crowd:
     library = await new_library(database, generation.number)
     vectors = clustered(COUNT, seed=1)
     users = [f"u{n % 100}" for n in range(COUNT)]  # one user is 1% of the memories
@@ -56,7 +55,7 @@ async def crowd(database: Database, generation: Generation) -> AsyncIterator[Cro
     # Somebody else's vectors, right on the questions: they must neither show up nor crowd out.
     stranger = await new_library(database, generation.number)
     await stranger.add(clustered(20, seed=2), users=["u1"] * 20, buckets=[0] * 20)
-    yield Crowd(library, vectors, ids)
+    return Crowd(library, vectors, ids)
 
 
 def _maintenance(database: Database, generation: Generation) -> PgMaintenance:
@@ -123,9 +122,7 @@ async def test_vectors_survive_the_wire(database: Database) -> None:
     vectors = clustered(3, seed=4)
     async with database.shared() as connection:
         rows = await (
-            await connection.execute(
-                "SELECT v::text FROM unnest(%s::halfvec[]) AS v", (HalfVectorArrayParam(vectors),)
-            )
+            await connection.execute("SELECT v::text FROM unnest(%s::halfvec[]) AS v", (HalfVectorArrayParam(vectors),))
         ).fetchall()
         one = await (await connection.execute("SELECT %s::halfvec::text", (HalfVectorParam(vectors[0]),))).fetchone()
     assert one is not None

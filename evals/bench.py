@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import time
 
@@ -30,6 +31,8 @@ async def run(options: Options, stack: Stack, settings: Settings) -> None:
 def main() -> int:
     """0 when everything was measured, 1 with a message when not."""
     options, environment = command_line.parse_bench()
+    # Ended by a signal, it still stops what it started.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     started = time.perf_counter()
     try:
         with running_stack(environment) as stack:

@@ -59,6 +59,8 @@ _PREVIOUS_CHARACTERS = 200
 ARM_DEPTH = 100
 """Hits of each arm that are fused: with 50, .004 nDCG@10 less on LoCoMo-dev; 200 adds nothing."""
 
+_MAX_ARM_DEPTH = 16 * ARM_DEPTH
+
 TEMPORAL_WEIGHT = 0.5
 """What an event time inside an interval that the query names adds to a fused score, which is in [0, 1].
 
@@ -195,7 +197,7 @@ class Searcher:
         started = time.perf_counter()
         vectors = await self._embedder.embed_queries([request.text])
         result.timings_ms["embed"] = _since(started)
-        return _by_memory(await self._dense.search(scope, request.query, vectors[0], limit=ARM_DEPTH))
+        return await _distinct(lambda limit: self._dense.search(scope, request.query, vectors[0], limit=limit), request)
 
     async def _run_lexical(self, scope: Scope, request: SearchRequest) -> _Found:
         """BM25, and a share of each score for the turns that follow in the session.
@@ -203,8 +205,7 @@ class Searcher:
         The answer often stands in the turn after the one that has the question's words: on LoCoMo-dev this lifts
         BM25's recall@10 from .657 to .736 in the fusion. Nothing is stored for it, so a deleted turn leaves no trace.
         """
-        hits = await self._lexical.search(scope, request.query, request.text, limit=ARM_DEPTH)
-        found = _by_memory(hits)
+        found = await _distinct(lambda limit: self._lexical.search(scope, request.query, request.text, limit=limit), request)
         followers = await self._items.following(scope, request.query, list(found.pids.values()), turns=2)
         by_pid = {pid: memory_id for memory_id, pid in found.pids.items()}
         next_turns: dict[UUID, list[UUID]] = {}
@@ -233,13 +234,15 @@ class Searcher:
         pids = {one.key: _pid(one.key, found) for one in fused[:read]}
         items = await self._items.read(scope, request.query, sorted(set(pids.values())))
         recency = RecencyPrior() if wants_recent(request.text) and request.query_time else None
+        scores = {arm: dict(list_.scored) for arm, list_ in found.items()}
+        weight = TEMPORAL_WEIGHT if Arm.TEMPORAL in request.arms else 0.0
         hits = []
         for one in fused[:read]:
             item = items.get(pids[one.key])
             if item is None:
                 continue
             boost = temporal_boost(item.event_time, result.intervals, query_time=request.query_time, recency=recency)
-            hits.append(_hit(one, item, TEMPORAL_WEIGHT * boost if Arm.TEMPORAL in request.arms else 0.0, found))
+            hits.append(_hit(one, item, weight * boost, scores, found.get(Arm.LEXICAL)))
         hits.sort(key=lambda hit: (-hit.score, hit.item.pid))
         return hits
 
@@ -269,6 +272,19 @@ class Searcher:
             )
             for index, score in outcome.order
         ]
+
+
+async def _distinct(find: Callable[[int], Awaitable[list[ArmHit]]], request: SearchRequest) -> _Found:
+    """An arm's list, deeper when few long memories fill it with their passages and crowd the others out."""
+    limit = ARM_DEPTH
+    while True:
+        hits = await find(limit)
+        found = _by_memory(hits)
+        enough = min(ARM_DEPTH, 2 * request.limit)
+        if len(hits) < limit or len(found.scored) >= enough or limit >= _MAX_ARM_DEPTH:
+            found.scored = found.scored[:ARM_DEPTH]
+            return found
+        limit *= 4
 
 
 def _by_memory(hits: Sequence[ArmHit]) -> _Found:
@@ -302,12 +318,10 @@ def _pid(key: UUID, found: Mapping[Arm, _Found]) -> int:
     return next(one.pids[key] for one in found.values() if key in one.pids)
 
 
-def _hit(one: Fused[UUID], item: Item, boost: float, found: Mapping[Arm, _Found]) -> Hit:
-    scores = {arm.value: dict(list_.scored)[one.key] for arm, list_ in found.items() if one.key in dict(list_.scored)}
-    lexical = found.get(Arm.LEXICAL)
+def _hit(one: Fused[UUID], item: Item, boost: float, scores: Mapping[Arm, Mapping[UUID, float]], lexical: _Found | None) -> Hit:
     explanation = Explanation(
         ranks=one.ranks,
-        scores=scores,
+        scores={arm.value: known[one.key] for arm, known in scores.items() if one.key in known},
         parts=one.parts,
         fused=one.score,
         temporal=boost,

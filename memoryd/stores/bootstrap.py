@@ -21,7 +21,8 @@ class Passwords:
 def bootstrap(superuser_url: str, passwords: Passwords) -> None:
     """Create database, roles and extension where they are missing; set the passwords. Safe to repeat."""
     with psycopg.connect(superuser_url, dbname="postgres", autocommit=True, connect_timeout=5) as connection:
-        if not connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone():
+        # A row without columns is an empty tuple, so the row itself is asked for and not its truth.
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", (DATABASE,)).fetchone() is None:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
     with psycopg.connect(superuser_url, dbname=DATABASE, autocommit=True, connect_timeout=5) as connection:
         connection.execute((folder() / "roles.sql").read_bytes())

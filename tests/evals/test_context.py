@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.client import ContextAnswer, Shown
-from evals.context import judge, shown_ids
+from evals.context import judge, shown_ids, verbatim
 from evals.naive import SEPARATOR, Overflow, naive_fill
 from retrieval.packing.tokens import counter
 
@@ -51,6 +51,12 @@ def test_pointers_show_nothing_and_merged_neighbours_count() -> None:
     )
     assert shown_ids(answer) == ["a", "b", "c"]
     assert shown_ids(answer, whole=True) == ["a", "b"]
+
+
+def test_verbatim_wants_every_word_in_order() -> None:
+    evidence = {"whole": "We moved to Oslo, in May!", "cut": "We moved to Oslo. It rained a lot.", "part": "slo in"}
+    context = "1 Maya: We moved to\nOslo — in May &\n2 Jonas: It rained a lot."
+    assert verbatim(context, evidence) == {"whole"}
 
 
 def test_any_and_all_evidence() -> None:

@@ -1,18 +1,27 @@
 """The pure parts of the speed measurements, and the client's patience, without a service."""
 
+import json
+import os
+from dataclasses import replace
+from datetime import timedelta
 from itertools import islice
+from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
+from evals import quality
 from evals.client import ApiError, Client, Recall, retry_after
-from evals.datasets import Document
+from evals.datasets import Dataset, Document, Query
 from evals.filtered import TOLERANCE, overlap
-from evals.latency import take
-from evals.loading import Fields, memory, space_name
-from evals.populate import batches, body
-from evals.synthetic import BUCKETS, recombine, sentences
+from evals.floor import FloorTiming
+from evals.footprint import disk_mib, memory_mib
+from evals.latency import Target, sequential, take
+from evals.loading import Fields, Loaded, memory, space_name
+from evals.options import PARTS, parse_bench
+from evals.populate import batches, body, embedded_text
+from evals.synthetic import BUCKETS, DAYS, SyntheticMemory, day, recombine, sentences
 from evals.timing import summarise
 
 
@@ -78,6 +87,90 @@ def test_batches_are_complete() -> None:
     made = list(islice(recombine(["One sentence.", "Another one.", "A third."], seed=0), 7))
     assert [len(batch) for batch in batches(made, 3)] == [3, 3, 1]
     assert body(made[0], "s")["metadata"] == {"bucket": made[0].bucket}
+
+
+def test_what_the_service_embeds_carries_the_date() -> None:
+    dated = SyntheticMemory("s0-1", "It rained.", "b00", day(3) + timedelta(hours=12))
+    assert embedded_text(dated) == "[12:00 pm on 4 March, 2025] It rained."
+    assert embedded_text(replace(dated, event_time=None)) == "It rained."
+    assert body(dated, "s")["event_time"] == "2025-03-04T12:00:00+00:00"
+
+
+def test_a_percent_of_the_memories_happened_on_each_day() -> None:
+    made = list(islice(recombine([f"Sentence number {number} here." for number in range(400)], seed=5), 20_000))
+    counts = [
+        sum(one.event_time is not None and day(number) <= one.event_time < day(number + 1) for one in made)
+        for number in range(DAYS)
+    ]
+    assert 150 < min(counts) <= max(counts) < 250
+    assert sum(one.event_time is None for one in made) == len(made) - sum(counts)
+
+
+class Clocked:
+    """A floor that notes when it was asked."""
+
+    def __init__(self, order: list[str]) -> None:
+        self.order = order
+
+    async def recall(self, query: str) -> FloorTiming:
+        self.order.append(f"floor {query}")
+        return FloorTiming(embed=1.0, total=2.0)
+
+    async def write(self, text: str) -> FloorTiming:
+        self.order.append(f"floor {text}")
+        return FloorTiming(embed=1.0, total=2.0)
+
+
+async def test_service_and_floor_take_turns_and_what_is_degraded_is_counted() -> None:
+    order: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.content)
+        order.append(f"service {asked['query']}")
+        assert (asked["arms"], asked["fusion"], asked["rerank"]) == (["dense", "lexical", "temporal"], "convex", "off")
+        degraded = ["dense"] if asked["query"] == "c" else []
+        return httpx.Response(200, json={"hits": [], "degraded": degraded, "timings_ms": {"total": 3}})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as pool:
+        target = Target(Client("http://memoryd", "k", pool=pool), "s", Clocked(order))
+        samples = await sequential([target], ["a", "b", "c"])
+    assert order == ["service a", "floor a", "floor b", "service b", "service c", "floor c"]
+    assert samples.degraded == 1
+    assert samples.stages["floor"] == [2.0, 2.0, 2.0]
+    assert samples.stages["total"] == [3.0, 3.0, 3.0]
+
+
+async def test_a_degraded_answer_counts_as_nothing_found() -> None:
+    dataset = Dataset("tiny", (), (Query("q1", "one", "", None), Query("q2", "two", "", None)), {}, {})
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        degraded = ["lexical"] if json.loads(request.content)["query"] == "two" else []
+        return httpx.Response(200, json={"hits": [{"id": "m", "text": "t", "score": 1.0}], "degraded": degraded})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as pool:
+        loaded = Loaded(dataset, Client("http://memoryd", "k", pool=pool), {"": "s"}, {"m": "d"}, {"d": "t"}, 0.0)
+        outcome = await quality.run(loaded, quality.FUSED, dataset.queries)
+    assert outcome.rankings == {"q1": ["d"], "q2": []}
+    assert outcome.degraded == 1
+
+
+def test_the_footprint_of_this_process_is_not_nothing(tmp_path: Path) -> None:
+    (tmp_path / "half").write_bytes(b"x" * 2**19)
+    assert disk_mib(tmp_path) == 0.5
+    measured = memory_mib({"tests": os.getpid()})
+    assert not measured or measured["tests"] > 1
+    assert not measured or memory_mib({"gone": 2**30}) == {"gone": 0.0}
+
+
+def test_the_command_line_of_the_bench() -> None:
+    options, environment = parse_bench(["writes", "quality", "--sizes", "300,20", "--rerank-budget-ms", "5000"])
+    assert options.parts == ("quality", "writes")
+    assert options.sizes == (20, 300)
+    assert environment == {"MEMORYD_RERANK_BUDGET_MS": "5000.0"}
+    assert parse_bench([])[0].parts == PARTS
+    assert parse_bench([])[1] == {}
+    with pytest.raises(SystemExit, match="no part named"):
+        parse_bench(["everything"])
 
 
 @pytest.mark.parametrize(("value", "seconds"), [("2", 2.0), ("0.5", 0.5), ("600", 30.0), ("-1", 0.0), ("soon", 1.0)])

@@ -10,11 +10,13 @@ import time
 from pathlib import Path
 
 HERE = Path(__file__).parent
-START_TIMEOUT_S = 120
+STOP_TIMEOUT_S = 60
 
 
 def main() -> int:
     """The demo's exit status; 3 when the stack did not start."""
+    # Ended by a signal, it still stops what it started.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     folder = Path(tempfile.mkdtemp(prefix="memoryd-demo-"))
     folder.chmod(0o755)  # as root, PostgreSQL runs as another user, who must be able to enter
     command = [sys.executable, "-m", "memoryd", "up", "--data-dir", str(folder / "data"), "--port", "0", "--print-json"]
@@ -34,7 +36,7 @@ def main() -> int:
         stopping = time.perf_counter()
         stack.send_signal(signal.SIGINT)
         try:
-            stack.wait(START_TIMEOUT_S)
+            stack.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             stack.kill()
         shutil.rmtree(folder, ignore_errors=True)

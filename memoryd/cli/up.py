@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,12 +22,15 @@ from memoryd.embedded.postgres import PostgresServer
 from memoryd.embedded.spec import ChildSpec
 from memoryd.embedded.supervisor import Supervisor
 from memoryd.embedded.valkey import ValkeyServer
+from memoryd.errors import StoreUnavailable
 from memoryd.models import pull_models
 from memoryd.settings import Settings
 from memoryd.stores.bootstrap import DATABASE, Passwords, bootstrap
 from memoryd.wiring import first_key, prepare_database
 
 _FIRST_KEY = "first_tenant_key"
+_PREPARE_PATIENCE_S = 60.0
+_PREPARE_PAUSE_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +96,7 @@ async def _run(data: DataDir, options: UpOptions, settings: Settings) -> None:
             await supervisor.start(postgres.spec())
             await supervisor.start(valkey.spec())
             stack = _stack_settings(data, postgres, valkey, settings)
-            await asyncio.to_thread(_prepare, data, postgres, stack)
-            key = await first_key(stack, data.secrets / _FIRST_KEY)
+            key = await _prepared(data, postgres, stack)
             env = _child_environment(stack)
             here = Path.cwd()  # relative paths in the settings are relative to where the user is
             await supervisor.start(
@@ -103,6 +106,22 @@ async def _run(data: DataDir, options: UpOptions, settings: Settings) -> None:
             _announce(options, data, url, key, stack)
 
         await supervisor.run(compose)
+
+
+async def _prepared(data: DataDir, postgres: PostgresServer, stack: Settings) -> str:
+    """Database, tables and first tenant, whose key is returned.
+
+    PostgreSQL may die in the middle; it is started again, and every step is safe to repeat.
+    """
+    until = time.monotonic() + _PREPARE_PATIENCE_S
+    while True:
+        try:
+            await asyncio.to_thread(_prepare, data, postgres, stack)
+            return await first_key(stack, data.secrets / _FIRST_KEY)
+        except StoreUnavailable:
+            if time.monotonic() >= until:
+                raise
+            await asyncio.sleep(_PREPARE_PAUSE_S)
 
 
 def _prepare(data: DataDir, postgres: PostgresServer, stack: Settings) -> None:

@@ -42,6 +42,10 @@ def create_app(running: Running, *, max_body_bytes: int, request_timeout_s: floa
         app.include_router(router)
     problems.install(app)
     # Added last runs first: the envelope is around everything.
-    app.add_middleware(Authentication, authenticator=lambda: app.state.services.authenticator)
+    app.add_middleware(
+        Authentication,
+        authenticator=lambda: app.state.services.authenticator,
+        operator_key=lambda: app.state.services.operator_key,
+    )
     app.add_middleware(Envelope, max_body_bytes=max_body_bytes, timeout_s=request_timeout_s)
     return app

@@ -1,7 +1,6 @@
 """What routes need to know of the caller and of conditional requests."""
 
 import hashlib
-import hmac
 import re
 from typing import Annotated
 
@@ -9,8 +8,8 @@ from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.datastructures import Headers
 
-from memoryd.errors import InvalidRequest, Unauthenticated
-from memoryd.http.middleware import presented
+from memoryd.errors import InvalidRequest
+from memoryd.http.middleware import require_operator
 from memoryd.memory.model import Idempotency
 from memoryd.services import Services
 from retrieval.scope import Scope
@@ -35,10 +34,7 @@ def caller(request: Request, _bearer: object = Security(_BEARER), _header: objec
 
 def operator(request: Request, _bearer: object = Security(_OPERATOR)) -> None:
     """Raises ``Unauthenticated`` unless the operator's key was sent."""
-    wanted = services(request).operator_key
-    given = presented(Headers(scope=request.scope)) or ""
-    if wanted is None or not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode()):
-        raise Unauthenticated("this needs the operator's key (MEMORYD_OPERATOR_KEY)")
+    require_operator(services(request).operator_key, Headers(scope=request.scope))
 
 
 async def idempotency(

@@ -1,11 +1,12 @@
 """Around every request: its id, its limits, its time, its credential, one line in the log. Plain ASGI."""
 
 import asyncio
+import hmac
 import logging
 import re
 import time
+import traceback
 from collections.abc import Callable
-from types import TracebackType
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -44,9 +45,9 @@ class Envelope:
             await answer.instead(scope, receive, DeadlineExceeded("the request took too long"))
         except MemorydError as error:
             await answer.instead(scope, receive, error)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the outermost handler
             log.error(  # noqa: TRY400 - not the message: it may quote a value
-                "request %s failed unexpectedly: %s", request_id, type(error).__name__, exc_info=_bare(error)
+                "request %s failed unexpectedly: %s\n%s", request_id, type(error).__name__, _bare(error)
             )
             await answer.unexpected(scope, receive)
         finally:
@@ -86,22 +87,34 @@ class Envelope:
 class Authentication:
     """Puts the Scope of the presented key where the routes find it, before the body is read.
 
-    ``/v1/admin`` has its own credential (the operator's) and checks it itself.
+    ``/v1/admin`` has its own credential, the operator's.
     """
 
-    def __init__(self, app: ASGIApp, *, authenticator: Callable[[], Authenticator]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, authenticator: Callable[[], Authenticator], operator_key: Callable[[], str | None]
+    ) -> None:
         self._app = app
         self._authenticator = authenticator
+        self._operator_key = operator_key
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        if scope["type"] == "http" and path.startswith("/v1/") and not path.startswith("/v1/admin/"):
+        if scope["type"] == "http" and path.startswith("/v1/admin/"):
+            require_operator(self._operator_key(), Headers(scope=scope))
+        elif scope["type"] == "http" and path.startswith("/v1/"):
             state = scope["state"]
             credential = presented(Headers(scope=scope))
             if credential is None:
                 raise Unauthenticated("send an API key: Authorization: Bearer <key>, or X-API-Key")
             state["scope"] = await self._authenticator().scope(credential, state["request_id"])
         await self._app(scope, receive, send)
+
+
+def require_operator(wanted: str | None, headers: Headers) -> None:
+    """Raises ``Unauthenticated`` unless the operator's key was sent."""
+    given = presented(headers) or ""
+    if wanted is None or not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode()):
+        raise Unauthenticated("this needs the operator's key (MEMORYD_OPERATOR_KEY)")
 
 
 def presented(headers: Headers) -> str | None:
@@ -170,7 +183,6 @@ def _route(scope: Scope) -> str:
     return str(getattr(route, "path", "-"))
 
 
-def _bare(error: BaseException) -> tuple[type[BaseException], BaseException, TracebackType | None]:
+def _bare(error: BaseException) -> str:
     """The traceback without the message, which may quote a value."""
-    kind = type(error)
-    return kind, kind.__new__(kind), error.__traceback__
+    return "".join(traceback.format_tb(error.__traceback__))

@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
-from memoryd.errors import ServiceError
 from memoryd.memory.ports import Clock
 
 log = logging.getLogger(__name__)
@@ -50,9 +49,9 @@ class Maintenance:
                 report.tenants += 1
                 try:
                     await self._tenant(tenant_id, report)
-                except ServiceError as error:
+                except Exception as error:  # noqa: BLE001 - one tenant must not stop the others; it is counted
                     report.failed += 1
-                    log.warning("maintenance of tenant %s failed: %s", tenant_id, error.code)
+                    log.warning("maintenance of tenant %s failed: %s", tenant_id, type(error).__name__)
             after = page[-1]
         if report.indexed or report.expired:
             log.info("maintenance: indexed %d vectors, forgot %d keys", report.indexed, report.expired)

@@ -23,6 +23,15 @@ class FacetTerms(Protocol):
     def __call__(self, space: UUID, topics: Sequence[str], metadata: Mapping[str, JsonValue]) -> Sequence[int]: ...
 
 
+# Somebody waits for a short write; anything longer is a load that must not delay other people's questions.
+_INTERACTIVE_CHARACTERS = 8_000
+
+
+def lane_for(texts: Sequence[str]) -> Lane:
+    """Where these texts wait to be embedded."""
+    return Lane.INTERACTIVE if sum(map(len, texts)) <= _INTERACTIVE_CHARACTERS else Lane.BULK
+
+
 class Preparer:
     """Makes passages. Long texts become several; nothing is cut off."""
 

@@ -1,6 +1,8 @@
 """Writing memories: one or up to a thousand in one transaction, recognised when said before."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
 from uuid import UUID
 
 from memoryd.access.model import Space
@@ -8,15 +10,20 @@ from memoryd.access.service import SpaceService, require
 from memoryd.errors import Conflict, InvalidRequest, NotFound
 from memoryd.ids import uuid7
 from memoryd.memory.identity import identity
-from memoryd.memory.model import Change, Draft, Idempotency, Outcome, Prepared, Written
+from memoryd.memory.model import Change, Content, Draft, Idempotency, Outcome, Prepared, Written
 from memoryd.memory.ports import Clock, MemoryReader, Receipt, Unit, Units
-from memoryd.memory.prepare import Preparer
+from memoryd.memory.prepare import Preparer, lane_for
 from memoryd.memory.supersede import supersede
-from retrieval.ports import Lane
 from retrieval.scope import Action, Scope
 
-# A single memory is somebody waiting; more of them are a load that must not delay other people's queries.
-_INTERACTIVE_AT_MOST = 4
+_ATTEMPTS = 3
+
+
+class _Outdated(Conflict):
+    """What was known when the memories were prepared has changed since: they would be stored without an index entry."""
+
+    retryable = True
+    retry_after_s = 1.0
 
 
 class Remember:
@@ -37,14 +44,23 @@ class Remember:
             if earlier is not None:
                 return _written(earlier)
         spaces = await self._spaces.writable(scope, sorted({draft.space for draft in drafts}))
-        prepared = await self._prepare(scope, drafts, spaces)
+        for _ in range(_ATTEMPTS):
+            try:
+                return await self._write(scope, await self._prepare(scope, drafts, spaces), idempotency)
+            except _Outdated:
+                continue
+        raise _Outdated("the same memories are being changed by others; try again")
+
+    async def _write(self, scope: Scope, prepared: Sequence[Prepared], idempotency: Idempotency | None) -> list[Written]:
         async with self._units.begin(scope, idempotency) as unit:
             if unit.replay is not None:
                 return _written(unit.replay)
             written = await unit.insert(prepared)
+            if any(w.outcome is Outcome.CREATED and not p.passages for p, w in zip(prepared, written, strict=True)):
+                raise _Outdated("a memory that was there is gone")
             await self._supersede(unit, prepared, written)
             created = [one.memory_id for one in written if one.outcome is Outcome.CREATED]
-            await unit.audit("memory.create", created, {"created": len(created), "sent": len(drafts)})
+            await unit.audit("memory.create", created, {"created": len(created), "sent": len(prepared)})
             await unit.receipt(_receipt(written))
         return written
 
@@ -57,7 +73,7 @@ class Remember:
                 spaces[draft.space].space_id,
                 draft.external_id,
                 identity(draft.content, draft.external_id, now),
-                draft.content,
+                _timed(draft.content, now),
                 (),
             )
             for draft in drafts
@@ -67,7 +83,7 @@ class Remember:
         for one in bare:
             if (one.space_id, one.identity) not in known:
                 new.setdefault((one.space_id, one.identity), one)
-        lane = Lane.INTERACTIVE if len(new) <= _INTERACTIVE_AT_MOST else Lane.BULK
+        lane = lane_for([one.content.text for one in new.values()])
         passages = await self._preparer.embedded([(one.space_id, one.content) for one in new.values()], lane=lane)
         ready = {
             one.memory_id: Prepared(one.memory_id, one.space_id, one.external_id, one.identity, one.content, found)
@@ -104,3 +120,10 @@ def _written(receipt: Receipt) -> list[Written]:
     if not isinstance(results, list):
         raise Conflict("this Idempotency-Key belongs to another kind of request")
     return [Written(UUID(str(id_)), external, Outcome(outcome)) for id_, external, outcome in results]
+
+
+def _timed(content: Content, now: datetime) -> Content:
+    """A successor without any time is true from now on: with no beginning it would have been true before what it replaced."""
+    if content.supersedes is None or content.valid_from is not None or content.event_time is not None:
+        return content
+    return replace(content, valid_from=now)

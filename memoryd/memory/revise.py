@@ -9,8 +9,7 @@ from memoryd.errors import Conflict, NotFound, PreconditionFailed
 from memoryd.memory.identity import identity
 from memoryd.memory.model import Change, Content, Idempotency, Revision
 from memoryd.memory.ports import Clock, MemoryReader, NewRevision, Receipt, Units
-from memoryd.memory.prepare import Preparer
-from retrieval.ports import Lane
+from memoryd.memory.prepare import Preparer, lane_for
 from retrieval.scope import Action, Scope
 from retrieval.situate import situated
 
@@ -127,7 +126,7 @@ class Revise:
         if keep:
             passages = tuple((await asyncio.to_thread(self._preparer.passages, head.space_id, content))[0])
         else:
-            passages = (await self._preparer.embedded([(head.space_id, content)], lane=Lane.INTERACTIVE))[0]
+            passages = (await self._preparer.embedded([(head.space_id, content)], lane=lane_for([content.text])))[0]
         async with self._units.begin(scope, idempotency) as unit:
             if unit.replay is not None:
                 return True

@@ -25,7 +25,7 @@ async def supersede(unit: Unit, head: Revision, new: Prepared, now: datetime, pr
             passages=tuple(passages),
             keep_vectors=True,
             superseded_by=new.memory_id,
-            # It stays the memory it was: the same thing sent again is recognised, not brought back to life.
-            identity=identity(head.content, head.external_id, head.created_at),
+            # Said again later it is news («back in Rome»), unless the caller's own id says that it is this one.
+            identity=identity(head.content, head.external_id, head.created_at) if head.external_id else None,
         ),
     )

@@ -17,6 +17,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from memoryd.errors import StoreUnavailable
 from memoryd.stores.vectors import register
+from retrieval.errors import MemorydError
 from retrieval.scope import Scope
 
 Params = Mapping[str, object]
@@ -99,24 +100,28 @@ class Database:
         self, scope: Scope, statements: Sequence[tuple[str, Params]], *, setup: Sequence[str] = ()
     ) -> list[list[TupleRow]]:
         """Rows of several read-only statements of one snapshot, in one round trip."""
-        with _Translated():
+        with Translated():
             for attempt in range(_ATTEMPTS):
                 try:
                     async with self._pool.connection() as connection:
                         return await _pipelined(connection, scope.tenant_id, statements, setup)
-                except _LOST:
-                    if attempt == _ATTEMPTS - 1:
+                except _LOST as error:
+                    if attempt == _ATTEMPTS - 1 or not _gone(error):
                         raise
         raise AssertionError  # the loop returns or raises
 
     @asynccontextmanager
     async def _begun(self, first: str, params: Sequence[str]) -> AsyncIterator[Connection]:
-        with _Translated():
+        with Translated():
             connection = await self._begin(first, params)
             try:
                 yield connection
+            except MemorydError:
+                # Ours, raised between statements: the connection is sound.
+                await _roll_back(connection)
+                raise
             except BaseException:
-                await _finish(connection, "ROLLBACK")
+                await connection.close()
                 raise
             else:
                 try:
@@ -134,10 +139,10 @@ class Database:
                 async with connection.pipeline():
                     await connection.execute("BEGIN")
                     await connection.execute(first, params)
-            except _LOST:
+            except _LOST as error:
                 await connection.close()
                 await self._pool.putconn(connection)
-                if attempt == _ATTEMPTS - 1:
+                if attempt == _ATTEMPTS - 1 or not _gone(error):
                     raise
             except BaseException:
                 await connection.close()
@@ -153,11 +158,23 @@ async def _configure(connection: Connection) -> None:
     connection.prepare_threshold = 3
 
 
-async def _finish(connection: Connection, command: str) -> None:
+def _gone(error: Exception) -> bool:
+    """True when the connection was lost, so that another may do; false when the server answered with an error.
+
+    The driver counts timeouts of locks and statements (57014, 55P03), deadlocks and its pool's own as operational errors
+    too: trying those again only multiplies the wait.
+    """
+    if isinstance(error, PoolTimeout):
+        return False
+    state = getattr(error, "sqlstate", None)
+    return state is None or (state[:2] in {"08", "57"} and state != "57014")
+
+
+async def _roll_back(connection: Connection) -> None:
     """Roll back; a connection that cannot is closed, so that the pool discards it."""
     try:
         async with asyncio.timeout(2):
-            await connection.execute(command)
+            await connection.execute("ROLLBACK")
     except (psycopg.Error, TimeoutError):
         await connection.close()
 
@@ -176,12 +193,14 @@ async def _pipelined(
                 cursors.append(await connection.execute(sql, params))
             await connection.execute("COMMIT")
     except BaseException:
-        await _finish(connection, "ROLLBACK")
+        # A pipeline that ends early leaves the driver in doubt which statements the server has prepared: such a
+        # connection answers «prepared statement does not exist» for ever. It must not go back to the pool.
+        await connection.close()
         raise
     return [await cursor.fetchall() for cursor in cursors]
 
 
-class _Translated:
+class Translated:
     """Driver errors that mean «the server is not there» become :class:`StoreUnavailable`, the cause kept."""
 
     def __enter__(self) -> None:

@@ -120,6 +120,10 @@ class PgDenseIndex:
             )
             setup = (_SCAN_LIMIT,)
         rows = await self._database.read(scope, sql, params, setup=setup)
+        if setup and len(rows) < limit:
+            # The graph is shared, and it ran out before enough of this tenant's rows had passed: ask exactly instead.
+            sql = _EXACT if filtered is None else _FILTERED_EXACT.format(where=filtered.where)
+            rows = await self._database.read(scope, sql, params)
         return [ArmHit(memory_id, pid, score) for memory_id, pid, score in rows]
 
     async def _is_small(

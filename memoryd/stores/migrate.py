@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 
 from memoryd.errors import ServiceError, StoreUnavailable
+from memoryd.stores.database import Translated
 from retrieval.ports import ModelCard
 
 _LOCK = 0x6D656D6F  # «memo»
@@ -54,7 +55,7 @@ def available() -> list[Migration]:
 def migrate(owner_url: str, migrations: Sequence[Migration]) -> list[str]:
     """Apply what is missing; the names applied. Raises :class:`MigrationRefused`, ``StoreUnavailable``."""
     applied = []
-    with _connect(owner_url) as connection:
+    with Translated(), _connect(owner_url) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(_LEDGER)
         done = {str(name): sha for name, sha in connection.execute("SELECT name, sha256 FROM memoryd.migrations").fetchall()}
@@ -81,7 +82,7 @@ def ensure_generation(owner_url: str, card: ModelCard) -> int:
 
     Raises :class:`MigrationRefused` when the installation's vectors are of another model: they cannot be compared.
     """
-    with _connect(owner_url) as connection:
+    with Translated(), _connect(owner_url) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         row = connection.execute("SELECT generation, model, revision, dimension FROM generations WHERE state = 'live'").fetchone()
         if row is None:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from memoryd.embedded import process
 from memoryd.embedded.datadir import read_state
-from memoryd.embedded.state import StackState
-from tests.embedded.running import ROOT, eventually
+from memoryd.embedded.state import ChildState, StackState
+from tests.embedded.running import ROOT, backends, eventually, group_members
 
 START_S = 120.0  # on two busy cores, loading the models in two processes included
 CHILDREN = ("postgres", "valkey", "api", "worker")
@@ -91,16 +92,19 @@ class Up:
 
     def pid(self, name: str) -> int | None:
         """Of a child; None while it has no process."""
-        return self.state.children[name].pid
+        child = self.state.children.get(name)
+        return child.pid if child is not None and _lives(child) else None
 
     def ready(self) -> bool:
-        """Whether every child is."""
-        state = self.state
-        return [name for name, child in state.children.items() if child.state == "ready"] == list(CHILDREN)
+        """Whether every child is, and not only was when the file was written."""
+        children = self.state.children
+        return list(children) == list(CHILDREN) and all(one.state == "ready" and _lives(one) for one in children.values())
 
     def family(self) -> list[int]:
-        """The processes of the supervisor and its children, whose groups hold all others."""
-        return [self.process.pid, *(child.pid for child in self.state.children.values() if child.pid is not None)]
+        """Every process: the supervisor, its children with their groups, and PostgreSQL's own, which have groups apart."""
+        children = [child.pid for child in self.state.children.values() if child.pid is not None]
+        postgres = self.pid("postgres")
+        return [*group_members([self.process.pid, *children]), *(backends(postgres) if postgres else [])]
 
     def end(self, number: int, within_s: float = 30.0) -> float:
         """Send the supervisor a signal and wait for its end; the seconds that took."""
@@ -108,6 +112,11 @@ class Up:
         self.process.send_signal(number)
         self.process.wait(within_s)
         return time.monotonic() - began
+
+
+def _lives(child: ChildState) -> bool:
+    """Whether the process is still the one of the file, which is behind by what takes the supervisor to see a death."""
+    return child.pid is not None and process.identity(child.pid) == child.identity
 
 
 def own_environment() -> dict[str, str]:

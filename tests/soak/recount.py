@@ -71,7 +71,9 @@ def counts(data: Path) -> dict[str, int]:
     with _superuser(data) as connection:
         row = connection.execute(_COUNTS).fetchone()
     assert row is not None
-    return dict(zip(("memories", "passages", "postings", "idempotency_keys"), row, strict=True))
+    return {
+        name: int(str(value)) for name, value in zip(("memories", "passages", "postings", "idempotency_keys"), row, strict=True)
+    }
 
 
 def _superuser(data: Path) -> "psycopg.Connection[tuple[object, ...]]":

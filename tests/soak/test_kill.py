@@ -14,8 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.embedded.running import alive, eventually, group_members
-from tests.embedded.up import CHILDREN, Up
+from memoryd.embedded import process
+from tests.embedded.running import alive, eventually
+from tests.embedded.up import CHILDREN, Announced, Up
 from tests.soak.recount import counts, defects
 from tests.soak.writer import PATIENCE_S, Record, Writer
 
@@ -41,12 +42,15 @@ class Installation:
     def kill(self, kind: str) -> None:
         """SIGKILL one process; a supervisor is started again, as whatever runs it would."""
         if kind != "supervisor":
-            eventually(lambda: self.up.pid(kind) is not None, _RECOVERY_S)
-            os.kill(self.up.pid(kind) or 0, signal.SIGKILL)
+            eventually(lambda: self._killed(kind), _RECOVERY_S)
             return
         self.up.end(signal.SIGKILL)
         self.up = Up(self.up.data, port=self._port)
         self.up.launch()
+
+    def _killed(self, kind: str) -> bool:
+        pid = self.up.pid(kind)
+        return pid is not None and process.send(pid, signal.SIGKILL)
 
     def recovered(self) -> bool:
         """Whether every child is ready again; raises when the supervisor is not there to see to it."""
@@ -84,11 +88,14 @@ def test_nothing_acknowledged_is_lost_or_doubled(place: Path, capsys: pytest.Cap
                     installation.kill(kind)
                 eventually(lambda: installation.recovered(), _RECOVERY_S)
             merged = _merged(records)
-            _promises_are_kept(installation.up, merged, chance)
+            # Whoever runs it now announces the same address and key as the first did.
+            said = installation.up.announced()
+            assert (said.url, said.api_key) == (first.said.url, first.said.api_key)
+            _promises_are_kept(said, merged, chance)
             assert defects(place / "d") == {}
             counted = counts(place / "d")
         finally:
-            family = group_members(installation.up.family())
+            family = installation.up.family()
             installation.up.end(signal.SIGINT)
         assert installation.up.process.returncode == 0, installation.up.stderr
         eventually(lambda: not alive(family), 2.0)
@@ -133,9 +140,9 @@ def _merged(records: Sequence[Record]) -> Record:
     return merged
 
 
-def _promises_are_kept(up: Up, record: Record, chance: random.Random) -> None:
-    headers = {"Authorization": f"Bearer {up.said.api_key}"}
-    with httpx.Client(base_url=up.said.url, headers=headers, timeout=PATIENCE_S) as client:
+def _promises_are_kept(said: Announced, record: Record, chance: random.Random) -> None:
+    headers = {"Authorization": f"Bearer {said.api_key}"}
+    with httpx.Client(base_url=said.url, headers=headers, timeout=PATIENCE_S) as client:
         stored = _listed(client)
         texts = {one.external_id: one.text for one in record.sent.values()}
         assert [name for name, times in Counter(external for _, external, _ in stored).items() if times > 1] == []

@@ -325,7 +325,8 @@ async def test_the_real_models_through_the_runtime(
             as_embedder.embed_passages(texts), *(as_embedder.embed_queries([text]) for text in texts[:6])
         )
         np.testing.assert_allclose(vectors, embedder.embed(texts), atol=1e-5)
-        np.testing.assert_allclose(np.concatenate(singles), vectors[:6], atol=1e-5)
+        questions = [as_embedder.card.query_prefix + text for text in texts[:6]]
+        np.testing.assert_allclose(np.concatenate(singles), embedder.embed(questions), atol=1e-5)
         scores = await as_reranker.score("which lake?", texts)
         assert scores == pytest.approx(reranker.score([("which lake?", text) for text in texts]), abs=1e-5)
         assert as_reranker.estimate_ms("which lake?", texts) > 0

@@ -1,0 +1,123 @@
+"""The pool when the server goes away, stays away, and comes back."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import pytest
+
+from memoryd.errors import StoreUnavailable
+from memoryd.settings import Settings
+from memoryd.stores.database import Database
+from retrieval.scope import Scope
+
+_SCOPE = Scope(UUID(int=1), "tests", frozenset())
+_TIMEOUT_S = 1.0
+
+
+class Line:
+    """A TCP line to the real server that can be cut, which a server that others use cannot be."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._open: list[asyncio.StreamWriter] = []
+        self._server: asyncio.Server | None = None
+        self.port = 0
+
+    async def connect(self) -> None:
+        self._server = await asyncio.start_server(self._forward, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        assert self._server is not None
+        self._server.close()
+        for writer in self._open:
+            writer.transport.abort()
+        self._open.clear()
+        await asyncio.sleep(0.05)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        self._open += [writer, far_writer]
+        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while chunk := await reader.read(2**16):
+            writer.write(chunk)
+            await writer.drain()
+    except OSError:
+        pass
+    finally:
+        writer.close()
+
+
+@asynccontextmanager
+async def _database_behind_a_line(settings: Settings) -> AsyncIterator[tuple[Database, Line]]:
+    assert settings.database_url is not None
+    parts = urlsplit(settings.database_url.get_secret_value())
+    assert parts.hostname is not None
+    assert parts.port is not None
+    line = Line(parts.hostname, parts.port)
+    await line.connect()
+    url = parts._replace(netloc=parts.netloc.replace(f":{parts.port}", f":{line.port}")).geturl()
+    database = Database(url, size=4, timeout_s=_TIMEOUT_S, statement_timeout_s=5)
+    await database.open()
+    try:
+        yield database, line
+    finally:
+        await database.close()
+        await line.cut()
+
+
+async def _one(database: Database) -> int:
+    return int((await database.read(_SCOPE, "SELECT 1", {}))[0][0])
+
+
+async def test_without_a_server_every_way_in_gives_up_after_one_timeout(settings: Settings) -> None:
+    async with _database_behind_a_line(settings) as (database, line):
+        assert await _one(database) == 1
+        await line.cut()
+        for _ in range(2):  # the first finds dead connections, the second none
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                await _one(database)
+            assert time.monotonic() - began < 2 * _TIMEOUT_S
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                async with database.transaction(_SCOPE):
+                    pass
+            assert time.monotonic() - began < 2 * _TIMEOUT_S
+
+
+async def test_connections_that_died_unused_are_replaced_unnoticed(settings: Settings) -> None:
+    async with _database_behind_a_line(settings) as (database, line):
+        assert await asyncio.gather(*(_one(database) for _ in range(3))) == [1, 1, 1]
+        await line.cut()
+        await line.connect()
+        assert await _one(database) == 1
+        async with database.transaction(_SCOPE) as connection:
+            await connection.execute("SELECT 1")
+
+
+@pytest.mark.slow
+async def test_a_server_that_was_long_away_is_found_again(settings: Settings) -> None:
+    async with _database_behind_a_line(settings) as (database, line):
+        assert await _one(database) == 1
+        await line.cut()
+        until = time.monotonic() + 8  # longer than the pool tries by itself
+        while time.monotonic() < until:
+            with pytest.raises(StoreUnavailable):
+                await _one(database)
+        await line.connect()
+        began = time.monotonic()
+        while True:
+            try:
+                assert await _one(database) == 1
+                break
+            except StoreUnavailable:
+                assert time.monotonic() - began < 10

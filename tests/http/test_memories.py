@@ -219,6 +219,32 @@ async def test_supersession_closes_the_old_and_keeps_it_as_history(tenant: Tenan
     assert set(await tenant.texts("where does Jonas live")) == {"Jonas lives in Rome.", "Jonas lives in Paris."}
 
 
+async def test_back_in_rome(tenant: Tenant) -> None:
+    """What was superseded can become true again; with no times given, each is true from when it was said."""
+    (rome,) = await tenant.remember("Ada lives in Rome.", kind="semantic")
+    said = (await tenant.http.get(f"/v1/memories/{rome}")).json()["created_at"]
+    (oslo,) = await tenant.remember("Ada lives in Oslo.", kind="semantic", supersedes=rome)
+    assert await tenant.texts("where does Ada live", as_of=said) == ["Ada lives in Rome."]
+    (again,) = await tenant.remember("Ada lives in Rome.", kind="semantic", supersedes=oslo)
+    assert again != rome
+    assert await tenant.texts("where does Ada live") == ["Ada lives in Rome."]
+
+
+async def test_writers_and_deleters_leave_nothing_unfindable(tenant: Tenant) -> None:
+    """A memory that is created while its like is being deleted is indexed, or is refused: never stored and not found."""
+    for n in range(8):
+        (old,) = await tenant.remember(f"beacon{n} is lit", kind="semantic")
+        write, _ = await asyncio.gather(
+            tenant.http.post("/v1/memories", json={"memories": [{"text": f"beacon{n} is lit", "kind": "semantic"}]}),
+            tenant.http.delete(f"/v1/memories/{old}"),
+        )
+        assert write.status_code in {201, 409}
+        if write.status_code == 201:
+            (result,) = write.json()["results"]
+            alive = (await tenant.http.get(f"/v1/memories/{result['id']}")).status_code == 200
+            assert alive == (f"beacon{n} is lit" in await tenant.texts(f"beacon{n}"))
+
+
 async def test_known_at_sees_what_was_known(tenant: Tenant) -> None:
     (memory,) = await tenant.remember("The budget is 4000 euros.")
     path = f"/v1/memories/{memory}"

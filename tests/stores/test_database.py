@@ -121,3 +121,22 @@ async def test_a_server_that_was_long_away_is_found_again(settings: Settings) ->
                 break
             except StoreUnavailable:
                 assert time.monotonic() - began < 10
+
+
+async def test_a_stall_poisons_no_connection(settings: Settings) -> None:
+    """Statements that time out or are cancelled in the middle of a pipeline: the next ones are answered all the same."""
+    assert settings.database_url is not None
+    database = Database(settings.database_url.get_secret_value(), size=3, timeout_s=5, statement_timeout_s=0.1)
+    await database.open()
+    try:
+        for _ in range(6):
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                await database.read(_SCOPE, "SELECT pg_sleep(2)", {})
+            assert time.monotonic() - began < 1, "a timeout is not tried again"
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.03):
+                    await database.read_all(_SCOPE, [("SELECT 1, pg_sleep(2)", {}), ("SELECT 2", {})])
+            assert await asyncio.gather(*(_one(database) for _ in range(6))) == [1] * 6
+    finally:
+        await database.close()

@@ -4,12 +4,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from retrieval.passages import Splitter
-
 from memoryd.settings import Settings
 from retrieval.errors import ModelNotFound
 from retrieval.inference import KNOWN_MODELS, InferenceRuntime, ModelStore, ModelTokenizer, load_embedder, load_reranker
 from retrieval.packing import HuggingFaceCounter, TokenizerRegistry
+from retrieval.passages import Splitter
 from retrieval.ports import ModelCard
 
 

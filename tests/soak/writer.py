@@ -12,7 +12,7 @@ import httpx
 
 PATIENCE_S = 10.0  # no request may take longer, whatever dies
 _SYLLABLES = ("ba", "ke", "lo", "mu", "ri", "ta", "vo", "zi", "du", "fe", "go", "na")
-_FILLER = tuple("the kettle in the hall was still warm when somebody came back from the harbour with bread".split())
+_FILLER = ("the", "kettle", "was", "still", "warm", "when", "somebody", "came", "from", "harbour", "with", "bread", "letters")
 _LONG = 700  # words: more than one window of the embedder, so several passages
 
 

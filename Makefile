@@ -43,7 +43,7 @@ bench: install ## quality, latency, writes and filtered search through the API; 
 	$(BIN)/python -m evals.bench --data $(DATA)
 
 soak: install ## the kill -9 test at full length: 20 kills
-	MEMORYD_SOAK_KILLS=20 $(BIN)/python -m pytest tests/soak -m soak -o addopts="-q"
+	MEMORYD_SOAK_KILLS=20 $(BIN)/python -m pytest tests/soak -o addopts=-q
 
 lock: ## renew requirements/*.txt from pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --custom-compile-command "make lock" \

@@ -120,7 +120,7 @@ class DeadlineExceeded(ServiceError):
 
 
 class StoreUnavailable(ServiceError):
-    """The database cannot be reached; nothing was written."""
+    """The database cannot be reached; unless it was lost while committing, nothing was written."""
 
     code, status, title = "store_unavailable", 503, "Store unavailable"
     retryable = True

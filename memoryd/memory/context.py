@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from memoryd.access.service import require
-from memoryd.errors import InvalidRequest, NotFound
+from memoryd.errors import NotFound
 from memoryd.memory.handles import Handle, Handles
 from memoryd.memory.model import Revision
 from memoryd.memory.ports import Clock, MemoryReader
@@ -161,11 +161,3 @@ def _of_revision(revision: Revision) -> Candidate:
         confidence=content.confidence,
         must_include=True,
     )
-
-
-def known_sections(sections: Mapping[str, int] | None) -> None:
-    """Raises ``InvalidRequest`` for a section that no memory can be in."""
-    kinds = {"episodic", "semantic", "preference", "procedural"}
-    unknown = sorted(set(sections or {}) - kinds)
-    if unknown:
-        raise InvalidRequest(f"sections: {unknown[0]!r} is none of {', '.join(sorted(kinds))}")

@@ -226,6 +226,16 @@ async def test_expand(talk: Tenant) -> None:
         assert (answer.status_code, answer.json()["code"]) == (422, "handle_invalid")
 
 
+async def test_expand_keeps_to_the_items_user(tenant: Tenant) -> None:
+    await tenant.remember("Ben's code is 4711.", session_id="shared", user_id="ben")
+    await tenant.remember("Ann likes the harbour.", session_id="shared", user_id="ann")
+    body = {"query": "harbour", "budget_tokens": 100, "filters": {"user_id": "ann"}}
+    (item,) = (await tenant.http.post("/v1/context", json=body)).json()["items"]
+    more = await tenant.http.post("/v1/context/expand", json={"handle": item["handle"], "budget_tokens": 400})
+    assert more.status_code == 200
+    assert "4711" not in more.text
+
+
 async def test_must_include_and_sections(talk: Tenant) -> None:
     (memory,) = await talk.remember("Always answer in French.", kind="procedural")
     body = {"query": "dog", "budget_tokens": 60, "must_include": [memory]}

@@ -44,14 +44,16 @@ JOIN memories m ON m.tenant_id = %(tenant)s AND m.space_id = q.space_id AND m.id
 _BEFORE = (
     f"SELECT {COLUMNS} {FROM} JOIN memory_revisions c ON c.tenant_id = r.tenant_id AND c.space_id = r.space_id "
     "AND c.session_id = r.session_id "
-    "AND c.user_id IS NOT DISTINCT FROM r.user_id WHERE c.tenant_id = %(tenant)s AND c.memory_id = %(memory)s AND c.live AND r.live "
+    "AND c.user_id IS NOT DISTINCT FROM r.user_id "
+    "WHERE c.tenant_id = %(tenant)s AND c.memory_id = %(memory)s AND c.live AND r.live "
     "AND (r.occurred_at, r.seq) < (c.occurred_at, c.seq) AND (%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s)) "
     "ORDER BY r.occurred_at DESC, r.seq DESC LIMIT %(before)s"
 )
 _AFTER = (
     f"SELECT {COLUMNS} {FROM} JOIN memory_revisions c ON c.tenant_id = r.tenant_id AND c.space_id = r.space_id "
     "AND c.session_id = r.session_id "
-    "AND c.user_id IS NOT DISTINCT FROM r.user_id WHERE c.tenant_id = %(tenant)s AND c.memory_id = %(memory)s AND c.live AND r.live "
+    "AND c.user_id IS NOT DISTINCT FROM r.user_id "
+    "WHERE c.tenant_id = %(tenant)s AND c.memory_id = %(memory)s AND c.live AND r.live "
     "AND (r.occurred_at, r.seq) > (c.occurred_at, c.seq) AND (%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s)) "
     "ORDER BY r.occurred_at, r.seq LIMIT %(after)s"
 )

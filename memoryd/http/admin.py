@@ -9,7 +9,7 @@ from memoryd.access.service import KeyWish
 from memoryd.errors import InvalidRequest
 from memoryd.http.caller import Caller, Once, Uses, operator
 from memoryd.http.problems import documented
-from memoryd.http.schemas import (
+from memoryd.http.schemas.admin import (
     KeyIn,
     KeyPage,
     NewKeyOut,

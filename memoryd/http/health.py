@@ -5,7 +5,7 @@ from fastapi.responses import JSONResponse
 
 from memoryd.http.caller import Uses
 from memoryd.http.problems import Problem, problem_response
-from memoryd.http.schemas import CheckOut, LiveOut, ReadyOut
+from memoryd.http.schemas.health import CheckOut, LiveOut, ReadyOut
 
 router = APIRouter(tags=["health"])
 

@@ -13,7 +13,7 @@ from memoryd.http.caller import Caller, IfMatch, Once, Uses
 from memoryd.http.document import VERSIONED
 from memoryd.http.fields import Identifier, Name, Reason, Time
 from memoryd.http.problems import documented
-from memoryd.http.schemas import (
+from memoryd.http.schemas.memories import (
     HistoryPage,
     MemoryIn,
     MemoryOut,

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from memoryd.http.caller import Caller, Uses
 from memoryd.http.problems import documented
-from memoryd.http.schemas import ContextIn, ContextOut, ExpandIn, FiltersIn, RecallIn, RecallOut
+from memoryd.http.schemas.recall import ContextIn, ContextOut, ExpandIn, FiltersIn, RecallIn, RecallOut
 from memoryd.http.views import context_out, recall_out
 from memoryd.memory.context import ContextRequest
 from memoryd.memory.recall import RecallRequest

@@ -10,7 +10,10 @@ from pydantic import JsonValue as PydanticJson
 from memoryd.access.model import Space, Tenant
 from memoryd.access.service import NewKey
 from memoryd.errors import InvalidRequest
-from memoryd.http.schemas import (
+from memoryd.http.schemas.admin import KeyOut, NewKeyOut, SpaceOut, TenantOut
+from memoryd.http.schemas.common import SourceOut
+from memoryd.http.schemas.memories import MemoryOut, RevisionOut
+from memoryd.http.schemas.recall import (
     ArmOut,
     ContextItemOut,
     ContextOut,
@@ -18,15 +21,8 @@ from memoryd.http.schemas import (
     ExplainOut,
     HitOut,
     IntervalOut,
-    KeyOut,
-    MemoryOut,
     MessageOut,
-    NewKeyOut,
     RecallOut,
-    RevisionOut,
-    SourceOut,
-    SpaceOut,
-    TenantOut,
 )
 from memoryd.memory.context import Context
 from memoryd.memory.model import Kind, Revision

@@ -1,0 +1,195 @@
+"""Bodies of recall and context."""
+
+from datetime import datetime
+from typing import Annotated, Self
+from uuid import UUID
+
+from pydantic import BaseModel, Field, JsonValue, StrictBool, model_validator
+
+from memoryd.http.fields import (
+    Confidence,
+    Identifier,
+    Name,
+    Query,
+    Time,
+    Topic,
+    Wanted,
+    Whole,
+)
+from memoryd.http.schemas.common import Body, SourceOut
+from memoryd.memory.model import Kind
+from memoryd.memory.recall import RerankMode
+from retrieval.packing import DEFAULT_TOKENIZER, Format, Order, Rendition
+from retrieval.search import Arm, Fusion
+
+
+class FiltersIn(Body):
+    """All conditions hold together; ranges are half-open, ``[after, before)``."""
+
+    user_id: Identifier | None = None
+    agent_id: Identifier | None = None
+    session_id: Identifier | None = None
+    kinds: list[Kind] = Field(default_factory=list, max_length=4)
+    source_types: list[Identifier] = Field(default_factory=list, max_length=32)
+    topics_any: list[Topic] = Field(default_factory=list, max_length=32)
+    topics_all: list[Topic] = Field(default_factory=list, max_length=32)
+    metadata: Wanted = Field(default_factory=dict)
+    min_confidence: Confidence | None = None
+    event_after: Time | None = None
+    event_before: Time | None = None
+    created_after: Time | None = None
+    created_before: Time | None = None
+
+
+class RecallIn(Body):
+    """A question to long-term memory."""
+
+    query: Query = Field(examples=["When did Caroline go to the support group?"])
+    spaces: list[Name] | None = Field(None, min_length=1, max_length=100, description="Default: all that the key may use")
+    filters: FiltersIn = Field(default_factory=FiltersIn)
+    limit: Whole = Field(10, ge=1, le=100)
+    rerank: RerankMode = RerankMode.AUTO
+    explain: StrictBool = False
+    query_time: Time | None = Field(None, description="«Now» for phrases such as «last week»; without it they are ignored")
+    as_of: Time | None = Field(None, description="What was true in the world then")
+    known_at: Time | None = Field(None, description="What this service knew then")
+    deadline_ms: float | None = Field(None, strict=True, ge=1, le=60_000, allow_inf_nan=False)
+    arms: list[Arm] | None = Field(None, min_length=1, max_length=3)
+    fusion: Fusion = Fusion.CONVEX
+
+
+class ArmOut(BaseModel):
+    """Rank (from 1; missing when only the score is known) and the arm's own score."""
+
+    rank: int | None = None
+    score: float | None = None
+
+
+class ExplainOut(BaseModel):
+    """Why a hit is where it is."""
+
+    arms: dict[str, ArmOut]
+    fused: float = Field(description="Before the temporal boost and the reranker")
+    parts: dict[str, float] = Field(description="What each arm gave to `fused`")
+    temporal: float = Field(description="Added for an event time inside an interval that the query names")
+    rerank: float | None = Field(None, description="The cross-encoder's relevance, in [0, 1]")
+    via_neighbour: bool = Field(description="Found because a turn shortly before it in its session matched")
+
+
+class HitOut(BaseModel):
+    """One memory found."""
+
+    id: UUID
+    external_id: str | None = None
+    space: str
+    kind: Kind
+    text: str
+    score: float
+    speaker: str | None = None
+    user_id: str | None = None
+    agent_id: str | None = None
+    session_id: str | None = None
+    event_time: datetime | None = None
+    valid_from: datetime | None = None
+    valid_to: datetime | None = None
+    topics: list[str]
+    confidence: float
+    source: SourceOut
+    metadata: dict[str, JsonValue]
+    revision: int
+    recorded_at: datetime
+    passage: tuple[int, int] = Field(description="The span of `text` that matched, in characters")
+    explain: ExplainOut | None = None
+
+
+class IntervalOut(BaseModel):
+    """A phrase of the query that was understood as a time."""
+
+    phrase: str
+    start: datetime
+    end: datetime
+
+
+class RecallOut(BaseModel):
+    """Hits, best first."""
+
+    hits: list[HitOut]
+    degraded: list[str] = Field(description="Arms and stages that failed or were too slow")
+    timings_ms: dict[str, float]
+    understood: list[IntervalOut] = Field(default_factory=list)
+    reranked: int = Field(0, description="How many hits the cross-encoder read")
+
+
+class ContextIn(RecallIn):
+    """A recall, packed into a budget."""
+
+    budget_tokens: Whole = Field(1_024, ge=0, le=200_000)
+    tokenizer: Identifier = DEFAULT_TOKENIZER
+    format: Format = Format.TEXT
+    order: Order = Order.BEST_FIRST
+    sections: dict[Kind, Annotated[Whole, Field(ge=0, le=200_000)]] = Field(
+        default_factory=dict, description="Tokens reserved for a kind; what it leaves spills over"
+    )
+    must_include: list[UUID] = Field(default_factory=list, max_length=50)
+    session_id: Identifier | None = Field(None, description="Reserved for working memory; must be null for now")
+
+    @model_validator(mode="after")
+    def _no_session_yet(self) -> Self:
+        if self.session_id is not None:
+            raise ValueError("session_id: working memory is not available yet; use filters.session_id")
+        return self
+
+
+class ContextItemOut(BaseModel):
+    """One shown item of the manifest."""
+
+    id: str
+    external_id: str | None = None
+    citation: int
+    rendition: Rendition
+    tokens: int
+    why: str
+    section: str
+    source: SourceOut
+    spans: list[tuple[int, int]]
+    merged: list[str] = Field(default_factory=list)
+    handle: str
+    explain: ExplainOut | None = None
+
+
+class DroppedOut(BaseModel):
+    """One candidate that is not shown."""
+
+    id: str
+    external_id: str | None = None
+    reason: str
+    of: str | None = Field(None, description="The item that stands for it")
+
+
+class MessageOut(BaseModel):
+    """A chat message to put before the conversation."""
+
+    role: str
+    content: str
+
+
+class ContextOut(BaseModel):
+    """The packed context and its manifest. ``used_tokens`` never exceeds ``budget_tokens``."""
+
+    text: str
+    messages: list[MessageOut] | None = None
+    used_tokens: int
+    budget_tokens: int
+    tokenizer: str
+    items: list[ContextItemOut]
+    dropped: list[DroppedOut]
+    degraded: list[str]
+    timings_ms: dict[str, float] = Field(default_factory=dict)
+
+
+class ExpandIn(Body):
+    """More of one item."""
+
+    handle: Annotated[str, Field(min_length=1, max_length=1_000)]
+    budget_tokens: Whole = Field(512, ge=0, le=200_000)
+    tokenizer: Identifier = DEFAULT_TOKENIZER

@@ -40,7 +40,7 @@ class Database:
             "-c idle_in_transaction_session_timeout=60000 -c random_page_cost=1.1 "
             # Two cores' worth of helpers a query would starve the other requests.
             "-c max_parallel_workers_per_gather=0 -c jit=off "
-            "-c hnsw.iterative_scan=relaxed_order -c hnsw.ef_search=200 -c timezone=UTC"
+            "-c hnsw.iterative_scan=relaxed_order -c timezone=UTC"
         )
         self._timeout_s = timeout_s
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(

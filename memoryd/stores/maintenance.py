@@ -3,28 +3,46 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from memoryd.stores.database import Database
+from memoryd.stores.database import Connection, Database
 
 _LARGE = """
 SELECT coalesce(sum(documents), 0) FROM space_statistics WHERE tenant_id = %(tenant)s
 """
 _TAIL = """
 SELECT count(*) FROM (
-    SELECT FROM embeddings WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND live AND NOT ann
+    SELECT FROM embeddings WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND live AND graph IS NULL
     LIMIT %(enough)s) tail
 """
-# Moves rows into the HNSW index: it is partial, on `ann`. Rows that a writer holds are left for the next round.
+# Two workers take turns at dealing the emptiest graph: locking its row alone would let the second one take it too.
+_TAKE_TURNS = "LOCK TABLE graphs IN SHARE ROW EXCLUSIVE MODE"
+_GRAPH = "SELECT graph FROM tenant_graphs WHERE tenant_id = %(tenant)s"
+_DEAL = """
+WITH emptiest AS MATERIALIZED (SELECT graph FROM graphs ORDER BY vectors, graph LIMIT 1 FOR UPDATE),
+filled AS (UPDATE graphs g SET vectors = g.vectors + %(size)s FROM emptiest WHERE g.graph = emptiest.graph)
+INSERT INTO tenant_graphs (tenant_id, graph, vectors) SELECT %(tenant)s, graph, %(size)s FROM emptiest RETURNING graph
+"""
+# Own and total count of a graph, from which a search takes the tenant's share.
+_COUNT = """
+WITH counted AS MATERIALIZED (
+    SELECT count(*) AS vectors FROM embeddings
+    WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND live AND graph = %(graph)s),
+before AS MATERIALIZED (SELECT vectors FROM tenant_graphs WHERE tenant_id = %(tenant)s FOR UPDATE),
+own AS (UPDATE tenant_graphs SET vectors = counted.vectors FROM counted WHERE tenant_id = %(tenant)s)
+UPDATE graphs g SET vectors = greatest(0, g.vectors + counted.vectors - before.vectors)
+FROM counted, before WHERE g.graph = %(graph)s
+"""
+# Moves rows into a graph: its index is partial. Rows that a writer holds are left for the next round.
 # MATERIALIZED, since a join may run a plain subquery again, and each run would lock and move another batch.
 _INDEX = """
 WITH next AS MATERIALIZED (
     SELECT pid FROM embeddings
-    WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND live AND NOT ann
+    WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND live AND graph IS NULL
     ORDER BY pid LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
-UPDATE embeddings e SET ann = true FROM next
+UPDATE embeddings e SET graph = %(graph)s FROM next
 WHERE e.tenant_id = %(tenant)s AND e.generation = %(generation)s AND e.pid = next.pid
 """
 _UNINDEXED = """
-SELECT count(*) FROM embeddings WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND live AND NOT ann
+SELECT count(*) FROM embeddings WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND live AND graph IS NULL
 """
 _EXPIRE = """
 DELETE FROM idempotency_keys
@@ -62,16 +80,34 @@ class PgMaintenance:
             row = await (await connection.execute(_LARGE, params)).fetchone()
             if row is None or row[0] <= self._exact_limit:
                 return 0
+            size = row[0]
             row = await (await connection.execute(_TAIL, params)).fetchone()
             if row is None or row[0] < self._ann_tail:
                 return 0
-            return (await connection.execute(_INDEX, params)).rowcount
+            graph = await self._graph(connection, tenant_id)
+            if graph is None:
+                await connection.execute(_TAKE_TURNS)
+                dealt = await (await connection.execute(_DEAL, params | {"size": size})).fetchone()
+                assert dealt is not None  # noqa: S101 - there are graphs since the migration that made the table
+                graph = dealt[0]
+            return (await connection.execute(_INDEX, params | {"graph": graph})).rowcount
 
     async def finish_tail(self, tenant_id: UUID) -> int:
-        """Index one batch whatever the tail's size: once a round has begun, it ends with no tail."""
-        params = {"tenant": tenant_id, "generation": self._generation, "batch": _BATCH}
+        """Index one batch whatever the tail's size: once a round has begun, it ends with no tail, and is counted then."""
+        params: dict[str, object] = {"tenant": tenant_id, "generation": self._generation, "batch": _BATCH}
         async with self._database.tenant(tenant_id) as connection:
-            return (await connection.execute(_INDEX, params)).rowcount
+            graph = await self._graph(connection, tenant_id)
+            if graph is None:
+                return 0
+            params["graph"] = graph
+            moved = (await connection.execute(_INDEX, params)).rowcount
+            if not moved:
+                await connection.execute(_COUNT, params)
+            return moved
+
+    async def _graph(self, connection: Connection, tenant_id: UUID) -> int | None:
+        row = await (await connection.execute(_GRAPH, {"tenant": tenant_id})).fetchone()
+        return None if row is None else int(row[0])
 
     async def unindexed(self, tenant_id: UUID) -> int:
         """How many of the tenant's live vectors are not in the HNSW index. Counts them all: for measuring, not for serving."""

@@ -16,9 +16,11 @@ _LEDGER = """
 CREATE TABLE IF NOT EXISTS memoryd.migrations (
     name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
 """
+# One index a graph (see migrations/0004): partial, so that a row enters its graph when the worker names one for it.
 _HNSW = """
-CREATE INDEX IF NOT EXISTS embeddings_hnsw_{generation} ON embeddings
-USING hnsw ((embedding::halfvec({dimension})) halfvec_ip_ops) WHERE live AND ann AND generation = {generation}
+CREATE INDEX IF NOT EXISTS embeddings_hnsw_{generation}_{graph} ON embeddings
+USING hnsw ((embedding::halfvec({dimension})) halfvec_ip_ops)
+WHERE live AND generation = {generation} AND graph = {graph}::smallint
 """
 
 
@@ -97,7 +99,8 @@ def ensure_generation(owner_url: str, card: ModelCard) -> int:
                 f"this installation's vectors are of {model} ({revision}, {dimension}-d); the configured model is "
                 f"{card.name} ({card.revision}, {card.dimension}-d). Set MEMORYD_EMBEDDING_MODEL back"
             )
-        connection.execute(_HNSW.format(generation=number, dimension=dimension).encode())
+        for (graph,) in connection.execute("SELECT graph FROM graphs ORDER BY graph").fetchall():
+            connection.execute(_HNSW.format(generation=number, dimension=dimension, graph=graph).encode())
     return int(str(number))
 
 

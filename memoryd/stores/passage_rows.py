@@ -49,7 +49,7 @@ WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s AND live RETURNING pid, 
 _RETIRE_POSTINGS = """
 UPDATE postings SET live = false WHERE tenant_id = %(tenant)s AND term = ANY(%(terms)s) AND pid = ANY(%(pids)s)
 """
-_RETIRE_EMBEDDINGS = "UPDATE embeddings SET live = false, ann = false WHERE tenant_id = %(tenant)s AND pid = ANY(%(pids)s)"
+_RETIRE_EMBEDDINGS = "UPDATE embeddings SET live = false, graph = NULL WHERE tenant_id = %(tenant)s AND pid = ANY(%(pids)s)"
 _ALL_TERMS = """
 SELECT array_agg(DISTINCT t) FROM passages, unnest(terms || facets) AS t
 WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s

@@ -1,12 +1,13 @@
 """The dense index: exact where it says so, and not starved by a selective filter where it is approximate."""
 
+import asyncio
 from uuid import UUID
 
 import numpy as np
 import pytest
 
 from memoryd.stores.database import Database
-from memoryd.stores.dense import PgDenseIndex
+from memoryd.stores.dense import Graph, PgDenseIndex, approximate_sql
 from memoryd.stores.generations import Generation
 from memoryd.stores.maintenance import PgMaintenance
 from memoryd.stores.vectors import HalfVectorArrayParam, HalfVectorParam
@@ -128,3 +129,71 @@ async def test_vectors_survive_the_wire(database: Database) -> None:
     assert one is not None
     read = np.array([np.fromstring(text.strip("[]"), sep=",") for (text,) in [*rows, one]])
     assert np.abs(read - vectors[[0, 1, 2, 0]]).max() < 1e-3
+
+
+async def _index_all(maintenance: PgMaintenance, library: Library) -> None:
+    assert await maintenance.index_tail(library.scope.tenant_id)
+    while await maintenance.finish_tail(library.scope.tenant_id):
+        pass
+
+
+async def _graph_of(database: Database, library: Library) -> tuple[int, int]:
+    async with database.tenant(library.scope.tenant_id) as connection:
+        row = await (await connection.execute("SELECT graph, vectors FROM tenant_graphs")).fetchone()
+    assert row is not None
+    return row
+
+
+async def _filled(database: Database, generation: Generation, count: int, seed: int) -> Crowd:
+    library = await new_library(database, generation.number)
+    vectors = clustered(count, seed=seed)
+    ids = await library.add(vectors, users=[f"u{n % 10}" for n in range(count)], buckets=[n % 2 for n in range(count)])
+    return Crowd(library, vectors, ids)
+
+
+async def test_large_tenants_get_graphs_of_their_own(database: Database, generation: Generation) -> None:
+    maintenance = PgMaintenance(database, generation=generation.number, exact_limit=100, ann_tail=100)
+    crowds = [await _filled(database, generation, 300, seed) for seed in (11, 12, 13)]
+    # Each is dealt a graph before any was counted.
+    await asyncio.gather(*(maintenance.index_tail(crowd.library.scope.tenant_id) for crowd in crowds))
+    for crowd in crowds:
+        while await maintenance.finish_tail(crowd.library.scope.tenant_id):
+            pass
+    dealt = [await _graph_of(database, crowd.library) for crowd in crowds]
+    assert len({graph for graph, _ in dealt}) == 3
+    assert [vectors for _, vectors in dealt] == [300, 300, 300]
+
+
+async def test_tenants_that_share_a_graph_still_find_their_nearest(database: Database, generation: Generation) -> None:
+    """Unequal tenants in one graph, the same clumps: the small one's neighbours are mostly the large one's."""
+    maintenance = PgMaintenance(database, generation=generation.number, exact_limit=100, ann_tail=100)
+    large, middle, small = [
+        await _filled(database, generation, count, seed) for count, seed in ((6000, 21), (900, 22), (250, 23))
+    ]
+    async with database.tenant(large.library.scope.tenant_id) as connection:
+        await connection.execute("UPDATE graphs SET vectors = CASE graph WHEN 15 THEN 0 ELSE 1000000 END")
+    for crowd in (large, middle, small):
+        await _index_all(maintenance, crowd.library)
+        async with database.tenant(large.library.scope.tenant_id) as connection:
+            await connection.execute("UPDATE graphs SET vectors = CASE graph WHEN 15 THEN vectors ELSE 1000000 END")
+    assert {(await _graph_of(database, crowd.library))[0] for crowd in (large, middle, small)} == {15}
+    for crowd in (large, middle, small):
+        assert "embeddings_hnsw_1_15" in await _plan(database, generation, crowd, 15)
+    index = PgDenseIndex(database, generation, exact_limit=100)
+    for crowd in (large, middle, small):
+        everything = np.ones(len(crowd.ids), dtype=bool)
+        tenth = np.arange(len(crowd.ids)) % 10 == 3
+        assert await crowd.recall(index, Filters(), everything) >= 0.95
+        assert await crowd.recall(index, Filters(user_id="u3"), tenth) >= 0.95
+
+
+async def _plan(database: Database, generation: Generation, crowd: Crowd, graph: int) -> str:
+    params = {
+        "tenant": crowd.library.scope.tenant_id,
+        "spaces": [crowd.library.space],
+        "vector": HalfVectorParam(crowd.questions[0]),
+        "limit": TOP,
+    }
+    sql = f"EXPLAIN {approximate_sql(generation, graph, None)}"
+    rows = await database.read(crowd.library.scope, sql, params, setup=Graph(graph, 1.0).setup)
+    return "\n".join(line for (line,) in rows)

@@ -9,7 +9,7 @@ from memoryd.settings import Settings
 from tests.stack import Stack
 
 # Tables without tenants' data.
-SHARED = {"generations", "migrations"}
+SHARED = {"generations", "graphs", "migrations"}
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def test_tenant_is_in_every_key(catalogue: psycopg.Connection) -> None:
     ).fetchall()
     for table, name, kind, columns in keys:
         table = table.removeprefix("memoryd.")
-        if table in SHARED or (table, kind) == ("tenants", "u") or columns == ["generation"]:
+        if table in SHARED or (table, kind) == ("tenants", "u") or columns in (["generation"], ["graph"]):
             continue
         assert columns[0] == "tenant_id", f"{table}.{name}: {columns}"
 

@@ -24,6 +24,7 @@ from memoryd.http.schemas.admin import (
     TenantPatch,
 )
 from memoryd.http.views import from_cursor, key_out, new_key_out, space_out, tenant_out, to_cursor
+from retrieval.scope import Action, Scope
 
 router = APIRouter(prefix="/v1", tags=["administration"])
 operator_router = APIRouter(prefix="/v1/admin", tags=["operator"], dependencies=[Depends(operator)])
@@ -55,8 +56,7 @@ async def list_spaces(scope: Caller, use: Uses, limit: Limit = 50, cursor: Curso
 @router.post("/keys", status_code=201, responses=documented(409), operation_id="create_key")
 async def create_key(body: KeyIn, scope: Caller, use: Uses, once: Once) -> NewKeyOut:
     """Make a key. Its text is in this answer and nowhere else."""
-    wish = KeyWish(body.name, frozenset(body.actions), None if body.spaces is None else frozenset(body.spaces), body.expires_at)
-    return new_key_out(await use.keys.create(scope, wish, once))
+    return new_key_out(await use.keys.create(scope, _wish(body), once))
 
 
 @router.get("/keys", responses=documented(), operation_id="list_keys")
@@ -77,15 +77,15 @@ async def rotate_key(key_id: UUID, body: RotateIn, scope: Caller, use: Uses, onc
 
 
 @router.delete("/keys/{key_id}", status_code=204, responses=documented(404), operation_id="revoke_key")
-async def revoke_key(key_id: UUID, scope: Caller, use: Uses) -> None:
-    """End a key at once. Safe to repeat."""
+async def revoke_key(key_id: UUID, scope: Caller, use: Uses, _once: Once) -> None:
+    """End a key at once. Safe to repeat, with an Idempotency-Key or without."""
     await use.keys.revoke(scope, key_id)
 
 
 @operator_router.post("/tenants", status_code=201, responses=documented(409), operation_id="create_tenant")
-async def create_tenant(body: TenantIn, use: Uses) -> NewTenantOut:
+async def create_tenant(body: TenantIn, use: Uses, once: Once) -> NewTenantOut:
     """Make a tenant with a `default` space and a first key that may do everything."""
-    tenant, key = await use.tenants.create(body.name)
+    tenant, key = await use.tenants.create(body.name, once)
     return NewTenantOut.model_validate(tenant_out(tenant).model_dump() | {"key": new_key_out(key)})
 
 
@@ -107,9 +107,24 @@ async def get_tenant(tenant_id: UUID, use: Uses) -> TenantOut:
 
 
 @operator_router.patch("/tenants/{tenant_id}", responses=documented(404), operation_id="patch_tenant")
-async def patch_tenant(tenant_id: UUID, body: TenantPatch, use: Uses) -> TenantOut:
-    """Suspend a tenant: all its keys stop working at once. Or let it go on."""
+async def patch_tenant(tenant_id: UUID, body: TenantPatch, use: Uses, _once: Once) -> TenantOut:
+    """Suspend a tenant: all its keys stop working at once. Or let it go on. Safe to repeat."""
     return tenant_out(await use.tenants.suspend(tenant_id, suspended=body.suspended))
+
+
+@operator_router.post(
+    "/tenants/{tenant_id}/keys", status_code=201, responses=documented(404, 409), operation_id="create_tenant_key"
+)
+async def create_tenant_key(tenant_id: UUID, body: KeyIn, use: Uses, once: Once) -> NewKeyOut:
+    """Make a key for a tenant: a second one, or the way back in when it lost its last."""
+    tenant = await use.tenants.get(tenant_id)
+    scope = Scope(tenant.tenant_id, "operator", frozenset(Action))
+    return new_key_out(await use.keys.create(scope, _wish(body), once))
+
+
+def _wish(body: KeyIn) -> KeyWish:
+    spaces = None if body.spaces is None else frozenset(body.spaces)
+    return KeyWish(body.name, frozenset(body.actions), spaces, body.expires_at)
 
 
 def _uuid(cursor: str | None) -> UUID | None:

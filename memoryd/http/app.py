@@ -36,6 +36,7 @@ def create_app(running: Running, *, max_body_bytes: int, request_timeout_s: floa
         lifespan=lifespan,
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     for router in (memories.router, recall.router, admin.router, admin.operator_router, health.router):

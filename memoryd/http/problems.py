@@ -23,6 +23,9 @@ from retrieval.errors import (
 BASE = "https://memoryd.dev/errors/"
 MEDIA_TYPE = "application/problem+json"
 
+# Of a field's path in an answer: a caller may have sent names of any length.
+_LONGEST_NAME, _DEEPEST = 100, 12
+
 log = logging.getLogger(__name__)
 
 # Errors of the inner rings have no status; everything else carries its own.
@@ -168,5 +171,5 @@ def _id(request: Request) -> str:
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    parts = [str(part) for part in location if part not in {"body", "query", "path", "header"}]
-    return ".".join(parts) or str(location[0] if location else "request")
+    parts = [str(part)[:_LONGEST_NAME] for part in location if part not in {"body", "query", "path", "header"}]
+    return ".".join(parts[:_DEEPEST]) or str(location[0] if location else "request")

@@ -79,6 +79,9 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
     ("PATCH", "/v1/admin/tenants/{tenant_id}"): (
         lambda b, v: b.patch(f"/v1/admin/tenants/{v.tenant.tenant_id}", json={"suspended": True}), {401},
     ),
+    ("POST", "/v1/admin/tenants/{tenant_id}/keys"): (
+        lambda b, v: b.post(f"/v1/admin/tenants/{v.tenant.tenant_id}/keys", json={"name": "x"}), {401},
+    ),
     ("GET", "/livez"): (lambda b, v: b.get("/livez"), {200}),
     ("GET", "/readyz"): (lambda b, v: b.get("/readyz"), {200}),
 }  # fmt: skip

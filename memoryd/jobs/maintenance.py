@@ -11,6 +11,8 @@ from memoryd.memory.ports import Clock
 log = logging.getLogger(__name__)
 
 _PAGE = 200
+# Of one tenant's leftovers in one round: the others have theirs too.
+_BATCHES = 100
 
 
 class MaintenanceStore(Protocol):
@@ -19,6 +21,7 @@ class MaintenanceStore(Protocol):
     async def tenants(self, after: UUID | None, limit: int) -> list[UUID]: ...
     async def index_tail(self, tenant_id: UUID) -> int: ...
     async def finish_tail(self, tenant_id: UUID) -> int: ...
+    async def forget_terms(self, tenant_id: UUID) -> int: ...
     async def expire_idempotency(self, tenant_id: UUID, now: datetime, ttl: timedelta) -> int: ...
 
 
@@ -29,6 +32,7 @@ class RoundReport:
     tenants: int = 0
     indexed: int = 0
     expired: int = 0
+    forgotten: int = 0
     failed: int = 0
 
 
@@ -62,4 +66,13 @@ class Maintenance:
         while step:
             report.indexed += step
             step = await self._store.finish_tail(tenant_id)
-        report.expired += await self._store.expire_idempotency(tenant_id, self._clock.now(), self._ttl)
+        for _ in range(_BATCHES):
+            forgotten = await self._store.forget_terms(tenant_id)
+            report.forgotten += forgotten
+            if not forgotten:
+                break
+        for _ in range(_BATCHES):
+            expired = await self._store.expire_idempotency(tenant_id, self._clock.now(), self._ttl)
+            report.expired += expired
+            if not expired:
+                break

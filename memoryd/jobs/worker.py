@@ -1,6 +1,7 @@
 """The worker role on arq: one cron job now, one queue for what later issues enqueue. Payloads are JSON, never pickle."""
 
 import json
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -35,9 +36,20 @@ def create_worker(running: Running, redis_url: str, *, interval_s: int, on_ready
         assert isinstance(maintenance, Maintenance)  # noqa: S101 - put there by startup
         await maintenance.run()
 
-    seconds = set(range(0, 60, min(interval_s, 60)))
+    minutes, seconds = clock_times(interval_s)
     return Worker(
-        cron_jobs=[cron(maintain, name="maintain", second=seconds, unique=True, run_at_startup=True, timeout=3600, max_tries=1)],
+        cron_jobs=[
+            cron(
+                maintain,
+                name="maintain",
+                minute=minutes,
+                second=seconds,
+                unique=True,
+                run_at_startup=True,
+                timeout=3600,
+                max_tries=1,
+            )
+        ],
         redis_settings=_settings(redis_url),
         queue_name=QUEUE,
         on_startup=startup,
@@ -48,6 +60,16 @@ def create_worker(running: Running, redis_url: str, *, interval_s: int, on_ready
         keep_result=0,
         log_results=False,
     )
+
+
+def clock_times(interval_s: int) -> tuple[set[int] | None, set[int]]:
+    """The minutes (``None``: all) and seconds of rounds: cron knows times of the clock, not pauses.
+
+    Below a minute by seconds, from there on by whole minutes.
+    """
+    if interval_s < 60:
+        return None, set(range(0, 60, interval_s))
+    return set(range(0, 60, math.ceil(interval_s / 60))), {0}
 
 
 def _settings(url: str) -> RedisSettings:

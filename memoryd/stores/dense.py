@@ -5,7 +5,7 @@ but it has to step over what the filter excludes, and loses recall doing so. So 
 (stopping at the limit) and scans exactly below it. Above it the filter keeps a good part of the rows, and the iterative
 scan goes on until enough of them have passed.
 
-Large tenants have graphs of their own while there are enough (``tenant_graphs``). Where the spaces asked for are only a part
+Large tenants have graphs of their own while there are enough (``tenant_hnsw_graphs``). Where the spaces asked for are only a part
 of a graph, the search is widened by the inverse of that part; where they are a small part, it is exact.
 """
 
@@ -81,8 +81,8 @@ _SIZE_AND_GRAPH = """
 SELECT s.size, t.graph, s.size::float8 / greatest(s.size, t.vectors, g.vectors, 1)
 FROM (SELECT coalesce(sum(documents), 0) AS size FROM space_statistics
       WHERE tenant_id = %(tenant)s AND space_id = ANY(%(spaces)s)) s
-LEFT JOIN tenant_graphs t ON t.tenant_id = %(tenant)s
-LEFT JOIN graphs g ON g.graph = t.graph
+LEFT JOIN tenant_hnsw_graphs t ON t.tenant_id = %(tenant)s
+LEFT JOIN hnsw_graphs g ON g.graph = t.graph
 """
 _COUNT = """
 SELECT count(*) FROM (

@@ -14,21 +14,21 @@ SELECT count(*) FROM (
     LIMIT %(enough)s) tail
 """
 # Two workers take turns at dealing the emptiest graph: locking its row alone would let the second one take it too.
-_TAKE_TURNS = "LOCK TABLE graphs IN SHARE ROW EXCLUSIVE MODE"
-_GRAPH = "SELECT graph FROM tenant_graphs WHERE tenant_id = %(tenant)s"
+_TAKE_TURNS = "LOCK TABLE hnsw_graphs IN SHARE ROW EXCLUSIVE MODE"
+_GRAPH = "SELECT graph FROM tenant_hnsw_graphs WHERE tenant_id = %(tenant)s"
 _DEAL = """
-WITH emptiest AS MATERIALIZED (SELECT graph FROM graphs ORDER BY vectors, graph LIMIT 1 FOR UPDATE),
-filled AS (UPDATE graphs g SET vectors = g.vectors + %(size)s FROM emptiest WHERE g.graph = emptiest.graph)
-INSERT INTO tenant_graphs (tenant_id, graph, vectors) SELECT %(tenant)s, graph, %(size)s FROM emptiest RETURNING graph
+WITH emptiest AS MATERIALIZED (SELECT graph FROM hnsw_graphs ORDER BY vectors, graph LIMIT 1 FOR UPDATE),
+filled AS (UPDATE hnsw_graphs g SET vectors = g.vectors + %(size)s FROM emptiest WHERE g.graph = emptiest.graph)
+INSERT INTO tenant_hnsw_graphs (tenant_id, graph, vectors) SELECT %(tenant)s, graph, %(size)s FROM emptiest RETURNING graph
 """
 # Own and total count of a graph, from which a search takes the tenant's share.
 _COUNT = """
 WITH counted AS MATERIALIZED (
     SELECT count(*) AS vectors FROM embeddings
     WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND live AND graph = %(graph)s),
-before AS MATERIALIZED (SELECT vectors FROM tenant_graphs WHERE tenant_id = %(tenant)s FOR UPDATE),
-own AS (UPDATE tenant_graphs SET vectors = counted.vectors FROM counted WHERE tenant_id = %(tenant)s)
-UPDATE graphs g SET vectors = greatest(0, g.vectors + counted.vectors - before.vectors)
+before AS MATERIALIZED (SELECT vectors FROM tenant_hnsw_graphs WHERE tenant_id = %(tenant)s FOR UPDATE),
+own AS (UPDATE tenant_hnsw_graphs SET vectors = counted.vectors FROM counted WHERE tenant_id = %(tenant)s)
+UPDATE hnsw_graphs g SET vectors = greatest(0, g.vectors + counted.vectors - before.vectors)
 FROM counted, before WHERE g.graph = %(graph)s
 """
 # Moves rows into a graph: its index is partial. Rows that a writer holds are left for the next round.
@@ -48,6 +48,12 @@ _EXPIRE = """
 DELETE FROM idempotency_keys
 WHERE ctid = ANY(ARRAY(SELECT ctid FROM idempotency_keys
                        WHERE tenant_id = %(tenant)s AND created_at < %(before)s LIMIT %(batch)s))
+"""
+# Skipping what a writer holds, so that this never waits and nobody waits in a circle.
+_FORGET_TERMS = """
+DELETE FROM term_statistics
+WHERE tenant_id = %(tenant)s AND ctid = ANY(ARRAY(
+    SELECT ctid FROM term_statistics WHERE tenant_id = %(tenant)s AND documents = 0 LIMIT %(batch)s FOR UPDATE SKIP LOCKED))
 """
 _BATCH = 500
 
@@ -114,6 +120,11 @@ class PgMaintenance:
         async with self._database.tenant(tenant_id) as connection:
             row = await (await connection.execute(_UNINDEXED, {"tenant": tenant_id, "generation": self._generation})).fetchone()
         return int(row[0]) if row else 0
+
+    async def forget_terms(self, tenant_id: UUID) -> int:
+        """Remove the statistics of terms that nothing has any more, a batch; how many."""
+        async with self._database.tenant(tenant_id) as connection:
+            return (await connection.execute(_FORGET_TERMS, {"tenant": tenant_id, "batch": _BATCH})).rowcount
 
     async def expire_idempotency(self, tenant_id: UUID, now: datetime, ttl: timedelta) -> int:
         """Forget old idempotency keys, a batch; how many."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import psycopg
 
 from memoryd.errors import ServiceError, StoreUnavailable
-from memoryd.stores.database import Translated
+from memoryd.stores.database import Database, Translated
 from retrieval.ports import ModelCard
 
 _LOCK = 0x6D656D6F  # «memo»
@@ -16,6 +16,9 @@ _LEDGER = """
 CREATE TABLE IF NOT EXISTS memoryd.migrations (
     name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())
 """
+# The service compares it with the files that it came with.
+_LEDGER_READABLE = "GRANT SELECT ON memoryd.migrations TO memoryd_service"
+_APPLIED = "SELECT name FROM memoryd.migrations"
 # One index a graph (see migrations/0004): partial, so that a row enters its graph when the worker names one for it.
 _HNSW = """
 CREATE INDEX IF NOT EXISTS embeddings_hnsw_{generation}_{graph} ON embeddings
@@ -60,6 +63,7 @@ def migrate(owner_url: str, migrations: Sequence[Migration]) -> list[str]:
     with Translated(), _connect(owner_url) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
         connection.execute(_LEDGER)
+        connection.execute(_LEDGER_READABLE)
         done = {str(name): sha for name, sha in connection.execute("SELECT name, sha256 FROM memoryd.migrations").fetchall()}
         unknown = sorted(set(done) - {migration.name for migration in migrations})
         if unknown:
@@ -77,6 +81,25 @@ def migrate(owner_url: str, migrations: Sequence[Migration]) -> list[str]:
                 )
             applied.append(migration.name)
     return applied
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Between a database and this program. ``missing`` must be applied first; ``unknown`` are of a newer release."""
+
+    missing: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+
+async def difference(database: Database) -> Difference:
+    """Which migrations the database lacks, and which it has that this program does not know. Raises ``StoreUnavailable``."""
+    known = {migration.name for migration in available()}
+    try:
+        async with database.shared() as connection:
+            applied = {str(name) for (name,) in await (await connection.execute(_APPLIED)).fetchall()}
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):
+        applied = set()  # nothing was granted yet: no migration has run
+    return Difference(tuple(sorted(known - applied)), tuple(sorted(applied - known)))
 
 
 def ensure_generation(owner_url: str, card: ModelCard) -> int:
@@ -99,7 +122,7 @@ def ensure_generation(owner_url: str, card: ModelCard) -> int:
                 f"this installation's vectors are of {model} ({revision}, {dimension}-d); the configured model is "
                 f"{card.name} ({card.revision}, {card.dimension}-d). Set MEMORYD_EMBEDDING_MODEL back"
             )
-        for (graph,) in connection.execute("SELECT graph FROM graphs ORDER BY graph").fetchall():
+        for (graph,) in connection.execute("SELECT graph FROM hnsw_graphs ORDER BY graph").fetchall():
             connection.execute(_HNSW.format(generation=number, dimension=dimension, graph=graph).encode())
     return int(str(number))
 

@@ -9,7 +9,7 @@ import pytest
 from memoryd.clock import SystemClock
 from memoryd.errors import StoreUnavailable
 from memoryd.jobs.maintenance import Maintenance
-from memoryd.jobs.worker import create_worker
+from memoryd.jobs.worker import clock_times, create_worker
 from memoryd.settings import Settings
 from memoryd.wiring import open_maintenance
 
@@ -28,6 +28,7 @@ class Store:
         self.ids = [UUID(int=n) for n in (1, 2, 3)]
         self.left = 1_200
         self.expired: list[tuple[UUID, datetime]] = []
+        self.batches = [20, 500, 500]
 
     async def tenants(self, after: UUID | None, limit: int) -> list[UUID]:
         return [one for one in self.ids if after is None or one > after][:limit]
@@ -42,17 +43,21 @@ class Store:
         self.left -= step
         return step
 
+    async def forget_terms(self, tenant_id: UUID) -> int:
+        return 0
+
     async def expire_idempotency(self, tenant_id: UUID, now: datetime, ttl: timedelta) -> int:
         self.expired.append((tenant_id, now - ttl))
-        return 2
+        return self.batches.pop() if self.batches else 0
 
 
 async def test_a_round_finishes_what_it_begins_and_survives_a_failing_tenant() -> None:
     store = Store()
     report = await Maintenance(store, Clock(), idempotency_ttl=timedelta(days=1)).run()
-    assert (report.tenants, report.indexed, report.failed, report.expired) == (3, 1_200, 1, 4)
+    assert (report.tenants, report.indexed, report.failed, report.expired) == (3, 1_200, 1, 1_020)
     assert store.left == 0
-    assert store.expired == [(store.ids[0], NOW - timedelta(days=1)), (store.ids[2], NOW - timedelta(days=1))]
+    # Batch after batch until none is left, and not for the tenant that failed.
+    assert store.expired == [(store.ids[0], NOW - timedelta(days=1))] * 4 + [(store.ids[2], NOW - timedelta(days=1))]
 
 
 async def test_the_worker_runs_rounds_on_a_real_redis(settings: Settings) -> None:
@@ -79,6 +84,15 @@ async def test_the_worker_runs_rounds_on_a_real_redis(settings: Settings) -> Non
             await running
         with pytest.warns(DeprecationWarning, match="Use aclose"):  # arq 0.28 closes its pool by redis-py's old name
             await worker.close()
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "minutes", "seconds"),
+    [(1, None, 60), (15, None, 4), (59, None, 2), (60, 60, 1), (90, 30, 1), (600, 6, 1), (3600, 1, 1)],
+)
+def test_the_interval_is_kept_above_a_minute_too(interval_s: int, minutes: int | None, seconds: int) -> None:
+    at_minute, at_second = clock_times(interval_s)
+    assert (None if at_minute is None else len(at_minute), len(at_second)) == (minutes, seconds)
 
 
 async def test_idempotency_keys_are_forgotten_in_time(settings: Settings) -> None:

@@ -139,7 +139,7 @@ async def _index_all(maintenance: PgMaintenance, library: Library) -> None:
 
 async def _graph_of(database: Database, library: Library) -> tuple[int, int]:
     async with database.tenant(library.scope.tenant_id) as connection:
-        row = await (await connection.execute("SELECT graph, vectors FROM tenant_graphs")).fetchone()
+        row = await (await connection.execute("SELECT graph, vectors FROM tenant_hnsw_graphs")).fetchone()
     assert row is not None
     return row
 
@@ -171,11 +171,11 @@ async def test_tenants_that_share_a_graph_still_find_their_nearest(database: Dat
         await _filled(database, generation, count, seed) for count, seed in ((6000, 21), (900, 22), (250, 23))
     ]
     async with database.tenant(large.library.scope.tenant_id) as connection:
-        await connection.execute("UPDATE graphs SET vectors = CASE graph WHEN 15 THEN 0 ELSE 1000000 END")
+        await connection.execute("UPDATE hnsw_graphs SET vectors = CASE graph WHEN 15 THEN 0 ELSE 1000000 END")
     for crowd in (large, middle, small):
         await _index_all(maintenance, crowd.library)
         async with database.tenant(large.library.scope.tenant_id) as connection:
-            await connection.execute("UPDATE graphs SET vectors = CASE graph WHEN 15 THEN vectors ELSE 1000000 END")
+            await connection.execute("UPDATE hnsw_graphs SET vectors = CASE graph WHEN 15 THEN vectors ELSE 1000000 END")
     assert {(await _graph_of(database, crowd.library))[0] for crowd in (large, middle, small)} == {15}
     for crowd in (large, middle, small):
         assert "embeddings_hnsw_1_15" in await _plan(database, generation, crowd, 15)

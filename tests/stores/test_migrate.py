@@ -11,7 +11,10 @@ from urllib.parse import urlsplit, urlunsplit
 import psycopg
 import pytest
 
-from memoryd.stores.migrate import MigrationRefused, available, ensure_generation, folder, migrate
+from memoryd.settings import Settings
+from memoryd.stores.database import Database
+from memoryd.stores.health import schema_health
+from memoryd.stores.migrate import Difference, MigrationRefused, available, difference, ensure_generation, folder, migrate
 from retrieval.ports import ModelCard
 from tests.stack import Stack
 
@@ -112,3 +115,34 @@ def test_another_model_is_refused(scratch: Scratch) -> None:
     assert ensure_generation(scratch.owner_url, CARD) == 1
     with pytest.raises(MigrationRefused, match="MEMORYD_EMBEDDING_MODEL"):
         ensure_generation(scratch.owner_url, replace(CARD, dimension=16))
+
+
+async def test_a_database_that_lags_behind_is_named(scratch: Scratch, settings: Settings) -> None:
+    """The API does not start on it, and `doctor` says what to run."""
+    everything = available()
+
+    async def compared() -> tuple[Difference, dict[str, tuple[bool, str]]]:
+        store = Database(_database(_service_url(settings), "scratch_migrate"), size=2, timeout_s=5, statement_timeout_s=5)
+        await store.open()
+        try:
+            return await difference(store), {name: (ok, detail) for name, ok, detail in await schema_health(store)}
+        finally:
+            await store.close()
+
+    nothing, _ = await compared()
+    assert nothing.missing == tuple(migration.name for migration in everything)
+    migrate(scratch.owner_url, everything[:-1])
+    behind, health = await compared()
+    assert behind == Difference((everything[-1].name,), ())
+    assert health["schema"] == (False, f"{everything[-1].name} not applied")
+    migrate(scratch.owner_url, everything)
+    with psycopg.connect(scratch.superuser_url) as connection:
+        connection.execute("INSERT INTO memoryd.migrations (name, sha256) VALUES ('9999_later.sql', '')")
+    ahead, health = await compared()
+    assert ahead == Difference((), ("9999_later.sql",))
+    assert health["schema"][0]
+
+
+def _service_url(settings: Settings) -> str:
+    assert settings.database_url is not None
+    return settings.database_url.get_secret_value()

@@ -9,7 +9,9 @@ from memoryd.settings import Settings
 from tests.stack import Stack
 
 # Tables without tenants' data.
-SHARED = {"generations", "graphs", "migrations"}
+SHARED = {"generations", "hnsw_graphs", "migrations"}
+# The operator's, of which the service sees nothing without its role.
+OPERATORS = {"operator_log", "operator_idempotency_keys"}
 
 
 @pytest.fixture
@@ -37,8 +39,8 @@ def test_every_table_with_tenants_data_has_a_tenant_and_forced_row_security(cata
             "AND a.attname = 'tenant_id' AND a.attnotnull"
         )
     }
-    assert set(tables) - SHARED == with_tenant
-    assert {name for name in with_tenant if tables[name] != (True, True)} == set()
+    assert set(tables) - SHARED - OPERATORS == with_tenant
+    assert {name for name in with_tenant | OPERATORS if tables[name] != (True, True)} == set()
 
 
 def test_every_policy_of_the_service_is_the_tenants(catalogue: psycopg.Connection) -> None:
@@ -48,13 +50,13 @@ def test_every_policy_of_the_service_is_the_tenants(catalogue: psycopg.Connectio
     isolated = set()
     for table, name, roles, qual, check, command in policies:
         if roles == ["memoryd_operator"]:
-            assert table == "tenants", "the operator sees the list of tenants and nothing else"
+            assert table in {"tenants", *OPERATORS}, "the operator sees the list of tenants and its own"
             continue
         assert roles == ["memoryd_service"]
         only = "(tenant_id = memoryd.current_tenant())"
         assert (qual, check, command) == (only, only, "ALL"), name
         isolated.add(table)
-    assert isolated == set(_tables(catalogue)) - SHARED
+    assert isolated == set(_tables(catalogue)) - SHARED - OPERATORS
 
 
 def test_tenant_is_in_every_key(catalogue: psycopg.Connection) -> None:
@@ -67,7 +69,7 @@ def test_tenant_is_in_every_key(catalogue: psycopg.Connection) -> None:
     ).fetchall()
     for table, name, kind, columns in keys:
         table = table.removeprefix("memoryd.")
-        if table in SHARED or (table, kind) == ("tenants", "u") or columns in (["generation"], ["graph"]):
+        if table in SHARED | OPERATORS or (table, kind) == ("tenants", "u") or columns in (["generation"], ["graph"]):
             continue
         assert columns[0] == "tenant_id", f"{table}.{name}: {columns}"
 
@@ -92,7 +94,10 @@ def test_service_role_cannot_bypass_and_owns_nothing(catalogue: psycopg.Connecti
 
 def test_without_a_tenant_there_are_no_rows(stack: Stack, catalogue: psycopg.Connection) -> None:
     with psycopg.connect(stack.service_url) as service:
-        for table in sorted(set(_tables(catalogue)) - SHARED):
+        for table in sorted(OPERATORS):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
+                service.execute(f"SELECT count(*) FROM memoryd.{table}")  # noqa: S608
+        for table in sorted(set(_tables(catalogue)) - SHARED - OPERATORS):
             assert service.execute(f"SELECT count(*) FROM memoryd.{table}").fetchone() == (0,), table  # noqa: S608
         with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
             service.execute("INSERT INTO memoryd.tenants (tenant_id, name) VALUES (gen_random_uuid(), 'x')")
@@ -102,18 +107,23 @@ def test_without_a_tenant_there_are_no_rows(stack: Stack, catalogue: psycopg.Con
             )
 
 
-def test_operator_role_sees_tenants_only(stack: Stack, catalogue: psycopg.Connection) -> None:
+def test_operator_role_sees_tenants_and_its_own_only(stack: Stack, catalogue: psycopg.Connection) -> None:
     with psycopg.connect(stack.service_url) as service, service.transaction():
         service.execute("SET LOCAL ROLE memoryd_operator")
         service.execute("SELECT count(*) FROM memoryd.tenants")
-        for table in sorted(set(_tables(catalogue)) - SHARED - {"tenants"}):
+        for table in sorted(set(_tables(catalogue)) - SHARED - OPERATORS - {"tenants"}):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
                 service.execute(f"SELECT count(*) FROM memoryd.{table}")  # noqa: S608
 
 
 @pytest.mark.usefixtures("settings")
-def test_audit_log_is_append_only(stack: Stack) -> None:
+def test_audit_logs_are_append_only(stack: Stack) -> None:
     with psycopg.connect(stack.service_url) as service:
         for statement in ("UPDATE memoryd.audit_log SET action = 'x'", "DELETE FROM memoryd.audit_log"):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
                 service.execute(statement)
+        for statement in ("UPDATE memoryd.operator_log SET action = 'x'", "DELETE FROM memoryd.operator_log"):
+            with service.transaction():
+                service.execute("SET LOCAL ROLE memoryd_operator")
+                with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
+                    service.execute(statement)

@@ -8,21 +8,24 @@ ALTER TABLE embeddings DROP COLUMN ann;             -- takes the indexes that we
 CREATE INDEX embeddings_tail ON embeddings (tenant_id, generation, space_id) WHERE live AND graph IS NULL;
 
 -- What each graph holds, over all tenants; names none of them.
-CREATE TABLE graphs (
+CREATE TABLE hnsw_graphs (
     graph   smallint PRIMARY KEY CHECK (graph >= 0),
     vectors bigint NOT NULL DEFAULT 0
 );
 -- As many as there are indexes for: see memoryd/stores/migrate.py.
-INSERT INTO graphs (graph) SELECT generate_series(0, 15);
-GRANT SELECT, UPDATE ON graphs TO memoryd_service;
+INSERT INTO hnsw_graphs (graph) SELECT generate_series(0, 15);
+GRANT SELECT, UPDATE ON hnsw_graphs TO memoryd_service;
 
-CREATE TABLE tenant_graphs (
+CREATE TABLE tenant_hnsw_graphs (
     tenant_id uuid PRIMARY KEY REFERENCES tenants ON DELETE CASCADE,
-    graph     smallint NOT NULL REFERENCES graphs,
+    graph     smallint NOT NULL REFERENCES hnsw_graphs,
     vectors   bigint NOT NULL DEFAULT 0   -- of this tenant, when the worker last counted
 );
-ALTER TABLE tenant_graphs ENABLE ROW LEVEL SECURITY;
-ALTER TABLE tenant_graphs FORCE ROW LEVEL SECURITY;
-CREATE POLICY tenant_isolation ON tenant_graphs TO memoryd_service
+ALTER TABLE tenant_hnsw_graphs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tenant_hnsw_graphs FORCE ROW LEVEL SECURITY;
+CREATE POLICY tenant_isolation ON tenant_hnsw_graphs TO memoryd_service
     USING (tenant_id = current_tenant()) WITH CHECK (tenant_id = current_tenant());
-GRANT SELECT, INSERT, UPDATE ON tenant_graphs TO memoryd_service;
+GRANT SELECT, INSERT, UPDATE ON tenant_hnsw_graphs TO memoryd_service;
+
+-- Terms that no passage has any more, for the worker to find.
+CREATE INDEX term_statistics_empty ON term_statistics (tenant_id) WHERE documents = 0;

@@ -8,6 +8,7 @@ from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
 from starlette.datastructures import Headers
 
+from memoryd.access.model import Operation
 from memoryd.errors import InvalidRequest
 from memoryd.http.middleware import require_operator
 from memoryd.memory.model import Idempotency
@@ -17,7 +18,8 @@ from retrieval.scope import Scope
 _BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer mdk_…`")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key, for clients without Bearer")
 _OPERATOR = HTTPBearer(auto_error=False, scheme_name="OperatorKey", description="The operator's key")
-_ETAG = re.compile(r'(?:W/)?"?(\d{1,9})"?')
+_ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
+_REVISION = re.compile(r"\d{1,9}", re.ASCII)
 
 
 def services(request: Request) -> Services:
@@ -54,18 +56,34 @@ async def idempotency(
 
 
 def if_match(
-    if_match: Annotated[str | None, Header(max_length=64, description='The revision, as in `ETag`: `"3"`')] = None,
-) -> int | None:
-    """The revision that the caller has seen; ``None`` for any."""
-    if if_match is None or if_match.strip() == "*":
+    request: Request,
+    if_match: Annotated[
+        str | None, Header(max_length=1_000, description='Revisions as in `ETag`: `"3"`, a list of them, or `*`')
+    ] = None,
+) -> frozenset[int] | None:
+    """The revisions that the caller has seen; ``None`` for any. A tag that cannot be ours matches nothing, nor does a weak one.
+
+    RFC 9110, 8.8.3 and 13.1.1. ``*`` asks for something to be there, which every route does anyway.
+    """
+    if if_match is None:
         return None
-    found = _ETAG.fullmatch(if_match.strip())
-    if found is None:
-        raise InvalidRequest('If-Match: must be a revision such as "3"')
-    return int(found[1])
+    value = ",".join(request.headers.getlist("if-match"))
+    if value.strip(" \t") == "*":
+        return None
+    if not _ETAG.search(value) or _ETAG.sub("", value).strip(" \t,"):
+        raise InvalidRequest('If-Match: must be *, or entity tags such as "3"')
+    return frozenset(int(tag) for weak, tag in _ETAG.findall(value) if not weak and _REVISION.fullmatch(tag))
+
+
+def operation(
+    request: Request, use: Annotated[Services, Depends(services)], once: Annotated[Idempotency | None, Depends(idempotency)]
+) -> Operation:
+    """This request of the operator."""
+    return use.tenants.operation(request.state.request_id, once)
 
 
 Caller = Annotated[Scope, Depends(caller)]
 Uses = Annotated[Services, Depends(services)]
+Operating = Annotated[Operation, Depends(operation)]
 Once = Annotated[Idempotency | None, Depends(idempotency)]
-IfMatch = Annotated[int | None, Depends(if_match)]
+IfMatch = Annotated[frozenset[int] | None, Depends(if_match)]

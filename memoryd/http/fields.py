@@ -11,6 +11,8 @@ MAX_TEXT = 200_000
 MAX_METADATA_BYTES = 16_384
 MAX_METADATA_DEPTH = 8
 
+# In JSON, behind an even number of backslashes: behind an odd one it is these six characters and no NUL.
+_NUL = re.compile(r"(?<!\\)(?:\\\\)*\\u0000")
 _RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}(:\d{2}([.]\d{1,9})?)?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
 
 
@@ -56,7 +58,7 @@ def _metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     text = json.dumps(value, ensure_ascii=False)
     if len(text.encode("utf-8", "surrogatepass")) > MAX_METADATA_BYTES:
         raise ValueError(f"is larger than {MAX_METADATA_BYTES} bytes as JSON")
-    if "\\u0000" in text:
+    if _NUL.search(text):
         raise ValueError("must not contain the NUL character")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise ValueError("must be valid Unicode")

@@ -11,7 +11,7 @@ from memoryd.access.service import require
 from memoryd.errors import InvalidRequest, NotFound
 from memoryd.http.caller import Caller, IfMatch, Once, Uses
 from memoryd.http.document import VERSIONED
-from memoryd.http.fields import Identifier, Name, Reason, Time
+from memoryd.http.fields import Name, Reason
 from memoryd.http.problems import documented
 from memoryd.http.schemas.memories import (
     HistoryPage,
@@ -27,12 +27,13 @@ from memoryd.http.schemas.memories import (
     RevertIn,
     WrittenOut,
 )
+from memoryd.http.selection import At, Selected
+from memoryd.http.strict import OPEN_QUERY, StrictRoute
 from memoryd.http.views import from_cursor, memory_out, revision_out, to_cursor
 from memoryd.memory.model import Content, Draft, Kind
-from retrieval.filters import Filters
 from retrieval.scope import Action
 
-router = APIRouter(prefix="/v1/memories", tags=["memories"])
+router = APIRouter(prefix="/v1/memories", tags=["memories"], route_class=StrictRoute)
 
 Limit = Annotated[int, Query(ge=1, le=200)]
 Cursor = Annotated[str | None, Query(max_length=200)]
@@ -48,31 +49,22 @@ async def remember(body: RememberBody, scope: Caller, use: Uses, once: Once) -> 
     return RememberOut(results=[WrittenOut(id=one.memory_id, external_id=one.external_id, status=one.outcome) for one in written])
 
 
-@router.get("", responses=documented(404), operation_id="list_memories")
+@router.get("", responses=documented(404), operation_id="list_memories", openapi_extra={OPEN_QUERY: "metadata."})
 async def list_memories(
     scope: Caller,
     use: Uses,
+    filters: Selected,
     space: Annotated[Name | None, Query(description="Default: all that the key may use")] = None,
-    user_id: Annotated[Identifier | None, Query()] = None,
-    agent_id: Annotated[Identifier | None, Query()] = None,
-    session_id: Annotated[Identifier | None, Query()] = None,
-    kind: Annotated[Kind | None, Query()] = None,
-    event_after: Annotated[Time | None, Query()] = None,
-    event_before: Annotated[Time | None, Query()] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> MemoryPage:
-    """Live memories in the order they arrived."""
+    """Memories in the order they arrived: the live ones, or those of another moment.
+
+    The filters are a recall's: what can have several values is repeated (`kind=semantic&kind=preference`), and metadata is
+    `metadata.<key>=<value>`. A number, `true`, `false`, `null` and a quoted string are read as JSON, anything else as text.
+    """
     require(scope, Action.READ)
     spaces = await use.spaces.readable(scope, None if space is None else [space])
-    filters = Filters(
-        user_id=user_id,
-        agent_id=agent_id,
-        session_id=session_id,
-        kinds=() if kind is None else (kind,),
-        event_after=event_after,
-        event_before=event_before,
-    )
     page = await use.reader.page(scope, [one.space_id for one in spaces.values()], filters, after=_position(cursor), limit=limit)
     return MemoryPage(
         memories=[memory_out(one) for one in page.revisions],
@@ -81,10 +73,10 @@ async def list_memories(
 
 
 @router.get("/{memory_id}", responses=documented(404) | VERSIONED, operation_id="get_memory")
-async def get_memory(memory_id: UUID, scope: Caller, use: Uses, response: Response) -> MemoryOut:
-    """One memory. `ETag` is its revision."""
+async def get_memory(memory_id: UUID, scope: Caller, use: Uses, at: At, response: Response) -> MemoryOut:
+    """One memory. `ETag` is its revision. At another moment: what was known, and true, of it then; 404 if nothing was."""
     require(scope, Action.READ)
-    revision = await use.reader.get(scope, memory_id)
+    revision = await use.reader.get(scope, memory_id, at)
     if revision is None:
         raise NotFound("no such memory")
     response.headers["ETag"] = f'"{revision.revision}"'
@@ -116,10 +108,13 @@ async def forget(
 
 
 @router.get("/{memory_id}/history", responses=documented(404), operation_id="get_history")
-async def history(memory_id: UUID, scope: Caller, use: Uses, limit: Limit = 50, cursor: Cursor = None) -> HistoryPage:
-    """Every revision, newest first, with who made it and why; also of a deleted memory."""
+async def history(memory_id: UUID, scope: Caller, use: Uses, at: At, limit: Limit = 50, cursor: Cursor = None) -> HistoryPage:
+    """Every revision, newest first, with who made it and why; also of a deleted memory.
+
+    With `known_at` the history as it was then; with `as_of` only revisions that say what was true then.
+    """
     require(scope, Action.READ)
-    revisions = await use.reader.history(scope, memory_id, before=_position(cursor), limit=limit + 1)
+    revisions = await use.reader.history(scope, memory_id, before=_position(cursor), limit=limit + 1, at=at)
     if not revisions:
         raise NotFound("no such memory")
     shown = revisions[:limit]
@@ -213,7 +208,9 @@ def _edit(body: PatchIn) -> Callable[[Content], Content]:
         if "topics" in named and body.topics is not None:
             content = replace(content, topics=tuple(dict.fromkeys(body.topics)))
         content = _replaced(content, body, named - {"source", "topics"})
-        if content.valid_from and content.valid_to and content.valid_from >= content.valid_to:
+        # Only what the request says can be wrong with it: a supersession may have ended a validity before it began.
+        begins, ends = content.valid_from, content.valid_to
+        if named & {"valid_from", "valid_to"} and begins and ends and begins >= ends:
             raise InvalidRequest("valid_from must be before valid_to")
         return content
 

@@ -7,10 +7,10 @@ from typing import cast
 
 from pydantic import JsonValue as PydanticJson
 
-from memoryd.access.model import Space, Tenant
+from memoryd.access.model import AuditEntry, OperatorEntry, Space, Tenant
 from memoryd.access.service import NewKey
 from memoryd.errors import InvalidRequest
-from memoryd.http.schemas.admin import KeyOut, NewKeyOut, SpaceOut, TenantOut
+from memoryd.http.schemas.admin import AuditEntryOut, KeyOut, NewKeyOut, OperatorEntryOut, SpaceOut, TenantOut
 from memoryd.http.schemas.common import SourceOut
 from memoryd.http.schemas.memories import MemoryOut, RevisionOut
 from memoryd.http.schemas.recall import (
@@ -75,11 +75,11 @@ def _fields(revision: Revision) -> dict[str, object]:
     }
 
 
-def recall_out(recalled: Recalled, *, explain: bool) -> RecallOut:
-    """Hits with everything they carry."""
+def recall_out(recalled: Recalled, *, explain: bool, most: int) -> RecallOut:
+    """Hits with everything they carry, but at most so many characters of each text."""
     result = recalled.result
     return RecallOut(
-        hits=[_hit_out(hit, recalled.spaces[hit.item.space_id], explain=explain) for hit in result.hits],
+        hits=[_hit_out(hit, recalled.spaces[hit.item.space_id], explain=explain, most=most) for hit in result.hits],
         degraded=list(dict.fromkeys(result.degraded)),
         timings_ms={name: round(value, 3) for name, value in result.timings_ms.items()},
         understood=[IntervalOut(phrase=i.phrase, start=i.start, end=i.end) for i in result.intervals],
@@ -87,14 +87,17 @@ def recall_out(recalled: Recalled, *, explain: bool) -> RecallOut:
     )
 
 
-def _hit_out(hit: Hit, space: str, *, explain: bool) -> HitOut:
+def _hit_out(hit: Hit, space: str, *, explain: bool, most: int) -> HitOut:
     item = hit.item
+    start, end = window(len(item.text), item.span, most)
     return HitOut.model_construct(
         id=item.memory_id,
         external_id=item.external_id,
         space=space,
         kind=Kind(item.kind),
-        text=item.text,
+        text=item.text[start:end],
+        truncated=end - start < len(item.text),
+        text_span=(start, end),
         score=hit.score,
         speaker=item.speaker,
         user_id=item.user_id,
@@ -112,6 +115,16 @@ def _hit_out(hit: Hit, space: str, *, explain: bool) -> HitOut:
         passage=item.span,
         explain=explain_out(hit.explanation) if explain else None,
     )
+
+
+def window(length: int, passage: tuple[int, int], most: int) -> tuple[int, int]:
+    """The ``most`` of ``length`` characters to show: around the passage, or its beginning when it alone is longer."""
+    if length <= most:
+        return 0, length
+    start, end = passage
+    around = max(0, most - (end - start)) // 2
+    first = min(max(0, start - around), length - most)
+    return first, first + most
 
 
 def _json(metadata: Mapping[str, JsonValue]) -> dict[str, PydanticJson]:
@@ -198,7 +211,39 @@ def _key_fields(key: NewKey) -> dict[str, object]:
 
 def tenant_out(tenant: Tenant) -> TenantOut:
     """A tenant."""
-    return TenantOut(id=tenant.tenant_id, name=tenant.name, created_at=tenant.created_at, suspended_at=tenant.suspended_at)
+    return TenantOut(
+        id=tenant.tenant_id,
+        name=tenant.name,
+        created_at=tenant.created_at,
+        suspended_at=tenant.suspended_at,
+        deleted_at=tenant.deleted_at,
+    )
+
+
+def audit_out(entry: AuditEntry) -> AuditEntryOut:
+    """An entry of a tenant's audit log."""
+    return AuditEntryOut(
+        id=entry.audit_id,
+        at=entry.at,
+        principal=entry.principal,
+        action=entry.action,
+        object_type=entry.object_type,
+        object_ids=list(entry.object_ids),
+        request_id=entry.request_id,
+        detail=_json(entry.detail),
+    )
+
+
+def operator_entry_out(entry: OperatorEntry) -> OperatorEntryOut:
+    """An entry of the operator's log."""
+    return OperatorEntryOut(
+        id=entry.entry_id,
+        at=entry.at,
+        action=entry.action,
+        tenant_id=entry.tenant_id,
+        request_id=entry.request_id,
+        detail=_json(entry.detail),
+    )
 
 
 def to_cursor(position: str) -> str:

@@ -6,6 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
+import numpy as np
+from numpy.typing import NDArray
+
 from retrieval.filters import JsonValue
 from retrieval.ports import Vectors
 
@@ -69,12 +72,17 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A span of a text, ready to be indexed. ``vector`` is ``None`` where the previous revision's is kept."""
+    """A span of a text, ready to be indexed. ``vector`` is ``None`` where the previous revision's is kept.
+
+    ``terms`` are distinct and sorted, ``tfs`` says how often each is said, ``length`` how many were said in all. Arrays, since
+    a request may carry millions.
+    """
 
     span: tuple[int, int]
     length: int
-    frequencies: Mapping[int, int]
-    facets: tuple[int, ...]
+    terms: NDArray[np.int64]
+    tfs: NDArray[np.int16]
+    facets: NDArray[np.int64]
     vector: Vectors | None
 
 

@@ -73,13 +73,24 @@ class Page:
     next_seq: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When to look: at what was true in the world at ``as_of``, as far as we knew at ``known_at``. ``None``: now."""
+
+    as_of: datetime | None = None
+    known_at: datetime | None = None
+
+
+NOW = Moment()
+
+
 class MemoryReader(Protocol):
     """Reads without a recall."""
 
-    async def get(self, scope: Scope, memory_id: UUID) -> Revision | None:
-        """The head of a memory that is not deleted."""
+    async def get(self, scope: Scope, memory_id: UUID, at: Moment = NOW) -> Revision | None:
+        """The head of a memory that is not deleted; or the revision of another moment."""
 
-    async def history(self, scope: Scope, memory_id: UUID, *, before: int | None, limit: int) -> list[Revision]:
+    async def history(self, scope: Scope, memory_id: UUID, *, before: int | None, limit: int, at: Moment = NOW) -> list[Revision]:
         """Revisions, newest first; also of a deleted memory."""
 
     async def page(self, scope: Scope, spaces: Sequence[UUID], filters: Filters, *, after: int | None, limit: int) -> Page:

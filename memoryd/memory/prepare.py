@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -12,9 +13,12 @@ import numpy as np
 from memoryd.memory.model import Content, Passage
 from retrieval.analysis import Analyzer
 from retrieval.filters import JsonValue
-from retrieval.passages import Splitter
-from retrieval.ports import Embedder, Lane
+from retrieval.passages import Span, Splitter
+from retrieval.ports import Embedder, Lane, Vectors
 from retrieval.situate import situated
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 class FacetTerms(Protocol):
@@ -25,11 +29,22 @@ class FacetTerms(Protocol):
 
 # Somebody waits for a short write; anything longer is a load that must not delay other people's questions.
 _INTERACTIVE_CHARACTERS = 8_000
+# Splitting and analysing takes about 2 µs a character: more than this is done in a thread, not on the event loop.
+_INLINE_CHARACTERS = 1_000
+_MAX_TF = 32767  # smallint; a term said more often has reached BM25's saturation long before
 
 
 def lane_for(texts: Sequence[str]) -> Lane:
     """Where these texts wait to be embedded."""
     return Lane.INTERACTIVE if sum(map(len, texts)) <= _INTERACTIVE_CHARACTERS else Lane.BULK
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A content's passages as spans of its text, and as they are embedded and indexed."""
+
+    spans: tuple[Span, ...]
+    texts: tuple[str, ...]
 
 
 class Preparer:
@@ -41,25 +56,114 @@ class Preparer:
         self._splitter = splitter
         self._facet_terms = facet_terms
 
-    def passages(self, space: UUID, content: Content) -> tuple[list[Passage], list[str]]:
-        """Passages without vectors, and the texts to embed for them."""
-        facets = tuple(self._facet_terms(space, content.topics, content.metadata))
-        passages, texts = [], []
-        for span in self._splitter.split(content.text):
-            text = situated(content.text[span[0] : span[1]], content.speaker, content.event_time)
-            tokens = self._analyzer.tokens(text)
-            frequencies = Counter(Analyzer.term_id(space, token) for token in tokens)
-            passages.append(Passage(span, len(tokens), frequencies, facets, None))
-            texts.append(text)
-        return passages, texts
+    async def passages(self, space: UUID, content: Content) -> tuple[Passage, ...]:
+        """Without vectors: for a text whose embedding is known."""
+        cuts = await self.cut([content])
+        return (await self.analysed([(space, content, cuts[0])]))[0]
 
-    def _all(self, contents: Sequence[tuple[UUID, Content]]) -> list[tuple[list[Passage], list[str]]]:
-        return [self.passages(space, content) for space, content in contents]
+    async def embedded(self, space: UUID, content: Content, owner: UUID) -> tuple[Passage, ...]:
+        """With vectors; ``owner`` is the tenant."""
+        async with self.begun([content], owner) as batch:
+            return (await batch.passages({0: space}))[0]
 
-    async def embedded(self, contents: Sequence[tuple[UUID, Content]], *, lane: Lane) -> list[tuple[Passage, ...]]:
-        """Passages with vectors, content by content; all texts go to the embedder in one call."""
-        # Splitting and analysing a megabyte takes about a second: not on the event loop.
-        prepared = await asyncio.to_thread(self._all, contents)
-        texts = [text for _, found in prepared for text in found]
-        vectors = iter(await self._embedder.embed_passages(texts, lane=lane)) if texts else iter(())
-        return [tuple(replace(passage, vector=np.asarray(next(vectors))) for passage in passages) for passages, _ in prepared]
+    @asynccontextmanager
+    async def begun(self, contents: Sequence[Content], owner: UUID) -> AsyncIterator["Batch"]:
+        """Contents of a tenant on their way to the index. Short ones are being embedded already, in vain if not asked for."""
+        batch = Batch(self, contents, owner)
+        try:
+            if lane_for([content.text for content in contents]) is Lane.INTERACTIVE:
+                await batch.start(range(len(contents)))
+            yield batch
+        finally:
+            await batch.close()
+
+    async def cut(self, contents: Sequence[Content]) -> list[Cut]:
+        """Spans and texts of each."""
+        return await _off_loop(self._cut, contents, sum(len(content.text) for content in contents))
+
+    async def analysed(self, cuts: Sequence[tuple[UUID, Content, Cut]]) -> list[tuple[Passage, ...]]:
+        """Postings and facets of each, without vectors."""
+        return await _off_loop(self._analysed, cuts, sum(len(text) for *_, cut in cuts for text in cut.texts))
+
+    async def vectors(self, texts: Sequence[str], *, lane: Lane, owner: UUID) -> Vectors:
+        """Shape ``(len(texts), dimension)``; one call, so that the embedder can sort them by length."""
+        return np.asarray(await self._embedder.embed_passages(texts, lane=lane, owner=owner))
+
+    def _cut(self, contents: Sequence[Content]) -> list[Cut]:
+        cuts = []
+        for content in contents:
+            spans = tuple(self._splitter.split(content.text))
+            texts = tuple(situated(content.text[start:end], content.speaker, content.event_time) for start, end in spans)
+            cuts.append(Cut(spans, texts))
+        return cuts
+
+    def _analysed(self, cuts: Sequence[tuple[UUID, Content, Cut]]) -> list[tuple[Passage, ...]]:
+        result = []
+        for space, content, cut in cuts:
+            facets = np.array(self._facet_terms(space, content.topics, content.metadata), dtype=np.int64)
+            passages = []
+            for span, text in zip(cut.spans, cut.texts, strict=True):
+                tokens = self._analyzer.tokens(text)
+                frequencies: Counter[int] = Counter()
+                for token, count in Counter(tokens).items():
+                    frequencies[Analyzer.term_id(space, token)] += count
+                terms = np.array(sorted(frequencies), dtype=np.int64)
+                tfs = np.array([min(frequencies[term], _MAX_TF) for term in sorted(frequencies)], dtype=np.int16)
+                passages.append(Passage(span, len(tokens), terms, tfs, facets, None))
+            result.append(tuple(passages))
+        return result
+
+
+class Batch:
+    """Some contents, cut and embedded as far as they were asked for. Made by :meth:`Preparer.begun`."""
+
+    def __init__(self, preparer: Preparer, contents: Sequence[Content], owner: UUID) -> None:
+        self._preparer = preparer
+        self._contents = contents
+        self._owner = owner
+        self._cuts: dict[int, Cut] = {}
+        self._vectors: dict[int, Vectors] = {}
+        self._embedding: asyncio.Task[None] | None = None
+
+    async def start(self, numbers: Sequence[int]) -> None:
+        """Begin to embed the contents of these numbers."""
+        cuts = await self._preparer.cut([self._contents[number] for number in numbers])
+        self._cuts |= zip(numbers, cuts, strict=True)
+        lane = lane_for([self._contents[number].text for number in numbers])
+        self._embedding = asyncio.create_task(self._embed(numbers, lane))
+
+    async def close(self) -> None:
+        """Stop what nobody waits for any more."""
+        if self._embedding is not None:
+            self._embedding.cancel()
+            await asyncio.wait([self._embedding])
+            if not self._embedding.cancelled():
+                self._embedding.exception()  # whoever waited was told
+
+    async def passages(self, wanted: Mapping[int, UUID]) -> dict[int, tuple[Passage, ...]]:
+        """Passages with vectors of the contents of these numbers, in these spaces. Raises ``InferenceError``."""
+        missing = [number for number in wanted if number not in self._cuts]
+        if missing:
+            await self.start(missing)
+        # The words of the texts are counted while they are being embedded.
+        analysed = await self._preparer.analysed([(wanted[n], self._contents[n], self._cuts[n]) for n in wanted])
+        if wanted and self._embedding is not None:
+            await self._embedding
+        return {
+            number: tuple(replace(one, vector=vector) for one, vector in zip(found, self._vectors[number], strict=True))
+            for number, found in zip(wanted, analysed, strict=True)
+        }
+
+    async def _embed(self, numbers: Sequence[int], lane: Lane) -> None:
+        texts = [text for number in numbers for text in self._cuts[number].texts]
+        vectors = await self._preparer.vectors(texts, lane=lane, owner=self._owner)
+        start = 0
+        for number in numbers:
+            end = start + len(self._cuts[number].texts)
+            self._vectors[number] = vectors[start:end]
+            start = end
+
+
+async def _off_loop(work: Callable[[Given], Made], given: Given, characters: int) -> Made:
+    """In a thread, unless it takes less than the way there and back."""
+    return await asyncio.to_thread(work, given) if characters > _INLINE_CHARACTERS else work(given)

@@ -1,5 +1,6 @@
 """The use case of ``POST /v1/recall``."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,11 +8,14 @@ from enum import StrEnum
 from uuid import UUID
 
 from memoryd.access.service import SpaceService, require
+from memoryd.errors import DeadlineExceeded, ServiceError, StoreUnavailable
+from retrieval.candidates import Fusion
+from retrieval.deadline import Deadline
 from retrieval.filters import Filters
 from retrieval.ports import Query
 from retrieval.rerank import RerankPlan
 from retrieval.scope import Action, Scope
-from retrieval.search import DEFAULT_ARMS, Arm, Fusion, Searcher, SearchRequest, SearchResult
+from retrieval.search import DEFAULT_ARMS, Arm, Embedding, Searcher, SearchRequest, SearchResult
 
 
 class RerankMode(StrEnum):
@@ -24,7 +28,10 @@ class RerankMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RecallRequest:
-    """A question to long-term memory. ``spaces`` ``None``: every space that the key may use."""
+    """A question to long-term memory. ``spaces`` ``None``: every space that the key may use.
+
+    ``deadline_ms`` bounds the whole; ``deadline`` is it already running, where the recall is a part of something larger.
+    """
 
     query: str
     spaces: tuple[str, ...] | None
@@ -35,23 +42,26 @@ class RecallRequest:
     fusion: Fusion = Fusion.CONVEX
     query_time: datetime | None = None
     deadline_ms: float | None = None
+    deadline: Deadline | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RecallPolicy:
-    """The installation's defaults."""
+    """The installation's defaults. ``recall_ms`` bounds a recall that names no deadline, its reranking aside."""
 
     rerank_auto: bool
     rerank_plan: RerankPlan
     arm_ms: float
+    recall_ms: float
 
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What was found, and the names of the spaces searched, by id."""
+    """What was found, the names of the spaces searched, by id, and how long the rest of the request may take."""
 
     result: SearchResult
     spaces: Mapping[UUID, str]
+    deadline: Deadline
 
 
 class Recall:
@@ -62,29 +72,75 @@ class Recall:
         self._searcher = searcher
         self._policy = policy
 
+    def deadline(self, request: RecallRequest) -> Deadline:
+        """When the answer is due, counted from now: what the caller asks for, else the installation's bound."""
+        if request.deadline is not None:
+            return request.deadline
+        if request.deadline_ms is not None:
+            return Deadline.after(request.deadline_ms)
+        reranking = 2 * self._policy.rerank_plan.budget_ms if self._reranks(request) else 0.0
+        return Deadline.after(self._policy.recall_ms + reranking)
+
     async def __call__(self, scope: Scope, request: RecallRequest) -> Recalled:
-        """Hits, best first. Raises ``Forbidden``, ``SpaceNotFound``, ``StoreUnavailable``."""
+        """Hits, best first.
+
+        Raises ``Forbidden``, ``SpaceNotFound``, ``StoreUnavailable``, and when time is up with nothing to say
+        ``DeadlineExceeded`` (the caller's deadline) or ``StoreUnavailable`` (ours).
+        """
         require(scope, Action.READ)
+        deadline = self.deadline(request)
+        arms = request.arms or DEFAULT_ARMS
+        embedding = self._searcher.embed(scope, request.query) if Arm.DENSE in arms else None
+        try:
+            async with asyncio.timeout(deadline.stage_s()):
+                recalled = await self._recall(scope, request, arms, deadline, embedding)
+        except TimeoutError as error:
+            raise _late(request) from error
+        finally:
+            if embedding is not None:
+                embedding.cancel()
+        if not recalled.result.answered:
+            raise recalled.result.failure or _late(request)
+        return recalled
+
+    async def _recall(
+        self,
+        scope: Scope,
+        request: RecallRequest,
+        arms: tuple[Arm, ...],
+        deadline: Deadline,
+        embedding: asyncio.Task[Embedding] | None,
+    ) -> Recalled:
         spaces = await self._spaces.readable(scope, _unique(request.spaces))
         names = {space.space_id: space.name for space in spaces.values()}
         if not names:
-            return Recalled(SearchResult([]), names)
-        wanted = request.rerank is RerankMode.ON or (request.rerank is RerankMode.AUTO and self._policy.rerank_auto)
+            return Recalled(SearchResult([]), names, deadline)
         result = await self._searcher.search(
             scope,
             SearchRequest(
                 text=request.query,
                 query=Query(tuple(sorted(names)), request.filters),
                 limit=request.limit,
-                arms=request.arms or DEFAULT_ARMS,
+                arms=arms,
                 fusion=request.fusion,
                 query_time=request.query_time,
                 arm_ms=self._policy.arm_ms,
-                deadline_ms=request.deadline_ms,
-                rerank=self._policy.rerank_plan if wanted else None,
+                deadline=deadline,
+                rerank=self._policy.rerank_plan if self._reranks(request) else None,
+                embedding=embedding,
             ),
         )
-        return Recalled(result, names)
+        return Recalled(result, names, deadline)
+
+    def _reranks(self, request: RecallRequest) -> bool:
+        return request.rerank is RerankMode.ON or (request.rerank is RerankMode.AUTO and self._policy.rerank_auto)
+
+
+def _late(request: RecallRequest) -> ServiceError:
+    """Nothing can be said in time. The caller's own deadline is 504; without one, something of ours is too slow."""
+    if request.deadline_ms is not None:
+        return DeadlineExceeded("nothing was found out within deadline_ms; allow more time")
+    return StoreUnavailable("the stores did not answer in time")
 
 
 def _unique(names: Sequence[str] | None) -> list[str] | None:

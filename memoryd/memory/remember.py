@@ -10,9 +10,9 @@ from memoryd.access.service import SpaceService, require
 from memoryd.errors import Conflict, InvalidRequest, NotFound
 from memoryd.ids import uuid7
 from memoryd.memory.identity import identity
-from memoryd.memory.model import Change, Content, Draft, Idempotency, Outcome, Prepared, Written
+from memoryd.memory.model import Change, Content, Draft, Idempotency, Outcome, Prepared, Revision, Written
 from memoryd.memory.ports import Clock, MemoryReader, Receipt, Unit, Units
-from memoryd.memory.prepare import Preparer, lane_for
+from memoryd.memory.prepare import Batch, Preparer
 from memoryd.memory.supersede import supersede
 from retrieval.scope import Action, Scope
 
@@ -39,16 +39,18 @@ class Remember:
     async def __call__(self, scope: Scope, drafts: Sequence[Draft], idempotency: Idempotency | None) -> list[Written]:
         """Store ``drafts``; the answers in their order. When this returns they are durable and can be recalled."""
         require(scope, Action.WRITE)
-        if idempotency is not None:
-            earlier = await self._reader.earlier_receipt(scope, idempotency)
-            if earlier is not None:
-                return _written(earlier)
-        spaces = await self._spaces.writable(scope, sorted({draft.space for draft in drafts}))
-        for _ in range(_ATTEMPTS):
-            try:
-                return await self._write(scope, await self._prepare(scope, drafts, spaces), idempotency)
-            except _Outdated:
-                continue
+        # A short text is being embedded while we look up what is known: the answer waits for the longer of the two.
+        async with self._preparer.begun([draft.content for draft in drafts], scope.tenant_id) as batch:
+            if idempotency is not None:
+                earlier = await self._reader.earlier_receipt(scope, idempotency)
+                if earlier is not None:
+                    return _written(earlier)
+            spaces = await self._spaces.writable(scope, sorted({draft.space for draft in drafts}))
+            for _ in range(_ATTEMPTS):
+                try:
+                    return await self._write(scope, await self._prepare(scope, drafts, spaces, batch), idempotency)
+                except _Outdated:
+                    continue
         raise _Outdated("the same memories are being changed by others; try again")
 
     async def _write(self, scope: Scope, prepared: Sequence[Prepared], idempotency: Idempotency | None) -> list[Written]:
@@ -64,7 +66,7 @@ class Remember:
             await unit.receipt(_receipt(written))
         return written
 
-    async def _prepare(self, scope: Scope, drafts: Sequence[Draft], spaces: dict[str, Space]) -> list[Prepared]:
+    async def _prepare(self, scope: Scope, drafts: Sequence[Draft], spaces: dict[str, Space], batch: Batch) -> list[Prepared]:
         """Ids and identities for all; passages and vectors only for what is not known yet."""
         now = self._clock.now()
         bare = [
@@ -79,36 +81,47 @@ class Remember:
             for draft in drafts
         ]
         known = await self._reader.known(scope, [(one.space_id, one.identity) for one in bare])
-        new: dict[tuple[UUID, bytes], Prepared] = {}
-        for one in bare:
+        new: dict[tuple[UUID, bytes], int] = {}
+        for number, one in enumerate(bare):
             if (one.space_id, one.identity) not in known:
-                new.setdefault((one.space_id, one.identity), one)
-        lane = lane_for([one.content.text for one in new.values()])
-        passages = await self._preparer.embedded([(one.space_id, one.content) for one in new.values()], lane=lane)
-        ready = {
-            one.memory_id: Prepared(one.memory_id, one.space_id, one.external_id, one.identity, one.content, found)
-            for one, found in zip(new.values(), passages, strict=True)
-        }
-        return [ready.get(one.memory_id, one) for one in bare]
+                new.setdefault((one.space_id, one.identity), number)
+        passages = await batch.passages({number: bare[number].space_id for number in new.values()})
+        return [replace(one, passages=passages[number]) if number in passages else one for number, one in enumerate(bare)]
 
     async def _supersede(self, unit: Unit, prepared: Sequence[Prepared], written: Sequence[Written]) -> None:
-        """Close what the new memories replace, in the order of ids so that two writers cannot wait in a circle."""
-        pairs = [
-            (one.content.supersedes, one)
-            for one, answer in zip(prepared, written, strict=True)
-            if one.content.supersedes is not None and answer.outcome is Outcome.CREATED
-        ]
-        for old_id, new in sorted(pairs, key=lambda pair: str(pair[0])):
-            assert old_id is not None  # noqa: S101 - filtered above
-            head = await unit.lock(old_id)
+        """Close what the memories replace, also where one was there already. Locks in the order of ids, so that two
+        writers cannot wait in a circle."""
+        named: dict[tuple[UUID, UUID], tuple[Prepared, Written]] = {}
+        for one, answer in zip(prepared, written, strict=True):
+            if one.content.supersedes is not None:
+                named.setdefault((one.content.supersedes, answer.memory_id), (one, answer))
+        said_before = {answer.memory_id for _, answer in named.values() if answer.outcome is Outcome.DUPLICATE}
+        heads = {id_: await unit.lock(id_) for id_ in sorted({old for old, _ in named} | said_before)}
+        for (old_id, new_id), (one, answer) in named.items():
+            head = heads[old_id]
             if head is None or head.deleted_at is not None:
                 raise NotFound("supersedes: no such memory")
-            if head.space_id != new.space_id:
+            if head.space_id != one.space_id:
                 raise InvalidRequest("supersedes: the memory is in another space")
+            if head.superseded_by == new_id:
+                continue  # the same request again
             if head.superseded_by is not None:
                 raise Conflict("supersedes: that memory was superseded already; name the one that did")
-            await supersede(unit, head, new, self._clock.now(), self._preparer)
-            await unit.audit("memory.supersede", [old_id], {"by": str(new.memory_id), "change": Change.SUPERSEDED})
+            content = one.content if answer.outcome is Outcome.CREATED else _standing(heads[new_id], head)
+            await supersede(unit, head, new_id, content, self._clock.now(), self._preparer)
+            heads[old_id] = await unit.lock(old_id)
+            await unit.audit("memory.supersede", [old_id], {"by": str(new_id), "change": Change.SUPERSEDED})
+
+
+def _standing(duplicate: Revision | None, old: Revision) -> Content:
+    """The content of a memory that was there already, if it can take the place of another."""
+    if duplicate is None or duplicate.deleted_at is not None:
+        raise _Outdated("supersedes: the memory with this content was deleted just now")
+    if duplicate.memory_id == old.memory_id:
+        raise Conflict("supersedes: this is the very memory that it names; change it with PATCH")
+    if duplicate.superseded_by is not None:
+        raise Conflict("supersedes: the memory with this content was itself superseded; revert it first")
+    return duplicate.content
 
 
 def _receipt(written: Sequence[Written]) -> Receipt:

@@ -7,6 +7,8 @@ from uuid import UUID
 from memoryd.stores.terms import metadata_term, topic_term
 from retrieval.filters import Filters
 
+# The memory's, not the revision's: a correction does not make it new.
+_CREATED = "EXISTS (SELECT FROM memories c WHERE c.tenant_id = %(tenant)s AND c.memory_id = r.memory_id AND {})"
 _SIMPLE = (
     ("user_id", "r.user_id = %(user_id)s"),
     ("agent_id", "r.agent_id = %(agent_id)s"),
@@ -14,9 +16,13 @@ _SIMPLE = (
     ("min_confidence", "r.confidence >= %(min_confidence)s"),
     ("event_after", "r.event_time >= %(event_after)s"),
     ("event_before", "r.event_time < %(event_before)s"),
-    ("created_after", "r.recorded_at >= %(created_after)s"),
-    ("created_before", "r.recorded_at < %(created_before)s"),
+    ("created_after", _CREATED.format("c.created_at >= %(created_after)s")),
+    ("created_before", _CREATED.format("c.created_at < %(created_before)s")),
 )
+# The revision that is current, that was at `known_at`, and one that says what was true at `as_of`.
+CURRENT = "r.retired_at IS NULL"
+KNOWN = "r.recorded_at <= %(known_at)s AND (r.retired_at IS NULL OR r.retired_at > %(known_at)s)"
+VALID = "coalesce(r.valid_from, r.event_time, '-infinity') <= %(as_of)s AND (r.valid_to IS NULL OR r.valid_to > %(as_of)s)"
 _FACET = "EXISTS (SELECT FROM postings f WHERE f.tenant_id = %(tenant)s AND f.term = ANY(%({name})s) AND f.pid = p.pid)"
 
 
@@ -56,19 +62,10 @@ def _time_axes(filters: Filters, result: Conditions) -> None:
     if not filters.time_travel:
         result.sql.append("r.live")
         return
-    if filters.known_at is None:
-        result.sql.append("r.retired_at IS NULL")
-    else:
-        result.sql.append("r.recorded_at <= %(known_at)s AND (r.retired_at IS NULL OR r.retired_at > %(known_at)s)")
-        result.params["known_at"] = filters.known_at
-    if filters.as_of is None:
-        # What was superseded by then is history, unless the question is about a point in the world's time.
-        result.sql.append("r.superseded_by IS NULL")
-    else:
-        result.sql.append(
-            "coalesce(r.valid_from, r.event_time, '-infinity') <= %(as_of)s AND (r.valid_to IS NULL OR r.valid_to > %(as_of)s)"
-        )
-        result.params["as_of"] = filters.as_of
+    result.sql.append(CURRENT if filters.known_at is None else KNOWN)
+    # What was superseded by then is history, unless the question is about a point in the world's time.
+    result.sql.append("r.superseded_by IS NULL" if filters.as_of is None else VALID)
+    result.params |= {"known_at": filters.known_at, "as_of": filters.as_of}
 
 
 def _facets(filters: Filters, spaces: Sequence[UUID], result: Conditions) -> None:

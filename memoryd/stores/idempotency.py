@@ -35,7 +35,7 @@ def _params(scope: Scope, idempotency: Idempotency) -> dict[str, object]:
 async def earlier_receipt(database: Database, scope: Scope, idempotency: Idempotency) -> Receipt | None:
     """The committed receipt of this key, or ``None``. Raises ``IdempotencyKeyReused``."""
     rows = await database.read(scope, _FIND, _params(scope, idempotency))
-    return _receipt(rows[0], idempotency) if rows else None
+    return checked(rows[0], idempotency) if rows else None
 
 
 async def reserve(connection: Connection, scope: Scope, idempotency: Idempotency) -> Receipt | None:
@@ -46,15 +46,21 @@ async def reserve(connection: Connection, scope: Scope, idempotency: Idempotency
     row = await (await connection.execute(_FIND, params)).fetchone()
     if row is None:
         raise IdempotencyInProgress("a request with this Idempotency-Key ended just now; send it again")
-    return _receipt(row, idempotency)
+    return checked(row, idempotency)
+
+
+def answer_statement(scope: Scope, idempotency: Idempotency, receipt: Receipt) -> tuple[str, dict[str, object]]:
+    """The statement that keeps the receipt under the reserved key, to be sent together with others."""
+    return _ANSWER, _params(scope, idempotency) | {"response": Jsonb(receipt)}
 
 
 async def answer(connection: Connection, scope: Scope, idempotency: Idempotency, receipt: Receipt) -> None:
     """Keep the receipt under the reserved key."""
-    await connection.execute(_ANSWER, _params(scope, idempotency) | {"response": Jsonb(receipt)})
+    await connection.execute(*answer_statement(scope, idempotency, receipt))
 
 
-def _receipt(row: tuple[object, ...], idempotency: Idempotency) -> Receipt:
+def checked(row: tuple[object, ...], idempotency: Idempotency) -> Receipt:
+    """The receipt in a row (fingerprint, response). Raises ``IdempotencyKeyReused``, ``IdempotencyInProgress``."""
     fingerprint, response = row
     if not isinstance(fingerprint, bytes) or fingerprint != idempotency.fingerprint:
         raise IdempotencyKeyReused("this Idempotency-Key was used with another request; use a new one")

@@ -4,36 +4,19 @@ Statistics are added up over the unit and written last, in one sorted statement:
 other only while the first commits, and never in a circle.
 """
 
+import asyncio
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from uuid import UUID
 
 import numpy as np
-from psycopg.types.json import Jsonb
+from numpy.typing import NDArray
 
-from memoryd.memory.model import Passage
+from memoryd.stores.arrays import int8s, uuids
 from memoryd.stores.database import Connection
-from memoryd.stores.vectors import HalfVectorArrayParam
-from retrieval.filters import JsonValue
+from memoryd.stores.passage_blocks import Addressed, Statement, blocks, count
 
 _PIDS = "SELECT nextval('passages_pid_seq') FROM generate_series(1, %s)"
-# One statement for all rows: `jsonb_to_recordset` takes arrays of any length, which `unnest` of a matrix does not.
-_INSERT_PASSAGES = """
-INSERT INTO passages (tenant_id, pid, memory_id, revision, space_id, ordinal, span_start, span_end, length, terms, facets, live)
-SELECT %(tenant)s, q.* FROM jsonb_to_recordset(%(rows)s) AS q(pid bigint, memory_id uuid, revision int, space_id uuid,
-    ordinal int, span_start int, span_end int, length int, terms bigint[], facets bigint[], live bool)
-"""
-_INSERT_POSTINGS = """
-INSERT INTO postings (tenant_id, term, pid, tf, length, live)
-SELECT %(tenant)s, q.* FROM unnest(%(terms)s::bigint[], %(pids)s::bigint[], %(tfs)s::smallint[], %(lengths)s::int[],
-                                   %(live)s::bool[]) AS q
-"""
-_INSERT_EMBEDDINGS = """
-INSERT INTO embeddings (tenant_id, generation, pid, space_id, live, embedding)
-SELECT %(tenant)s, %(generation)s, q.*
-FROM unnest(%(pids)s::bigint[], %(spaces)s::uuid[], %(live)s::bool[], %(vectors)s::halfvec[]) AS q
-"""
 _COPY_EMBEDDINGS = """
 INSERT INTO embeddings (tenant_id, generation, pid, space_id, live, embedding)
 SELECT e.tenant_id, e.generation, new.pid, e.space_id, %(live)s, e.embedding
@@ -47,15 +30,14 @@ UPDATE passages SET live = false
 WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s AND live RETURNING pid, space_id, length, terms
 """
 _RETIRE_POSTINGS = """
-UPDATE postings SET live = false WHERE tenant_id = %(tenant)s AND term = ANY(%(terms)s) AND pid = ANY(%(pids)s)
+UPDATE postings SET live = false WHERE tenant_id = %(tenant)s AND term = ANY(%(terms)s::bigint[]) AND pid = ANY(%(pids)s)
 """
 _RETIRE_EMBEDDINGS = "UPDATE embeddings SET live = false, graph = NULL WHERE tenant_id = %(tenant)s AND pid = ANY(%(pids)s)"
-_ALL_TERMS = """
-SELECT array_agg(DISTINCT t) FROM passages, unnest(terms || facets) AS t
-WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s
-"""
 _PURGE_POSTINGS = """
-DELETE FROM postings WHERE tenant_id = %(tenant)s AND term = ANY(%(terms)s)
+DELETE FROM postings
+WHERE tenant_id = %(tenant)s
+    AND term = ANY(ARRAY(SELECT DISTINCT t FROM passages, unnest(terms || facets) AS t
+                         WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s))
     AND pid IN (SELECT pid FROM passages WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s)
 """
 _ADD_TERMS = """
@@ -70,22 +52,8 @@ ON CONFLICT (tenant_id, space_id) DO UPDATE
 SET documents = s.documents + excluded.documents, total_length = s.total_length + excluded.total_length,
     version = s.version + 1
 """
-_MAX_TF = 32767  # smallint; a term said more often has reached BM25's saturation long before
-
-
-@dataclass(frozen=True, slots=True)
-class Addressed:
-    """Passages of one revision."""
-
-    memory_id: UUID
-    revision: int
-    space_id: UUID
-    passages: Sequence[Passage]
-    live: bool
-
-
-_Row = tuple[int, int, Addressed, Passage]
-"""pid, ordinal, and whose."""
+# Up to so many terms are counted and encoded in a millisecond or two; more go to a thread.
+_INLINE_TERMS = 2_000
 
 
 class PassageRows:
@@ -95,29 +63,33 @@ class PassageRows:
         self._connection = connection
         self._tenant = tenant_id
         self._generation = generation
-        self._terms: Counter[tuple[int, UUID]] = Counter()
+        self._terms: dict[UUID, list[tuple[NDArray[np.int64], int]]] = {}
         self._documents: Counter[UUID] = Counter()
         self._lengths: Counter[UUID] = Counter()
 
-    async def insert(self, revisions: Sequence[Addressed]) -> None:
-        """Insert passages, postings and the vectors they carry."""
-        count = sum(len(revision.passages) for revision in revisions)
-        if not count:
-            return
-        pids = iter([row[0] for row in await (await self._connection.execute(_PIDS, (count,))).fetchall()])
-        rows = [
-            (next(pids), ordinal, revision, passage)
-            for revision in revisions
-            for ordinal, passage in enumerate(revision.passages)
-        ]
-        passages = Jsonb([_passage(*row) for row in rows])
-        async with self._connection.pipeline():
-            await self._connection.execute(_INSERT_PASSAGES, {"tenant": self._tenant, "rows": passages})
-            await self._postings(rows)
-            await self._vectors(rows)
-        for _, _, owner, passage in rows:
-            if owner.live:
-                self._count(owner.space_id, passage.frequencies, passage.length, 1)
+    async def insert(self, revisions: Sequence[Addressed], pids: Sequence[int]) -> list[Statement]:
+        """Insert passages, postings and the vectors they carry, under these ``pids``, which :attr:`pids` reserves.
+
+        A small insert is not executed but returned, to go to the server together with what else the unit has to say. A large
+        one is encoded in a thread and sent block by block, so that neither the event loop nor the memory feels its size.
+        """
+        for revision in revisions:
+            for passage in revision.passages:
+                if revision.live:
+                    self._count(revision.space_id, passage.terms, passage.length, 1)
+        todo = blocks(revisions, pids, self._tenant, self._generation)
+        if count(revisions) <= _INLINE_TERMS:
+            return [statement for block in todo for statement in block]
+        while block := await asyncio.to_thread(next, todo, None):
+            async with self._connection.pipeline():
+                for sql, params in block:
+                    await self._connection.execute(sql, params)
+        return []
+
+    @staticmethod
+    def pids(amount: int) -> Statement:
+        """Reserves ``amount`` pids; a row each."""
+        return _PIDS, (amount,)
 
     async def copy_vectors(self, memory_id: UUID, *, old: int, new: int, live: bool) -> None:
         """Give the passages of revision ``new`` the vectors of ``old``, ordinal by ordinal, in every generation."""
@@ -131,93 +103,64 @@ class PassageRows:
         if not retired:
             return
         pids = [pid for pid, *_ in retired]
-        terms = sorted({term for *_, found in retired for term in found})
-        await self._connection.execute(_RETIRE_POSTINGS, params | {"terms": terms, "pids": pids})
-        await self._connection.execute(_RETIRE_EMBEDDINGS, params | {"pids": pids})
-        for _, space_id, length, found in retired:
-            self._count(space_id, found, length, -1)
+        found = [np.array(terms, dtype=np.int64) for *_, terms in retired]
+        terms = int8s(np.unique(np.concatenate(found)))
+        async with self._connection.pipeline():
+            await self._connection.execute(_RETIRE_POSTINGS, params | {"terms": terms, "pids": pids})
+            await self._connection.execute(_RETIRE_EMBEDDINGS, params | {"pids": pids})
+        for (_, space_id, length, _), array in zip(retired, found, strict=True):
+            self._count(space_id, array, length, -1)
 
     async def purge(self, memory_id: UUID) -> None:
         """Retire, then erase the postings of every revision; passages and vectors go with the memory's row."""
         await self.retire(memory_id)
-        params = {"tenant": self._tenant, "memory": memory_id}
-        row = await (await self._connection.execute(_ALL_TERMS, params)).fetchone()
-        if row and row[0]:
-            await self._connection.execute(_PURGE_POSTINGS, params | {"terms": row[0]})
+        await self._connection.execute(_PURGE_POSTINGS, {"tenant": self._tenant, "memory": memory_id})
 
-    async def write_statistics(self) -> None:
-        """Add what this unit changed to the statistics: the last statement before the commit."""
-        terms = sorted((term, space) for (term, space), change in self._terms.items() if change)
+    async def statistics(self) -> list[Statement]:
+        """What this unit changed of the statistics: the last statements before the commit, in an order that all share."""
+        if not self._documents:
+            return []
         spaces = sorted(self._documents)
-        async with self._connection.pipeline():
-            if spaces:
-                params: dict[str, object] = {
-                    "tenant": self._tenant,
-                    "spaces": spaces,
-                    "documents": [self._documents[space] for space in spaces],
-                    "lengths": [self._lengths[space] for space in spaces],
-                }
-                await self._connection.execute(_ADD_SPACES, params)
-            if terms:
-                params = {
-                    "tenant": self._tenant,
-                    "terms": [term for term, _ in terms],
-                    "spaces": [space for _, space in terms],
-                    "documents": [self._terms[key] for key in terms],
-                }
-                await self._connection.execute(_ADD_TERMS, params)
+        params: dict[str, object] = {
+            "tenant": self._tenant,
+            "spaces": spaces,
+            "documents": [self._documents[space] for space in spaces],
+            "lengths": [self._lengths[space] for space in spaces],
+        }
+        said = sum(len(terms) for changes in self._terms.values() for terms, _ in changes)
+        terms = self._changes() if said <= _INLINE_TERMS else await asyncio.to_thread(self._changes)
+        return [(_ADD_SPACES, params), *terms]
 
-    def _count(self, space: UUID, terms: Iterable[int], length: int, sign: int) -> None:
-        for term in terms:
-            self._terms[(term, space)] += sign
+    def _changes(self) -> list[Statement]:
+        """By term, which belongs to one space: the changes that do not cancel out."""
+        terms, spaces, documents = [], [], []
+        for number, (_, changes) in enumerate(sorted(self._terms.items())):
+            distinct, inverse = np.unique(np.concatenate([array for array, _ in changes]), return_inverse=True)
+            weights = np.concatenate([np.full(len(array), sign) for array, sign in changes])
+            change = np.bincount(inverse, weights=weights, minlength=len(distinct)).astype(np.int64)
+            terms.append(distinct[change != 0])
+            documents.append(change[change != 0])
+            spaces.append(np.full(len(terms[-1]), number))
+        if not terms:
+            return []
+        found, change, owner = np.concatenate(terms), np.concatenate(documents), np.concatenate(spaces)
+        order = np.argsort(found, kind="stable")
+        named = sorted(self._terms)
+        return [
+            (
+                _ADD_TERMS,
+                {
+                    "tenant": self._tenant,
+                    "terms": int8s(found[part]),
+                    "spaces": uuids([named[one] for one in owner[part]]),
+                    "documents": int8s(change[part]),
+                },
+            )
+            for part in np.array_split(order, len(order) // 50_000 + 1)
+            if len(part)
+        ]
+
+    def _count(self, space: UUID, terms: NDArray[np.int64], length: int, sign: int) -> None:
+        self._terms.setdefault(space, []).append((terms, sign))
         self._documents[space] += sign
         self._lengths[space] += sign * length
-
-    async def _vectors(self, rows: Sequence[_Row]) -> None:
-        carried = [(pid, owner, passage.vector) for pid, _, owner, passage in rows if passage.vector is not None]
-        if carried:
-            params = {
-                "tenant": self._tenant,
-                "generation": self._generation,
-                "pids": [pid for pid, _, _ in carried],
-                "spaces": [owner.space_id for _, owner, _ in carried],
-                "live": [owner.live for _, owner, _ in carried],
-                "vectors": HalfVectorArrayParam(np.stack([vector for _, _, vector in carried])),
-            }
-            await self._connection.execute(_INSERT_EMBEDDINGS, params)
-
-    async def _postings(self, rows: Sequence[_Row]) -> None:
-        entries = [
-            (term, pid, min(tf, _MAX_TF), passage.length, owner.live)
-            for pid, _, owner, passage in rows
-            for term, tf in (*passage.frequencies.items(), *((facet, 0) for facet in passage.facets))
-        ]
-        if not entries:
-            return
-        terms, pids, tfs, lengths, live = zip(*entries, strict=True)
-        params = {
-            "tenant": self._tenant,
-            "terms": list(terms),
-            "pids": list(pids),
-            "tfs": list(tfs),
-            "lengths": list(lengths),
-            "live": list(live),
-        }
-        await self._connection.execute(_INSERT_POSTINGS, params)
-
-
-def _passage(pid: int, ordinal: int, owner: Addressed, passage: Passage) -> dict[str, JsonValue]:
-    """A row of ``passages``, but for its tenant."""
-    return {
-        "pid": pid,
-        "memory_id": str(owner.memory_id),
-        "revision": owner.revision,
-        "space_id": str(owner.space_id),
-        "ordinal": ordinal,
-        "span_start": passage.span[0],
-        "span_end": passage.span[1],
-        "length": passage.length,
-        "terms": sorted(passage.frequencies),
-        "facets": list(passage.facets),
-        "live": owner.live,
-    }

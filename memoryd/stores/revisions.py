@@ -1,16 +1,16 @@
 """Rows of ``memory_revisions`` as :class:`memoryd.memory.model.Revision`, and back."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import TupleRow
 
-from memoryd.errors import InvalidRequest
 from memoryd.memory.model import Change, Content, Idempotency, Kind, Revision
-from memoryd.memory.ports import Page, Receipt
+from memoryd.memory.ports import NOW, Moment, Page, Receipt
 from memoryd.stores.database import Database
-from memoryd.stores.filter_sql import conditions
+from memoryd.stores.filter_sql import CURRENT, KNOWN, VALID, conditions
 from memoryd.stores.idempotency import earlier_receipt
 from retrieval.filters import Filters, JsonValue
 from retrieval.scope import Scope
@@ -26,14 +26,16 @@ JOIN memories m ON m.tenant_id = r.tenant_id AND m.memory_id = r.memory_id
 JOIN spaces s ON s.tenant_id = r.tenant_id AND s.space_id = r.space_id
 """
 HEAD = f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = %(memory)s AND r.revision = m.head_revision"
-_GET = HEAD + " AND m.deleted_at IS NULL AND (%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s))"
-_HISTORY = (
-    f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = %(memory)s "
-    "AND (%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s)) "
-    "AND (%(before)s::bigint IS NULL OR r.revision < %(before)s) ORDER BY r.revision DESC LIMIT %(limit)s"
+_ALLOWED = "(%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s))"
+_GET = f"{HEAD} AND m.deleted_at IS NULL AND {_ALLOWED}"
+_OF_MEMORY = f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = %(memory)s AND {_ALLOWED} "
+_HISTORY = "AND (%(before)s::bigint IS NULL OR r.revision < %(before)s) ORDER BY r.revision DESC LIMIT %(limit)s"
+# Topics and metadata are postings of the passages; the first passage has them all.
+_PASSAGES = (
+    "JOIN passages p ON p.tenant_id = r.tenant_id AND p.memory_id = r.memory_id AND p.revision = r.revision AND p.ordinal = 0"
 )
 _PAGE = (
-    f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.space_id = ANY(%(ids)s) {{where}} "
+    f"SELECT {COLUMNS} {FROM} {{join}} WHERE r.tenant_id = %(tenant)s AND r.space_id = ANY(%(ids)s) {{where}} "
     "AND r.seq > %(after)s ORDER BY r.seq LIMIT %(limit)s"
 )
 _KNOWN = """
@@ -65,20 +67,28 @@ class PgMemoryReader:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def get(self, scope: Scope, memory_id: UUID) -> Revision | None:
-        """The head of a memory that is not deleted, or ``None``."""
-        rows = await self._database.read(scope, _GET, _confined(scope) | {"memory": memory_id})
+    async def get(self, scope: Scope, memory_id: UUID, at: Moment = NOW) -> Revision | None:
+        """The head of a memory that is not deleted, or what was known and true of it ``at`` another time; else ``None``."""
+        sql = _GET
+        if at != NOW:
+            sql = _OF_MEMORY + "".join(f" AND {one}" for one in (CURRENT if at.known_at is None else KNOWN, *_valid(at)))
+        rows = await self._database.read(scope, sql, _confined(scope) | _times(at) | {"memory": memory_id})
         return revision(rows[0]) if rows else None
 
-    async def history(self, scope: Scope, memory_id: UUID, *, before: int | None, limit: int) -> list[Revision]:
-        """Revisions below number ``before``, newest first; also of a deleted memory."""
-        params = _confined(scope) | {"memory": memory_id, "before": before, "limit": limit}
-        return [revision(row) for row in await self._database.read(scope, _HISTORY, params)]
+    async def history(self, scope: Scope, memory_id: UUID, *, before: int | None, limit: int, at: Moment = NOW) -> list[Revision]:
+        """Revisions below number ``before``, newest first; also of a deleted memory.
+
+        At a ``known_at`` it is the history as it was then; with ``as_of`` only what says something of that time.
+        """
+        known = () if at.known_at is None else ("r.recorded_at <= %(known_at)s",)
+        sql = _OF_MEMORY + "".join(f" AND {one} " for one in (*known, *_valid(at))) + _HISTORY
+        params = _confined(scope) | _times(at) | {"memory": memory_id, "before": before, "limit": limit}
+        found = [revision(row) for row in await self._database.read(scope, sql, params)]
+        return [_as_known(one, at.known_at) for one in found]
 
     async def page(self, scope: Scope, spaces: Sequence[UUID], filters: Filters, *, after: int | None, limit: int) -> Page:
         """Memories in arrival order, from behind position ``after``."""
-        if filters.topics_any or filters.topics_all or filters.metadata:
-            raise InvalidRequest("a list cannot be filtered by topics or metadata; use recall")
+        faceted = filters.topics_any or filters.topics_all or filters.metadata
         filtered = conditions(filters, spaces)
         params = filtered.params | {
             "tenant": scope.tenant_id,
@@ -86,7 +96,7 @@ class PgMemoryReader:
             "after": after or 0,
             "limit": limit + 1,
         }
-        rows = await self._database.read(scope, _PAGE.format(where=filtered.where), params)
+        rows = await self._database.read(scope, _PAGE.format(where=filtered.where, join=_PASSAGES if faceted else ""), params)
         revisions = tuple(revision(row) for row in rows[:limit])
         return Page(revisions, revisions[-1].seq if len(rows) > limit else None)
 
@@ -109,6 +119,20 @@ class PgMemoryReader:
         params = _confined(scope) | {"memory": memory_id, "before": before, "after": after}
         earlier, later = await self._database.read_all(scope, [(_BEFORE, params), (_AFTER, params)])
         return [revision(row) for row in (*reversed(earlier), *later)]
+
+
+def _times(at: Moment) -> dict[str, object]:
+    return {"as_of": at.as_of, "known_at": at.known_at}
+
+
+def _valid(at: Moment) -> tuple[str, ...]:
+    return () if at.as_of is None else (VALID,)
+
+
+def _as_known(one: Revision, known_at: datetime | None) -> Revision:
+    """Without an end that nobody knew of then."""
+    ended = known_at is not None and one.retired_at is not None and one.retired_at > known_at
+    return replace(one, retired_at=None) if ended else one
 
 
 def _confined(scope: Scope) -> dict[str, object]:

@@ -1,48 +1,63 @@
 """Units of work on PostgreSQL: everything that one write changes commits together, or not at all."""
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import psycopg
-from psycopg.types.json import Jsonb
 
 from memoryd.errors import AlreadyExists, NotFound
 from memoryd.memory.model import Change, Idempotency, Outcome, Prepared, Revision, Written
 from memoryd.memory.ports import Clock, NewRevision, Receipt
 from memoryd.stores import idempotency as idempotency_store
-from memoryd.stores.audit import Entry, append_audit
+from memoryd.stores.audit import Entry, audit_statement
 from memoryd.stores.database import Connection, Database
-from memoryd.stores.passage_rows import Addressed, PassageRows
+from memoryd.stores.passage_blocks import Addressed, Statement
+from memoryd.stores.passage_rows import PassageRows
 from memoryd.stores.revisions import HEAD, revision, row
-from retrieval.filters import JsonValue
 from retrieval.scope import Scope
 
-_INSERT_MEMORIES = """
-INSERT INTO memories (tenant_id, memory_id, space_id, external_id, identity, created_at)
-SELECT %(tenant)s, q.memory_id, q.space_id, q.external_id, decode(q.identity, 'hex'), %(now)s
-FROM jsonb_to_recordset(%(rows)s) AS q(memory_id uuid, space_id uuid, external_id text, identity text, number int)
-ORDER BY q.number
-ON CONFLICT (tenant_id, space_id, identity) DO NOTHING
-RETURNING memory_id, seq
+_CONTENT = """
+    kind, text, speaker, role, user_id, agent_id, session_id, event_time, valid_from, valid_to, source_type, source_uri,
+    confidence, topics, metadata, supersedes
+"""
+_CONTENT_TYPES = """
+    kind text, text text, speaker text, role text, user_id text, agent_id text, session_id text, event_time timestamptz,
+    valid_from timestamptz, valid_to timestamptz, source_type text, source_uri text, confidence float8, topics text[],
+    metadata jsonb, supersedes uuid
+"""
+# Identities and first revisions at once; a memory that is there already is left alone and not returned.
+_INSERT = f"""
+WITH sent AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(rows)s::jsonb)
+        AS q(memory_id uuid, space_id uuid, external_id text, identity text, number int, {_CONTENT_TYPES})),
+made AS (
+    INSERT INTO memories (tenant_id, memory_id, space_id, external_id, identity, created_at)
+    SELECT %(tenant)s, memory_id, space_id, external_id, decode(identity, 'hex'), %(now)s FROM sent ORDER BY number
+    ON CONFLICT (tenant_id, space_id, identity) DO NOTHING
+    RETURNING memory_id, seq),
+told AS (
+    INSERT INTO memory_revisions (tenant_id, memory_id, revision, space_id, seq, action, actor, recorded_at, occurred_at, live,
+        {_CONTENT})
+    SELECT %(tenant)s, memory_id, 1, space_id, seq, 'created', %(actor)s, %(now)s, coalesce(event_time, %(now)s), true,
+        {_CONTENT}
+    FROM made JOIN sent USING (memory_id))
+SELECT memory_id FROM made
 """
 _SAME = """
-SELECT memory_id FROM memories WHERE tenant_id = %(tenant)s AND space_id = %(space)s AND identity = %(identity)s
+SELECT m.space_id, m.identity, m.memory_id
+FROM unnest(%(spaces)s::uuid[], %(identities)s::bytea[]) AS q(space_id, identity)
+JOIN memories m ON m.tenant_id = %(tenant)s AND m.space_id = q.space_id AND m.identity = q.identity
 """
-_INSERT_REVISIONS = """
+_INSERT_REVISION = f"""
 INSERT INTO memory_revisions (tenant_id, memory_id, revision, space_id, seq, action, actor, reason, recorded_at, retired_at,
-    kind, text, speaker, role, user_id, agent_id, session_id, event_time, occurred_at, valid_from, valid_to, source_type,
-    source_uri, confidence, topics, metadata, supersedes, superseded_by, live)
-SELECT %(tenant)s, q.memory_id, q.revision, q.space_id, q.seq, q.action, %(actor)s, q.reason, %(now)s, q.retired_at,
-    q.kind, q.text, q.speaker, q.role, q.user_id, q.agent_id, q.session_id, q.event_time,
-    coalesce(q.event_time, q.created_at), q.valid_from, q.valid_to, q.source_type, q.source_uri, q.confidence, q.topics,
-    q.metadata, q.supersedes, q.superseded_by, q.live
-FROM jsonb_to_recordset(%(rows)s) AS q(memory_id uuid, revision int, space_id uuid, seq bigint, action text, reason text,
-    retired_at timestamptz, created_at timestamptz, kind text, text text, speaker text, role text, user_id text,
-    agent_id text, session_id text, event_time timestamptz, valid_from timestamptz, valid_to timestamptz,
-    source_type text, source_uri text, confidence float8, topics text[], metadata jsonb, supersedes uuid,
-    superseded_by uuid, live bool)
+    occurred_at, superseded_by, live, {_CONTENT})
+SELECT %(tenant)s, %(memory)s, %(revision)s, %(space)s, %(seq)s, %(action)s, %(actor)s, %(reason)s, %(now)s, %(retired_at)s,
+    coalesce(event_time, %(created_at)s), %(superseded_by)s, %(live)s, {_CONTENT}
+FROM jsonb_to_record(%(row)s::jsonb) AS q({_CONTENT_TYPES})
 """
 _LOCK = "SELECT FROM memories WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s FOR UPDATE"
 _RETIRE = """
@@ -55,6 +70,11 @@ WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s
 """
 _PURGE = "DELETE FROM memories WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s"
 _COUNT_REVISIONS = "SELECT count(*) FROM memory_revisions WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s"
+
+
+# Up to so many characters are made into JSON where we are; more go to a thread.
+_INLINE_CHARACTERS = 10_000
+_TICK = timedelta(microseconds=1)
 
 
 class PgUnits:
@@ -72,29 +92,33 @@ class PgUnits:
             replay = None
             if idempotency is not None:
                 replay = await idempotency_store.reserve(connection, scope, idempotency)
-            unit = PgUnit(connection, scope, self._clock.now(), self._generation, idempotency, replay)
+            unit = PgUnit(connection, scope, self._clock, self._generation, idempotency, replay)
             yield unit
             await unit.finish()
 
 
 class PgUnit:
-    """:class:`memoryd.memory.ports.Unit` over one open transaction."""
+    """:class:`memoryd.memory.ports.Unit` over one open transaction.
+
+    Statements that need no answer wait in ``_pending`` and travel together: each round trip costs as much as a statement.
+    """
 
     def __init__(
         self,
         connection: Connection,
         scope: Scope,
-        now: datetime,
+        clock: Clock,
         generation: int,
         idempotency: Idempotency | None,
         replay: Receipt | None,
     ) -> None:
         self._connection = connection
         self._scope = scope
-        self._now = now
+        self._clock = clock
         self._idempotency = idempotency
         self._replay = replay
         self._passages = PassageRows(connection, scope.tenant_id, generation)
+        self._pending: list[Statement] = []
 
     @property
     def replay(self) -> Receipt | None:
@@ -103,42 +127,49 @@ class PgUnit:
 
     async def insert(self, memories: Sequence[Prepared]) -> list[Written]:
         """Insert what is new; a memory that exists already, or twice in ``memories``, is answered with its id."""
-        rows: list[JsonValue] = [
-            {
-                "memory_id": str(memory.memory_id),
-                "space_id": str(memory.space_id),
-                "external_id": memory.external_id,
-                "identity": memory.identity.hex(),
-                "number": number,
-            }
-            for number, memory in enumerate(memories)
-        ]
-        params = {"tenant": self._scope.tenant_id, "now": self._now, "rows": Jsonb(rows)}
-        inserted: dict[UUID, int] = dict(await (await self._connection.execute(_INSERT_MEMORIES, params)).fetchall())
+        large = sum(len(memory.content.text) for memory in memories) > _INLINE_CHARACTERS
+        params = {
+            "tenant": self._scope.tenant_id,
+            "actor": self._scope.principal,
+            "now": self._clock.now(),
+            "rows": await asyncio.to_thread(_rows, memories) if large else _rows(memories),
+        }
+        pids = PassageRows.pids(sum(len(memory.passages) for memory in memories))
+        async with self._connection.pipeline():
+            inserting = await self._connection.execute(_INSERT, params)
+            reserving = await self._connection.execute(*pids)
+        inserted = {memory_id for (memory_id,) in await inserting.fetchall()}
         new = [memory for memory in memories if memory.memory_id in inserted]
-        await self._insert_revisions([self._first(memory, inserted[memory.memory_id]) for memory in new])
-        await self._passages.insert([Addressed(m.memory_id, 1, m.space_id, m.passages, live=True) for m in new])
+        addressed = [Addressed(m.memory_id, 1, m.space_id, m.passages, live=True) for m in new]
+        self._pending += await self._passages.insert(addressed, [pid for (pid,) in await reserving.fetchall()])
         ids = {(memory.space_id, memory.identity): memory.memory_id for memory in new}
-        return [await self._written(memory, inserted, ids) for memory in memories]
+        ids |= await self._same([memory for memory in memories if (memory.space_id, memory.identity) not in ids])
+        return [_written(memory, ids) for memory in memories]
 
     async def lock(self, memory_id: UUID) -> Revision | None:
         """The head revision, deleted memories included, locked until the unit ends; ``None`` outside the key's spaces."""
+        await self._flush()
         params = {"tenant": self._scope.tenant_id, "memory": memory_id}
-        await self._connection.execute(_LOCK, params)
-        found = await (await self._connection.execute(HEAD, params)).fetchone()
+        async with self._connection.pipeline():
+            await self._connection.execute(_LOCK, params)
+            # Sees what was committed while the lock was waited for: each statement has a snapshot of its own.
+            reading = await self._connection.execute(HEAD, params)
+        found = await reading.fetchone()
         head = revision(found) if found else None
         return head if head and self._scope.may_use(head.space) else None
 
     async def revise(self, head: Revision, new: NewRevision) -> int:
-        """Retire ``head`` and append ``new``; its number."""
+        """Retire ``head``, which is locked, and append ``new``; its number."""
         number = head.revision + 1
         deleted = new.action is Change.DELETED
         live = not deleted and new.superseded_by is None
+        # Not before the lock was ours, and after the head whatever the clocks of other machines say: its time ends here.
+        now = max(self._clock.now(), head.recorded_at + _TICK)
         params: dict[str, object] = {
             "tenant": self._scope.tenant_id,
             "memory": head.memory_id,
-            "now": self._now,
-            "deleted_at": self._now if deleted else None,
+            "now": now,
+            "deleted_at": now if deleted else None,
             "identity": new.identity,
         }
         await self._connection.execute(_RETIRE, params | {"revision": head.revision})
@@ -146,19 +177,10 @@ class PgUnit:
             await self._connection.execute(_ADVANCE, params | {"revision": number})
         except psycopg.errors.UniqueViolation as error:
             raise AlreadyExists("the space has another memory with this very content") from error
-        record = self._record(head.memory_id, head.space_id, number, head.seq, head.created_at, new.action)
-        record |= row(new.content)
-        record["reason"] = new.reason
-        record["superseded_by"] = str(new.superseded_by) if new.superseded_by else None
-        record["live"] = live
-        record["retired_at"] = self._now.isoformat() if deleted else None
-        await self._insert_revisions([record])
+        await self._connection.execute(_INSERT_REVISION, self._revision(head, new, number, now, live=live))
         await self._passages.retire(head.memory_id)
         if new.passages is not None:
-            addressed = Addressed(head.memory_id, number, head.space_id, new.passages, live=live)
-            await self._passages.insert([addressed])
-            if new.keep_vectors:
-                await self._passages.copy_vectors(head.memory_id, old=head.revision, new=number, live=live)
+            await self._index(head, new, number, live=live)
         return number
 
     async def purge(self, memory_id: UUID) -> int:
@@ -174,52 +196,84 @@ class PgUnit:
     async def audit(self, action: str, memory_ids: Sequence[UUID], detail: Receipt) -> None:
         """Append to the audit log."""
         entry = Entry(action, "memory", tuple(memory_ids), detail)
-        await append_audit(self._connection, self._scope, entry, self._now)
+        self._pending.append(audit_statement(self._scope, entry, self._clock.now()))
 
     async def receipt(self, receipt: Receipt) -> None:
         """Keep what a repeated request is answered with; nothing to do without an Idempotency-Key."""
         if self._idempotency is not None:
-            await idempotency_store.answer(self._connection, self._scope, self._idempotency, receipt)
+            self._pending.append(idempotency_store.answer_statement(self._scope, self._idempotency, receipt))
 
     async def finish(self) -> None:
-        """Write the statistics; called by the unit of work just before it commits."""
-        await self._passages.write_statistics()
+        """Send what waits, and the statistics last; called by the unit of work just before it commits."""
+        self._pending += await self._passages.statistics()
+        await self._flush()
 
-    async def _written(self, memory: Prepared, inserted: dict[UUID, int], ids: dict[tuple[UUID, bytes], UUID]) -> Written:
-        if memory.memory_id in inserted:
-            return Written(memory.memory_id, memory.external_id, Outcome.CREATED)
-        existing = ids.get((memory.space_id, memory.identity))
-        if existing is None:
-            params = {"tenant": self._scope.tenant_id, "space": memory.space_id, "identity": memory.identity}
-            found = await (await self._connection.execute(_SAME, params)).fetchone()
-            # Deleted between the two statements: say so rather than lose the write.
-            if found is None:
-                raise AlreadyExists("a memory with this content was deleted just now; send the request again")
-            existing = found[0]
-        return Written(existing, memory.external_id, Outcome.DUPLICATE)
+    async def _flush(self) -> None:
+        if self._pending:
+            statements, self._pending = self._pending, []
+            async with self._connection.pipeline():
+                for sql, params in statements:
+                    await self._connection.execute(sql, params)
 
-    def _first(self, memory: Prepared, seq: int) -> dict[str, JsonValue]:
-        record = self._record(memory.memory_id, memory.space_id, 1, seq, self._now, Change.CREATED)
-        return record | row(memory.content) | {"live": True}
+    async def _same(self, memories: Sequence[Prepared]) -> dict[tuple[UUID, bytes], UUID]:
+        """Who has the identities of these, which were not inserted."""
+        if not memories:
+            return {}
+        params = {
+            "tenant": self._scope.tenant_id,
+            "spaces": [memory.space_id for memory in memories],
+            "identities": [memory.identity for memory in memories],
+        }
+        found = await (await self._connection.execute(_SAME, params)).fetchall()
+        return {(space, bytes(identity)): memory_id for space, identity, memory_id in found}
 
-    def _record(
-        self, memory_id: UUID, space_id: UUID, number: int, seq: int, created_at: datetime, action: Change
-    ) -> dict[str, JsonValue]:
+    async def _index(self, head: Revision, new: NewRevision, number: int, *, live: bool) -> None:
+        passages = new.passages or ()
+        pids = await (await self._connection.execute(*PassageRows.pids(len(passages)))).fetchall()
+        addressed = Addressed(head.memory_id, number, head.space_id, passages, live=live)
+        self._pending += await self._passages.insert([addressed], [pid for (pid,) in pids])
+        if new.keep_vectors:
+            await self._flush()
+            await self._passages.copy_vectors(head.memory_id, old=head.revision, new=number, live=live)
+
+    def _revision(self, head: Revision, new: NewRevision, number: int, now: datetime, *, live: bool) -> dict[str, object]:
         return {
-            "memory_id": str(memory_id),
-            "space_id": str(space_id),
+            "tenant": self._scope.tenant_id,
+            "memory": head.memory_id,
             "revision": number,
-            "seq": seq,
-            "action": action,
-            "created_at": created_at.isoformat(),
+            "space": head.space_id,
+            "seq": head.seq,
+            "action": new.action,
+            "actor": self._scope.principal,
+            "reason": new.reason,
+            "now": now,
+            "retired_at": now if new.action is Change.DELETED else None,
+            "created_at": head.created_at,
+            "superseded_by": new.superseded_by,
+            "live": live,
+            "row": json.dumps(row(new.content), ensure_ascii=False),
         }
 
-    async def _insert_revisions(self, rows: Sequence[dict[str, JsonValue]]) -> None:
-        if rows:
-            params = {
-                "tenant": self._scope.tenant_id,
-                "actor": self._scope.principal,
-                "now": self._now,
-                "rows": Jsonb(list(rows)),
-            }
-            await self._connection.execute(_INSERT_REVISIONS, params)
+
+def _rows(memories: Sequence[Prepared]) -> str:
+    """What ``_INSERT`` takes, as JSON. The order decides which of two alike is the memory."""
+    rows = [
+        row(memory.content)
+        | {
+            "memory_id": str(memory.memory_id),
+            "space_id": str(memory.space_id),
+            "external_id": memory.external_id,
+            "identity": memory.identity.hex(),
+            "number": number,
+        }
+        for number, memory in enumerate(memories)
+    ]
+    return json.dumps(rows, ensure_ascii=False)
+
+
+def _written(memory: Prepared, ids: Mapping[tuple[UUID, bytes], UUID]) -> Written:
+    known = ids.get((memory.space_id, memory.identity))
+    if known is None:
+        # Deleted between the two statements: say so rather than lose the write.
+        raise AlreadyExists("a memory with this content was deleted just now; send the request again")
+    return Written(known, memory.external_id, Outcome.CREATED if known == memory.memory_id else Outcome.DUPLICATE)

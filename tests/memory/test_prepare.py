@@ -1,7 +1,62 @@
-"""Where texts wait to be embedded."""
+"""How contents become passages: when they are embedded, in which lane, for whom."""
 
-from memoryd.memory.prepare import lane_for
-from retrieval.ports import Lane
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID, uuid4
+
+import numpy as np
+import pytest
+
+from memoryd.memory.prepare import Preparer, lane_for
+from retrieval.analysis import Analyzer
+from retrieval.errors import InferenceUnavailable
+from retrieval.passages import Splitter
+from retrieval.ports import Lane, ModelCard, Vectors
+from tests.memory.test_identity import THANKS
+
+TENANT, SPACE = uuid4(), uuid4()
+
+
+class _Words:
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        return [(at, at + 1) for at, character in enumerate(text) if character == " "]
+
+
+class _Embedder:
+    """Remembers what it was asked, and answers when told to."""
+
+    card = ModelCard("fake", "1", 2, 512)
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[list[str], Lane, UUID | None]] = []
+        self.cancelled = 0
+        self.go = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def embed_queries(self, texts: Sequence[str], *, owner: UUID | None = None) -> Vectors:
+        raise NotImplementedError
+
+    async def embed_passages(self, texts: Sequence[str], *, lane: Lane = Lane.BULK, owner: UUID | None = None) -> Vectors:
+        self.asked.append((list(texts), lane, owner))
+        try:
+            await self.go.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.error is not None:
+            raise self.error
+        return np.array([[len(text), 1] for text in texts], dtype=np.float32)
+
+
+@pytest.fixture
+def embedder() -> _Embedder:
+    return _Embedder()
+
+
+@pytest.fixture
+def preparer(embedder: _Embedder) -> Preparer:
+    return Preparer(embedder, Analyzer(), Splitter(_Words(), max_tokens=512), lambda space, topics, metadata: [7])
 
 
 def test_short_writes_are_somebody_waiting_and_long_ones_a_load() -> None:
@@ -9,3 +64,56 @@ def test_short_writes_are_somebody_waiting_and_long_ones_a_load() -> None:
     assert lane_for(["a short text"] * 20) is Lane.INTERACTIVE
     assert lane_for(["x" * 150_000]) is Lane.BULK
     assert lane_for(["a turn of some length, said twice"] * 400) is Lane.BULK
+
+
+async def test_short_texts_are_embedded_while_the_caller_looks_up_what_is_new(preparer: Preparer, embedder: _Embedder) -> None:
+    contents = [replace(THANKS, text=text, speaker=None) for text in ("one word word", "two")]
+    async with preparer.begun(contents, TENANT) as batch:
+        await asyncio.sleep(0)
+        assert embedder.asked == [(["one word word", "two"], Lane.INTERACTIVE, TENANT)]
+        embedder.go.set()
+        made = await batch.passages({0: SPACE})
+    (passage,) = made[0]
+    assert (passage.length, passage.facets.tolist()) == (3, [7])
+    assert sorted(passage.tfs.tolist()) == [1, 2]
+    assert passage.terms.tolist() == sorted(Analyzer.term_id(SPACE, token) for token in {"one", "word"})
+    assert passage.vector is not None
+    assert passage.vector.tolist() == [13, 1]
+    assert len(embedder.asked) == 1
+
+
+async def test_what_is_known_already_is_not_waited_for(preparer: Preparer, embedder: _Embedder) -> None:
+    async with preparer.begun([THANKS], TENANT) as batch:
+        await asyncio.sleep(0)
+        assert await batch.passages({}) == {}
+    assert embedder.cancelled == 1
+
+
+async def test_an_embedder_that_is_down_matters_only_to_what_is_new(preparer: Preparer, embedder: _Embedder) -> None:
+    embedder.error = InferenceUnavailable("down")
+    embedder.go.set()
+    async with preparer.begun([THANKS], TENANT) as batch:
+        await asyncio.sleep(0.01)
+        assert await batch.passages({}) == {}
+    with pytest.raises(InferenceUnavailable):
+        await preparer.embedded(SPACE, THANKS, TENANT)
+
+
+async def test_of_a_load_only_what_is_new_is_embedded_and_once(preparer: Preparer, embedder: _Embedder) -> None:
+    contents = [replace(THANKS, text=f"text {number} " + "x" * 900, speaker=None) for number in range(20)]
+    embedder.go.set()
+    async with preparer.begun(contents, TENANT) as batch:
+        assert embedder.asked == []
+        first = await batch.passages({3: SPACE, 5: SPACE})
+        assert list(first) == [3, 5]
+        again = await batch.passages({3: SPACE, 4: SPACE})
+        assert list(again) == [3, 4]
+    assert [[text[:7].strip() for text in texts] for texts, *_ in embedder.asked] == [["text 3", "text 5"], ["text 4"]]
+
+
+async def test_a_long_load_waits_in_the_bulk_lane(preparer: Preparer, embedder: _Embedder) -> None:
+    embedder.go.set()
+    passages = await preparer.embedded(SPACE, replace(THANKS, text="word " * 2_000, speaker=None), TENANT)
+    assert [lane for _, lane, _ in embedder.asked] == [Lane.BULK]
+    assert len(passages) > 1
+    assert [passage.vector is not None for passage in passages] == [True] * len(passages)

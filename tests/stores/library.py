@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from uuid import UUID, uuid4
 
 import numpy as np
 
-from memoryd.access.service import SpaceService, TenantService
+from memoryd.access.service import SpaceService
+from memoryd.access.tenants import TenantService
 from memoryd.clock import SystemClock
 from memoryd.ids import uuid7
 from memoryd.memory.identity import identity
 from memoryd.memory.model import Content, Kind, Passage, Prepared
 from memoryd.stores.access import PgAccess
 from memoryd.stores.database import Database
+from memoryd.stores.tenants import PgTenants
 from memoryd.stores.terms import facet_terms
 from memoryd.stores.units import PgUnits
 from retrieval.ports import Vectors
@@ -63,17 +66,18 @@ class Library:
             metadata={"bucket": bucket},
             supersedes=None,
         )
-        facets = tuple(facet_terms(self.space, (), content.metadata))
-        passage = Passage((0, len(content.text)), 2, {hash(content.text) % 2**62: 1}, facets, vector)
+        facets = np.array(facet_terms(self.space, (), content.metadata), dtype=np.int64)
+        term = np.array([hash(content.text) % 2**62], dtype=np.int64)
+        passage = Passage((0, len(content.text)), 2, term, np.ones(1, dtype=np.int16), facets, vector)
         return Prepared(uuid7(), self.space, None, identity(content, None, CLOCK.now()), content, (passage,))
 
 
 async def new_library(database: Database, generation: int) -> Library:
     """A fresh tenant."""
-    access = PgAccess(database)
-    tenant, _ = await TenantService(access, CLOCK).create(f"library-{uuid4().hex[:8]}")
+    tenants = TenantService(PgTenants(database, idempotency_ttl=timedelta(days=1)), CLOCK)
+    tenant, _ = await tenants.create(f"library-{uuid4().hex[:8]}", tenants.operation("test"))
     scope = Scope(tenant.tenant_id, "test", frozenset(Action))
-    spaces = await SpaceService(access, CLOCK).readable(scope, None)
+    spaces = await SpaceService(PgAccess(database), CLOCK).readable(scope, None)
     return Library(database, scope, spaces["default"].space_id, generation)
 
 

@@ -28,6 +28,7 @@ class InferenceError(MemorydError):
 
     code = "inference_failed"
     retryable = True
+    retry_after_s: float | None = 1.0
 
 
 class InferenceUnavailable(InferenceError):
@@ -52,6 +53,7 @@ class ModelNotFound(InferenceError):
 
     code = "model_not_found"
     retryable = False
+    retry_after_s = None
 
 
 class PackingError(MemorydError):

@@ -42,24 +42,27 @@ class ModelCard:
 
 
 class Embedder(Protocol):
-    """Turns text into vectors. Raises :class:`retrieval.errors.InferenceError`."""
+    """Turns text into vectors. Raises :class:`retrieval.errors.InferenceError`.
+
+    ``owner`` says whose work it is (a tenant): owners that wait in one lane take turns by tokens, and none may fill it.
+    """
 
     @property
     def card(self) -> ModelCard:
         """The model's description; constant for the life of the object."""
 
-    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+    async def embed_queries(self, texts: Sequence[str], *, owner: UUID | None = None) -> Vectors:
         """Vectors of questions (query prefix applied), on the interactive lane."""
 
-    async def embed_passages(self, texts: Sequence[str], *, lane: Lane = Lane.BULK) -> Vectors:
+    async def embed_passages(self, texts: Sequence[str], *, lane: Lane = Lane.BULK, owner: UUID | None = None) -> Vectors:
         """Vectors of passages (passage prefix applied). Texts beyond ``card.max_tokens`` are cut: split them first."""
 
 
 class Reranker(Protocol):
     """Scores (query, passage) pairs. Raises :class:`retrieval.errors.InferenceError`."""
 
-    async def score(self, query: str, passages: Sequence[str]) -> Sequence[float]:
-        """One relevance in ``[0, 1]`` (sigmoid of the logit) a passage, in the order given."""
+    async def score(self, query: str, passages: Sequence[str], *, owner: UUID | None = None) -> Sequence[float]:
+        """One relevance in ``[0, 1]`` (sigmoid of the logit) a passage, in the order given. ``owner``: as of an embedder."""
 
     def estimate_ms(self, query: str, passages: Sequence[str]) -> float:
         """Expected milliseconds of :meth:`score`, from measured throughput; cheap to call."""
@@ -151,10 +154,14 @@ class ItemReader(Protocol):
         """Items by pid. What the filters exclude, or was deleted meanwhile, is missing."""
 
     async def following(self, scope: Scope, query: Query, pids: Sequence[int], *, turns: int) -> list[Following]:
-        """The next ``turns`` live turns of the same session after each pid (nothing for a pid without a session)."""
+        """The next ``turns`` turns of the same session after each pid, among those that ``query`` lets through.
+
+        Nothing for a pid without a session. What the filters exclude, or was not known at ``known_at``, is as if it had
+        never been said: it is no neighbour and takes no neighbour's place.
+        """
 
     async def preceding(self, scope: Scope, query: Query, pids: Sequence[int]) -> dict[int, Turn]:
-        """The live turn before each pid in its session; missing for the first of a session."""
+        """The turn before each pid in its session, among those that ``query`` lets through; missing for the first."""
 
 
 @dataclass(frozen=True, slots=True)

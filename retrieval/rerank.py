@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 from retrieval.fusion import blend_rerank, mean_relevance, rerank_weight
 from retrieval.ports import Reranker
@@ -39,7 +40,9 @@ class RerankOutcome:
     depth: int
 
 
-async def rerank(reranker: Reranker, query: str, candidates: Sequence[RerankCandidate], plan: RerankPlan) -> RerankOutcome:
+async def rerank(
+    reranker: Reranker, query: str, candidates: Sequence[RerankCandidate], plan: RerankPlan, *, owner: UUID | None = None
+) -> RerankOutcome:
     """Reorder ``candidates`` (best first) by :func:`retrieval.fusion.blend_rerank`; what is not read stays behind what is.
 
     Raises ``TimeoutError`` when the cross-encoder takes more than twice the budget, and what it raises.
@@ -47,7 +50,7 @@ async def rerank(reranker: Reranker, query: str, candidates: Sequence[RerankCand
     depth = affordable_depth(reranker, query, candidates, plan)
     texts = [text for candidate in candidates[:depth] for text in candidate.readings]
     async with asyncio.timeout(2 * plan.budget_ms / 1000):
-        scores = iter(await reranker.score(query, texts))
+        scores = iter(await reranker.score(query, texts, owner=owner))
     relevance = {
         index: mean_relevance([next(scores) for _ in candidate.readings]) for index, candidate in enumerate(candidates[:depth])
     }

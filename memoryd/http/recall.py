@@ -4,22 +4,23 @@ from fastapi import APIRouter
 
 from memoryd.http.caller import Caller, Uses
 from memoryd.http.problems import documented
-from memoryd.http.schemas.recall import ContextIn, ContextOut, ExpandIn, FiltersIn, RecallIn, RecallOut
+from memoryd.http.schemas.recall import ContextIn, ContextOut, ExpandIn, FiltersIn, Question, RecallIn, RecallOut
+from memoryd.http.strict import StrictRoute
 from memoryd.http.views import context_out, recall_out
 from memoryd.memory.context import ContextRequest
 from memoryd.memory.recall import RecallRequest
 from retrieval.filters import Filters
 
-router = APIRouter(prefix="/v1", tags=["recall"])
+router = APIRouter(prefix="/v1", tags=["recall"], route_class=StrictRoute)
 
 
 @router.post("/recall", responses=documented(404), operation_id="recall")
 async def recall(body: RecallIn, scope: Caller, use: Uses) -> RecallOut:
     """Find memories: dense, lexical (BM25) and temporal arms at once, fused, optionally reranked.
 
-    An arm that fails or is too slow is left out and named in `degraded`.
+    An arm that fails or is too slow is left out and named in `degraded`; with none left, the answer is a problem.
     """
-    return recall_out(await use.recall(scope, _request(body)), explain=body.explain)
+    return recall_out(await use.recall(scope, _request(body)), explain=body.explain, most=body.max_text_chars)
 
 
 @router.post("/context", responses=documented(404), operation_id="pack_context")
@@ -44,7 +45,7 @@ async def expand_context(body: ExpandIn, scope: Caller, use: Uses) -> ContextOut
     return context_out(context, body.budget_tokens, explain=False)
 
 
-def _request(body: RecallIn) -> RecallRequest:
+def _request(body: Question) -> RecallRequest:
     return RecallRequest(
         query=body.query,
         spaces=None if body.spaces is None else tuple(body.spaces),
@@ -58,7 +59,7 @@ def _request(body: RecallIn) -> RecallRequest:
     )
 
 
-def _filters(given: FiltersIn, body: RecallIn) -> Filters:
+def _filters(given: FiltersIn, body: Question) -> Filters:
     return Filters(
         user_id=given.user_id,
         agent_id=given.agent_id,

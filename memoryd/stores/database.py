@@ -16,6 +16,7 @@ from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from memoryd.errors import StoreUnavailable
+from memoryd.stores import arrays
 from memoryd.stores.vectors import register
 from retrieval.errors import MemorydError
 from retrieval.scope import Scope
@@ -27,6 +28,8 @@ _SET_TENANT = "SELECT set_config('memoryd.tenant_id', %s, true)"
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 # A pool may be full of connections that a restarted server has forgotten; each attempt discards one.
 _ATTEMPTS = 4
+# How long a server may take to stop a statement that nobody waits for any more, before its connection is dropped.
+_STOP_S = 1.0
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +46,8 @@ class Database:
             "-c hnsw.iterative_scan=relaxed_order -c timezone=UTC"
         )
         self._timeout_s = timeout_s
+        # For a free connection, then for the statement, then for the way there and back.
+        self._read_timeout_s = timeout_s + statement_timeout_s + 1
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             kwargs={"options": options, "autocommit": True, "connect_timeout": max(2, int(timeout_s))},
@@ -53,6 +58,11 @@ class Database:
             reconnect_timeout=5,
             open=False,
         )
+
+    @property
+    def timeout_s(self) -> float:
+        """How long to wait for a free connection."""
+        return self._timeout_s
 
     async def open(self) -> None:
         """Start filling the pool. Does not wait: a server that is not there yet answers 503 until it is."""
@@ -92,14 +102,38 @@ class Database:
         async with self._begun("SELECT 1", ()) as connection:
             yield connection
 
-    async def read(self, scope: Scope, sql: str, params: Params, *, setup: Sequence[str] = ()) -> list[TupleRow]:
+    async def read(
+        self, scope: Scope, sql: str, params: Params, *, setup: Sequence[str] = (), timeout_s: float | None = None
+    ) -> list[TupleRow]:
         """Rows of one read-only statement, in one round trip (pipelined). ``setup``: ``SET LOCAL`` statements."""
-        return (await self.read_all(scope, [(sql, params)], setup=setup))[0]
+        return (await self.read_all(scope, [(sql, params)], setup=setup, timeout_s=timeout_s))[0]
 
     async def read_all(
-        self, scope: Scope, statements: Sequence[tuple[str, Params]], *, setup: Sequence[str] = ()
+        self,
+        scope: Scope,
+        statements: Sequence[tuple[str, Params]],
+        *,
+        setup: Sequence[str] = (),
+        timeout_s: float | None = None,
     ) -> list[list[TupleRow]]:
-        """Rows of several read-only statements of one snapshot, in one round trip."""
+        """Rows of several read-only statements of one snapshot, in one round trip.
+
+        Gives up after ``timeout_s`` (default: a little after the server should have, by its ``statement_timeout``), and at
+        once when cancelled, also where the server is frozen and hears nothing.
+        """
+        work = asyncio.create_task(self._read_all(scope, statements, setup))
+        try:
+            async with asyncio.timeout(self._read_timeout_s if timeout_s is None else timeout_s):
+                return await asyncio.shield(work)
+        except TimeoutError as error:
+            raise StoreUnavailable("the database did not answer in time") from error
+        finally:
+            if not work.done():
+                _abandon(work)
+
+    async def _read_all(
+        self, scope: Scope, statements: Sequence[tuple[str, Params]], setup: Sequence[str]
+    ) -> list[list[TupleRow]]:
         with Translated():
             for attempt in range(_ATTEMPTS):
                 try:
@@ -153,8 +187,31 @@ class Database:
         raise AssertionError
 
 
+_ABANDONED: set[asyncio.Task[list[list[TupleRow]]]] = set()
+
+
+def _abandon(work: asyncio.Task[list[list[TupleRow]]]) -> None:
+    """Cancel a read that nobody waits for, without waiting for it.
+
+    Cancelled once, the driver asks the server to stop and waits for seconds until it has: right for a busy server, for the
+    connection can be used again. A frozen one does not answer, so a second cancellation makes the driver drop the connection.
+    """
+    _ABANDONED.add(work)
+    work.cancel()
+    again = asyncio.get_running_loop().call_later(_STOP_S, work.cancel)
+
+    def ended(done: asyncio.Task[list[list[TupleRow]]]) -> None:
+        again.cancel()
+        _ABANDONED.discard(done)
+        if not done.cancelled() and done.exception() is not None:
+            log.info("an abandoned read ended with %s", type(done.exception()).__name__)
+
+    work.add_done_callback(ended)
+
+
 async def _configure(connection: Connection) -> None:
     await register(connection)
+    arrays.register(connection)
     connection.prepare_threshold = 3
 
 
@@ -183,15 +240,20 @@ async def _pipelined(
     connection: Connection, tenant_id: UUID, statements: Sequence[tuple[str, Params]], setup: Sequence[str]
 ) -> list[list[TupleRow]]:
     cursors: list[AsyncCursor[TupleRow]] = []
+    # What is sent up to the pipeline's one Sync is a transaction of its own: the tenant's setting and the statement need no
+    # BEGIN and COMMIT, each of which costs as much here as the rest. Several statements need them to see one snapshot.
+    block = bool(setup) or len(statements) > 1
     try:
         async with connection.pipeline():
-            await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            if block:
+                await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             await connection.execute(_SET_TENANT, (str(tenant_id),))
             for command in setup:
                 await connection.execute(command)
             for sql, params in statements:
                 cursors.append(await connection.execute(sql, params))
-            await connection.execute("COMMIT")
+            if block:
+                await connection.execute("COMMIT")
     except BaseException:
         # A pipeline that ends early leaves the driver in doubt which statements the server has prepared: such a
         # connection answers «prepared statement does not exist» for ever. It must not go back to the pool.

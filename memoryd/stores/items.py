@@ -24,33 +24,68 @@ WHERE p.tenant_id = %(tenant)s AND p.pid = ANY(%(pids)s) AND r.tenant_id = %(ten
       AND r.space_id = ANY(%(spaces)s) {{where}}
 """
 
-# The next turns of the same session, in the order they happened (arrival order breaks ties).
-_FOLLOWING = """
-SELECT p.pid, next.distance, np.pid, next.memory_id
-FROM passages p
-JOIN memory_revisions r ON r.tenant_id = p.tenant_id AND r.memory_id = p.memory_id AND r.revision = p.revision
+_PASSAGE = """
 CROSS JOIN LATERAL (
-    SELECT n.memory_id, n.revision, row_number() OVER (ORDER BY n.occurred_at, n.seq) AS distance
-    FROM memory_revisions n
-    WHERE n.tenant_id = %(tenant)s AND n.space_id = r.space_id AND n.session_id = r.session_id AND n.live
-          AND (n.occurred_at, n.seq) > (r.occurred_at, r.seq)
-    ORDER BY n.occurred_at, n.seq LIMIT %(turns)s) next
-JOIN passages np ON np.tenant_id = %(tenant)s AND np.memory_id = next.memory_id AND np.revision = next.revision
-                    AND np.ordinal = 0
-WHERE p.tenant_id = %(tenant)s AND p.pid = ANY(%(pids)s) AND r.tenant_id = %(tenant)s AND r.session_id IS NOT NULL
+    SELECT pid FROM passages
+    WHERE tenant_id = %(tenant)s AND memory_id = r.memory_id AND revision = r.revision AND ordinal = 0 OFFSET 0) p
+"""
+_HITS = """
+FROM passages hp
+JOIN memory_revisions h ON h.tenant_id = hp.tenant_id AND h.memory_id = hp.memory_id AND h.revision = hp.revision
+"""
+_OF_HITS = """
+WHERE hp.tenant_id = %(tenant)s AND hp.pid = ANY(%(pids)s) AND h.tenant_id = %(tenant)s
+      AND h.space_id = ANY(%(spaces)s) AND h.session_id IS NOT NULL
 """
 
-_PRECEDING = """
-SELECT p.pid, prior.speaker, prior.text
-FROM passages p
-JOIN memory_revisions r ON r.tenant_id = p.tenant_id AND r.memory_id = p.memory_id AND r.revision = p.revision
+# Neighbours are the next turns, or the one before, *among those that the filters let through*, in the order they happened
+# (arrival order breaks ties): a turn that is filtered out, or was not known yet, neither lends nor receives anything.
+_FOLLOWING = f"""
+SELECT hp.pid, next.distance, next.pid, next.memory_id
+{_HITS}
 CROSS JOIN LATERAL (
-    SELECT n.speaker, n.text
-    FROM memory_revisions n
-    WHERE n.tenant_id = %(tenant)s AND n.space_id = r.space_id AND n.session_id = r.session_id AND n.live
-          AND (n.occurred_at, n.seq) < (r.occurred_at, r.seq)
-    ORDER BY n.occurred_at DESC, n.seq DESC LIMIT 1) prior
-WHERE p.tenant_id = %(tenant)s AND p.pid = ANY(%(pids)s) AND r.tenant_id = %(tenant)s AND r.session_id IS NOT NULL
+    SELECT r.memory_id, p.pid, row_number() OVER (ORDER BY r.occurred_at, r.seq) AS distance
+    FROM memory_revisions r {_PASSAGE}
+    WHERE r.tenant_id = %(tenant)s AND r.space_id = h.space_id AND r.session_id = h.session_id
+          AND (r.occurred_at, r.seq) > (h.occurred_at, h.seq) {{where}}
+    ORDER BY r.occurred_at, r.seq LIMIT %(turns)s) next
+{_OF_HITS}
+"""
+_PRECEDING = f"""
+SELECT hp.pid, prior.speaker, prior.text
+{_HITS}
+CROSS JOIN LATERAL (
+    SELECT r.speaker, r.text
+    FROM memory_revisions r {_PASSAGE}
+    WHERE r.tenant_id = %(tenant)s AND r.space_id = h.space_id AND r.session_id = h.session_id
+          AND (r.occurred_at, r.seq) < (h.occurred_at, h.seq) {{where}}
+    ORDER BY r.occurred_at DESC, r.seq DESC LIMIT 1) prior
+{_OF_HITS}
+"""
+# The index of sessions holds what is live. For another point in time their turns are read and numbered once, not once a hit.
+_THEN = f"""
+WITH hits AS MATERIALIZED (
+    SELECT hp.pid, h.memory_id, h.revision, h.session_id {_HITS} {_OF_HITS}),
+turns AS MATERIALIZED (
+    SELECT r.memory_id, r.revision, p.pid, r.space_id, r.session_id,
+           row_number() OVER (PARTITION BY r.space_id, r.session_id ORDER BY r.occurred_at, r.seq) AS number
+    FROM memory_revisions r {_PASSAGE}
+    WHERE r.tenant_id = %(tenant)s AND r.space_id = ANY(%(spaces)s)
+          AND r.session_id = ANY(ARRAY(SELECT DISTINCT session_id FROM hits)) {{where}})
+"""
+_NUMBERED = """
+FROM hits h
+JOIN turns t ON t.memory_id = h.memory_id AND t.revision = h.revision
+JOIN turns n ON n.space_id = t.space_id AND n.session_id = t.session_id
+"""
+_FOLLOWING_THEN = f"""
+{_THEN} SELECT h.pid, n.number - t.number, n.pid, n.memory_id {_NUMBERED}
+WHERE n.number > t.number AND n.number <= t.number + %(turns)s
+"""
+_PRECEDING_THEN = f"""
+{_THEN} SELECT h.pid, m.speaker, m.text {_NUMBERED}
+JOIN memory_revisions m ON m.tenant_id = %(tenant)s AND m.memory_id = n.memory_id AND m.revision = n.revision
+WHERE n.number = t.number - 1
 """
 
 _IN_INTERVAL = """
@@ -83,19 +118,24 @@ class PgItems:
         return {item.pid: item for item in map(_item, rows)}
 
     async def following(self, scope: Scope, query: Query, pids: Sequence[int], *, turns: int) -> list[Following]:
-        """The next ``turns`` live turns of each pid's session. Filters are not applied; :meth:`read` does that."""
+        """The next ``turns`` turns of each pid's session that the filters let through."""
         if not pids:
             return []
-        params = {"tenant": scope.tenant_id, "pids": list(pids), "turns": turns}
-        rows = await self._database.read(scope, _FOLLOWING, params)
+        sql = _FOLLOWING_THEN if query.filters.time_travel else _FOLLOWING
+        rows = await self._near(scope, query, pids, sql, {"turns": turns})
         return [Following(after, int(distance), pid, memory_id) for after, distance, pid, memory_id in rows]
 
     async def preceding(self, scope: Scope, query: Query, pids: Sequence[int]) -> dict[int, Turn]:
-        """The live turn before each pid in its session."""
+        """The turn before each pid in its session, of those that the filters let through."""
         if not pids:
             return {}
-        rows = await self._database.read(scope, _PRECEDING, {"tenant": scope.tenant_id, "pids": list(pids)})
-        return {pid: Turn(speaker, text) for pid, speaker, text in rows}
+        sql = _PRECEDING_THEN if query.filters.time_travel else _PRECEDING
+        return {pid: Turn(speaker, text) for pid, speaker, text in await self._near(scope, query, pids, sql, {})}
+
+    async def _near(self, scope: Scope, query: Query, pids: Sequence[int], sql: str, extra: dict[str, object]) -> list[TupleRow]:
+        filtered = conditions(query.filters, query.spaces)
+        params = filtered.params | {"tenant": scope.tenant_id, "spaces": list(query.spaces), "pids": list(pids)} | extra
+        return await self._database.read(scope, sql.format(where=filtered.where), params)
 
     async def search(self, scope: Scope, query: Query, interval: Interval, *, limit: int) -> list[ArmHit]:
         """Memories with an event time inside the interval, newest first; the score is seconds since the epoch."""

@@ -4,9 +4,13 @@ Scores are those of :mod:`retrieval.bm25`. A posting list belongs to one space, 
 each term once a space, with the frequencies added up: the collection is exactly what is searched.
 """
 
+import asyncio
+import hashlib
 from collections import Counter, OrderedDict
+from collections.abc import Sequence
 from uuid import UUID
 
+from memoryd.errors import InvalidRequest
 from memoryd.stores.database import Database
 from memoryd.stores.filter_sql import conditions
 from retrieval.analysis import Analyzer
@@ -67,11 +71,24 @@ class PgLexicalIndex:
         self._means = _MeanIdfs()
 
     async def search(self, scope: Scope, query: Query, text: str, *, limit: int) -> list[ArmHit]:
-        """Best first; empty when no term of ``text`` survives analysis or none is known here."""
+        """Best first; empty when no term of ``text`` survives analysis or none is known here.
+
+        Raises ``InvalidRequest`` for more terms times spaces than can be looked up in one question.
+        """
         tokens = self._analyzer.tokens(text)
-        ids = {Analyzer.term_id(space, token): token for token in dict.fromkeys(tokens) for space in query.spaces}
-        if not ids:
+        distinct = tuple(dict.fromkeys(tokens))
+        lookups = len(distinct) * len(query.spaces)
+        if not lookups:
             return []
+        if lookups > _MOST_LOOKUPS:
+            raise InvalidRequest(
+                f"{len(distinct)} words in {len(query.spaces)} spaces are too many: ask a shorter question, or name fewer spaces"
+            )
+        # A microsecond each: a few are hashed here, many of them beside the event loop.
+        if lookups <= _HASHED_IN_PLACE:
+            ids = _term_ids(distinct, query.spaces)
+        else:
+            ids = await asyncio.to_thread(_term_ids, distinct, query.spaces)
         params: dict[str, object] = {
             "tenant": scope.tenant_id,
             "spaces": list(query.spaces),
@@ -113,7 +130,7 @@ class PgLexicalIndex:
         return CorpusStatistics(documents, total_length, frequencies, mean)
 
     async def _mean_idf(self, scope: Scope, query: Query, documents: int, version: int) -> float:
-        key = (scope.tenant_id, query.spaces, documents, version)
+        key = _digest(scope.tenant_id, query.spaces, documents, version)
         known = self._means.get(key)
         if known is None:
             params = {"tenant": scope.tenant_id, "spaces": list(query.spaces)}
@@ -126,17 +143,35 @@ class PgLexicalIndex:
 _ALWAYS_EXACT_BELOW = 1_000
 
 
+# Terms times spaces. At the limit hashing takes 60 ms of another thread, and PostgreSQL looks up as many rows.
+_MOST_LOOKUPS = 50_000
+_HASHED_IN_PLACE = 500
+
+
+def _term_ids(tokens: Sequence[str], spaces: Sequence[UUID]) -> dict[int, str]:
+    """The token of each posting list to look at: one a token and space."""
+    return {Analyzer.term_id(space, token): token for space in spaces for token in tokens}
+
+
+def _digest(tenant_id: UUID, spaces: Sequence[UUID], documents: int, version: int) -> bytes:
+    """Sixteen bytes for what a mean belongs to: a thousand spaces would be 16 kB a key."""
+    digest = hashlib.blake2b(tenant_id.bytes, digest_size=16)
+    digest.update(b"".join(space.bytes for space in spaces))
+    digest.update(f":{documents}:{version}".encode())
+    return digest.digest()
+
+
 class _MeanIdfs:
     """The last few mean IDFs, each valid for one version of the statistics of one tenant's spaces."""
 
     def __init__(self, size: int = 4096) -> None:
         self._size = size
-        self._values: OrderedDict[tuple[UUID, tuple[UUID, ...], int, int], float] = OrderedDict()
+        self._values: OrderedDict[bytes, float] = OrderedDict()
 
-    def get(self, key: tuple[UUID, tuple[UUID, ...], int, int]) -> float | None:
+    def get(self, key: bytes) -> float | None:
         return self._values.get(key)
 
-    def put(self, key: tuple[UUID, tuple[UUID, ...], int, int], value: float) -> None:
+    def put(self, key: bytes, value: float) -> None:
         self._values[key] = value
         while len(self._values) > self._size:
             self._values.popitem(last=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -16,16 +16,9 @@ class BatchLimits:
     items: int = 16
     tokens: int = 512
 
-
-def batch_size(costs: Iterable[int], limits: BatchLimits) -> int:
-    """How many of the first ``costs`` (tokens, all positive) go together: within both limits, but at least one."""
-    size = total = 0
-    for cost in costs:
-        total += cost
-        if size and (size == limits.items or total > limits.tokens):
-            break
-        size += 1
-    return size
+    def admit(self, size: int, tokens: int) -> bool:
+        """True when a batch of ``size`` may take one item more, which makes it ``tokens``; the first always goes."""
+        return size == 0 or (size < self.items and tokens <= self.tokens)
 
 
 class Turns:

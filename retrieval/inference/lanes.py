@@ -1,4 +1,4 @@
-"""Jobs wait in lanes; a lane cuts batches across jobs and gives each job its own outcome.
+"""Jobs wait in lanes; a lane cuts batches across jobs, fairly between their owners, and gives each job its own outcome.
 
 Everything here runs on the compute thread, except what :class:`Job` says of the event loop.
 """
@@ -6,16 +6,16 @@ Everything here runs on the compute thread, except what :class:`Job` says of the
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
-from itertools import islice
 from typing import Generic, TypeVar
+from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
 from retrieval.errors import InferenceError
-from retrieval.inference.batches import BatchLimits, Throughput, batch_size
+from retrieval.inference.batches import BatchLimits, Throughput
+from retrieval.inference.fair import FairQueue
 
 T = TypeVar("T")
 
@@ -34,12 +34,14 @@ class Job(Generic[T]):
         items: Sequence[T],
         costs: Sequence[int],
         *,
+        owner: UUID | None,
         on_progress: Callable[[int], None],
         on_result: Callable[[Results], None],
         on_error: Callable[[InferenceError], None],
     ) -> None:
         self.items = items
         self.costs = costs
+        self.owner = owner
         self.abandoned = False
         self._on_progress = on_progress
         self._on_result = on_result
@@ -71,35 +73,46 @@ class Job(Generic[T]):
 
 
 class LaneQueue(Generic[T]):
-    """A FIFO of items, and the model that runs them."""
+    """Items of many jobs, the owners taking turns by tokens, and the model that runs them."""
 
     def __init__(self, run: Callable[[Sequence[T]], Results], *, limits: BatchLimits, throughput: Throughput) -> None:
         self._run = run
         self._limits = limits
         self._throughput = throughput
-        self._items: deque[tuple[Job[T], int]] = deque()
+        self._items: FairQueue[tuple[Job[T], int]] = FairQueue()
 
     def add(self, job: Job[T]) -> None:
         """Queue every item of ``job``."""
-        self._items.extend((job, index) for index in range(len(job.items)))
+        for index, cost in enumerate(job.costs):
+            self._items.put(job.owner, (job, index), cost)
 
     @property
     def waiting(self) -> bool:
         """True when a batch can be cut; what nobody wants any more is dropped here."""
-        while self._items and not self._items[0][0].alive:
-            self._items.popleft()
-        return bool(self._items)
+        return self._next() is not None
 
     def step(self) -> None:
         """Cut one batch and run it."""
-        size = batch_size((job.costs[index] for job, index in islice(self._items, self._limits.items)), self._limits)
-        batch = [self._items.popleft() for _ in range(size)]
-        self._attempt([(job, index) for job, index in batch if job.alive])
+        batch: list[tuple[Job[T], int]] = []
+        total = 0
+        while (cost := self._next()) is not None and self._limits.admit(len(batch), total + cost):
+            batch.append(self._items.pop())
+            total += cost
+        self._attempt(batch)
 
     def fail_all(self, error: InferenceError) -> None:
         """Fail every job that waits."""
-        while self._items:
-            self._items.popleft()[0].fail(error)
+        while self._items.peek() is not None:
+            self._items.pop()[0].fail(error)
+
+    def _next(self) -> int | None:
+        """The cost of the next item that somebody wants, or ``None``; what nobody wants is dropped on the way."""
+        while (head := self._items.peek()) is not None:
+            (job, _), cost = head
+            if job.alive:
+                return cost
+            self._items.pop(charge=False)
+        return None
 
     def _attempt(self, batch: Sequence[tuple[Job[T], int]]) -> None:
         """Run a batch; when it fails, run its halves, so that only the jobs of poisoned items fail."""

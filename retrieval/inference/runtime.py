@@ -1,11 +1,13 @@
-"""The async face of inference: bounded admission, three lanes, one compute thread."""
+"""The async face of inference: bounded admission, three lanes fair between owners, one compute thread."""
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from uuid import UUID
 
 import numpy as np
 
@@ -27,7 +29,8 @@ class RuntimeLimits:
     """Batch sizes, and the estimated tokens that may wait in each lane.
 
     A call is admitted whole or refused whole. One larger than its lane is admitted when the lane is empty: it could
-    never be otherwise.
+    never be otherwise. A named owner may fill half of a lane, so that the others can still get in; one with nothing in it
+    is always let into a lane that has room.
     """
 
     batch: BatchLimits = field(default_factory=BatchLimits)
@@ -108,15 +111,15 @@ class InferenceRuntime:
         """True when :meth:`score` can be called."""
         return self._models is not None and self._models.reranker is not None
 
-    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+    async def embed_queries(self, texts: Sequence[str], *, owner: UUID | None = None) -> Vectors:
         """See :meth:`retrieval.ports.Embedder.embed_queries`."""
-        return await self._embed(texts, self.card.query_prefix, Lane.INTERACTIVE)
+        return await self._embed(texts, self.card.query_prefix, Lane.INTERACTIVE, owner)
 
-    async def embed_passages(self, texts: Sequence[str], *, lane: Lane = Lane.BULK) -> Vectors:
+    async def embed_passages(self, texts: Sequence[str], *, lane: Lane = Lane.BULK, owner: UUID | None = None) -> Vectors:
         """See :meth:`retrieval.ports.Embedder.embed_passages`."""
-        return await self._embed(texts, self.card.passage_prefix, lane)
+        return await self._embed(texts, self.card.passage_prefix, lane, owner)
 
-    async def score(self, query: str, passages: Sequence[str]) -> Sequence[float]:
+    async def score(self, query: str, passages: Sequence[str], *, owner: UUID | None = None) -> Sequence[float]:
         """See :meth:`retrieval.ports.Reranker.score`."""
         models = self._running()
         if models.reranker is None:
@@ -124,7 +127,7 @@ class InferenceRuntime:
         most = models.reranker.max_pair_tokens
         pairs = [(query, passage) for passage in passages]
         costs = [pair_tokens(query, passage, most) for passage in passages]
-        scores = await self._submit(models.pairs, self._pairs, models.reranking, pairs, costs)
+        scores = await self._submit(models.pairs, self._pairs, models.reranking, pairs, costs, owner)
         return [float(score) for score in scores]
 
     def estimate_ms(self, query: str, passages: Sequence[str]) -> float:
@@ -136,28 +139,35 @@ class InferenceRuntime:
         pairs = self._pairs.queued + sum(pair_tokens(query, passage, most) for passage in passages)
         return 1000.0 * (models.reranking.seconds(pairs) + models.embedding.seconds(self._questions.queued))
 
-    async def _embed(self, texts: Sequence[str], prefix: str, lane: Lane) -> Vectors:
+    async def _embed(self, texts: Sequence[str], prefix: str, lane: Lane, owner: UUID | None) -> Vectors:
         models = self._running()
         if not texts:
             return np.zeros((0, models.embedder.card.dimension), dtype=np.float32)
         queue, door = (models.bulk, self._bulk) if lane is Lane.BULK else (models.questions, self._questions)
         prefixed = [prefix + text for text in texts] if prefix else list(texts)
         costs = [estimated_tokens(text, models.embedder.card.max_tokens) for text in prefixed]
-        return await self._submit(queue, door, models.embedding, prefixed, costs)
+        return await self._submit(queue, door, models.embedding, prefixed, costs, owner)
 
     async def _submit(
-        self, queue: LaneQueue[T], door: _Door, throughput: Throughput, items: Sequence[T], costs: Sequence[int]
+        self,
+        queue: LaneQueue[T],
+        door: _Door,
+        throughput: Throughput,
+        items: Sequence[T],
+        costs: Sequence[int],
+        owner: UUID | None,
     ) -> Results:
         if not items:
             return np.zeros(0, dtype=np.float32)
         thread, loop = self._thread, self._loop
         if thread is None or loop is None or not thread.alive:
             raise InferenceUnavailable("Inference is not running.")
-        ticket = door.enter(sum(costs), throughput)
+        ticket = door.enter(sum(costs), throughput, owner)
         future: asyncio.Future[Results] = loop.create_future()
         job = Job(
             items,
             costs,
+            owner=owner,
             on_progress=lambda tokens: self._call(partial(ticket.give_back, tokens)),
             on_result=lambda results: self._call(partial(_resolve, future, results)),
             on_error=lambda error: self._call(partial(_reject, future, error)),
@@ -200,29 +210,39 @@ class _Door:
 
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
+        self._owned: Counter[UUID] = Counter()
         self.queued = 0
 
-    def enter(self, tokens: int, throughput: Throughput) -> _Ticket:
-        if self.queued and self.queued + tokens > self._capacity:
+    def enter(self, tokens: int, throughput: Throughput, owner: UUID | None) -> _Ticket:
+        own = self._owned[owner] if owner is not None else 0
+        if (self.queued and self.queued + tokens > self._capacity) or (own and own + tokens > self._capacity // 2):
             wait = max(0.1, throughput.seconds(self.queued))
             raise InferenceOverloaded(
                 f"{self.queued} tokens wait for the model; {tokens} more are too many now.", retry_after_s=wait
             )
-        return _Ticket(self, tokens)
+        return _Ticket(self, tokens, owner)
+
+    def count(self, tokens: int, owner: UUID | None) -> None:
+        self.queued += tokens
+        if owner is not None:
+            self._owned[owner] += tokens
+            if not self._owned[owner]:
+                del self._owned[owner]
 
 
 class _Ticket:
     """One call's tokens in a lane."""
 
-    def __init__(self, door: _Door, tokens: int) -> None:
+    def __init__(self, door: _Door, tokens: int, owner: UUID | None) -> None:
         self._door = door
         self._held = tokens
-        door.queued += tokens
+        self._owner = owner
+        door.count(tokens, owner)
 
     def give_back(self, tokens: int) -> None:
         done = min(tokens, self._held)
         self._held -= done
-        self._door.queued -= done
+        self._door.count(-done, self._owner)
 
     def give_back_all(self) -> None:
         self.give_back(self._held)

@@ -1,13 +1,19 @@
 """Recall and context through the API."""
 
 import asyncio
+import time
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 from bpe_openai import get_encoding
 from fastapi import FastAPI
+from hypothesis import given
+from hypothesis import strategies as st
 from rank_bm25 import BM25Okapi
 
+from memoryd.http.views import window
 from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
 from retrieval.search import TEMPORAL_WEIGHT
@@ -164,10 +170,162 @@ async def test_reranking(talk: Tenant) -> None:
     assert (await talk.recall("sport", rerank="off"))["reranked"] == 0
 
 
-async def test_a_deadline_degrades_and_never_fails(talk: Tenant) -> None:
-    answer = await talk.recall("dog", deadline_ms=1, rerank="on")
-    assert set(answer["degraded"]) <= {"dense", "lexical", "rerank"}
-    assert answer["degraded"]
+async def test_a_deadline_with_nothing_found_is_a_problem_and_not_an_empty_answer(talk: Tenant) -> None:
+    answer = await talk.http.post("/v1/recall", json={"query": "dog", "deadline_ms": 1, "rerank": "on"})
+    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize("late", ["spaces", "read", "embed_queries"])
+async def test_a_deadline_bounds_the_whole_recall(app: FastAPI, talk: Tenant, monkeypatch: pytest.MonkeyPatch, late: str) -> None:
+    """Whatever hangs; with the embedder hanging, the lexical arm still answers."""
+
+    async def hang(*_: object, **__: object) -> None:
+        await asyncio.sleep(60)
+
+    recall = app.state.services.recall
+    owner = {"spaces": recall._spaces._store, "read": recall._searcher._items, "embed_queries": recall._searcher._embedder}
+    monkeypatch.setattr(type(owner[late]), late, hang)
+    began = time.monotonic()
+    answer = await talk.http.post("/v1/recall", json={"query": "Biscuit", "deadline_ms": 400})
+    assert time.monotonic() - began < 2
+    if late == "embed_queries":
+        assert answer.json()["degraded"] == ["dense"]
+        assert "Biscuit" in answer.json()["hits"][0]["text"]
+    else:
+        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
+    monkeypatch.setattr(recall, "_policy", replace(recall._policy, recall_ms=300, arm_ms=200))
+    answer = await talk.http.post("/v1/recall", json={"query": "Biscuit"})
+    if late != "embed_queries":
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable"), "a bound of ours, without a deadline"
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+async def _say(tenant: Tenant, *turns: tuple[str, str, str]) -> list[str]:
+    """Turns of one session: text, user, minute."""
+    ids = []
+    for text, user, minute in turns:
+        when = f"2023-05-08T10:{minute}:00Z"
+        ids += await tenant.remember(text, session_id="s", user_id=user, event_time=when, kind="episodic")
+    return ids
+
+
+async def _lexical(tenant: Tenant, query: str, **fields: object) -> dict[str, tuple[float, bool]]:
+    answer = await tenant.recall(query, arms=["lexical"], explain=True, **fields)
+    return {hit["text"]: (hit["explain"]["arms"]["lexical"]["score"], hit["explain"]["via_neighbour"]) for hit in answer["hits"]}
+
+
+async def test_a_filtered_turn_takes_no_neighbours_place(tenant: Tenant) -> None:
+    """Ben's two turns stand between Ann's: with Ann's alone asked for, hers are neighbours, as if his had not been said."""
+    ann = [("The support group meets.", "ann", "00"), ("Courage, mostly.", "ann", "03"), ("And family.", "ann", "04")]
+    await _say(tenant, ann[0], ("Really?", "ben", "01"), ("Tell me!", "ben", "02"), *ann[1:])
+    everyone = await _lexical(tenant, "support group")
+    assert set(everyone) == {"The support group meets.", "Really?", "Tell me!"}
+    found = await _lexical(tenant, "support group", filters={"user_id": "ann"})
+    source = found["The support group meets."][0]
+    assert found["Courage, mostly."][0] == pytest.approx(0.8 * source)
+    assert found["And family."][0] == pytest.approx(0.6 * source)
+    assert [found[text][1] for text in ("Courage, mostly.", "And family.", "The support group meets.")] == [True, True, False]
+    # Nor does a turn that is filtered out lend: Ben's words lift nothing of Ann's.
+    assert await _lexical(tenant, "really tell", filters={"user_id": "ann"}) == {}
+
+
+async def test_neighbours_are_those_of_the_time_asked_about(tenant: Tenant) -> None:
+    ids = await _say(tenant, ("The support group meets.", "ann", "00"), ("Courage, mostly.", "ann", "02"))
+    now = datetime.now(UTC).isoformat()
+    await asyncio.sleep(0.01)
+    await _say(tenant, ("Recorded late: a whisper.", "ann", "01"))
+    await tenant.http.patch(f"/v1/memories/{ids[1]}", json={"text": "Rewritten."})
+    then = await _lexical(tenant, "support group", known_at=now)
+    assert set(then) == {"The support group meets.", "Courage, mostly."}
+    assert then["Courage, mostly."][0] == pytest.approx(0.8 * then["The support group meets."][0])
+    assert set(await _lexical(tenant, "support group")) == {
+        "The support group meets.",
+        "Recorded late: a whisper.",
+        "Rewritten.",
+    }
+
+
+async def test_the_reranker_reads_no_turn_that_is_filtered_out_or_unknown(
+    app: FastAPI, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    reranker = app.state.services.recall._searcher._reranker
+    score = type(reranker).score
+
+    async def spy(self: object, query: str, passages: list[str], **fields: object) -> object:
+        seen.extend(passages)
+        return await score(self, query, passages, **fields)
+
+    monkeypatch.setattr(type(reranker), "score", spy)
+    await _say(tenant, ("Known from the start.", "ann", "00"), ("The heron is back.", "ann", "04"))
+    now = datetime.now(UTC).isoformat()
+    await asyncio.sleep(0.01)
+    await _say(tenant, ("Ben's secret is 4711.", "ben", "03"), ("Learned later, 4712.", "ann", "02"))
+    await tenant.recall("Where is the heron?", rerank="on", filters={"user_id": "ann"})
+    assert any("4712" in text and "heron" in text for text in seen)
+    assert not any("4711" in text for text in seen)
+    seen.clear()
+    for filters in ({}, {"user_id": "ann"}):
+        await tenant.recall("Where is the heron?", rerank="on", known_at=now, filters=filters)
+    assert any("Known from the start" in text and "heron" in text for text in seen)
+    assert not any("471" in text for text in seen)
+
+
+async def test_long_texts_are_cut_around_the_passage(tenant: Tenant) -> None:
+    words = " ".join(f"word{n}" for n in range(3_000))
+    text = f"{words} The password of the harbour office is heron. {words}"
+    memory, _ = await tenant.remember(text, "Short: harbour.")
+    answer = await tenant.recall("password harbour office", max_text_chars=900, arms=["lexical"])
+    hit = next(one for one in answer["hits"] if one["id"] == memory)
+    start, end = hit["text_span"]
+    assert (hit["truncated"], len(hit["text"])) == (True, 900)
+    assert hit["text"] == text[start:end]
+    assert start <= hit["passage"][0] + 900
+    whole = (await tenant.http.get(f"/v1/memories/{memory}")).json()
+    assert whole["text"] == text
+    short = next(one for one in answer["hits"] if one["id"] != memory)
+    assert (short["text"], short["truncated"], short["text_span"]) == ("Short: harbour.", False, [0, 15])
+    assert max(len(one["text"]) for one in (await tenant.recall("password harbour"))["hits"]) == 4_000
+    assert len((await tenant.recall("password", max_text_chars=200_000))["hits"][0]["text"]) == len(text)
+
+
+@given(st.integers(1, 500), st.integers(0, 500), st.integers(0, 500), st.integers(1, 600))
+def test_the_window_shows_the_passage(length: int, first: int, second: int, most: int) -> None:
+    passage = (min(first, second, length), min(max(first, second), length))
+    start, end = window(length, passage, most)
+    assert 0 <= start <= end <= length
+    assert end - start == min(length, most)
+    if passage[1] - passage[0] <= most:
+        assert start <= passage[0]
+        assert passage[1] <= end
+
+
+async def test_too_many_spaces_to_look_in_unnamed(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memoryd.access.service.MAX_SPACES", 1)
+    assert await tenant.texts("heron") == []
+    await tenant.remember("heron", space="two")
+    answer = await tenant.http.post("/v1/recall", json={"query": "heron"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert "name" in answer.json()["detail"]
+    assert await tenant.texts("heron", spaces=["two"]) == ["heron"]
+
+
+async def test_more_words_and_spaces_than_can_be_looked_up(talk: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memoryd.stores.lexical._MOST_LOOKUPS", 2)
+    answer = await talk.recall("greyhound Biscuit lake")
+    assert answer["degraded"] == ["lexical"]
+    assert answer["hits"]
+    alone = await talk.http.post("/v1/recall", json={"query": "greyhound Biscuit lake", "arms": ["lexical"]})
+    assert (alone.status_code, alone.json()["code"]) == (422, "invalid_request")
+    assert "fewer spaces" in alone.json()["detail"]
+
+
+async def test_only_the_temporal_arm_and_no_time_in_the_question(talk: Tenant) -> None:
+    answer = await talk.recall("what happened?", arms=["temporal"])
+    assert (answer["hits"], answer["degraded"]) == ([], ["temporal"])
+    answer = await talk.recall("what happened in July 2023?", arms=["temporal"])
+    assert (len(answer["hits"]), answer["degraded"]) == (2, [])
 
 
 async def test_with_the_embedder_down_the_lexical_arm_answers(

@@ -25,6 +25,8 @@ class Line:
         self._target = (host, port)
         self._open: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
+        self._flows = asyncio.Event()
+        self._flows.set()
         self.port = 0
 
     async def connect(self) -> None:
@@ -39,21 +41,28 @@ class Line:
         self._open.clear()
         await asyncio.sleep(0.05)
 
+    def freeze(self) -> None:
+        """From now on nothing is answered, on old connections and new, as of a stopped process."""
+        self._flows.clear()
+
+    def thaw(self) -> None:
+        self._flows.set()
+
     async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection(*self._target)
         self._open += [writer, far_writer]
-        await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
+        await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
 
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while chunk := await reader.read(2**16):
-            writer.write(chunk)
-            await writer.drain()
-    except OSError:
-        pass
-    finally:
-        writer.close()
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while chunk := await reader.read(2**16):
+                await self._flows.wait()
+                writer.write(chunk)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
 
 
 @asynccontextmanager
@@ -140,3 +149,28 @@ async def test_a_stall_poisons_no_connection(settings: Settings) -> None:
             assert await asyncio.gather(*(_one(database) for _ in range(6))) == [1] * 6
     finally:
         await database.close()
+
+
+async def test_a_frozen_server_holds_nobody(settings: Settings) -> None:
+    """A stopped process accepts and never answers: reads end on time, and all is well when it goes on."""
+    async with _database_behind_a_line(settings) as (database, line):
+        assert await asyncio.gather(*(_one(database) for _ in range(4))) == [1] * 4
+        line.freeze()
+        for _ in range(3):
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                await database.read(_SCOPE, "SELECT 1", {}, timeout_s=0.3)
+            assert time.monotonic() - began < 0.6
+            began = time.monotonic()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await database.read_all(_SCOPE, [("SELECT 1", {}), ("SELECT 2", {})])
+            assert time.monotonic() - began < 0.4, "cancelled is over, whatever the driver still hopes for"
+        line.thaw()
+        async with asyncio.timeout(15):
+            while True:
+                try:
+                    assert await asyncio.gather(*(_one(database) for _ in range(4))) == [1] * 4
+                    break
+                except StoreUnavailable:
+                    await asyncio.sleep(0.1)

@@ -7,6 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field, JsonValue, StrictBool, model_validator
 
 from memoryd.http.fields import (
+    MAX_TEXT,
     Confidence,
     Identifier,
     Name,
@@ -19,8 +20,9 @@ from memoryd.http.fields import (
 from memoryd.http.schemas.common import Body, SourceOut
 from memoryd.memory.model import Kind
 from memoryd.memory.recall import RerankMode
+from retrieval.candidates import Fusion
 from retrieval.packing import DEFAULT_TOKENIZER, Format, Order, Rendition
-from retrieval.search import Arm, Fusion
+from retrieval.search import Arm
 
 
 class FiltersIn(Body):
@@ -41,11 +43,13 @@ class FiltersIn(Body):
     created_before: Time | None = None
 
 
-class RecallIn(Body):
-    """A question to long-term memory."""
+class Question(Body):
+    """What recall and context have in common."""
 
     query: Query = Field(examples=["When did Caroline go to the support group?"])
-    spaces: list[Name] | None = Field(None, min_length=1, max_length=100, description="Default: all that the key may use")
+    spaces: list[Name] | None = Field(
+        None, min_length=1, max_length=100, description="Default: all that the key may use, if they are no more than 1,000"
+    )
     filters: FiltersIn = Field(default_factory=FiltersIn)
     limit: Whole = Field(10, ge=1, le=100)
     rerank: RerankMode = RerankMode.AUTO
@@ -53,9 +57,19 @@ class RecallIn(Body):
     query_time: Time | None = Field(None, description="«Now» for phrases such as «last week»; without it they are ignored")
     as_of: Time | None = Field(None, description="What was true in the world then")
     known_at: Time | None = Field(None, description="What this service knew then")
-    deadline_ms: float | None = Field(None, strict=True, ge=1, le=60_000, allow_inf_nan=False)
+    deadline_ms: float | None = Field(
+        None, strict=True, ge=1, le=60_000, allow_inf_nan=False, description="Bounds the whole request; see docs/api.md"
+    )
     arms: list[Arm] | None = Field(None, min_length=1, max_length=3)
     fusion: Fusion = Fusion.CONVEX
+
+
+class RecallIn(Question):
+    """A question to long-term memory."""
+
+    max_text_chars: Whole = Field(
+        4_000, ge=1, le=MAX_TEXT, description="Longer texts are cut to so many characters around the passage that matched"
+    )
 
 
 class ArmOut(BaseModel):
@@ -83,7 +97,9 @@ class HitOut(BaseModel):
     external_id: str | None = None
     space: str
     kind: Kind
-    text: str
+    text: str = Field(description="At most `max_text_chars` of it; `GET /v1/memories/{id}` has the whole")
+    truncated: bool = Field(False, description="`text` is a part")
+    text_span: tuple[int, int] = Field(description="Which part of the memory's text `text` is, in characters")
     score: float
     speaker: str | None = None
     user_id: str | None = None
@@ -98,7 +114,7 @@ class HitOut(BaseModel):
     metadata: dict[str, JsonValue]
     revision: int
     recorded_at: datetime
-    passage: tuple[int, int] = Field(description="The span of `text` that matched, in characters")
+    passage: tuple[int, int] = Field(description="The span of the memory's text that matched, in characters")
     explain: ExplainOut | None = None
 
 
@@ -120,7 +136,7 @@ class RecallOut(BaseModel):
     reranked: int = Field(0, description="How many hits the cross-encoder read")
 
 
-class ContextIn(RecallIn):
+class ContextIn(Question):
     """A recall, packed into a budget."""
 
     budget_tokens: Whole = Field(1_024, ge=0, le=200_000)

@@ -1,12 +1,15 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.inference.batches import BatchLimits, Throughput, Turns, batch_size
+from retrieval.inference.batches import BatchLimits, Throughput, Turns
 
 
 @given(st.lists(st.integers(1, 600), min_size=1, max_size=60), st.integers(1, 20), st.integers(1, 2000))
 def test_a_batch_is_the_longest_prefix_within_the_limits(costs: list[int], items: int, tokens: int) -> None:
-    size = batch_size(costs, BatchLimits(items, tokens))
+    limits = BatchLimits(items, tokens)
+    size = 0
+    while size < len(costs) and limits.admit(size, sum(costs[: size + 1])):
+        size += 1
     assert 1 <= size <= items
     assert size == 1 or sum(costs[:size]) <= tokens
     if size < min(items, len(costs)):

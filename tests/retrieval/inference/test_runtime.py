@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -333,3 +334,34 @@ async def test_the_real_models_through_the_runtime(
         assert as_embedder.card.dimension == 384
     finally:
         await runtime.close()
+
+
+async def test_owners_take_turns_in_a_lane() -> None:
+    """A tenant's burst of questions is in front of another's one question by a batch, not by the burst."""
+    burst, other = UUID(int=1), UUID(int=2)
+    backend = HeldEmbedder()
+    async with running(backend, RuntimeLimits(batch=BatchLimits(items=4, tokens=512))) as runtime:
+        async with held(backend, runtime):
+            tasks = spawn(*(runtime.embed_queries([f"burst {n}"], owner=burst) for n in range(40)))
+            await asyncio.sleep(0.02)
+            tasks += spawn(runtime.embed_queries(["the other's"], owner=other))
+            await asyncio.sleep(0.02)
+        await asyncio.gather(*tasks)
+        assert "q:the other's" in backend.batches[1], "the first batch after the one that ran"
+
+
+async def test_one_owner_cannot_fill_a_lane() -> None:
+    greedy, other = UUID(int=1), UUID(int=2)
+    backend = HeldEmbedder()
+    async with running(backend, RuntimeLimits(interactive_tokens=1000)) as runtime:
+        async with held(backend, runtime):
+            tasks = spawn(runtime.embed_queries(["x" * 1600], owner=greedy))  # about 400 tokens
+            await asyncio.sleep(0.02)
+            with pytest.raises(InferenceOverloaded) as refused:
+                await runtime.embed_queries(["x" * 1600], owner=greedy)
+            assert refused.value.retry_after_s is not None
+            tasks += spawn(runtime.embed_queries(["x" * 1600], owner=other))
+            await asyncio.sleep(0.02)
+            assert not any(task.done() for task in tasks)
+        await asyncio.gather(*tasks)
+        assert (await runtime.embed_queries(["x" * 1600], owner=greedy)).shape == (1, 2), "what is done is given back"

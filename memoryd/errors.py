@@ -11,6 +11,7 @@
         │   └── SpaceNotFound        404  space_not_found
         ├── Conflict                 409  conflict
         │   ├── AlreadyExists        409  already_exists
+        │   ├── VersionConflict      409  version_conflict
         │   └── IdempotencyInProgress 409 idempotency_in_progress
         ├── PreconditionFailed       412  precondition_failed
         ├── PayloadTooLarge          413  payload_too_large
@@ -18,7 +19,10 @@
         ├── HandleInvalid            422  handle_invalid
         ├── HandleExpired            410  handle_expired
         ├── DeadlineExceeded         504  deadline_exceeded
+        ├── TooManyStreams           429  too_many_streams
+        ├── ChatUnavailable          503  chat_unavailable
         └── StoreUnavailable         503  store_unavailable
+            └── WorkingMemoryUnavailable 503 working_memory_unavailable
 """
 
 from retrieval.errors import MemorydError
@@ -73,6 +77,17 @@ class AlreadyExists(Conflict):
     code, title = "already_exists", "Already exists"
 
 
+class VersionConflict(Conflict):
+    """A compare-and-set found another version than the caller had seen; ``current_version`` 0: there is none."""
+
+    code, title = "version_conflict", "Version conflict"
+    current_version = 0
+
+    def __init__(self, message: str, current_version: int) -> None:
+        super().__init__(message)
+        self.current_version = current_version
+
+
 class IdempotencyInProgress(Conflict):
     """Another request with this Idempotency-Key is still running."""
 
@@ -125,3 +140,25 @@ class StoreUnavailable(ServiceError):
     code, status, title = "store_unavailable", 503, "Store unavailable"
     retryable = True
     retry_after_s = 1.0
+
+
+class WorkingMemoryUnavailable(StoreUnavailable):
+    """Redis cannot be reached: sessions wait, long-term memory goes on."""
+
+    code, title = "working_memory_unavailable", "Working memory unavailable"
+
+
+class ChatUnavailable(ServiceError):
+    """The configured language model does not answer; what it was wanted for is done without it, or waits."""
+
+    code, status, title = "chat_unavailable", 503, "Language model unavailable"
+    retryable = True
+    retry_after_s = 5.0
+
+
+class TooManyStreams(ServiceError):
+    """This process serves as many event streams as it may."""
+
+    code, status, title = "too_many_streams", 429, "Too many streams"
+    retryable = True
+    retry_after_s = 5.0

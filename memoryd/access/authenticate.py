@@ -6,7 +6,7 @@ from collections import OrderedDict
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from memoryd.access.keys import matches, parse
+from memoryd.access.keys import REFUSED, matches, parse
 from memoryd.access.ports import KeyStore
 from memoryd.errors import ServiceError, Unauthenticated
 from memoryd.memory.ports import Clock
@@ -14,7 +14,6 @@ from retrieval.scope import Scope
 
 # A key's last use is remembered to the minute: a write a request would double the load of reading.
 _TOUCH_EVERY = timedelta(minutes=1)
-_REFUSED = "the API key is missing, unknown, expired or revoked"
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +31,11 @@ class Authenticator:
         """The Scope of a key. Raises ``Unauthenticated``, the same for every reason."""
         presented = parse(credential)
         if presented is None:
-            raise Unauthenticated(_REFUSED)
+            raise Unauthenticated(REFUSED)
         record = await self._store.find_key(presented.tenant_id, presented.key_id)
         now = self._clock.now()
         if record is None or not matches(presented, record.secret_hash) or not record.usable(now):
-            raise Unauthenticated(_REFUSED)
+            raise Unauthenticated(REFUSED)
         self._touch(presented.tenant_id, record.key_id, now)
         return Scope(presented.tenant_id, f"key:{record.key_id}", record.actions, record.spaces, request_id)
 

@@ -17,6 +17,9 @@ _UUID_WIDTH = 22  # 62**22 > 2**128
 _SECRET_WIDTH = 43  # 62**43 > 2**256
 _HEAD = "mdk_"
 
+REFUSED = "the API key is missing, unknown, expired or revoked"
+"""Said of every key that is not let in: which of these it is, nobody is told."""
+
 
 @dataclass(frozen=True, slots=True)
 class PresentedKey:

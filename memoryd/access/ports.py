@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from memoryd.access.model import KeyRecord, Space, Tenant
+from memoryd.access.model import AuditEntry, AuditQuery, KeyRecord, Operation, OperatorEntry, Space, Tenant
 from memoryd.memory.model import Idempotency
 from memoryd.memory.ports import Receipt
 from retrieval.scope import Scope
+
+Admit = Callable[[Mapping[UUID, KeyRecord]], None]
+"""Raises when the keys that were locked, as they are now, do not allow what is about to be written."""
 
 
 class KeyStore(Protocol):
     """API keys. ``find_key`` and ``touch_key`` come before there is a Scope: the tenant is a claim then."""
 
-    async def find_key(self, tenant_id: UUID, key_id: UUID) -> KeyRecord | None: ...
-    async def touch_key(self, tenant_id: UUID, key_id: UUID, now: datetime) -> None: ...
-    async def keys(self, scope: Scope, *, after: UUID | None, limit: int) -> list[KeyRecord]: ...
+    async def find_key(self, tenant_id: UUID, key_id: UUID) -> KeyRecord | None:
+        """A key to authenticate with: none of a suspended tenant."""
+
+    async def touch_key(self, tenant_id: UUID, key_id: UUID, now: datetime) -> None:
+        """Note a use."""
+
+    async def key(self, scope: Scope, key_id: UUID) -> KeyRecord | None:
+        """A key to look at, whatever became of it."""
+
+    async def keys(self, scope: Scope, *, after: UUID | None, limit: int) -> list[KeyRecord]:
+        """Those within the caller's spaces, in order of creation."""
+
     async def add_key(
         self,
         scope: Scope,
         key: KeyRecord,
         *,
+        lock: Sequence[UUID],
+        admit: Admit,
+        ends: tuple[UUID, datetime] | None,
         idempotency: Idempotency | None,
-        expire: tuple[UUID, datetime] | None = None,
-    ) -> Receipt | None: ...
-    async def revoke_key(self, scope: Scope, key_id: UUID, at: datetime) -> bool: ...
+    ) -> Receipt | None:
+        """Lock some keys, ask ``admit``, store ``key`` and end another, in one transaction; an earlier receipt if repeated."""
+
+    async def revoke_key(self, scope: Scope, key_id: UUID, at: datetime, idempotency: Idempotency | None) -> None:
+        """End a key."""
 
 
 class SpaceStore(Protocol):
@@ -36,15 +53,48 @@ class SpaceStore(Protocol):
     async def spaces_named(self, scope: Scope, names: Sequence[str]) -> dict[str, Space]: ...
     async def spaces(self, scope: Scope, *, after: str, limit: int) -> list[Space]: ...
     async def add_spaces(self, scope: Scope, spaces: Sequence[Space]) -> None: ...
-    async def add_space(self, scope: Scope, space: Space, *, idempotency: Idempotency | None = None) -> bool: ...
+    async def add_space(self, scope: Scope, space: Space, *, idempotency: Idempotency | None) -> Space:
+        """The space made, now or by the first of repeated requests. Raises ``AlreadyExists``."""
+
+
+class AuditLog(Protocol):
+    """What was done in a tenant, and what the operator did."""
+
+    async def audit_page(self, scope: Scope, query: AuditQuery, limit: int) -> list[AuditEntry]:
+        """Newest first."""
+
+    async def operator_page(self, *, tenant_id: UUID | None, before: int | None, limit: int) -> list[OperatorEntry]:
+        """Newest first."""
 
 
 class TenantStore(Protocol):
-    """Tenants of the installation; the operator's."""
+    """Tenants of the installation; the operator's. Each write is logged, and answered once by its Idempotency-Key."""
 
     async def tenants(self, *, after: UUID | None, limit: int) -> list[Tenant]: ...
-    async def tenant(self, tenant_id: UUID) -> Tenant | None: ...
+    async def tenant(self, tenant_id: UUID | None, name: str | None = None) -> Tenant | None: ...
     async def add_tenant(
-        self, tenant: Tenant, default_space: UUID, key: KeyRecord, *, idempotency: Idempotency | None = None
-    ) -> tuple[Tenant, KeyRecord]: ...
-    async def set_suspended(self, tenant_id: UUID, at: datetime | None) -> Tenant | None: ...
+        self, tenant: Tenant, default_space: UUID, key: KeyRecord, operation: Operation
+    ) -> tuple[Tenant, KeyRecord]:
+        """What was made, now or by the first of repeated requests. Raises ``AlreadyExists``."""
+
+    async def add_tenant_key(self, tenant_id: UUID, key: KeyRecord, operation: Operation) -> KeyRecord:
+        """What was made, now or by the first of repeated requests. Raises ``NotFound``, ``Conflict``."""
+
+    async def set_suspended(self, tenant_id: UUID, suspended: bool, operation: Operation) -> Tenant:
+        """Raises ``NotFound``, and ``Conflict`` for one that is being erased."""
+
+    async def mark_deleted(self, tenant_id: UUID, name: str, operation: Operation) -> bool:
+        """Stop its keys for good; ``name`` must be its own. False when this very request has erased it before.
+
+        Raises ``NotFound``, ``InvalidRequest``.
+        """
+
+    async def erase_tenant(self, tenant_id: UUID, operation: Operation) -> None:
+        """Remove its rows in bounded transactions, then the tenant. Interrupted, it goes on when repeated."""
+
+
+class Eraser(Protocol):
+    """Another store that has something of tenants."""
+
+    async def erase(self, tenant_id: UUID) -> None:
+        """Remove all of it; safe to repeat."""

@@ -1,14 +1,14 @@
-"""Administration: keys and spaces by a tenant's own admin key, tenants by the operator."""
+"""A tenant's own administration: its keys and spaces."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from memoryd.access.keys import issue, key_prefix
-from memoryd.access.model import KeyRecord, Space, Tenant
-from memoryd.access.ports import KeyStore, SpaceStore, TenantStore
-from memoryd.errors import AlreadyExists, Forbidden, InvalidRequest, NotFound, SpaceNotFound
+from memoryd.access.keys import REFUSED, issue, key_prefix
+from memoryd.access.model import KeyRecord, Space
+from memoryd.access.ports import KeyStore, SpaceStore
+from memoryd.errors import Conflict, Forbidden, InvalidRequest, NotFound, SpaceNotFound, Unauthenticated
 from memoryd.ids import uuid7
 from memoryd.memory.model import Idempotency
 from memoryd.memory.ports import Clock, Receipt
@@ -41,7 +41,7 @@ def require(scope: Scope, action: Action) -> None:
 
 
 class KeyService:
-    """API keys of one tenant. A key can never grant more than it has."""
+    """API keys of one tenant. A key can never grant more than it has, nor for longer, and sees none beyond its spaces."""
 
     def __init__(self, store: KeyStore, clock: Clock) -> None:
         self._store = store
@@ -54,70 +54,96 @@ class KeyService:
             raise Forbidden("a key cannot grant actions that it does not have")
         if scope.spaces is not None and (wish.spaces is None or not wish.spaces <= scope.spaces):
             raise Forbidden("a confined key cannot make keys for other spaces")
-        await self._outlived_by_maker(scope, wish.expires_at)
-        record, text = self._issue(scope.tenant_id, wish, None)
-        replay = await self._store.add_key(scope, record, idempotency=idempotency)
+        record, text = issue_key(scope.tenant_id, wish, self._clock.now())
+        maker = _maker(scope)
+
+        def admit(found: Mapping[UUID, KeyRecord]) -> None:
+            _not_outlived(maker, found, record)
+
+        replay = await self._store.add_key(
+            scope, record, lock=[maker] if maker else [], admit=admit, ends=None, idempotency=idempotency
+        )
         return await self._made(scope, record, text, replay)
 
     async def rotate(self, scope: Scope, key_id: UUID, grace_s: int, idempotency: Idempotency | None) -> NewKey:
         """Make a key with the same rights; the old one ends ``grace_s`` seconds from now.
 
-        Raises ``NotFound``, ``Forbidden``, and ``Conflict`` when the old key has ended or was rotated already.
+        Raises ``NotFound``, ``Forbidden``, and ``Conflict`` when the old key has ended or was rotated already: one key has
+        one successor, so that none is left behind that nobody knows of.
         """
         require(scope, Action.ADMIN)
         old = await self._get(scope, key_id)
-        await self._outlived_by_maker(scope, old.expires_at)
+        now = self._clock.now()
         wish = KeyWish(old.name, old.actions, old.spaces, old.expires_at)
-        record, text = self._issue(scope.tenant_id, wish, old.key_id)
-        expire = (old.key_id, self._clock.now() + timedelta(seconds=grace_s))
-        replay = await self._store.add_key(scope, record, idempotency=idempotency, expire=expire)
+        record, text = issue_key(scope.tenant_id, wish, now, rotated_from=old.key_id)
+        maker = _maker(scope)
+
+        def admit(found: Mapping[UUID, KeyRecord]) -> None:
+            current = found.get(old.key_id)
+            if current is None or current.revoked_at is not None or not current.usable(now):
+                raise Conflict("an expired, revoked or rotated key cannot be rotated; make a new one")
+            _not_outlived(maker, found, record)
+
+        replay = await self._store.add_key(
+            scope,
+            record,
+            lock=[old.key_id, *([maker] if maker else [])],
+            admit=admit,
+            ends=(old.key_id, now + timedelta(seconds=grace_s)),
+            idempotency=idempotency,
+        )
         return await self._made(scope, record, text, replay)
 
-    async def revoke(self, scope: Scope, key_id: UUID) -> None:
+    async def revoke(self, scope: Scope, key_id: UUID, idempotency: Idempotency | None) -> None:
         """End a key at once. Raises ``NotFound``, ``Forbidden``."""
         require(scope, Action.ADMIN)
         await self._get(scope, key_id)
-        if not await self._store.revoke_key(scope, key_id, self._clock.now()):
-            raise NotFound("no such key")
+        await self._store.revoke_key(scope, key_id, self._clock.now(), idempotency)
 
     async def list(self, scope: Scope, *, after: UUID | None, limit: int) -> list[NewKey]:
         """Keys in order of creation, without their secrets; a confined key sees those within its spaces."""
         require(scope, Action.ADMIN)
-        return [self._known(scope, key) for key in await self._store.keys(scope, after=after, limit=limit)]
+        return [known(scope.tenant_id, key) for key in await self._store.keys(scope, after=after, limit=limit)]
 
     async def _get(self, scope: Scope, key_id: UUID) -> KeyRecord:
         """A key that the caller may change. One of other spaces is answered as one that never existed."""
-        record = await self._store.find_key(scope.tenant_id, key_id)
-        confined = scope.spaces is not None
-        if record is None or (confined and (record.spaces is None or not record.spaces <= (scope.spaces or frozenset()))):
+        record = await self._store.key(scope, key_id)
+        if record is None or not record.within(scope.spaces):
             raise NotFound("no such key")
         if not record.actions <= scope.actions:
             raise Forbidden("this key has rights that yours does not")
         return record
 
-    async def _outlived_by_maker(self, scope: Scope, expires_at: datetime | None) -> None:
-        """Raises ``Forbidden`` when a key with this end would outlive the one that makes it: expiry would mean nothing."""
-        kind, _, key_id = scope.principal.partition(":")
-        if kind != "key":
-            return
-        maker = await self._store.find_key(scope.tenant_id, UUID(key_id))
-        end = maker.expires_at if maker else None
-        if end is not None and (expires_at is None or expires_at > end):
-            raise Forbidden(f"a key cannot make one that outlives it: expires_at must be at most {end.isoformat()}")
-
     async def _made(self, scope: Scope, record: KeyRecord, text: str, replay: Receipt | None) -> NewKey:
         if replay is None:
-            return NewKey(record, key_prefix(scope.tenant_id, record.key_id), text)
-        first = await self._store.find_key(scope.tenant_id, UUID(str(replay["key_id"])))
+            return known(scope.tenant_id, record, text)
+        first = await self._store.key(scope, UUID(str(replay["key_id"])))
         if first is None:
             raise NotFound("no such key")
-        return self._known(scope, first)
+        return known(scope.tenant_id, first)
 
-    def _known(self, scope: Scope, record: KeyRecord) -> NewKey:
-        return NewKey(record, key_prefix(scope.tenant_id, record.key_id), None)
 
-    def _issue(self, tenant_id: UUID, wish: KeyWish, rotated_from: UUID | None) -> tuple[KeyRecord, str]:
-        return issue_key(tenant_id, wish, self._clock.now(), rotated_from=rotated_from)
+def known(tenant_id: UUID, record: KeyRecord, text: str | None = None) -> NewKey:
+    """A key with its public half; its text is there only when it was made just now."""
+    return NewKey(record, key_prefix(tenant_id, record.key_id), text)
+
+
+def _maker(scope: Scope) -> UUID | None:
+    """The key that acts, or ``None`` for the operator."""
+    kind, _, key_id = scope.principal.partition(":")
+    return UUID(key_id) if kind == "key" else None
+
+
+def _not_outlived(maker: UUID | None, found: Mapping[UUID, KeyRecord], made: KeyRecord) -> None:
+    """Raises ``Forbidden`` when ``made`` would outlive the key that makes it: expiry and revocation would mean nothing."""
+    if maker is None:
+        return
+    own = found.get(maker)
+    if own is None or not own.usable(made.created_at):
+        raise Unauthenticated(REFUSED)
+    end = own.ends_at
+    if end is not None and (made.expires_at is None or made.expires_at > end):
+        raise Forbidden(f"a key cannot make one that outlives it: expires_at must be at most {end.isoformat()}")
 
 
 def issue_key(tenant_id: UUID, wish: KeyWish, now: datetime, *, rotated_from: UUID | None = None) -> tuple[KeyRecord, str]:
@@ -186,9 +212,7 @@ class SpaceService:
         if not scope.may_use(name):
             raise Forbidden("a confined key cannot make other spaces")
         space = Space(uuid7(), name, description, self._clock.now())
-        if not await self._store.add_space(scope, space, idempotency=idempotency):
-            raise AlreadyExists(f"there is a space named {name!r} already")
-        return (await self._store.spaces_named(scope, [name]))[name]
+        return await self._store.add_space(scope, space, idempotency=idempotency)
 
     async def list(self, scope: Scope, *, after: str, limit: int) -> list[Space]:
         """Spaces by name; a confined key sees its own."""
@@ -200,41 +224,3 @@ MAX_SPACES = 1_000
 """Most spaces that one request looks in without naming them: more are refused, never left out silently."""
 MAX_NEW_SPACES = 100
 """Most spaces that one write makes by naming them."""
-
-
-class TenantService:
-    """Tenants: the operator's, by command line or operator key."""
-
-    def __init__(self, store: TenantStore, clock: Clock) -> None:
-        self._store = store
-        self._clock = clock
-
-    async def create(self, name: str, idempotency: Idempotency | None = None) -> tuple[Tenant, NewKey]:
-        """A tenant with a default space and a first key that may do everything. Raises ``AlreadyExists``.
-
-        A repeated request finds the tenant it made, and its key without the text.
-        """
-        now = self._clock.now()
-        tenant = Tenant(uuid7(), name, now, None)
-        record, text = issue_key(tenant.tenant_id, KeyWish("first key", frozenset(Action), None, None), now)
-        made, key = await self._store.add_tenant(tenant, uuid7(), record, idempotency=idempotency)
-        repeated = key.key_id != record.key_id
-        return made, NewKey(key, key_prefix(made.tenant_id, key.key_id), None if repeated else text)
-
-    async def list(self, *, after: UUID | None, limit: int) -> list[Tenant]:
-        """Tenants in order of creation."""
-        return await self._store.tenants(after=after, limit=limit)
-
-    async def get(self, tenant_id: UUID) -> Tenant:
-        """Raises ``NotFound``."""
-        tenant = await self._store.tenant(tenant_id)
-        if tenant is None:
-            raise NotFound("no such tenant")
-        return tenant
-
-    async def suspend(self, tenant_id: UUID, *, suspended: bool) -> Tenant:
-        """Stop all keys of a tenant at once, or let them work again."""
-        tenant = await self._store.set_suspended(tenant_id, self._clock.now() if suspended else None)
-        if tenant is None:
-            raise NotFound("no such tenant")
-        return tenant

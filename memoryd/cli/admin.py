@@ -10,16 +10,17 @@ from uuid import UUID
 
 import click
 
-from memoryd.access.model import Tenant
+from memoryd.access.model import OPERATOR, Tenant
 from memoryd.access.service import KeyWish, NewKey
 from memoryd.cli.up import administered
-from memoryd.errors import NotFound
 from memoryd.wiring import Administration, open_administration
 from retrieval.scope import Action, Scope
 
 T = TypeVar("T")
 
 _PAGE = 200
+# What the logs say instead of a request's id.
+_REQUEST = "command-line"
 _data_dir = click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Of a running `memoryd up`.")
 _json = click.option("--json", "as_json", is_flag=True, help="For pipes.")
 
@@ -33,19 +34,8 @@ def _run(data_dir: Path | None, use: Callable[[Administration], Awaitable[T]]) -
     return asyncio.run(run())
 
 
-async def _tenant(administration: Administration, name: str) -> Tenant:
-    """By name or id. Raises ``NotFound``."""
-    after: UUID | None = None
-    while page := await administration.tenants.list(after=after, limit=_PAGE):
-        for tenant in page:
-            if name in {tenant.name, str(tenant.tenant_id)}:
-                return tenant
-        after = page[-1].tenant_id
-    raise NotFound(f"no tenant named {name!r}")
-
-
 def _scope(tenant: Tenant) -> Scope:
-    return Scope(tenant.tenant_id, "operator", frozenset(Action))
+    return Scope(tenant.tenant_id, OPERATOR, frozenset(Action), request_id=_REQUEST)
 
 
 @click.group()
@@ -59,7 +49,7 @@ def tenants() -> None:
 @_json
 def create_tenant(name: str, data_dir: Path | None, as_json: bool) -> None:
     """Make a tenant; prints its first key, once."""
-    tenant, key = _run(data_dir, lambda administration: administration.tenants.create(name))
+    tenant, key = _run(data_dir, lambda use: use.tenants.create(name, use.tenants.operation(_REQUEST)))
     if as_json:
         click.echo(json.dumps({"id": str(tenant.tenant_id), "name": tenant.name, "key": key.text}))
     else:
@@ -79,7 +69,7 @@ def list_tenants(data_dir: Path | None, as_json: bool) -> None:
         return found
 
     for tenant in _run(data_dir, everything):
-        state = "suspended" if tenant.suspended_at else "active"
+        state = "deleting" if tenant.deleted_at else "suspended" if tenant.suspended_at else "active"
         if as_json:
             click.echo(json.dumps({"id": str(tenant.tenant_id), "name": tenant.name, "state": state}))
         else:
@@ -94,11 +84,29 @@ def suspend_tenant(name: str, resume: bool, data_dir: Path | None) -> None:
     """Stop all keys of a tenant at once."""
 
     async def suspend(administration: Administration) -> Tenant:
-        tenant = await _tenant(administration, name)
-        return await administration.tenants.suspend(tenant.tenant_id, suspended=not resume)
+        use = administration.tenants
+        tenant = await use.named(name)
+        return await use.suspend(tenant.tenant_id, use.operation(_REQUEST), suspended=not resume)
 
     tenant = _run(data_dir, suspend)
     click.echo(f"{tenant.name} is {'suspended' if tenant.suspended_at else 'active'}")
+
+
+@tenants.command("delete")
+@click.argument("name")
+@click.option("--confirm", prompt="The tenant's name again", help="The tenant's name; asked for when not given.")
+@_data_dir
+def delete_tenant(name: str, confirm: str, data_dir: Path | None) -> None:
+    """Erase a tenant with all its memories, keys and its audit log. Cannot be undone."""
+
+    async def delete(administration: Administration) -> Tenant:
+        use = administration.tenants
+        tenant = await use.named(name)
+        await use.delete(tenant.tenant_id, confirm, use.operation(_REQUEST))
+        return tenant
+
+    tenant = _run(data_dir, delete)
+    click.echo(f"{tenant.name} ({tenant.tenant_id}) is gone")
 
 
 @click.group()
@@ -127,7 +135,8 @@ def create_key(
     )
 
     async def create(administration: Administration) -> NewKey:
-        return await administration.keys.create(_scope(await _tenant(administration, tenant)), wish, None)
+        use = administration.tenants
+        return await use.create_key((await use.named(tenant)).tenant_id, wish, use.operation(_REQUEST))
 
     click.echo(f"{_run(data_dir, create).text}   (shown this once)")
 
@@ -139,7 +148,7 @@ def list_keys(tenant: str, data_dir: Path | None) -> None:
     """Keys of a tenant, without their secrets."""
 
     async def everything(administration: Administration) -> list[NewKey]:
-        scope = _scope(await _tenant(administration, tenant))
+        scope = _scope(await administration.tenants.named(tenant))
         found: list[NewKey] = []
         while page := await administration.keys.list(scope, after=found[-1].record.key_id if found else None, limit=_PAGE):
             found += page
@@ -161,7 +170,7 @@ def rotate_key(tenant: str, key_id: UUID, grace_s: int, data_dir: Path | None) -
     """Replace a key by one with the same rights."""
 
     async def rotate(administration: Administration) -> NewKey:
-        return await administration.keys.rotate(_scope(await _tenant(administration, tenant)), key_id, grace_s, None)
+        return await administration.keys.rotate(_scope(await administration.tenants.named(tenant)), key_id, grace_s, None)
 
     click.echo(f"{_run(data_dir, rotate).text}   (shown this once)")
 
@@ -174,7 +183,7 @@ def revoke_key(tenant: str, key_id: UUID, data_dir: Path | None) -> None:
     """End a key at once."""
 
     async def revoke(administration: Administration) -> None:
-        await administration.keys.revoke(_scope(await _tenant(administration, tenant)), key_id)
+        await administration.keys.revoke(_scope(await administration.tenants.named(tenant)), key_id, None)
 
     _run(data_dir, revoke)
     click.echo("revoked")

@@ -23,7 +23,7 @@ async def livez() -> LiveOut:
     responses={503: {"description": "Not ready", "model": Problem}},
 )
 async def readyz(request: Request, use: Uses) -> ReadyOut | JSONResponse:
-    """Everything that is needed to answer is there. What is only helpful may be missing."""
+    """Everything that is needed to answer is there. What is only helpful may be missing. `memoryd doctor` says more."""
     checks = await use.readiness.checks()
     failed = sorted(name for name, check in checks.items() if check.required and not check.ok)
     if failed:
@@ -32,7 +32,7 @@ async def readyz(request: Request, use: Uses) -> ReadyOut | JSONResponse:
             status=503,
             code="not_ready",
             title="Not ready",
-            detail="; ".join(f"{name}: {checks[name].detail}" for name in failed),
+            detail=f"waiting for: {', '.join(failed)}",
             retry_after_s=1,
         )
-    return ReadyOut(checks={n: CheckOut(ok=c.ok, required=c.required, detail=c.detail) for n, c in sorted(checks.items())})
+    return ReadyOut(checks={n: CheckOut(ok=c.ok, required=c.required) for n, c in sorted(checks.items())})

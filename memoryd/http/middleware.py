@@ -37,7 +37,9 @@ class Envelope:
         started = time.perf_counter()
         request_id = _request_id(Headers(scope=scope).get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id)
+        answer = _Answer(send, request_id, bodiless=scope["method"] == "HEAD")
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
         try:
             async with asyncio.timeout(self._timeout_s):
                 await self._app(scope, self._limited(receive, scope, answer), answer.send)
@@ -101,7 +103,7 @@ class Authentication:
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith("/v1/admin/"):
             require_operator(self._operator_key(), Headers(scope=scope))
-        elif scope["type"] == "http" and path.startswith("/v1/"):
+        elif scope["type"] == "http" and (path.startswith("/v1/") or path == "/mcp"):
             state = scope["state"]
             credential = presented(Headers(scope=scope))
             if credential is None:
@@ -128,8 +130,8 @@ def presented(headers: Headers) -> str | None:
 class _Answer:
     """Watches what is sent, so that an error after the start of a response does not start another."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
-        self._send = send
+    def __init__(self, send: Send, request_id: str, *, bodiless: bool) -> None:
+        self._send = _without_body(send) if bodiless else send
         self._request_id = request_id
         self.status = 0
         self.refusal: MemorydError | None = None
@@ -171,6 +173,15 @@ class _Answer:
                 detail="an unexpected error; it was logged under the request id",
             )
             await response(scope, receive, self.send)
+
+
+def _without_body(send: Send) -> Send:
+    """For HEAD: a GET's headers, its length included, and nothing else (RFC 9110, 9.3.2)."""
+
+    async def headers_only(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return headers_only
 
 
 def _request_id(given: str | None) -> str:

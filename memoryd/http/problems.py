@@ -5,12 +5,12 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from memoryd.errors import ServiceError
+from memoryd.errors import ServiceError, VersionConflict
 from retrieval.errors import (
     BudgetTooSmall,
     InferenceError,
@@ -25,6 +25,10 @@ MEDIA_TYPE = "application/problem+json"
 
 # Of a field's path in an answer: a caller may have sent names of any length.
 _LONGEST_NAME, _DEEPEST = 100, 12
+# Of what is said about a value, which may quote it.
+_LONGEST_MESSAGE, _LONGEST_DETAIL = 300, 1_000
+# These always say when to come back; after so long where the error itself does not know.
+_LATER, _LATER_S = (429, 503, 504), 30.0
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +74,7 @@ class Problem(BaseModel):
     detail: str
     request_id: str
     errors: list[FieldError] | None = None
+    current_version: int | None = Field(None, description="With `version_conflict`; 0: there is no such key")
 
 
 def problem_response(
@@ -81,12 +86,22 @@ def problem_response(
     detail: str,
     retry_after_s: float | None = None,
     errors: list[FieldError] | None = None,
+    current_version: int | None = None,
 ) -> JSONResponse:
     """The answer for one problem."""
     problem = Problem(
-        type=BASE + code, title=title, status=status, code=code, detail=detail, request_id=request_id, errors=errors
+        type=BASE + code,
+        title=title,
+        status=status,
+        code=code,
+        detail=_short(detail, _LONGEST_DETAIL),
+        request_id=request_id,
+        errors=errors,
+        current_version=current_version,
     )
-    headers = {"Retry-After": str(max(1, round(retry_after_s)))} if retry_after_s is not None else {}
+    headers = {}
+    if status in _LATER or retry_after_s is not None:
+        headers["Retry-After"] = str(max(1, round(_LATER_S if retry_after_s is None else retry_after_s)))
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return JSONResponse(problem.model_dump(exclude_none=True), status, headers, media_type=MEDIA_TYPE)
@@ -111,6 +126,7 @@ def error_response(request_id: str, error: MemorydError) -> JSONResponse:
         title=title,
         detail=str(error) or title,
         retry_after_s=error.retry_after_s,
+        current_version=error.current_version if isinstance(error, VersionConflict) else None,
     )
 
 
@@ -124,7 +140,9 @@ def install(app: FastAPI) -> None:
     async def invalid(request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
         # What was sent stays out of the answer: it may be large, or secret.
-        errors = [FieldError(field=_path(one["loc"]), message=str(one["msg"])) for one in error.errors()[:20]]
+        errors = [
+            FieldError(field=_path(one["loc"]), message=_short(str(one["msg"]), _LONGEST_MESSAGE)) for one in error.errors()[:20]
+        ]
         return problem_response(
             _id(request),
             status=422,
@@ -134,8 +152,10 @@ def install(app: FastAPI) -> None:
             errors=errors,
         )
 
-    async def http(request: Request, error: Exception) -> JSONResponse:
+    async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and request.method == "OPTIONS":
+            return Response(status_code=204, headers={"Allow": ", ".join(_allowed(app, request))})
         phrase = HTTPStatus(error.status_code).phrase
         code = {400: "malformed_body", 404: "not_found", 405: "method_not_allowed"}.get(
             error.status_code, "http_" + str(error.status_code)
@@ -159,15 +179,21 @@ def documented(*statuses: int) -> dict[int | str, dict[str, object]]:
 
 def _allowed(app: FastAPI, request: Request) -> list[str]:
     """The methods of this path in all its routes; the framework names only those of the first (RFC 9110, 15.5.6)."""
-    return [
+    found = [
         method
-        for method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in app.router.routes)
     ]
+    # The envelope answers HEAD by GET, and OPTIONS is answered with this.
+    return [*found[:1], "HEAD", *found[1:], "OPTIONS"] if "GET" in found else [*found, "OPTIONS"]
 
 
 def _id(request: Request) -> str:
     return str(request.scope.get("state", {}).get("request_id", "-"))
+
+
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _path(location: tuple[int | str, ...]) -> str:

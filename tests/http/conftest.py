@@ -20,6 +20,7 @@ class Tenant:
     """A tenant with a client that carries its key."""
 
     tenant_id: UUID
+    name: str
     key: str
     http: httpx.AsyncClient
 
@@ -72,8 +73,8 @@ async def anonymous(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
 async def new_tenant(app: FastAPI, operator: httpx.AsyncClient, name: str) -> Tenant:
     answer = await operator.post("/v1/admin/tenants", json={"name": f"{name}-{uuid4().hex[:8]}"})
     assert answer.status_code == 201, answer.text
-    key = answer.json()["key"]["key"]
-    return Tenant(UUID(answer.json()["id"]), key, client(app, key))
+    made = answer.json()
+    return Tenant(UUID(made["id"]), made["name"], made["key"]["key"], client(app, made["key"]["key"]))
 
 
 @pytest.fixture

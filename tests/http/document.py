@@ -2,6 +2,7 @@
 
 from contextlib import AbstractAsyncContextManager
 
+from fastapi import FastAPI
 from pydantic import JsonValue, TypeAdapter
 
 from memoryd.http.app import create_app
@@ -10,7 +11,12 @@ from memoryd.services import Services
 
 def document() -> dict[str, JsonValue]:
     """What ``/openapi.json`` answers."""
-    return create_app(_unopened, max_body_bytes=1, request_timeout_s=1).openapi()
+    return application().openapi()
+
+
+def application() -> FastAPI:
+    """The routes, without services behind them."""
+    return create_app(_unopened, max_body_bytes=1, request_timeout_s=1)
 
 
 def operations() -> set[str]:

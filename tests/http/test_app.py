@@ -4,11 +4,13 @@ import asyncio
 import json
 
 import httpx
+import psycopg
 import pytest
 from blockbuster import BlockBuster
 from fastapi import FastAPI
 
 from tests.http.conftest import Tenant
+from tests.stack import Stack
 
 
 async def test_health(anonymous: httpx.AsyncClient) -> None:
@@ -16,7 +18,28 @@ async def test_health(anonymous: httpx.AsyncClient) -> None:
     ready = await anonymous.get("/readyz")
     assert ready.status_code == 200, ready.text
     checks = ready.json()["checks"]
-    assert {name for name, check in checks.items() if check["ok"]} == {"postgresql", "redis", "embedder"}
+    assert {name for name, check in checks.items() if check["ok"]} == {"postgresql", "schema", "redis", "embedder"}
+    assert {key for check in checks.values() for key in check} == {"ok", "required"}, "no versions, no addresses"
+
+
+async def test_not_ready_without_a_migration(anonymous: httpx.AsyncClient, stack: Stack) -> None:
+    """As after a restore of an older copy. A newer database is served: a release may be rolled back."""
+    with psycopg.connect(stack.owner_url, autocommit=True) as owner:
+        row = owner.execute("SELECT * FROM memoryd.migrations ORDER BY name DESC LIMIT 1").fetchone()
+        assert row is not None
+        owner.execute("DELETE FROM memoryd.migrations WHERE name = %s", row[:1])
+        try:
+            lacking = await anonymous.get("/readyz")
+        finally:
+            owner.execute("INSERT INTO memoryd.migrations VALUES (%s, %s, %s)", row)
+        owner.execute("INSERT INTO memoryd.migrations (name, sha256) VALUES ('9999_later.sql', '')")
+        try:
+            newer = await anonymous.get("/readyz")
+        finally:
+            owner.execute("DELETE FROM memoryd.migrations WHERE name = '9999_later.sql'")
+    assert (lacking.status_code, lacking.json()["code"]) == (503, "not_ready")
+    assert "schema" in lacking.json()["detail"]
+    assert newer.status_code == 200, newer.text
 
 
 async def test_request_ids(anonymous: httpx.AsyncClient) -> None:
@@ -31,7 +54,7 @@ async def test_problems_of_the_framework_are_ours(tenant: Tenant, anonymous: htt
     assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
     method = await tenant.http.put("/v1/memories")
     assert (method.status_code, method.json()["code"]) == (405, "method_not_allowed")
-    assert method.headers["allow"] == "GET, POST"
+    assert method.headers["allow"] == "GET, HEAD, POST, OPTIONS"
     assert (await anonymous.get("/nothing")).headers["content-type"] == "application/problem+json"
     bad_id = await tenant.http.get("/v1/memories/not-a-uuid")
     assert (bad_id.status_code, bad_id.json()["code"]) == (422, "invalid_request")

@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import httpx
+import psycopg
 from fastapi import FastAPI
 
+from memoryd.access.keys import parse
 from tests.http.conftest import Tenant, client
+from tests.stack import Stack
 
 EVERYTHING = ["read", "write", "delete", "admin"]
 
@@ -124,3 +127,85 @@ async def test_a_huge_field_name_is_not_echoed(tenant: Tenant) -> None:
     answer = await tenant.http.post("/v1/recall", json={"query": "x", "f" * 100_000: 1})
     assert answer.status_code == 422
     assert len(answer.text) < 2_000
+
+
+async def test_a_key_in_its_grace_makes_none_that_outlives_it(app: FastAPI, tenant: Tenant) -> None:
+    """A rotated key may have leaked: that is a reason to rotate it."""
+    old = await _made(tenant.http, actions=EVERYTHING)
+    headers = {"Idempotency-Key": uuid4().hex}
+    async with client(app, old["key"]) as http:
+        path, body = f"/v1/keys/{old['id']}/rotate", {"grace_s": 600}
+        first = await http.post(path, json=body, headers=headers)
+        assert first.status_code == 201
+        for wish in ({}, {"expires_at": _in(11)}):
+            assert (await http.post("/v1/keys", json={"name": "k", **wish})).status_code == 403
+        assert (await http.post("/v1/keys", json={"name": "k", "expires_at": _in(9)})).status_code == 201
+        assert (await http.post(f"/v1/keys/{first.json()['id']}/rotate", json={})).status_code == 403
+        # It still hears what its own rotation came to.
+        again = await http.post(path, json=body, headers=headers)
+        assert (again.status_code, again.json()["id"]) == (201, first.json()["id"])
+
+
+async def test_a_key_being_revoked_leaves_no_key_behind(stack: Stack, app: FastAPI, tenant: Tenant) -> None:
+    """Let in, and revoked before it was done: what it makes would live on."""
+    for path in ("/v1/keys", "/v1/keys/{id}/rotate"):
+        maker = await _made(tenant.http, actions=EVERYTHING)
+        before = len((await tenant.http.get("/v1/keys")).json()["keys"])
+        async with await psycopg.AsyncConnection.connect(stack.superuser_url) as revoking, client(app, maker["key"]) as http:
+            await revoking.execute("UPDATE memoryd.api_keys SET revoked_at = now() WHERE key_id = %s", (maker["id"],))
+            body = {"name": "child"} if path.endswith("keys") else {}
+            asked = asyncio.create_task(http.post(path.format(id=maker["id"]), json=body))
+            await asyncio.sleep(0.3)
+            assert not asked.done(), "it waits for what becomes of its maker"
+            await revoking.commit()
+            answer = await asked
+        assert answer.status_code in {401, 403, 409}, answer.text
+        assert len((await tenant.http.get("/v1/keys")).json()["keys"]) == before
+
+
+async def test_repeated_creations_and_revocations(tenant: Tenant) -> None:
+    headers = {"Idempotency-Key": uuid4().hex}
+    body = {"name": "k"}
+    first, again = [await tenant.http.post("/v1/keys", json=body, headers=headers) for _ in range(2)]
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json() | {"key": None}
+    other = await tenant.http.post("/v1/keys", json={"name": "other"}, headers=headers)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+
+    path, headers = f"/v1/keys/{first.json()['id']}", {"Idempotency-Key": uuid4().hex}
+    assert [(await tenant.http.delete(path, headers=headers)).status_code for _ in range(2)] == [204, 204]
+    entries = (await tenant.http.get("/v1/audit", params={"action": "key.revoke"})).json()["entries"]
+    assert [entry["object_ids"] for entry in entries] == [[first.json()["id"]]]
+    other = await tenant.http.delete(f"/v1/keys/{uuid4()}", headers=headers)
+    assert other.status_code in {404, 422}
+
+
+async def test_a_repeated_creation_of_a_space(tenant: Tenant) -> None:
+    headers = {"Idempotency-Key": uuid4().hex}
+    body = {"name": "team", "description": "of the team"}
+    first, again = [await tenant.http.post("/v1/spaces", json=body, headers=headers) for _ in range(2)]
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.json() == first.json()
+    # A refusal is not kept as a success.
+    headers = {"Idempotency-Key": uuid4().hex}
+    taken = [await tenant.http.post("/v1/spaces", json=body, headers=headers) for _ in range(2)]
+    assert [answer.status_code for answer in taken] == [409, 409]
+
+
+async def test_one_idempotency_key_many_times_at_once_makes_one_key(tenant: Tenant) -> None:
+    headers = {"Idempotency-Key": uuid4().hex}
+    answers = await asyncio.gather(*(tenant.http.post("/v1/keys", json={"name": "k"}, headers=headers) for _ in range(6)))
+    assert {answer.status_code for answer in answers} == {201}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert sum(answer.json()["key"] is not None for answer in answers) == 1
+
+
+async def test_last_use_goes_forward_to_the_minute(app: FastAPI, tenant: Tenant) -> None:
+    store = app.state.services.authenticator._store  # what several processes write to
+    presented = parse(tenant.key)
+    assert presented is not None
+    now = datetime.now(UTC) + timedelta(days=1)
+    for offset, noted in ((0, 0), (30, 0), (-600, 0), (60, 60)):
+        await store.touch_key(presented.tenant_id, presented.key_id, now + timedelta(seconds=offset))
+        key = await store.find_key(presented.tenant_id, presented.key_id)
+        assert key.last_used_at == now + timedelta(seconds=noted)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from pydantic import BaseModel, Field, StrictBool
+from pydantic import BaseModel, Field, JsonValue, StrictBool
 
 from memoryd.http.fields import (
     Name,
@@ -100,6 +100,7 @@ class TenantOut(BaseModel):
     name: str
     created_at: datetime
     suspended_at: datetime | None = None
+    deleted_at: datetime | None = Field(None, description="Since when it is being erased")
 
 
 class NewTenantOut(TenantOut):
@@ -112,4 +113,42 @@ class TenantPage(BaseModel):
     """Tenants in order of creation."""
 
     tenants: list[TenantOut]
+    next_cursor: str | None = None
+
+
+class AuditEntryOut(BaseModel):
+    """What was done in a tenant: ids, counts and reasons, never content."""
+
+    id: int
+    at: datetime
+    principal: str = Field(description="`key:<id>`, or `operator`")
+    action: str = Field(examples=["memory.create"])
+    object_type: str
+    object_ids: list[UUID]
+    request_id: str
+    detail: dict[str, JsonValue]
+
+
+class AuditPage(BaseModel):
+    """Entries, newest first."""
+
+    entries: list[AuditEntryOut]
+    next_cursor: str | None = None
+
+
+class OperatorEntryOut(BaseModel):
+    """What the operator did, also to a tenant that is gone."""
+
+    id: int
+    at: datetime
+    action: str = Field(examples=["tenant.suspend"])
+    tenant_id: UUID
+    request_id: str
+    detail: dict[str, JsonValue]
+
+
+class OperatorLogPage(BaseModel):
+    """Entries, newest first."""
+
+    entries: list[OperatorEntryOut]
     next_cursor: str | None = None

@@ -16,7 +16,6 @@ class CheckOut(BaseModel):
 
     ok: bool
     required: bool
-    detail: str
 
 
 class ReadyOut(BaseModel):

@@ -1,0 +1,107 @@
+"""Routes that take nothing silently: no query parameter that they do not know, and no JSON that could be read in two ways."""
+
+import json
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, get_args, get_origin
+
+from fastapi import HTTPException, Request, Response
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from pydantic import JsonValue
+
+from memoryd.errors import InvalidRequest
+
+OPEN_QUERY = "x-open-query"
+"""In ``openapi_extra``: a prefix of query parameters that the route reads by itself."""
+
+_LONGEST_NAME = 100
+
+
+class StrictRequest(Request):
+    """Reads its JSON by RFC 8259 and I-JSON: UTF-8, no NaN, no name twice in one object."""
+
+    async def json(self) -> JsonValue:
+        """The body. Raises ``HTTPException`` 400."""
+        if not hasattr(self, "_strict"):
+            self._strict = _parsed(await self.body())
+        return self._strict
+
+
+class StrictRoute(APIRoute):
+    """A route that answers 422 to unknown or doubled query parameters, and 400 to doubtful JSON."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI's, behind the checks."""
+        handle = super().get_route_handler()
+        names = dict(_query_names(self.dependant))
+        prefix = (self.openapi_extra or {}).get(OPEN_QUERY)
+
+        async def strict(request: Request) -> Response:
+            _check_query(request, names, prefix)
+            return await handle(StrictRequest(request.scope, request.receive))
+
+        return strict
+
+
+def _check_query(request: Request, names: dict[str, bool], prefix: str | None) -> None:
+    """``names``: the parameters, and whether each may be repeated."""
+    seen: set[str] = set()
+    for name, _ in request.query_params.multi_items():
+        if prefix is not None and name.startswith(prefix):
+            continue
+        if name not in names:
+            known = ", ".join(sorted(names)) or "none"
+            raise InvalidRequest(f"{name[:_LONGEST_NAME]}: not a query parameter of this route; it takes: {known}")
+        if name in seen and not names[name]:
+            raise InvalidRequest(f"{name}: is given twice, and can have one value only")
+        seen.add(name)
+
+
+def _query_names(dependant: Dependant) -> Iterator[tuple[str, bool]]:
+    for field in dependant.query_params:
+        yield field.alias, _many(field.field_info.annotation)
+    for inner in dependant.dependencies:
+        yield from _query_names(inner)
+
+
+def _many(annotation: object) -> bool:
+    return get_origin(annotation) is list or any(_many(one) for one in get_args(annotation))
+
+
+def _parsed(body: bytes) -> JsonValue:
+    try:
+        text = body.decode()
+    except UnicodeDecodeError as error:
+        raise _malformed(f"it is not UTF-8 (byte {error.start})") from error
+    try:
+        value: JsonValue = json.loads(text, parse_constant=_constant, object_pairs_hook=_object)
+    except json.JSONDecodeError as error:
+        raise _malformed(f"{error.msg} (line {error.lineno}, column {error.colno})") from error
+    except RecursionError as error:
+        raise _malformed("it is nested too deeply") from error
+    except ValueError as error:
+        # Ours are short; Python's own is about numbers with thousands of digits.
+        raise _malformed(str(error) if isinstance(error, _Doubtful) else "a number has too many digits") from error
+    return value
+
+
+class _Doubtful(ValueError):
+    """JSON that parsers read in different ways."""
+
+
+def _constant(name: str) -> JsonValue:
+    raise _Doubtful(f"{name} is not a JSON number")
+
+
+def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        # A dict of what comes behind keeps the last: the first that differs from it stands twice.
+        last = {name: at for at, (name, _) in enumerate(pairs)}
+        twice = next(name for at, (name, _) in enumerate(pairs) if last[name] != at)
+        raise _Doubtful(f"{json.dumps(twice[:_LONGEST_NAME])} stands twice in one object")
+    return found
+
+
+def _malformed(why: str) -> HTTPException:
+    return HTTPException(400, f"the body is not JSON that can be read in one way: {why}")

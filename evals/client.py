@@ -193,6 +193,11 @@ class Client:
         body = request.body() | {"budget_tokens": budget_tokens, "tokenizer": tokenizer}
         return _parse(ContextAnswer, await self._post("/v1/context", body))
 
+    async def post(self, path: str, body: Body, headers: Mapping[str, str]) -> bytes:
+        """A request that is not of the REST API, with headers of its own."""
+        request = self._http.build_request("POST", self._url + path, json=body, headers={**self._headers, **headers})
+        return (await self._send(request, ())).content
+
     async def _post(self, path: str, body: Body, *, accept: tuple[int, ...] = ()) -> httpx.Response:
         return await self._send(self._http.build_request("POST", self._url + path, json=body, headers=self._headers), accept)
 

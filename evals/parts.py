@@ -10,7 +10,7 @@ from uuid import UUID
 
 import httpx
 
-from evals import context, filtered, latency, quality, writes
+from evals import context, filtered, latency, mcp, quality, writes
 from evals.beside import Beside
 from evals.client import Client
 from evals.datasets import load, spread
@@ -122,6 +122,7 @@ class Bench:
         memories = list(islice(recombine(pool, seed=_MEMORIES), sizes[-1]))
         target = await self._target(await self._crowded(), self._crowd_space)
         tables = [await latency.one_tenant(target, memories, sizes, questions, plan, self._loaded)]
+        tables.append(await mcp.measure(target.client, target.space, question_pool(self.options.data)[: self.options.timed]))
         tables.append(self._size_table())
         if self.service.operator_key is not None:
             count = self.options.tenants * _TENANT_MEMORIES

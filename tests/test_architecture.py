@@ -17,6 +17,8 @@ HOMES = {
     "fastapi": "memoryd.http",
     "starlette": "memoryd.http",
     "mcp": "memoryd.mcp",
+    "mcp_types": "memoryd.mcp",
+    "httpx2": "memoryd.mcp",
     "neo4j": "memoryd.stores",
     "pgvector": "memoryd.stores",
     "psycopg": "memoryd.stores",

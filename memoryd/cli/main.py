@@ -7,6 +7,7 @@ import click
 from memoryd import __version__
 from memoryd.cli.admin import keys, tenants
 from memoryd.cli.doctor import doctor
+from memoryd.cli.mcp import mcp
 from memoryd.cli.models import models
 from memoryd.cli.serve import api, migrate, worker
 from memoryd.cli.up import status, up
@@ -30,5 +31,5 @@ def cli() -> None:
     """Memory for AI agents: remember, recall, and pack context within a token budget."""
 
 
-for command in (up, status, api, worker, migrate, doctor, models, tenants, keys):
+for command in (up, status, api, worker, mcp, migrate, doctor, models, tenants, keys):
     cli.add_command(command)

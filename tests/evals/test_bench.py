@@ -108,6 +108,9 @@ def test_latency_has_every_stage_the_floor_and_what_the_size_costs(reports: Repo
     assert stages <= {stage for mode, stage in rows if mode == "one at a time"}
     assert rows["one at a time, rerank on", "rerank"]["reranked"] == 20
     assert rows["one at a time", "client wall"]["p50 ms"] > rows["one at a time", "total"]["p50 ms"] > 0
+    ways = {row["way"]: row for row in reports["latency"]["Recall over MCP and over REST"]}
+    assert ways.keys() == {"REST", "MCP 2025-11-25", "MCP 2026-07-28"}
+    assert all(row["p50 ms"] > 0 for row in ways.values())
     size = reports["latency"]["What the sizes cost"][0]
     assert size["memories"] == MEMORIES
     assert size["vectors outside HNSW"] < 100

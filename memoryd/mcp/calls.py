@@ -1,0 +1,241 @@
+"""What each tool does: the use cases that REST calls, for agents."""
+
+import base64
+import binascii
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from memoryd.access.service import require
+from memoryd.errors import InvalidRequest, NotFound
+from memoryd.mcp.arguments import (
+    Arguments,
+    ContextArguments,
+    ExpandArguments,
+    ForgetArguments,
+    RecallArguments,
+    RememberArguments,
+    TimelineArguments,
+)
+from memoryd.mcp.ports import Period, Position
+from memoryd.mcp.shown import Entry, of_hit, of_revision, show
+from memoryd.memory.context import Context, ContextRequest
+from memoryd.memory.handles import Handle
+from memoryd.memory.model import Content, Draft, Idempotency
+from memoryd.memory.recall import RecallRequest
+from memoryd.services import Services
+from retrieval.filters import Filters
+from retrieval.packing import DEFAULT_TOKENIZER, Order, Rendition
+from retrieval.scope import Action, Scope
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Kept of a budget for the list of what can be expanded.
+_LIST_SHARE = 0.15
+_NOTHING = "Nothing found."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The same twice: to read, and to compute with."""
+
+    text: str
+    structured: dict[str, JsonValue]
+
+
+async def recall(scope: Scope, use: Services, asked: RecallArguments) -> Answer:
+    """Hits, best first; the later ones shortened, or left out, when the budget is small."""
+    recalled = await use.recall(scope, _request(asked, asked.limit))
+    entries = [of_hit(hit, recalled.spaces[hit.item.space_id]) for hit in recalled.result.hits]
+    shown = show(entries, asked.budget_tokens, use.tokenizers.counter(), asked.query)
+    omitted = len(entries) - shown.count
+    degraded = list(dict.fromkeys(recalled.result.degraded))
+    notes = [f"{omitted} more did not fit: ask with a larger budget_tokens."] if omitted else []
+    notes += [f"Incomplete, for these did not answer: {', '.join(degraded)}."] if degraded else []
+    structured: dict[str, JsonValue] = {"hits": shown.entries, "omitted": omitted, "degraded": list[JsonValue](degraded)}
+    return Answer("\n".join([shown.text or _NOTHING, *notes]), structured)
+
+
+async def context(scope: Scope, use: Services, asked: ContextArguments) -> Answer:
+    """Memories packed into the budget."""
+    request = ContextRequest(
+        recall=_request(asked, 50),
+        budget_tokens=asked.budget_tokens - int(asked.budget_tokens * _LIST_SHARE),
+        tokenizer=DEFAULT_TOKENIZER,
+        order=Order.BEST_FIRST,
+    )
+    return _packed(await use.contexts.pack(scope, request), asked.budget_tokens, use)
+
+
+async def remember(scope: Scope, use: Services, told: RememberArguments) -> Answer:
+    """Store one memory. The same said again is recognised by what it says, or by the caller's key."""
+    content = Content(
+        kind=told.kind,
+        text=told.text,
+        speaker=None,
+        role=None,
+        user_id=told.user_id,
+        agent_id=told.agent_id,
+        session_id=told.session_id,
+        event_time=told.event_time,
+        valid_from=None,
+        valid_to=None,
+        source_type="conversation",
+        source_uri=None,
+        confidence=1.0,
+        topics=tuple(dict.fromkeys(told.topics)),
+        metadata={},
+        supersedes=told.supersedes,
+    )
+    once = None if told.idempotency_key is None else Idempotency(told.idempotency_key, _fingerprint("remember", told))
+    (written,) = await use.remember(scope, [Draft(told.space, None, content)], once)
+    known = " (known already)" if written.outcome == "duplicate" else ""
+    return Answer(f"Remembered as {written.memory_id}{known}.", {"id": str(written.memory_id), "status": str(written.outcome)})
+
+
+async def forget(scope: Scope, use: Services, asked: ForgetArguments) -> Answer:
+    """Forget one memory. A repeated call is answered like the first."""
+    # What is purged never comes back, so that its key may be derived; what is only deleted may, and be deleted again.
+    once = Idempotency(f"mcp-purge-{asked.id}", _fingerprint("purge", asked)) if asked.purge else None
+    try:
+        await use.revise.delete(scope, asked.id, purge=asked.purge, reason=asked.reason, if_match=None, idempotency=once)
+    except NotFound:
+        if asked.purge or not await _deleted(scope, use, asked.id):
+            raise
+    done = "purged" if asked.purge else "forgotten"
+    return Answer(f"Memory {asked.id} is {done}.", {"id": str(asked.id), "status": done})
+
+
+async def expand(scope: Scope, use: Services, asked: ExpandArguments) -> Answer:
+    """More of one memory: its text, or with ``around`` the turns before and after it too."""
+    require(scope, Action.READ)
+    handle = asked.handle
+    memory_id = _id(handle)
+    if memory_id is not None:
+        revision = await use.reader.get(scope, memory_id)
+        if revision is None:
+            raise NotFound("no such memory")
+        rendition = Rendition.FULL if asked.around else Rendition.EXCERPT
+        handle = use.handles.issue(scope, Handle(memory_id, revision.space, rendition), use.clock.now())
+    budget = asked.budget_tokens - int(asked.budget_tokens * _LIST_SHARE)
+    return _packed(await use.contexts.expand(scope, handle, budget, DEFAULT_TOKENIZER), asked.budget_tokens, use)
+
+
+async def timeline(scope: Scope, use: Services, asked: TimelineArguments) -> Answer:
+    """Memories in order of time, a page at a time; what does not fit the budget begins the next page."""
+    require(scope, Action.READ)
+    spaces = await use.spaces.readable(scope, None if asked.spaces is None else list(dict.fromkeys(asked.spaces)))
+    moments = await use.chronicle.moments(
+        scope,
+        [space.space_id for space in spaces.values()],
+        Filters(user_id=asked.user_id, agent_id=asked.agent_id, session_id=asked.session_id, kinds=tuple(asked.kinds or ())),
+        Period(asked.after, asked.before),
+        behind=None if asked.cursor is None else _position(asked.cursor),
+        newest_first=asked.order == "newest",
+        limit=asked.limit + 1,
+    )
+    page = moments[: asked.limit]
+    entries: list[Entry] = [of_revision(one.revision, one.position.occurred_at) for one in page]
+    shown = show(entries, asked.budget_tokens, use.tokenizers.counter())
+    if page and not shown.count:
+        raise InvalidRequest("budget_tokens: too small for the next memory")
+    cursor = _cursor(page[shown.count - 1].position) if shown.count < len(moments) else None
+    notes = [f"There is more: go on with cursor {cursor}"] if cursor else []
+    return Answer("\n".join([shown.text or _NOTHING, *notes]), {"memories": shown.entries, "next_cursor": cursor})
+
+
+def _packed(found: Context, budget_tokens: int, use: Services) -> Answer:
+    """A packed context, and as the budget allows, which of its items there is more of."""
+    packed, counter = found.packed, use.tokenizers.counter()
+    left = budget_tokens - packed.used_tokens
+    notes: list[str] = []
+    items: list[JsonValue] = []
+    for item in packed.items:
+        if item.rendition is Rendition.FULL:
+            continue
+        line = f"{item.citation}: {item.id}"
+        left -= counter.count(line + "\n") + (0 if notes else counter.count("Shortened; expand these ids:\n"))
+        if left < 0:
+            break
+        notes.append(line)
+        items.append({"citation": item.citation, "handle": item.id, "rendition": str(item.rendition)})
+    degraded = list(dict.fromkeys(found.recalled.result.degraded)) if found.recalled else []
+    text = "\n".join([packed.text or _NOTHING, *(["Shortened; expand these ids:", *notes] if notes else [])])
+    structured: dict[str, JsonValue] = {
+        "text": packed.text,
+        "used_tokens": packed.used_tokens,
+        "expandable": items,
+        "omitted": len(packed.dropped),
+        "degraded": list[JsonValue](degraded),
+    }
+    return Answer(text, structured)
+
+
+def _request(asked: RecallArguments | ContextArguments, limit: int) -> RecallRequest:
+    filters = Filters(
+        user_id=asked.user_id,
+        agent_id=asked.agent_id,
+        session_id=asked.session_id,
+        kinds=tuple(asked.kinds or ()),
+        event_after=asked.after,
+        event_before=asked.before,
+        as_of=asked.as_of,
+        known_at=asked.known_at,
+    )
+    return RecallRequest(asked.query, None if asked.spaces is None else tuple(asked.spaces), filters, limit)
+
+
+async def _deleted(scope: Scope, use: Services, memory_id: UUID) -> bool:
+    """Whether it is one of the caller's, and forgotten already."""
+    history = await use.reader.history(scope, memory_id, before=None, limit=1)
+    return bool(history) and history[0].deleted_at is not None
+
+
+def _fingerprint(name: str, arguments: Arguments) -> bytes:
+    text = arguments.model_dump_json(exclude={"idempotency_key", "reason"})
+    return hashlib.sha256(f"mcp {name} {text}".encode()).digest()
+
+
+def _id(handle: str) -> UUID | None:
+    """The id that a handle is, if it is one; anything else is a signed handle of the REST API."""
+    try:
+        return UUID(handle) if len(handle) == 36 else None
+    except ValueError:
+        return None
+
+
+def _cursor(position: Position) -> str:
+    micros = (position.occurred_at - _EPOCH) // timedelta(microseconds=1)
+    return base64.urlsafe_b64encode(f"{micros}:{position.seq}".encode()).rstrip(b"=").decode()
+
+
+def _position(cursor: str) -> Position:
+    refused = InvalidRequest("cursor: not one that this tool gave out")
+    try:
+        micros, _, seq = base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)).decode("ascii").partition(":")
+        position = Position(_EPOCH + timedelta(microseconds=int(micros)), int(seq))
+    except (binascii.Error, UnicodeError, ValueError, OverflowError) as error:
+        raise refused from error
+    if not 0 <= position.seq < 2**63:
+        raise refused
+    return position
+
+
+async def call(scope: Scope, use: Services, arguments: Arguments) -> Answer:
+    """The tool that takes these arguments. Raises what its use case raises."""
+    match arguments:
+        case RecallArguments():
+            return await recall(scope, use, arguments)
+        case ContextArguments():
+            return await context(scope, use, arguments)
+        case RememberArguments():
+            return await remember(scope, use, arguments)
+        case ForgetArguments():
+            return await forget(scope, use, arguments)
+        case ExpandArguments():
+            return await expand(scope, use, arguments)
+        case TimelineArguments():
+            return await timeline(scope, use, arguments)
+    raise AssertionError  # the catalogue has no others

@@ -1,0 +1,161 @@
+"""Answers by asking a server elsewhere, over its ``/mcp``: each question is one request, and may be repeated."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
+from typing import TypeVar
+
+import httpx2
+from mcp import Client
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.types import (
+    INTERNAL_ERROR,
+    CallToolRequestParams,
+    CallToolResult,
+    GetPromptRequestParams,
+    GetPromptResult,
+    ListPromptsResult,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
+    ListToolsResult,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+)
+from pydantic import JsonValue, TypeAdapter
+
+from memoryd.errors import Forbidden, StoreUnavailable, Unauthenticated
+from memoryd.mcp.installation import Address, Where
+from memoryd.mcp.refusals import of_error
+from memoryd.mcp.server import Paging
+from retrieval.errors import MemorydError
+
+# Without a handshake: the server keeps no session that one could begin.
+_VERSION = "2026-07-28"
+_ATTEMPTS = 4
+_PAUSE_S = 0.5
+_TIMEOUT_S = 130.0  # a little more than the server's own
+
+_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
+_PROBLEM: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
+
+Result = TypeVar("Result")
+
+
+class Remote:
+    """:class:`memoryd.mcp.server.Side` of a server that is asked over HTTP."""
+
+    def __init__(self, where: Where) -> None:
+        self._where = where
+        self._lines: dict[Address, httpx2.AsyncClient] = {}
+
+    async def close(self) -> None:
+        """Hang up."""
+        for line in self._lines.values():
+            await line.aclose()
+
+    async def tools(self, context: ServerRequestContext, page: Paging) -> ListToolsResult:
+        """As the server lists them for this key."""
+        with _explained():
+            return await self._ask(lambda client: client.list_tools())
+
+    async def call(self, context: ServerRequestContext, asked: CallToolRequestParams) -> CallToolResult:
+        """The server's result. That it cannot be reached is a result too: the model should know."""
+        try:
+            return await self._ask(lambda client: client.call_tool(asked.name, asked.arguments))
+        except MemorydError as error:
+            return of_error(error)
+
+    async def resources(self, context: ServerRequestContext, page: Paging) -> ListResourcesResult:
+        """As the server lists them."""
+        with _explained():
+            return await self._ask(lambda client: client.list_resources())
+
+    async def templates(self, context: ServerRequestContext, page: Paging) -> ListResourceTemplatesResult:
+        """As the server lists them."""
+        with _explained():
+            return await self._ask(lambda client: client.list_resource_templates())
+
+    async def read(self, context: ServerRequestContext, asked: ReadResourceRequestParams) -> ReadResourceResult:
+        """The server's."""
+        with _explained():
+            return await self._ask(lambda client: client.read_resource(str(asked.uri)))
+
+    async def prompts(self, context: ServerRequestContext, page: Paging) -> ListPromptsResult:
+        """As the server lists them."""
+        with _explained():
+            return await self._ask(lambda client: client.list_prompts())
+
+    async def prompt(self, context: ServerRequestContext, asked: GetPromptRequestParams) -> GetPromptResult:
+        """The server's."""
+        with _explained():
+            return await self._ask(lambda client: client.get_prompt(asked.name, asked.arguments))
+
+    async def _ask(self, question: Callable[[Client], Awaitable[Result]]) -> Result:
+        """Asks again where the server was lost or busy: no tool does anything twice. Raises ours, or its ``MCPError``."""
+        lost: Address | None = None
+        for attempt in range(_ATTEMPTS):
+            address = await self._where.find(lost)
+            try:
+                return await self._once(address, question)
+            except httpx2.TransportError:
+                lost = address
+            except StoreUnavailable:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            await asyncio.sleep(_PAUSE_S * 2**attempt)
+        raise StoreUnavailable(f"memoryd does not answer at {address.url}; is it running?")
+
+    async def _once(self, address: Address, question: Callable[[Client], Awaitable[Result]]) -> Result:
+        transport = streamable_http_client(f"{address.url}/mcp", http_client=self._line(address))
+        try:
+            async with Client(transport, mode=_VERSION) as client:
+                return await question(client)
+        except Exception as error:  # the SDK's task groups wrap what happened in groups of groups
+            raise _cause(error) from error
+
+    def _line(self, address: Address) -> httpx2.AsyncClient:
+        if address not in self._lines:
+            self._lines[address] = httpx2.AsyncClient(
+                headers={"Authorization": f"Bearer {address.key}"}, timeout=_TIMEOUT_S, event_hooks={"response": [_checked]}
+            )
+        return self._lines[address]
+
+
+async def _checked(response: httpx2.Response) -> None:
+    """Problems become our errors again: the SDK would keep neither their status nor their words."""
+    if response.is_success or not response.headers.get("content-type", "").startswith("application/problem+json"):
+        return
+    await response.aread()
+    problem = _PROBLEM.validate_json(response.content)
+    detail = str(problem.get("detail", ""))
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        raise Unauthenticated(f"{detail}; set MEMORYD_API_KEY to a key of that server")
+    if response.status_code in _LATER:
+        raise StoreUnavailable(detail)
+    refusal = Forbidden(detail)
+    refusal.code = str(problem.get("code", refusal.code))
+    raise refusal
+
+
+def _cause(error: Exception) -> Exception:
+    """What happened, out of groups of groups; ours before the SDK's."""
+    leaves = [error]
+    while any(isinstance(one, ExceptionGroup) for one in leaves):
+        leaves = [leaf for one in leaves for leaf in (one.exceptions if isinstance(one, ExceptionGroup) else (one,))]
+    for kind in (MemorydError, httpx2.TransportError, MCPError):
+        for leaf in leaves:
+            if isinstance(leaf, kind):
+                return leaf
+    return leaves[0]
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Outside of tools our errors become errors of the protocol."""
+    try:
+        yield
+    except MemorydError as error:
+        raise MCPError(INTERNAL_ERROR, f"{error.code}: {error}") from error

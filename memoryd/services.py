@@ -4,13 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from memoryd.access.audit import AuditService
 from memoryd.access.authenticate import Authenticator
-from memoryd.access.service import KeyService, SpaceService, TenantService
+from memoryd.access.service import KeyService, SpaceService
+from memoryd.access.tenants import TenantService
+from memoryd.mcp.doors import Doors
+from memoryd.mcp.ports import Chronicle
 from memoryd.memory.context import Contexts
-from memoryd.memory.ports import MemoryReader
+from memoryd.memory.handles import Handles
+from memoryd.memory.ports import Clock, MemoryReader
 from memoryd.memory.recall import Recall
 from memoryd.memory.remember import Remember
 from memoryd.memory.revise import Revise
+from memoryd.sessions.services import SessionServices
+from retrieval.packing import TokenizerRegistry
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +44,19 @@ class Services:
     keys: KeyService
     spaces: SpaceService
     tenants: TenantService
+    audit: AuditService
     remember: Remember
     revise: Revise
     reader: MemoryReader
     recall: Recall
     contexts: Contexts
+    handles: Handles
+    chronicle: Chronicle
+    tokenizers: TokenizerRegistry
+    clock: Clock
     readiness: Readiness
     operator_key: str | None
     max_body_bytes: int
     request_timeout_s: float
+    doors: Doors
+    sessions: SessionServices | None

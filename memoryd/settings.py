@@ -34,6 +34,9 @@ class Settings(BaseSettings):
     database_timeout_s: float = Field(5.0, gt=0, le=60, description="Wait for a free connection before 503")
     statement_timeout_s: float = Field(30.0, gt=0, le=600, description="PostgreSQL statement_timeout of the service")
     redis_timeout_s: float = Field(2.0, gt=0, le=60, description="Connect and read timeout of every Redis call")
+    redis_connections: int = Field(64, ge=2, le=10_000, description="Connections of one process to Redis")
+    object_store: str | None = Field(None, description="Folder or URL (`s3://bucket/prefix`) of session snapshots")
+    object_store_timeout_s: float = Field(10.0, gt=0, le=300, description="Timeout of a request to the object store")
 
     # HTTP
     host: str = Field("127.0.0.1", description="Address the API listens on")
@@ -44,6 +47,11 @@ class Settings(BaseSettings):
     operator_key: SecretStr | None = Field(None, min_length=16, description="Bearer key of /v1/admin; unset disables it")
     handle_secret: SecretStr | None = Field(None, min_length=16, description="Signs expand handles; the same on all replicas")
     handle_ttl_s: int = Field(3600, ge=10, le=30 * 86400, description="How long an expand handle is valid")
+
+    # MCP
+    public_url: str | None = Field(None, pattern="^https?://[^/]+/?$", description="Where clients reach the API, for MCP's metadata")
+    mcp_allowed_hosts: str = Field("", description="Host names that /mcp answers to, with commas between; `*` for any")
+    mcp_allowed_origins: str = Field("", description="Origins of web pages that may use /mcp, with commas between")
 
     # Inference
     embedding_model: str = Field("BAAI/bge-small-en-v1.5", description="Known name, hub name, or a local folder")
@@ -56,7 +64,26 @@ class Settings(BaseSettings):
 
     # Recall
     arm_timeout_ms: float = Field(2000.0, gt=0, le=60000, description="An arm slower than this is dropped and named")
+    recall_timeout_ms: float = Field(
+        5000.0, gt=0, le=60000, description="A recall without `deadline_ms` is given up after it (reranking aside): 503"
+    )
     exact_limit: int = Field(12_000, ge=0, le=10_000_000, description="Up to so many vectors are scanned exactly")
+
+    # Sessions
+    session_ttl_s: int = Field(86_400, ge=10, le=30 * 86_400, description="How long an unused session stays in Redis")
+    session_snapshot_interval_s: int = Field(60, ge=2, le=3600, description="Most that is lost when Redis loses its data")
+    session_retention_days: int = Field(90, ge=31, le=3650, description="How long snapshots of ended sessions are kept")
+    session_max_messages: int = Field(10_000, ge=10, le=100_000, description="Most messages of a session")
+    session_max_bytes: int = Field(8 * 2**20, ge=10_000, le=64 * 2**20, description="Most bytes of a session's messages")
+    session_max_message_bytes: int = Field(128 * 2**10, ge=1_000, le=200_000, description="Most bytes of one message, as JSON")
+    session_max_value_bytes: int = Field(64 * 2**10, ge=1_000, le=2**20, description="Most bytes of one state value or effect")
+    session_max_state_bytes: int = Field(2**20, ge=10_000, le=16 * 2**20, description="Most bytes of a session's state")
+    session_checkpoints: int = Field(20, ge=2, le=200, description="Checkpoints kept of a session")
+    session_streams: int = Field(100, ge=1, le=10_000, description="Event streams that one process serves at once")
+    chat_url: str | None = Field(None, description="OpenAI-compatible endpoint for summaries, such as `https://host/v1`")
+    chat_model: str = Field("gpt-4o-mini", description="Its model")
+    chat_key: SecretStr | None = Field(None, description="Its key")
+    chat_timeout_s: float = Field(60.0, gt=0, le=600, description="Timeout of a request to it")
 
     # Maintenance (worker)
     ann_tail: int = Field(2_000, ge=1, description="Unindexed vectors of a large tenant before the worker indexes them")

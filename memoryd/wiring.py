@@ -6,14 +6,18 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
+from memoryd.access.audit import AuditService
 from memoryd.access.authenticate import Authenticator
-from memoryd.access.service import KeyService, KeyWish, SpaceService, TenantService
+from memoryd.access.service import KeyService, SpaceService
+from memoryd.access.tenants import FIRST_KEY, TenantService
 from memoryd.clock import SystemClock
 from memoryd.embedded.credentials import store
 from memoryd.errors import AlreadyExists, InvalidRequest, ServiceError
 from memoryd.jobs.maintenance import Maintenance
+from memoryd.mcp.doors import Doors, open_doors
 from memoryd.memory.context import Contexts
 from memoryd.memory.handles import Handles
 from memoryd.memory.prepare import Preparer
@@ -22,24 +26,29 @@ from memoryd.memory.remember import Remember
 from memoryd.memory.revise import Revise
 from memoryd.models import Models, embedder_card, open_models
 from memoryd.services import Check, Services
+from memoryd.session_wiring import open_rounds, open_sessions
+from memoryd.sessions.rounds import SessionRounds
 from memoryd.settings import RerankDefault, Settings
 from memoryd.stores.access import PgAccess
+from memoryd.stores.audit import PgAuditLog
+from memoryd.stores.chronicle import PgChronicle
 from memoryd.stores.database import Database
 from memoryd.stores.dense import PgDenseIndex
 from memoryd.stores.generations import Generation, live_generation
 from memoryd.stores.items import PgItems
 from memoryd.stores.lexical import PgLexicalIndex
 from memoryd.stores.maintenance import PgMaintenance
-from memoryd.stores.migrate import MigrationRefused, available, ensure_generation, migrate
+from memoryd.stores.migrate import MigrationRefused, available, ensure_generation, migrate, migrated
 from memoryd.stores.redis import Redis
+from memoryd.stores.redis_erasure import RedisEraser
 from memoryd.stores.revisions import PgMemoryReader
+from memoryd.stores.tenants import PgTenants
 from memoryd.stores.terms import facet_terms
 from memoryd.stores.units import PgUnits
 from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
 from retrieval.ports import ModelCard
 from retrieval.rerank import RerankPlan
-from retrieval.scope import Action, Scope
 from retrieval.search import Searcher
 
 log = logging.getLogger(__name__)
@@ -81,8 +90,12 @@ class Administration:
 async def open_administration(settings: Settings) -> AsyncIterator[Administration]:
     """Tenants and keys, without a model."""
     async with _opened(database(settings)) as db:
-        access, clock = PgAccess(db), SystemClock()
-        yield Administration(TenantService(access, clock), KeyService(access, clock))
+        clock, redis = SystemClock(), _redis(settings)
+        try:
+            yield Administration(_tenants(db, redis, settings, clock), KeyService(PgAccess(db), clock))
+        finally:
+            if redis is not None:
+                await redis.close()
 
 
 async def first_key(settings: Settings, path: Path) -> str:
@@ -92,13 +105,11 @@ async def first_key(settings: Settings, path: Path) -> str:
         return known
     async with open_administration(settings) as administration:
         try:
-            _, key = await administration.tenants.create(FIRST_TENANT)
+            _, key = await administration.tenants.create(FIRST_TENANT, administration.tenants.operation("up"))
         except AlreadyExists:
             # Killed between making the tenant and writing its key down: make another key.
-            tenants = await administration.tenants.list(after=None, limit=100)
-            tenant = next(tenant for tenant in tenants if tenant.name == FIRST_TENANT)
-            scope = Scope(tenant.tenant_id, "operator", frozenset(Action))
-            key = await administration.keys.create(scope, KeyWish("first key", frozenset(Action), None, None), None)
+            tenant = await administration.tenants.named(FIRST_TENANT)
+            key = await administration.tenants.create_key(tenant.tenant_id, FIRST_KEY, administration.tenants.operation("up"))
     text = key.text or ""
     await asyncio.to_thread(store, path, text)
     return text
@@ -117,8 +128,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         clock = SystemClock()
         models = await stack.enter_async_context(open_models(settings))
         db = await stack.enter_async_context(_opened(database(settings)))
+        await _migrated(db)
         generation = await _generation(db, models.card)
-        redis = Redis(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s) if settings.redis_url else None
+        redis = _redis(settings)
         if redis is not None:
             stack.push_async_callback(redis.close)
         access, reader, items, analyzer = PgAccess(db), PgMemoryReader(db), PgItems(db), Analyzer()
@@ -137,20 +149,32 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         recall = Recall(spaces, searcher, _policy(settings))
         handles = Handles(settings.handle_secret.get_secret_value().encode(), ttl=timedelta(seconds=settings.handle_ttl_s))
+        remember = Remember(units, reader, spaces, preparer, clock)
+        sessions = None
+        if redis is not None:
+            opened = open_sessions(settings, db, redis, remember, models.tokenizers, clock)
+            sessions = await stack.enter_async_context(opened)
         yield Services(
             authenticator=authenticator,
             keys=KeyService(access, clock),
             spaces=spaces,
-            tenants=TenantService(access, clock),
-            remember=Remember(units, reader, spaces, preparer, clock),
+            tenants=_tenants(db, redis, settings, clock),
+            audit=AuditService(PgAuditLog(db)),
+            remember=remember,
             revise=Revise(units, reader, preparer, clock),
             reader=reader,
             recall=recall,
             contexts=Contexts(recall, reader, handles, models.tokenizers, clock),
+            handles=handles,
+            chronicle=PgChronicle(db),
+            tokenizers=models.tokenizers,
+            clock=clock,
             readiness=_Readiness(db, redis, models),
             operator_key=settings.operator_key.get_secret_value() if settings.operator_key else None,
             max_body_bytes=settings.max_body_bytes,
             request_timeout_s=settings.request_timeout_s,
+            doors=_doors(settings),
+            sessions=sessions,
         )
 
 
@@ -158,6 +182,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 async def open_maintenance(settings: Settings) -> AsyncIterator[Maintenance]:
     """What the worker needs."""
     async with _opened(database(settings)) as db:
+        await _migrated(db)
         generation = await live_generation(db)
         if generation is None:
             raise MigrationRefused("the database has no embedding generation: run `memoryd migrate`")
@@ -168,12 +193,50 @@ async def open_maintenance(settings: Settings) -> AsyncIterator[Maintenance]:
 
 
 @asynccontextmanager
+async def open_session_rounds(settings: Settings) -> AsyncIterator[SessionRounds]:
+    """What the worker's rounds over sessions need: the stores, and a model for summaries and commits."""
+    redis = _redis(settings)
+    if redis is None:
+        raise InvalidRequest("set MEMORYD_REDIS_URL")
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(redis.close)
+        clock = SystemClock()
+        models = await stack.enter_async_context(open_models(settings.model_copy(update={"rerank_model": ""})))
+        db = await stack.enter_async_context(_opened(database(settings)))
+        generation = await _generation(db, models.card)
+        preparer = Preparer(models.runtime, Analyzer(), models.splitter, facet_terms)
+        units = PgUnits(db, clock, generation=generation.number)
+        remember = Remember(units, PgMemoryReader(db), SpaceService(PgAccess(db), clock), preparer, clock)
+        tenants = PgMaintenance(db, generation=generation.number, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
+        opened = open_rounds(settings, db, redis, remember, models.runtime, tenants, clock)
+        yield await stack.enter_async_context(opened)
+
+
+def _redis(settings: Settings) -> Redis | None:
+    if settings.redis_url is None:
+        return None
+    url = settings.redis_url.get_secret_value()
+    return Redis(url, timeout_s=settings.redis_timeout_s, connections=settings.redis_connections)
+
+
+@asynccontextmanager
 async def _opened(db: Database) -> AsyncIterator[Database]:
     await db.open()
     try:
         yield db
     finally:
         await db.close()
+
+
+def _tenants(db: Database, redis: Redis | None, settings: Settings, clock: SystemClock) -> TenantService:
+    elsewhere = [RedisEraser(redis)] if redis else []
+    return TenantService(PgTenants(db, idempotency_ttl=timedelta(seconds=settings.idempotency_ttl_s)), clock, elsewhere)
+
+
+async def _migrated(db: Database) -> None:
+    """Raises ``MigrationRefused`` when the database lacks what this program needs."""
+    if unknown := (await migrated(db)).unknown:
+        log.warning("the database is newer than this program: it has %s", ", ".join(unknown))
 
 
 async def _generation(db: Database, card: ModelCard) -> Generation:
@@ -188,11 +251,21 @@ async def _generation(db: Database, card: ModelCard) -> Generation:
     return generation
 
 
+def _doors(settings: Settings) -> Doors:
+    return open_doors(
+        host=settings.host,
+        public_url=settings.public_url,
+        allowed_hosts=settings.mcp_allowed_hosts,
+        allowed_origins=settings.mcp_allowed_origins,
+    )
+
+
 def _policy(settings: Settings) -> RecallPolicy:
     return RecallPolicy(
         rerank_auto=settings.rerank_default is RerankDefault.ON,
         rerank_plan=RerankPlan(depth=settings.rerank_depth, budget_ms=settings.rerank_budget_ms),
         arm_ms=settings.arm_timeout_ms,
+        recall_ms=settings.recall_timeout_ms,
     )
 
 
@@ -205,21 +278,27 @@ class _Readiness:
         self._models = models
 
     async def checks(self) -> Mapping[str, Check]:
-        """PostgreSQL and the model are needed; Redis only carries jobs so far."""
-        postgres, redis = await asyncio.gather(_probe(self._db.ping), _probe(self._redis.ping if self._redis else None))
+        """PostgreSQL, its migrations and the model are needed; Redis only carries jobs so far."""
+        postgres, schema, redis = await asyncio.gather(
+            _probe(self._db.ping),
+            _probe(partial(migrated, self._db)),
+            _probe(self._redis.ping if self._redis else None),
+        )
         healthy = self._models.healthy
         return {
             "postgresql": Check(postgres[0], True, postgres[1]),
+            "schema": Check(schema[0], True, schema[1]),
             "redis": Check(redis[0], False, redis[1]),
             "embedder": Check(healthy, True, self._models.card.name if healthy else "the model does not run"),
         }
 
 
-async def _probe(ping: Callable[[], Awaitable[str]] | None) -> tuple[bool, str]:
+async def _probe(ping: Callable[[], Awaitable[object]] | None) -> tuple[bool, str]:
     if ping is None:
         return False, "not configured"
     try:
         async with asyncio.timeout(3):
-            return True, await ping()
+            await ping()
+            return True, "answers"  # versions are for `memoryd doctor`: anybody may ask for readiness
     except (ServiceError, TimeoutError) as error:
         return False, str(error) or "no answer in time"

@@ -7,6 +7,10 @@ DROP INDEX embeddings_tail;
 ALTER TABLE embeddings DROP COLUMN ann;             -- takes the indexes that were partial on it along
 CREATE INDEX embeddings_tail ON embeddings (tenant_id, generation, space_id) WHERE live AND graph IS NULL;
 
+-- For retiring and purging by pid, also by cascade from passages: before PostgreSQL 18 the primary key, with the generation in
+-- its middle, is no help, and each of them reads the whole table.
+CREATE INDEX embeddings_pid ON embeddings (tenant_id, pid);
+
 -- What each graph holds, over all tenants; names none of them.
 CREATE TABLE hnsw_graphs (
     graph   smallint PRIMARY KEY CHECK (graph >= 0),

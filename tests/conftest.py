@@ -25,7 +25,7 @@ def stack() -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def settings(stack: Stack) -> Settings:
+def settings(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """The service on the session's stack, migrated, with the default models."""
     for name in [name for name in os.environ if name.startswith("MEMORYD_") and name != "MEMORYD_MODEL_CACHE"]:
         del os.environ[name]
@@ -34,9 +34,11 @@ def settings(stack: Stack) -> Settings:
             "database_url": stack.service_url,
             "owner_database_url": stack.owner_url,
             "redis_url": stack.redis_url,
+            "object_store": str(tmp_path_factory.mktemp("objects")),
             "operator_key": OPERATOR_KEY,
             "handle_secret": "handle-secret-of-the-tests",
             "rerank_budget_ms": 5000,
+            "mcp_allowed_hosts": "memoryd.test",
         }
     )
     pull_models(settings, print)

@@ -14,8 +14,9 @@ from memoryd.embedded.readiness import inherited_listener, signal_draining, sign
 from memoryd.http.app import create_app
 from memoryd.jobs.worker import create_worker
 from memoryd.logs import configure
+from memoryd.session_wiring import round_interval_s
 from memoryd.settings import Settings
-from memoryd.wiring import open_maintenance, open_services, prepare_database
+from memoryd.wiring import open_maintenance, open_services, open_session_rounds, prepare_database
 
 log = logging.getLogger("memoryd")
 
@@ -73,7 +74,12 @@ async def _work(settings: Settings, redis_url: str) -> None:
         log.info("worker is ready")
 
     running = create_worker(
-        lambda: open_maintenance(settings), redis_url, interval_s=settings.maintenance_interval_s, on_ready=ready
+        lambda: open_maintenance(settings),
+        redis_url,
+        interval_s=settings.maintenance_interval_s,
+        on_ready=ready,
+        sessions=lambda: open_session_rounds(settings),
+        sessions_interval_s=round_interval_s(settings),
     )
     task = asyncio.ensure_future(running.main())
     loop = asyncio.get_running_loop()

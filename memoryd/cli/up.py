@@ -139,6 +139,7 @@ def _stack_settings(data: DataDir, postgres: PostgresServer, valkey: ValkeyServe
             "database_url": postgres.url("memoryd_service", credentials.postgres_service, DATABASE),
             "owner_database_url": postgres.url("memoryd_owner", credentials.postgres_owner, DATABASE),
             "redis_url": valkey.url,
+            "object_store": settings.object_store or str(data.path / "objects"),
             "operator_key": settings.operator_key or credentials.operator_key,
             "handle_secret": settings.handle_secret or credentials.handle_secret,
         }

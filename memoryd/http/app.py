@@ -6,9 +6,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 
 from memoryd import __version__
-from memoryd.http import admin, health, memories, problems, recall
+from memoryd.http import admin, health, mcp, memories, operator, problems, recall, session_life, sessions
 from memoryd.http.document import Documented
 from memoryd.http.middleware import Authentication, Envelope
+from memoryd.mcp.endpoint import open_endpoint
 from memoryd.services import Services
 
 _DESCRIPTION = """\
@@ -25,8 +26,8 @@ def create_app(running: Running, *, max_body_bytes: int, request_timeout_s: floa
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with running() as services:
-            app.state.services = services
+        async with running() as services, open_endpoint(services) as endpoint:
+            app.state.services, app.state.mcp = services, endpoint
             yield
 
     app = Documented(
@@ -39,8 +40,9 @@ def create_app(running: Running, *, max_body_bytes: int, request_timeout_s: floa
         redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    for router in (memories.router, recall.router, admin.router, admin.operator_router, health.router):
-        app.include_router(router)
+    for part in (memories, recall, sessions, session_life, admin, operator, health):
+        app.include_router(part.router)
+    mcp.install(app)
     problems.install(app)
     # Added last runs first: the envelope is around everything.
     app.add_middleware(
@@ -48,5 +50,6 @@ def create_app(running: Running, *, max_body_bytes: int, request_timeout_s: floa
         authenticator=lambda: app.state.services.authenticator,
         operator_key=lambda: app.state.services.operator_key,
     )
+    app.add_middleware(mcp.Door, doors=lambda: app.state.services.doors)
     app.add_middleware(Envelope, max_body_bytes=max_body_bytes, timeout_s=request_timeout_s)
     return app

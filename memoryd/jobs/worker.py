@@ -1,5 +1,6 @@
 """The worker role on arq: one cron job now, one queue for what later issues enqueue. Payloads are JSON, never pickle."""
 
+import asyncio
 import json
 import math
 from collections.abc import Awaitable, Callable
@@ -7,49 +8,73 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from arq.connections import RedisSettings
-from arq.cron import cron
+from arq.cron import CronJob, cron
+from arq.typing import WorkerCoroutine
 from arq.worker import Worker
 
 from memoryd.jobs.maintenance import Maintenance
+from memoryd.sessions.rounds import SessionRounds
 
 QUEUE = "memoryd:jobs"
 
 Running = Callable[[], AbstractAsyncContextManager[Maintenance]]
 
 
-def create_worker(running: Running, redis_url: str, *, interval_s: int, on_ready: Callable[[], Awaitable[None]]) -> Worker:
-    """A worker that opens its services with ``running``; ``await worker.main()`` serves until it is cancelled."""
-    opened: list[AbstractAsyncContextManager[Maintenance]] = []
+SessionsRunning = Callable[[], AbstractAsyncContextManager[SessionRounds]]
+
+
+def create_worker(
+    running: Running,
+    redis_url: str,
+    *,
+    interval_s: int,
+    on_ready: Callable[[], Awaitable[None]],
+    sessions: SessionsRunning | None = None,
+    sessions_interval_s: int = 15,
+) -> Worker:
+    """A worker that opens its services with ``running``; ``await worker.main()`` serves until it is cancelled.
+
+    ``sessions`` opens those of the rounds over working memory, which run beside the others.
+    """
+    opened: list[AbstractAsyncContextManager[object]] = []
 
     async def startup(ctx: dict[Any, Any]) -> None:
         manager = running()
         ctx["maintenance"] = await manager.__aenter__()
         opened.append(manager)
+        if sessions is not None:
+            rounds = sessions()
+            ctx["sessions"] = await rounds.__aenter__()
+            opened.append(rounds)
         await on_ready()
 
     async def shutdown(ctx: dict[Any, Any]) -> None:
         while opened:
             await opened.pop().__aexit__(None, None, None)
 
+    maintaining, turn = asyncio.Lock(), asyncio.Lock()
+
     async def maintain(ctx: dict[Any, Any], *_args: object, **_kwargs: object) -> None:
+        if maintaining.locked():
+            return  # a large load takes longer to index than the interval; a second round would take a second core
         maintenance = ctx["maintenance"]
         assert isinstance(maintenance, Maintenance)  # noqa: S101 - put there by startup
-        await maintenance.run()
+        async with maintaining:
+            await maintenance.run()
 
-    minutes, seconds = clock_times(interval_s)
+    async def tend_sessions(ctx: dict[Any, Any], *_args: object, **_kwargs: object) -> None:
+        if turn.locked():
+            return  # the last round still runs
+        rounds = ctx["sessions"]
+        assert isinstance(rounds, SessionRounds)  # noqa: S101 - put there by startup
+        async with turn:
+            await rounds.run()
+
+    jobs = [_job("maintain", maintain, interval_s)]
+    if sessions is not None:
+        jobs.append(_job("sessions", tend_sessions, sessions_interval_s))
     return Worker(
-        cron_jobs=[
-            cron(
-                maintain,
-                name="maintain",
-                minute=minutes,
-                second=seconds,
-                unique=True,
-                run_at_startup=True,
-                timeout=3600,
-                max_tries=1,
-            )
-        ],
+        cron_jobs=jobs,
         redis_settings=_settings(redis_url),
         queue_name=QUEUE,
         on_startup=startup,
@@ -60,6 +85,11 @@ def create_worker(running: Running, redis_url: str, *, interval_s: int, on_ready
         keep_result=0,
         log_results=False,
     )
+
+
+def _job(name: str, work: WorkerCoroutine, interval_s: int) -> CronJob:
+    minutes, seconds = clock_times(interval_s)
+    return cron(work, name=name, minute=minutes, second=seconds, unique=True, run_at_startup=True, timeout=3600, max_tries=1)
 
 
 def clock_times(interval_s: int) -> tuple[set[int] | None, set[int]]:

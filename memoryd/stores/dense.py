@@ -5,8 +5,10 @@ but it has to step over what the filter excludes, and loses recall doing so. So 
 (stopping at the limit) and scans exactly below it. Above it the filter keeps a good part of the rows, and the iterative
 scan goes on until enough of them have passed.
 
-Large tenants have graphs of their own while there are enough (``tenant_hnsw_graphs``). Where the spaces asked for are only a part
-of a graph, the search is widened by the inverse of that part; where they are a small part, it is exact.
+Large tenants have graphs of their own while there are enough (``tenant_hnsw_graphs``). Where the candidates (of the spaces asked
+for, and as far as counted, of the filter) are only a part of a graph, the search is widened by the inverse of that part: it
+keeps the nearest of the whole graph in view, and ends when enough candidates were among them. Where the spaces are a small
+part, it is exact.
 """
 
 import math
@@ -79,7 +81,7 @@ JOIN memory_revisions r ON r.tenant_id = p.tenant_id AND r.memory_id = p.memory_
 
 _SIZE_AND_GRAPH = """
 SELECT s.size, t.graph, s.size::float8 / greatest(s.size, t.vectors, g.vectors, 1)
-FROM (SELECT coalesce(sum(documents), 0) AS size FROM space_statistics
+FROM (SELECT coalesce(sum(documents), 0)::bigint AS size FROM space_statistics
       WHERE tenant_id = %(tenant)s AND space_id = ANY(%(spaces)s)) s
 LEFT JOIN tenant_hnsw_graphs t ON t.tenant_id = %(tenant)s
 LEFT JOIN hnsw_graphs g ON g.graph = t.graph
@@ -100,16 +102,16 @@ _SCAN_TUPLES = 40_000
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Where the vectors of a tenant are, and which part of the graph those of the spaces asked for make up."""
+    """Where the vectors of a tenant are, and which part of the graph the candidates make up (with a filter: at least)."""
 
     number: int
-    share: float
+    part: float
 
     @property
     def setup(self) -> tuple[str, ...]:
         """How to search it. The scan in the graph's order is the one plan without a sort: the count has decided already,
         and a planner without fresh statistics takes a large tenant for one row and scans it whole."""
-        ef_search = min(_MOST_EF_SEARCH, math.ceil(_EF_SEARCH / self.share))
+        ef_search = min(_MOST_EF_SEARCH, math.ceil(_EF_SEARCH / self.part))
         return (
             f"SET LOCAL hnsw.max_scan_tuples = {_SCAN_TUPLES}",
             f"SET LOCAL hnsw.ef_search = {ef_search}",
@@ -170,4 +172,5 @@ class PgDenseIndex:
             rows = await self._database.read(scope, _COUNT.format(where=filtered.where), params | {"stop": stop})
             if rows[0][0] < stop:
                 return None
+            return Graph(number, share * stop / max(size, stop))
         return Graph(number, share)

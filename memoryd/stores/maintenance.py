@@ -31,13 +31,14 @@ own AS (UPDATE tenant_hnsw_graphs SET vectors = counted.vectors FROM counted WHE
 UPDATE hnsw_graphs g SET vectors = greatest(0, g.vectors + counted.vectors - before.vectors)
 FROM counted, before WHERE g.graph = %(graph)s
 """
-# Moves rows into a graph: its index is partial. Rows that a writer holds are left for the next round.
+# Moves rows into a graph: its index is partial. Rows that a writer holds are left for the next round. In no order: the index
+# of the tail has them at hand, whereas by pid each batch would step over all that were moved before.
 # MATERIALIZED, since a join may run a plain subquery again, and each run would lock and move another batch.
 _INDEX = """
 WITH next AS MATERIALIZED (
     SELECT pid FROM embeddings
     WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND live AND graph IS NULL
-    ORDER BY pid LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
+    LIMIT %(batch)s FOR UPDATE SKIP LOCKED)
 UPDATE embeddings e SET graph = %(graph)s FROM next
 WHERE e.tenant_id = %(tenant)s AND e.generation = %(generation)s AND e.pid = next.pid
 """
@@ -56,6 +57,8 @@ WHERE tenant_id = %(tenant)s AND ctid = ANY(ARRAY(
     SELECT ctid FROM term_statistics WHERE tenant_id = %(tenant)s AND documents = 0 LIMIT %(batch)s FOR UPDATE SKIP LOCKED))
 """
 _BATCH = 500
+# A vector costs about a millisecond, whatever the batch; its row is locked until the batch is done.
+_INDEX_BATCH = 200
 
 
 class PgMaintenance:
@@ -81,7 +84,7 @@ class PgMaintenance:
 
     async def index_tail(self, tenant_id: UUID) -> int:
         """Index the next batch of a large tenant's unindexed vectors; how many, 0 when there is nothing to do."""
-        params = {"tenant": tenant_id, "generation": self._generation, "enough": self._ann_tail, "batch": _BATCH}
+        params = {"tenant": tenant_id, "generation": self._generation, "enough": self._ann_tail}
         async with self._database.tenant(tenant_id) as connection:
             row = await (await connection.execute(_LARGE, params)).fetchone()
             if row is None or row[0] <= self._exact_limit:
@@ -90,22 +93,25 @@ class PgMaintenance:
             row = await (await connection.execute(_TAIL, params)).fetchone()
             if row is None or row[0] < self._ann_tail:
                 return 0
-            graph = await self._graph(connection, tenant_id)
-            if graph is None:
+            if await self._graph(connection, tenant_id) is None:
                 await connection.execute(_TAKE_TURNS)
-                dealt = await (await connection.execute(_DEAL, params | {"size": size})).fetchone()
-                assert dealt is not None  # noqa: S101 - there are graphs since the migration that made the table
-                graph = dealt[0]
-            return (await connection.execute(_INDEX, params | {"graph": graph})).rowcount
+                # Asked again: while this one waited for its turn, another worker may have dealt this tenant its graph.
+                if await self._graph(connection, tenant_id) is None:
+                    await connection.execute(_DEAL, params | {"size": size})
+        # In a transaction of its own: nobody waits for the vectors to be given a graph.
+        return await self._move(tenant_id)
 
     async def finish_tail(self, tenant_id: UUID) -> int:
         """Index one batch whatever the tail's size: once a round has begun, it ends with no tail, and is counted then."""
-        params: dict[str, object] = {"tenant": tenant_id, "generation": self._generation, "batch": _BATCH}
+        return await self._move(tenant_id)
+
+    async def _move(self, tenant_id: UUID) -> int:
+        """Move a batch into the tenant's graph, or count what is there when none is left; how many were moved."""
         async with self._database.tenant(tenant_id) as connection:
             graph = await self._graph(connection, tenant_id)
             if graph is None:
                 return 0
-            params["graph"] = graph
+            params = {"tenant": tenant_id, "generation": self._generation, "batch": _INDEX_BATCH, "graph": graph}
             moved = (await connection.execute(_INDEX, params)).rowcount
             if not moved:
                 await connection.execute(_COUNT, params)

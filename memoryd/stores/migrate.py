@@ -1,5 +1,6 @@
 """Applies ``migrations/*.sql`` in order: advisory-locked, checksummed, one transaction a file, as the owner role."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ CREATE TABLE IF NOT EXISTS memoryd.migrations (
 # The service compares it with the files that it came with.
 _LEDGER_READABLE = "GRANT SELECT ON memoryd.migrations TO memoryd_service"
 _APPLIED = "SELECT name FROM memoryd.migrations"
+# Releases that did not grant it yet had these, and granted the schema by the first of them.
+_BEFORE_THE_GRANT = {"0001_tenancy.sql", "0002_memories.sql", "0003_retrieval.sql"}
+_ENTERED = "SELECT has_schema_privilege('memoryd', 'USAGE')"
 # One index a graph (see migrations/0004): partial, so that a row enters its graph when the worker names one for it.
 _HNSW = """
 CREATE INDEX IF NOT EXISTS embeddings_hnsw_{generation}_{graph} ON embeddings
@@ -93,13 +97,25 @@ class Difference:
 
 async def difference(database: Database) -> Difference:
     """Which migrations the database lacks, and which it has that this program does not know. Raises ``StoreUnavailable``."""
-    known = {migration.name for migration in available()}
+    known = {migration.name for migration in await asyncio.to_thread(available)}
     try:
         async with database.shared() as connection:
             applied = {str(name) for (name,) in await (await connection.execute(_APPLIED)).fetchall()}
-    except (psycopg.errors.UndefinedTable, psycopg.errors.InsufficientPrivilege):
-        applied = set()  # nothing was granted yet: no migration has run
+    except psycopg.errors.UndefinedTable:
+        applied = set()
+    except psycopg.errors.InsufficientPrivilege:
+        async with database.shared() as connection:
+            entered = await (await connection.execute(_ENTERED)).fetchone()
+        applied = _BEFORE_THE_GRANT if entered is not None and entered[0] else set()
     return Difference(tuple(sorted(known - applied)), tuple(sorted(applied - known)))
+
+
+async def migrated(database: Database) -> Difference:
+    """What the database has beyond this program. Raises :class:`MigrationRefused` when it lacks anything."""
+    between = await difference(database)
+    if between.missing:
+        raise MigrationRefused(f"the database lacks {', '.join(between.missing)}: run `memoryd migrate`")
+    return between
 
 
 def ensure_generation(owner_url: str, card: ModelCard) -> int:

@@ -151,6 +151,14 @@ def test_tenants_and_keys_from_the_command_line(running: Callable[[], Up]) -> No
     assert up.run("keys", "revoke", "acme", line.split()[0]).stdout == "revoked\n"
     assert _may(up, successor) == (401, 401)
     assert _may(up, first) == (200, 201)
+    way_back = up.run("keys", "create", "acme", "--action", "admin").stdout.split()[0]
+    assert up.run("tenants", "delete", "acme", "--confirm", "default").returncode == 1
+    assert _may(up, first) == (200, 201)
+    gone = up.run("tenants", "delete", "acme", "--confirm", "acme")
+    assert (gone.returncode, gone.stdout.split()[0]) == (0, "acme"), gone.stderr
+    assert [_may(up, key) for key in (first, way_back)] == [(401, 401)] * 2
+    assert up.run("keys", "list", "acme").returncode == 1
+    assert up.run("tenants", "create", "acme").returncode == 0, "the name is free again"
     unknown = up.run("keys", "list", "nobody")
     assert (unknown.returncode, unknown.stdout, len(unknown.stderr.splitlines())) == (1, "", 1)
 

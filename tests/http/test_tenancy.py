@@ -10,11 +10,13 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from fastapi import FastAPI
-from fastapi.routing import APIRoute, iter_route_contexts
+from fastapi import APIRouter, FastAPI
+from fastapi.routing import iter_route_contexts
+from starlette.routing import Route
 
 from memoryd.access.keys import parse
 from tests.http.conftest import Tenant, client
+from tests.http.document import application
 
 CANARY = "xylophone-canary-7f3a"
 
@@ -28,10 +30,11 @@ class Victim:
     handle: str
     key_id: str
     cursor: str | None
+    checkpoint: str
 
     @property
     def secrets(self) -> list[str]:
-        return [CANARY, self.memory, self.key_id, str(self.tenant.tenant_id)]
+        return [CANARY, self.memory, self.key_id, str(self.tenant.tenant_id), self.checkpoint]
 
 
 @pytest.fixture
@@ -43,7 +46,20 @@ async def victim(tenant: Tenant) -> Victim:
     context = await tenant.http.post("/v1/context", json={"query": "vault code", "budget_tokens": 400})
     key = await tenant.http.post("/v1/keys", json={"name": CANARY, "actions": ["read"]})
     page = await tenant.http.get("/v1/memories", params={"limit": 1})
-    return Victim(tenant, ids[0], context.json()["items"][0]["handle"], key.json()["id"], page.json()["next_cursor"])
+    handle = context.json()["items"][0]["handle"]
+    return Victim(tenant, ids[0], handle, key.json()["id"], page.json()["next_cursor"], await _session(tenant))
+
+
+async def _session(tenant: Tenant) -> str:
+    """A session with one of everything; the id of its checkpoint."""
+    path, turn = f"/v1/sessions/{CANARY}", {"role": "user", "content": CANARY, "id": CANARY}
+    body = {"messages": [turn], "user_id": CANARY, "agent_id": CANARY, "space": f"space-{CANARY}"}
+    await tenant.http.post(f"{path}/messages", json=body)
+    await tenant.http.put(f"{path}/state/k", json={"value": CANARY})
+    await tenant.http.put(f"{path}/effects/e", json={"value": CANARY})
+    await tenant.http.post(f"{path}/snapshots")
+    made: str = (await tenant.http.post(f"{path}/checkpoints", json={"label": CANARY})).json()["id"]
+    return made
 
 
 Call = Callable[[httpx.AsyncClient, Victim], Awaitable[httpx.Response]]
@@ -66,12 +82,49 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
         lambda b, v: b.post("/v1/context", json={"query": "vault code", "budget_tokens": 500, "must_include": [v.memory]}), {404},
     ),
     ("POST", "/v1/context/expand"): (lambda b, v: b.post("/v1/context/expand", json={"handle": v.handle}), {422}),
+    # A session's name is the caller's own: B's calls are about B's session of the same name, of which there is none.
+    ("GET", "/v1/sessions"): (lambda b, v: b.get("/v1/sessions", params={"user_id": CANARY}), {200}),
+    ("GET", "/v1/sessions/{session_id}"): (lambda b, v: b.get(f"/v1/sessions/{CANARY}"), {404}),
+    ("PATCH", "/v1/sessions/{session_id}"): (lambda b, v: b.patch(f"/v1/sessions/{CANARY}", json={"ttl_s": 10}), {404}),
+    ("DELETE", "/v1/sessions/{session_id}"): (lambda b, v: b.delete(f"/v1/sessions/{CANARY}"), {404}),
+    ("POST", "/v1/sessions/{session_id}/messages"): (
+        lambda b, v: b.post(f"/v1/sessions/{CANARY}/messages", json={"messages": [{"role": "user", "content": "x"}]}), {201},
+    ),
+    ("GET", "/v1/sessions/{session_id}/messages"): (lambda b, v: b.get(f"/v1/sessions/{CANARY}/messages"), {404}),
+    ("GET", "/v1/sessions/{session_id}/events"): (lambda b, v: b.get(f"/v1/sessions/{CANARY}/events"), {404}),
+    ("GET", "/v1/sessions/{session_id}/context"): (lambda b, v: b.get(f"/v1/sessions/{CANARY}/context"), {404}),
+    ("GET", "/v1/sessions/{session_id}/state"): (lambda b, v: b.get(f"/v1/sessions/{CANARY}/state"), {404}),
+    ("GET", "/v1/sessions/{session_id}/state/{key}"): (lambda b, v: b.get(f"/v1/sessions/{CANARY}/state/k"), {404}),
+    ("PUT", "/v1/sessions/{session_id}/state/{key}"): (
+        lambda b, v: b.put(f"/v1/sessions/{CANARY}/state/k", json={"value": 1}, headers={"If-Match": '"1"'}), {409},
+    ),
+    ("DELETE", "/v1/sessions/{session_id}/state/{key}"): (lambda b, v: b.delete(f"/v1/sessions/{CANARY}/state/k"), {404}),
+    ("PUT", "/v1/sessions/{session_id}/effects/{key}"): (
+        lambda b, v: b.put(f"/v1/sessions/{CANARY}/effects/e", json={"value": 1}), {200},
+    ),
+    ("GET", "/v1/sessions/{session_id}/effects/{key}"): (lambda b, v: b.get(f"/v1/sessions/{CANARY}/effects/e"), {404}),
+    ("POST", "/v1/sessions/{session_id}/checkpoints"): (
+        lambda b, v: b.post(f"/v1/sessions/{CANARY}/checkpoints", json={}), {404},
+    ),
+    ("GET", "/v1/sessions/{session_id}/checkpoints"): (lambda b, v: b.get(f"/v1/sessions/{CANARY}/checkpoints"), {404}),
+    ("GET", "/v1/sessions/{session_id}/checkpoints/{checkpoint_id}"): (
+        lambda b, v: b.get(f"/v1/sessions/{CANARY}/checkpoints/{v.checkpoint}"), {404},
+    ),
+    ("POST", "/v1/sessions/{session_id}/restore"): (
+        lambda b, v: b.post(f"/v1/sessions/{CANARY}/restore", json={"checkpoint_id": v.checkpoint}), {404},
+    ),
+    ("POST", "/v1/sessions/{session_id}/snapshots"): (lambda b, v: b.post(f"/v1/sessions/{CANARY}/snapshots"), {404}),
+    ("GET", "/v1/sessions/{session_id}/snapshots"): (lambda b, v: b.get(f"/v1/sessions/{CANARY}/snapshots"), {200}),
+    ("POST", "/v1/sessions/{session_id}/commit"): (lambda b, v: b.post(f"/v1/sessions/{CANARY}/commit"), {404}),
+    ("GET", "/v1/session-settings"): (lambda b, v: b.get("/v1/session-settings"), {200}),
+    ("PUT", "/v1/session-settings"): (lambda b, v: b.put("/v1/session-settings", json={"auto_commit": "idle"}), {200}),
     ("POST", "/v1/spaces"): (lambda b, v: b.post("/v1/spaces", json={"name": f"s-{uuid4().hex}"}), {201}),
     ("GET", "/v1/spaces"): (lambda b, v: b.get("/v1/spaces"), {200}),
     ("POST", "/v1/keys"): (lambda b, v: b.post("/v1/keys", json={"name": "k", "actions": ["read"]}), {201}),
     ("GET", "/v1/keys"): (lambda b, v: b.get("/v1/keys"), {200}),
     ("POST", "/v1/keys/{key_id}/rotate"): (lambda b, v: b.post(f"/v1/keys/{v.key_id}/rotate", json={}), {404}),
     ("DELETE", "/v1/keys/{key_id}"): (lambda b, v: b.delete(f"/v1/keys/{v.key_id}"), {404}),
+    ("GET", "/v1/audit"): (lambda b, v: b.get("/v1/audit", params={"object_id": v.memory}), {200}),
     # The operator's routes do not take a tenant's key at all.
     ("POST", "/v1/admin/tenants"): (lambda b, v: b.post("/v1/admin/tenants", json={"name": "x"}), {401}),
     ("GET", "/v1/admin/tenants"): (lambda b, v: b.get("/v1/admin/tenants"), {401}),
@@ -82,25 +135,82 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
     ("POST", "/v1/admin/tenants/{tenant_id}/keys"): (
         lambda b, v: b.post(f"/v1/admin/tenants/{v.tenant.tenant_id}/keys", json={"name": "x"}), {401},
     ),
+    ("DELETE", "/v1/admin/tenants/{tenant_id}"): (
+        lambda b, v: b.delete(f"/v1/admin/tenants/{v.tenant.tenant_id}", params={"confirm": v.tenant.name}), {401},
+    ),
+    ("GET", "/v1/admin/audit"): (lambda b, v: b.get("/v1/admin/audit", params={"tenant_id": str(v.tenant.tenant_id)}), {401}),
+    # Each of its tools is in a matrix of its own, in tests/mcp/test_access.py.
+    ("POST", "/mcp"): (
+        lambda b, v: b.post(
+            "/mcp",
+            json={
+                "jsonrpc": "2.0", "id": 1, "method": "tools/call",
+                "params": {"name": "recall", "arguments": {"query": "vault code"}},
+            },
+            headers={"Accept": "application/json, text/event-stream"},
+        ),
+        {200},
+    ),
+    ("GET", "/.well-known/oauth-protected-resource"): (lambda b, v: b.get("/.well-known/oauth-protected-resource"), {200}),
+    ("GET", "/.well-known/oauth-protected-resource/mcp"): (
+        lambda b, v: b.get("/.well-known/oauth-protected-resource/mcp"), {200},
+    ),
     ("GET", "/livez"): (lambda b, v: b.get("/livez"), {200}),
     ("GET", "/readyz"): (lambda b, v: b.get("/readyz"), {200}),
 }  # fmt: skip
 
 
+# The framework's own pages about the document, which is the same for everybody.
+DOCUMENTATION = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+
+
 def _routes(app: FastAPI) -> set[tuple[str, str]]:
-    """Every operation of the application, read off its OpenAPI document and its routes."""
+    """Every operation of the application, read off its OpenAPI document and its routes; of whatever kind, hidden or not."""
     documented = {(method.upper(), path) for path, operations in app.openapi()["paths"].items() for method in operations}
     mounted = {
         (method, str(route.path))
         for route in iter_route_contexts(app.routes)
-        if isinstance(route.original_route, APIRoute)
-        for method in route.methods or ()
+        if route.path not in DOCUMENTATION
+        for method in route.methods or (type(route.original_route).__name__,)
     }
     return documented | mounted
 
 
 def test_every_route_is_in_the_matrix(app: FastAPI) -> None:
     assert _routes(app) == set(MATRIX)
+
+
+def _hidden(app: FastAPI) -> None:
+    app.add_api_route("/v1/new", _new, methods=["POST"], include_in_schema=False)
+
+
+def _of_a_router(app: FastAPI) -> None:
+    router = APIRouter(prefix="/v1")
+    router.add_api_route("/new/{memory_id}", _new, methods=["GET"])
+    app.include_router(router)
+
+
+def _plain(app: FastAPI) -> None:
+    app.router.routes.append(Route("/new", _new, methods=["GET"]))
+
+
+def _mounted(app: FastAPI) -> None:
+    app.mount("/new", FastAPI())
+
+
+def _websocket(app: FastAPI) -> None:
+    app.add_api_websocket_route("/new", _new)
+
+
+async def _new() -> None: ...
+
+
+@pytest.mark.parametrize("add", [_hidden, _of_a_router, _plain, _mounted, _websocket])
+def test_a_new_route_of_any_kind_would_be_missed(add: Callable[[FastAPI], None]) -> None:
+    fresh = application()
+    before = _routes(fresh)
+    add(fresh)
+    assert any("/new" in path for _, path in _routes(fresh) - before)
 
 
 @pytest.mark.parametrize("route", sorted(MATRIX), ids=" ".join)
@@ -133,17 +243,28 @@ async def _everything(victim: Victim) -> list[object]:
         await http.get(f"/v1/memories/{victim.memory}/history"),
         await http.get("/v1/memories"),
         await http.get("/v1/spaces"),
+        await http.get("/v1/sessions"),
+        await http.get(f"/v1/sessions/{CANARY}/messages"),
+        await http.get(f"/v1/sessions/{CANARY}/state"),
+        await http.get(f"/v1/sessions/{CANARY}/effects/e"),
+        await http.get(f"/v1/sessions/{CANARY}/checkpoints"),
+        await http.get(f"/v1/sessions/{CANARY}/snapshots"),
+        await http.get("/v1/session-settings"),
     ]
     keys = (await http.get("/v1/keys")).json()["keys"]
     found = (await http.post("/v1/recall", json={"query": "vault code", "explain": True})).json()["hits"]
     return [*((answer.status_code, answer.json()) for answer in answers), [k | {"last_used_at": None} for k in keys], found]
 
 
-@pytest.mark.parametrize("route", [r for r in sorted(MATRIX) if r[1] not in {"/livez", "/readyz"}], ids=" ".join)
+# They say nothing of any tenant.
+PUBLIC = {"/livez", "/readyz", "/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"}
+
+
+@pytest.mark.parametrize("route", [r for r in sorted(MATRIX) if r[1] not in PUBLIC], ids=" ".join)
 async def test_without_a_key_nothing_is_answered(route: tuple[str, str], victim: Victim, anonymous: httpx.AsyncClient) -> None:
     answer = await MATRIX[route][0](anonymous, victim)
     assert answer.status_code == 401
-    assert answer.headers["www-authenticate"] == "Bearer"
+    assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
 async def test_a_foreign_id_is_answered_as_one_that_never_existed(victim: Victim, other: Tenant) -> None:

@@ -1,18 +1,22 @@
 """The dense index: exact where it says so, and not starved by a selective filter where it is approximate."""
 
 import asyncio
+from collections.abc import Sequence
 from uuid import UUID
 
 import numpy as np
 import pytest
+from psycopg.rows import TupleRow
 
-from memoryd.stores.database import Database
+from memoryd.stores.database import Database, Params
 from memoryd.stores.dense import Graph, PgDenseIndex, approximate_sql
+from memoryd.stores.filter_sql import conditions
 from memoryd.stores.generations import Generation
 from memoryd.stores.maintenance import PgMaintenance
 from memoryd.stores.vectors import HalfVectorArrayParam, HalfVectorParam
 from retrieval.filters import Filters
 from retrieval.ports import Query, Vectors
+from retrieval.scope import Scope
 from tests.stores.library import Library, clustered, new_library
 
 COUNT = 4_000
@@ -95,7 +99,7 @@ async def test_approximate_above_it_whatever_is_indexed(
     """The index and the tail that is not in it yet are searched together; a selective filter is answered exactly."""
     maintenance = _maintenance(database, generation)
     if indexed == "some":
-        assert await maintenance.index_tail(crowd.library.scope.tenant_id) == 500
+        assert await maintenance.index_tail(crowd.library.scope.tenant_id) == 200
     if indexed == "all":
         while await maintenance.finish_tail(crowd.library.scope.tenant_id):
             pass
@@ -147,7 +151,7 @@ async def _graph_of(database: Database, library: Library) -> tuple[int, int]:
 async def _filled(database: Database, generation: Generation, count: int, seed: int) -> Crowd:
     library = await new_library(database, generation.number)
     vectors = clustered(count, seed=seed)
-    ids = await library.add(vectors, users=[f"u{n % 10}" for n in range(count)], buckets=[n % 2 for n in range(count)])
+    ids = await library.add(vectors, users=[f"u{n % 100}" for n in range(count)], buckets=[n % 10 for n in range(count)])
     return Crowd(library, vectors, ids)
 
 
@@ -164,7 +168,30 @@ async def test_large_tenants_get_graphs_of_their_own(database: Database, generat
     assert [vectors for _, vectors in dealt] == [300, 300, 300]
 
 
-async def test_tenants_that_share_a_graph_still_find_their_nearest(database: Database, generation: Generation) -> None:
+async def test_two_workers_deal_one_tenant_one_graph(database: Database, generation: Generation) -> None:
+    maintenance = PgMaintenance(database, generation=generation.number, exact_limit=100, ann_tail=100)
+    crowd = await _filled(database, generation, 300, 14)
+    tenant_id = crowd.library.scope.tenant_id
+    waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'hnsw_graphs'::regclass AND NOT granted"
+    async with database.tenant(tenant_id) as connection:
+        row = await (await connection.execute("SELECT sum(vectors) FROM hnsw_graphs")).fetchone()
+        assert row is not None
+        await connection.execute("LOCK TABLE hnsw_graphs IN SHARE ROW EXCLUSIVE MODE")
+        both = asyncio.gather(*(maintenance.index_tail(tenant_id) for _ in range(2)))
+        async with asyncio.timeout(10):
+            while True:
+                if await (await connection.execute(waiting)).fetchone() == (2,):
+                    break
+                await asyncio.sleep(0.02)
+    assert sum(await both) == 300
+    async with database.tenant(tenant_id) as connection:
+        after = await (await connection.execute("SELECT sum(vectors) FROM hnsw_graphs")).fetchone()
+    assert after == (row[0] + 300,)
+
+
+async def test_tenants_that_share_a_graph_still_find_their_nearest(
+    database: Database, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Unequal tenants in one graph, the same clumps: the small one's neighbours are mostly the large one's."""
     maintenance = PgMaintenance(database, generation=generation.number, exact_limit=100, ann_tail=100)
     large, middle, small = [
@@ -178,22 +205,51 @@ async def test_tenants_that_share_a_graph_still_find_their_nearest(database: Dat
             await connection.execute("UPDATE hnsw_graphs SET vectors = CASE graph WHEN 15 THEN vectors ELSE 1000000 END")
     assert {(await _graph_of(database, crowd.library))[0] for crowd in (large, middle, small)} == {15}
     for crowd in (large, middle, small):
-        assert "embeddings_hnsw_1_15" in await _plan(database, generation, crowd, 15)
-    index = PgDenseIndex(database, generation, exact_limit=100)
+        for filters in (None, Filters(user_id="u3"), Filters(metadata=(("bucket", 3),))):
+            assert "embeddings_hnsw_1_15" in await _plan(database, generation, crowd, 15, filters)
+    graph_searches = _counted(database, monkeypatch)
+    # So low that a filter of one per cent is left to the graph of the large one, too.
+    index = PgDenseIndex(database, generation, exact_limit=20)
     for crowd in (large, middle, small):
-        everything = np.ones(len(crowd.ids), dtype=bool)
-        tenth = np.arange(len(crowd.ids)) % 10 == 3
-        assert await crowd.recall(index, Filters(), everything) >= 0.95
-        assert await crowd.recall(index, Filters(user_id="u3"), tenth) >= 0.95
+        numbers = np.arange(len(crowd.ids))
+        for filters, keep in (
+            (Filters(), numbers >= 0),
+            (Filters(user_id="u3"), numbers % 100 == 3),
+            (Filters(metadata=(("bucket", 3),)), numbers % 10 == 3),
+        ):
+            assert await crowd.recall(index, filters, keep) >= 0.95
+        if crowd is large:
+            assert len(graph_searches) == 3 * len(crowd.questions)
+        if crowd is middle:
+            assert len(graph_searches) > 3 * len(crowd.questions), "the middle one is not left to exact scans"
 
 
-async def _plan(database: Database, generation: Generation, crowd: Crowd, graph: int) -> str:
-    params = {
+def _counted(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The searches of a graph from here on."""
+    seen: list[str] = []
+    read = database.read
+
+    async def counting(
+        scope: Scope, sql: str, params: Params, *, setup: Sequence[str] = (), timeout_s: float | None = None
+    ) -> list[TupleRow]:
+        if "e.graph = " in sql:
+            seen.append(sql)
+        return await read(scope, sql, params, setup=setup, timeout_s=timeout_s)
+
+    monkeypatch.setattr(database, "read", counting)
+    return seen
+
+
+async def _plan(database: Database, generation: Generation, crowd: Crowd, graph: int, filters: Filters | None) -> str:
+    filtered = None if filters is None else conditions(filters, (crowd.library.space,))
+    params: dict[str, object] = {
         "tenant": crowd.library.scope.tenant_id,
         "spaces": [crowd.library.space],
         "vector": HalfVectorParam(crowd.questions[0]),
         "limit": TOP,
     }
-    sql = f"EXPLAIN {approximate_sql(generation, graph, None)}"
+    if filtered is not None:
+        params |= filtered.params
+    sql = f"EXPLAIN {approximate_sql(generation, graph, filtered)}"
     rows = await database.read(crowd.library.scope, sql, params, setup=Graph(graph, 1.0).setup)
     return "\n".join(line for (line,) in rows)

@@ -1,0 +1,148 @@
+"""The part of the composition root that builds working memory, for the API and for the worker."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from memoryd.memory.ports import Clock
+from memoryd.memory.remember import Remember
+from memoryd.sessions.commit import Commit
+from memoryd.sessions.events import Events
+from memoryd.sessions.lifecycle import Lifecycle
+from memoryd.sessions.model import Limits
+from memoryd.sessions.rounds import SessionRounds, Tenants
+from memoryd.sessions.services import SessionServices
+from memoryd.sessions.snapshots import Snapshots
+from memoryd.sessions.summary import Summaries
+from memoryd.sessions.window import Windows
+from memoryd.sessions.working import Finder, Sessions
+from memoryd.settings import Settings
+from memoryd.stores.chat import ChatSummaryWriter
+from memoryd.stores.database import Database
+from memoryd.stores.objects import ObstoreObjects
+from memoryd.stores.redis import Redis
+from memoryd.stores.session_checkpoints import RedisCheckpoints
+from memoryd.stores.session_effects import RedisEffects
+from memoryd.stores.session_life import RedisLife
+from memoryd.stores.session_messages import RedisMessages
+from memoryd.stores.session_progress import RedisProgress
+from memoryd.stores.session_records import PgSessionRecords
+from memoryd.stores.session_scripts import Scripts
+from memoryd.stores.session_state import RedisState
+from memoryd.stores.session_waiter import RedisWaiter
+from retrieval.packing import TokenizerRegistry
+from retrieval.ports import Embedder
+
+_HEARTBEAT_S = 15.0
+# A stream ends before the request's own time limit would cut it off.
+_STREAM_SHARE = 0.8
+
+
+def limits(settings: Settings) -> Limits:
+    """What a session may hold."""
+    return Limits(
+        message_bytes=settings.session_max_message_bytes,
+        messages=settings.session_max_messages,
+        session_bytes=settings.session_max_bytes,
+        value_bytes=settings.session_max_value_bytes,
+        state_bytes=settings.session_max_state_bytes,
+        checkpoints=settings.session_checkpoints,
+        ttl_s=settings.session_ttl_s,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """What API and worker share."""
+
+    scripts: Scripts
+    messages: RedisMessages
+    life: RedisLife
+    progress: RedisProgress
+    records: PgSessionRecords
+    snapshots: Snapshots
+    finder: Finder
+
+
+def _base(settings: Settings, db: Database, redis: Redis, clock: Clock) -> _Base:
+    some = limits(settings)
+    scripts = Scripts(redis, ttl_s=some.ttl_s)
+    life, records = RedisLife(scripts), PgSessionRecords(db)
+    where = settings.object_store
+    objects = ObstoreObjects(where, timeout_s=settings.object_store_timeout_s) if where else None
+    snapshots = Snapshots(life, records, objects, some, clock)
+    finder = Finder(snapshots.recover, clock)
+    return _Base(scripts, RedisMessages(scripts, some), life, RedisProgress(scripts), records, snapshots, finder)
+
+
+@asynccontextmanager
+async def open_sessions(
+    settings: Settings, db: Database, redis: Redis, remember: Remember, tokenizers: TokenizerRegistry, clock: Clock
+) -> AsyncIterator[SessionServices]:
+    """The use cases of the API."""
+    base, some = _base(settings, db, redis, clock), limits(settings)
+    if settings.redis_url is None:
+        raise AssertionError  # there is a client, so there is a URL
+    blocking = Redis(
+        settings.redis_url.get_secret_value(),
+        timeout_s=_HEARTBEAT_S + settings.redis_timeout_s,
+        connections=settings.session_streams,
+    )
+    try:
+        yield SessionServices(
+            working=Sessions(
+                base.finder,
+                base.messages,
+                RedisState(base.scripts, some),
+                RedisEffects(base.scripts, some),
+                RedisCheckpoints(base.scripts, some),
+                some,
+            ),
+            lifecycle=Lifecycle(base.finder, base.life, base.snapshots, base.records),
+            commit=Commit(base.finder, base.messages, base.progress, remember, clock),
+            windows=Windows(base.finder, base.messages, base.progress, tokenizers),
+            events=Events(
+                base.finder,
+                base.messages,
+                RedisWaiter(blocking),
+                clock,
+                streams=settings.session_streams,
+                heartbeat_s=_HEARTBEAT_S,
+                lifetime_s=settings.request_timeout_s * _STREAM_SHARE,
+            ),
+            clock=clock,
+        )
+    finally:
+        await blocking.close()
+
+
+@asynccontextmanager
+async def open_rounds(
+    settings: Settings, db: Database, redis: Redis, remember: Remember, embedder: Embedder, tenants: Tenants, clock: Clock
+) -> AsyncIterator[SessionRounds]:
+    """The worker's rounds over sessions."""
+    base = _base(settings, db, redis, clock)
+    async with AsyncExitStack() as stack:
+        writer = None
+        if settings.chat_url:
+            key = settings.chat_key.get_secret_value() if settings.chat_key else None
+            writer = ChatSummaryWriter(settings.chat_url, model=settings.chat_model, key=key, timeout_s=settings.chat_timeout_s)
+            stack.push_async_callback(writer.close)
+        yield SessionRounds(
+            tenants,
+            base.messages,
+            base.life,
+            base.snapshots,
+            Commit(base.finder, base.messages, base.progress, remember, clock),
+            Summaries(base.messages, base.progress, embedder, writer, clock),
+            base.records,
+            clock,
+            snapshot_interval=timedelta(seconds=settings.session_snapshot_interval_s),
+            retention=timedelta(days=settings.session_retention_days),
+        )
+
+
+def round_interval_s(settings: Settings) -> int:
+    """Seconds between rounds: with the half interval that a session waits, and the time to write, within the interval."""
+    return max(1, min(15, settings.session_snapshot_interval_s // 4))

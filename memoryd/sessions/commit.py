@@ -1,0 +1,138 @@
+"""From working memory to long-term memory: visible turns become episodic memories, each once.
+
+What was committed is kept as ranges of positions, so a turn that a restore brought back later is not passed over. Each memory's
+external id names the session's incarnation and the position: a commit that died in the middle repeats itself without doubles.
+
+What is committed: messages of the wanted roles (the user's and the assistant's unless others are asked for) that have text.
+Tool calls without text, tool results and instructions are working material: they stay in the session.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from urllib.parse import quote
+
+from memoryd.access.service import require
+from memoryd.errors import Conflict
+from memoryd.memory.model import Content, Draft, Kind, Outcome
+from memoryd.memory.ports import Clock
+from memoryd.sessions.model import Page, Role, Session, Stored
+from memoryd.sessions.ports import MessageStore, ProgressStore, Remembering, Target
+from memoryd.sessions.ranges import Ranges, Span, closed, minus, union
+from memoryd.sessions.working import Finder
+from retrieval.filters import JsonValue
+from retrieval.scope import Action, Scope
+
+SPOKEN = frozenset({Role.USER, Role.ASSISTANT})
+SOURCE_TYPE = "session"
+_PAGE = 200
+_COLLISIONS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What a commit did: new memories, those that were there, messages that were passed over; up to which position."""
+
+    created: int
+    duplicates: int
+    passed_over: int
+    through: int
+
+
+class Commit:
+    """The use case of ``POST /v1/sessions/{id}/commit``."""
+
+    def __init__(
+        self, finder: Finder, messages: MessageStore, progress: ProgressStore, remember: Remembering, clock: Clock
+    ) -> None:
+        self._find = finder
+        self._messages = messages
+        self._progress = progress
+        self._remember = remember
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, session_id: str, roles: Collection[Role] = SPOKEN) -> Committed:
+        """Everything visible that was not committed before. Raises ``NotFound`` and what a remember raises."""
+        require(scope, Action.WRITE)
+        created = duplicates = passed = collisions = 0
+        while True:
+            page, pending = await self._pending(scope, session_id)
+            session = page.session
+            if not pending:
+                # Also where nothing was left: the session is taken off the list of those to commit.
+                await self._progress.commit(scope, self._target(session_id), session, session.committed)
+                return Committed(created, duplicates, passed, max((span.last or 0 for span in session.committed), default=0))
+            drafts = [draft for one in page.messages if (draft := _draft(session, one, roles)) is not None]
+            written = await self._remember(scope, drafts, None) if drafts else []
+            through = union(session.committed, (pending,))
+            if not await self._progress.commit(scope, self._target(session_id), session, through):
+                # Somebody else committed at the same time; the memories are the same ones.
+                collisions += 1
+                if collisions >= _COLLISIONS:
+                    raise Conflict("the session is being committed by others; try again")
+                continue
+            made = sum(one.outcome is Outcome.CREATED for one in written)
+            created, duplicates = created + made, duplicates + len(written) - made
+            passed += len(page.messages) - len(drafts)
+
+    async def _pending(self, scope: Scope, session_id: str) -> tuple[Page, Span | None]:
+        """The next page to commit, and the positions that it covers; ``None``: everything is."""
+        page = await self._find(scope, session_id, lambda target: self._read(scope, target, 0, 1))
+        session = page.session
+        left: Ranges = minus(closed(session.visible, session.head), session.committed)
+        if not left:
+            return page, None
+        first, last = left[0]
+        page = await self._find(scope, session_id, lambda target: self._read(scope, target, first - 1, (last or first) + 1))
+        if page.more:
+            last = page.messages[-1].position
+        return page, Span(first, last)
+
+    async def _read(self, scope: Scope, target: Target, after: int, before: int) -> Page:
+        return await self._messages.read(scope, target, after=after, before=before, limit=_PAGE, newest=False, renew=False)
+
+    def _target(self, session_id: str) -> Target:
+        return Target(session_id, self._clock.now())
+
+
+def _draft(session: Session, message: Stored, roles: Collection[Role]) -> Draft | None:
+    payload = message.payload
+    text = text_of(payload)
+    if payload["role"] not in roles or not text.strip():
+        return None
+    metadata = payload.get("metadata")
+    agent = payload.get("agent_id")
+    at = payload.get("event_time") or payload["recorded_at"]
+    content = Content(
+        kind=Kind.EPISODIC,
+        text=text,
+        speaker=speaker_of(payload),
+        role=str(payload["role"]),
+        user_id=session.user_id,
+        agent_id=None if agent is None else str(agent),
+        session_id=session.session_id,
+        event_time=datetime.fromisoformat(str(at)),
+        valid_from=None,
+        valid_to=None,
+        source_type=SOURCE_TYPE,
+        source_uri=f"memoryd://sessions/{quote(session.session_id, safe='')}/messages/{message.position}",
+        confidence=1.0,
+        topics=(),
+        metadata=metadata if isinstance(metadata, dict) else {},
+        supersedes=None,
+    )
+    return Draft(session.space, f"session:{session.session_id}:{session.incarnation[:12]}:{message.position}", content)
+
+
+def speaker_of(payload: Mapping[str, JsonValue]) -> str:
+    """The name, else the agent, else the role."""
+    return str(payload.get("name") or payload.get("agent_id") or payload["role"])
+
+
+def text_of(payload: Mapping[str, JsonValue]) -> str:
+    """The content's text: itself, or that of its parts."""
+    content = payload.get("content")
+    if isinstance(content, str):
+        return content
+    parts: Sequence[JsonValue] = content if isinstance(content, list) else ()
+    return "\n".join(part["text"] for part in parts if isinstance(part, dict) and isinstance(part.get("text"), str))

@@ -1,0 +1,250 @@
+"""What the session use cases need of stores. The scope comes first, always; a session in a space outside it is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from memoryd.errors import Conflict, NotFound
+from memoryd.memory.model import Draft, Idempotency, Written
+from memoryd.sessions.model import (
+    Appended,
+    AutoCommit,
+    Birth,
+    Checkpoint,
+    CheckpointWish,
+    Effect,
+    Entry,
+    Expected,
+    NewMessage,
+    Page,
+    Restored,
+    RestoredCheckpoint,
+    Session,
+    Stored,
+)
+from memoryd.sessions.ranges import Ranges
+from retrieval.scope import Scope
+
+
+class SessionGone(NotFound):
+    """Redis does not have the session; a snapshot may."""
+
+
+class Changed(Conflict):
+    """The session is not any more what it was when it was read."""
+
+    retryable = True
+    retry_after_s = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A session that a call is about. It is made where ``incarnation`` is set and it is not there.
+
+    ``birth.space`` without ``incarnation`` is a condition: the session must be in that space.
+    """
+
+    session_id: str
+    now: datetime
+    idempotency: Idempotency | None = None
+    birth: Birth = field(default_factory=Birth)
+    incarnation: str = ""
+
+
+class MessageStore(Protocol):
+    """Messages in one total order. Everything raises ``SessionGone``, ``NotFound``, ``WorkingMemoryUnavailable``."""
+
+    async def append(self, scope: Scope, target: Target, messages: Sequence[NewMessage]) -> Appended:
+        """All or none, atomically. Raises ``PayloadTooLarge``, ``IdempotencyKeyReused``."""
+
+    async def read(
+        self, scope: Scope, target: Target, *, after: int, before: int | None, limit: int, newest: bool, renew: bool
+    ) -> Page:
+        """Visible messages with ``after < position < before``, in order: the first of them, or the newest."""
+
+    async def pinned(self, scope: Scope, target: Target, visible: Ranges) -> tuple[Stored, ...]:
+        """The pinned messages among ``visible``, in order; of a session that the caller was let read."""
+
+    async def configure(self, scope: Scope, target: Target, *, ttl_s: int | None, auto: AutoCommit | None, clear: bool) -> None:
+        """Change a session's settings; ``clear`` returns ``auto`` to the tenant's."""
+
+
+class StateStore(Protocol):
+    """Versioned keys. Raises as :class:`MessageStore`."""
+
+    async def put(self, scope: Scope, target: Target, key: str, value: str, expected: Expected) -> tuple[int, bool]:
+        """Set to JSON ``value``: the new version, and whether it was made. Raises ``VersionConflict``, ``PayloadTooLarge``."""
+
+    async def get(self, scope: Scope, target: Target, key: str | None) -> list[Entry]:
+        """One key (empty when there is none), or all by name."""
+
+    async def delete(self, scope: Scope, target: Target, key: str, version: int | None) -> None:
+        """Raises ``VersionConflict``; ``NotFound`` when there is no such key."""
+
+
+class EffectStore(Protocol):
+    """Recorded results of steps. Raises as :class:`MessageStore`."""
+
+    async def record(self, scope: Scope, target: Target, key: str, value: str) -> Effect:
+        """The first write wins; a later one gets what the first wrote. Raises ``PayloadTooLarge``."""
+
+    async def recorded(self, scope: Scope, target: Target, key: str) -> Effect | None:
+        """What was written, or ``None``."""
+
+
+class CheckpointStore(Protocol):
+    """Checkpoints. Raises as :class:`MessageStore`."""
+
+    async def make(self, scope: Scope, target: Target, wish: CheckpointWish) -> Checkpoint:
+        """Atomic over messages and state."""
+
+    async def every(self, scope: Scope, target: Target) -> list[Checkpoint]:
+        """Oldest first, without their states."""
+
+    async def get(self, scope: Scope, target: Target, checkpoint_id: UUID) -> Checkpoint | None:
+        """With its state."""
+
+    async def restore(self, scope: Scope, target: Target, checkpoint_id: UUID) -> RestoredCheckpoint | None:
+        """Set aside what came after, take the state back; a checkpoint of what was is made first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One key of a session as it is stored: its name, its type, its strings."""
+
+    name: str
+    kind: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A whole session, read atomically."""
+
+    session: Session
+    read_at: datetime
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPage:
+    """Sessions, newest first, and where the next page begins."""
+
+    sessions: tuple[Session, ...]
+    next_cursor: str | None
+
+
+class LifeStore(Protocol):
+    """Sessions as wholes."""
+
+    async def image(self, scope: Scope, target: Target) -> Image:
+        """Everything of a session. Raises ``SessionGone``, ``NotFound``."""
+
+    async def load(self, scope: Scope, target: Target, parts: Sequence[Part], origin: Restored) -> bool:
+        """Put a session back; ``False`` when it is there."""
+
+    async def settle(self, scope: Scope, image: Image) -> bool:
+        """Note that a snapshot of ``image`` was stored; ``False`` when the session is gone."""
+
+    async def evict(self, scope: Scope, session: Session, *, now: datetime, only_due: bool) -> None:
+        """Remove every key. Raises ``Changed`` unless it is still at this revision (and due); ``SessionGone``."""
+
+    async def page(
+        self, scope: Scope, *, user_id: str | None, agent_id: str | None, cursor: str | None, limit: int
+    ) -> SessionPage:
+        """The sessions that Redis has, of a user or an agent."""
+
+    async def waiting(self, scope: Scope, before: Mapping[str, datetime], limit: int) -> Mapping[str, Sequence[str]]:
+        """Ids in work lists since before these times: ``due``, ``dirty``, ``uncommitted``, ``unsummarised``."""
+
+    async def forget(self, scope: Scope, target: Target, index: str | None = None) -> None:
+        """Take an id out of one work list; out of all of them when it has no session."""
+
+
+class ProgressStore(Protocol):
+    """What the worker writes back: none of it renews the session."""
+
+    async def commit(self, scope: Scope, target: Target, session: Session, committed: Ranges) -> bool:
+        """Note what went into long-term memory; ``False`` when somebody else did meanwhile."""
+
+    async def summary(self, scope: Scope, target: Target) -> str | None:
+        """The stored summary, as JSON."""
+
+    async def summarise(self, scope: Scope, target: Target, session: Session, text: str) -> bool:
+        """Store a summary of what was visible; ``False`` when that has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    """Where a snapshot is. ``final``: the session left Redis with nothing newer than it.
+
+    ``leaps``: positions up to ``head + leaps × the most messages of a session`` may have been given out since.
+    """
+
+    snapshot_id: UUID
+    session_id: str
+    space: str
+    object_key: str
+    revision: int
+    head: int
+    size: int
+    taken_at: datetime
+    reason: str
+    final: bool = False
+    leaps: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSettings:
+    """What a tenant's sessions do unless they say otherwise."""
+
+    auto_commit: AutoCommit = AutoCommit.OFF
+    idle_s: int = 900
+
+
+class SessionRecords(Protocol):
+    """What must outlive Redis, in PostgreSQL. Raises ``StoreUnavailable``."""
+
+    async def add(self, scope: Scope, record: SnapshotRecord) -> None: ...
+    async def snapshots(self, scope: Scope, session_id: str, limit: int) -> list[SnapshotRecord]:
+        """Newest first."""
+
+    async def remove(self, scope: Scope, snapshots: Sequence[UUID]) -> None: ...
+    async def finish(self, scope: Scope, snapshot_id: UUID) -> None:
+        """Mark as final."""
+
+    async def restored(self, scope: Scope, snapshot_id: UUID, leaps: int) -> None:
+        """Note that it was read back: it is final no more, and has at least so many ``leaps``."""
+
+    async def outdated(self, scope: Scope, before: datetime, limit: int) -> list[SnapshotRecord]:
+        """Taken before that time, oldest first."""
+
+    async def settings(self, scope: Scope) -> TenantSettings: ...
+    async def configure(self, scope: Scope, settings: TenantSettings) -> None: ...
+
+
+class Objects(Protocol):
+    """Bytes by key, in object storage. Raises ``StoreUnavailable``."""
+
+    async def put(self, key: str, data: bytes) -> None: ...
+    async def get(self, key: str) -> bytes | None:
+        """``None`` when there is no such object."""
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Those that are not there are gone already."""
+
+
+class Remembering(Protocol):
+    """The use case that writes long-term memory."""
+
+    async def __call__(self, scope: Scope, drafts: Sequence[Draft], idempotency: Idempotency | None) -> list[Written]: ...
+
+
+class SummaryWriter(Protocol):
+    """A language model that writes summaries. Raises ``ServiceError``."""
+
+    async def write(self, earlier: str, turns: Sequence[Mapping[str, str]], *, tokens: int) -> str: ...

@@ -1,0 +1,204 @@
+"""Snapshots: writing them, and reading a session back when Redis does not have it."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from enum import StrEnum
+from uuid import UUID
+
+from memoryd.access.service import require
+from memoryd.errors import Conflict, NotFound
+from memoryd.ids import uuid7
+from memoryd.memory.ports import Clock
+from memoryd.sessions.archive import SnapshotCorrupt, decode, encode
+from memoryd.sessions.model import Limits, Restored, Session, milliseconds
+from memoryd.sessions.ports import Changed, Image, LifeStore, Objects, Part, SessionGone, SessionRecords, SnapshotRecord, Target
+from memoryd.sessions.ranges import Span, closed, dump, parse
+from retrieval.scope import Action, Scope
+
+log = logging.getLogger(__name__)
+
+KEPT = 3
+"""Snapshots of one session that are kept; one that turns out damaged has older ones behind it."""
+_ATTEMPTS = 5
+
+
+class Reason(StrEnum):
+    """What a snapshot was taken for."""
+
+    PERIODIC = "periodic"
+    REQUEST = "request"
+    EXPIRY = "expiry"
+
+
+class Snapshots:
+    """Images of sessions in object storage, found by records that outlive Redis."""
+
+    def __init__(self, life: LifeStore, records: SessionRecords, objects: Objects | None, limits: Limits, clock: Clock) -> None:
+        self._life = life
+        self._records = records
+        self._objects = objects
+        self._limits = limits
+        self._clock = clock
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is an object store."""
+        return self._objects is not None
+
+    async def take(self, scope: Scope, session_id: str, reason: Reason) -> SnapshotRecord:
+        """Write one now. Raises ``SessionGone``, ``StoreUnavailable``."""
+        return (await self.image(scope, session_id, reason))[0]
+
+    async def image(self, scope: Scope, session_id: str, reason: Reason) -> tuple[SnapshotRecord, Session]:
+        """Write one now; with the session as it has it."""
+        image = await self._life.image(scope, Target(session_id, self._clock.now()))
+        return await self._write(scope, image, reason), image.session
+
+    async def list(self, scope: Scope, session_id: str) -> Sequence[SnapshotRecord]:
+        """Newest first; nothing where the key may not use the session's space."""
+        require(scope, Action.READ)
+        found = await self._records.snapshots(scope, session_id, KEPT * 4)
+        return [record for record in found if scope.may_use(record.space)]
+
+    async def recover(self, scope: Scope, session_id: str) -> bool:
+        """Put the session back from its newest sound snapshot; ``False`` when there is none at all.
+
+        Raises ``NotFound`` when it is in a space outside the key's, ``SnapshotCorrupt`` when none can be read.
+        """
+        if self._objects is None:
+            return False
+        found = await self._records.snapshots(scope, session_id, KEPT * 4)
+        if not found:
+            return False
+        if not scope.may_use(found[0].space):
+            raise NotFound("no such session")
+        skipped: list[UUID] = []
+        for record in found:
+            parts = await self._read(scope, self._objects, record)
+            if parts is None:
+                skipped.append(record.snapshot_id)
+                continue
+            now = self._clock.now()
+            origin = Restored(record.snapshot_id, record.taken_at, now, tuple(skipped))
+            head = self._next_head(found, record)
+            # Before the session is there again and can change: from now on there may be something newer than this snapshot.
+            await self._records.restored(scope, record.snapshot_id, -((record.head - head) // self._limits.messages))
+            if head != record.head:
+                parts = _leaped(parts, head, milliseconds(now))
+            await self._life.load(scope, Target(session_id, now), parts, origin)
+            log.info("a session was restored from snapshot %s, taken %s", record.snapshot_id, record.taken_at.isoformat())
+            return True
+        raise SnapshotCorrupt(f"Redis does not have the session, and none of its {len(found)} snapshots can be read")
+
+    def _next_head(self, found: Sequence[SnapshotRecord], record: SnapshotRecord) -> int:
+        """The head that a session goes on from: above every position that can have been given out.
+
+        Messages may have been acknowledged after the snapshot, and after earlier restores of it; at most as many each time as
+        a session may have. Their positions are not given out again, so that no reader's cursor and no committed memory names
+        another message than it did.
+        """
+        if record.final and record is found[0]:
+            return record.head
+        most = self._limits.messages
+        return max(one.head + one.leaps * most for one in found) + most
+
+    async def delete(self, scope: Scope, session_id: str) -> None:
+        """Erase a session: its keys, then its snapshots. Raises ``NotFound``."""
+        require(scope, Action.DELETE)
+        there = await self._evicted(scope, session_id)
+        records = await self._records.snapshots(scope, session_id, 1_000)
+        if records and not scope.may_use(records[0].space):
+            raise NotFound("no such session")
+        if not records and not there:
+            raise NotFound("no such session")
+        await self._drop(scope, records)
+
+    async def evict(self, scope: Scope, record: SnapshotRecord, session: Session) -> None:
+        """Take an expired session out of Redis, of which ``record`` is the snapshot. Raises ``Changed``."""
+        await self._life.evict(scope, session, now=self._clock.now(), only_due=True)
+        await self._records.finish(scope, record.snapshot_id)
+
+    async def forget_old(self, scope: Scope, records: Sequence[SnapshotRecord]) -> None:
+        """Erase these snapshots."""
+        await self._drop(scope, records)
+
+    async def _evicted(self, scope: Scope, session_id: str) -> bool:
+        for _ in range(_ATTEMPTS):
+            target = Target(session_id, self._clock.now())
+            try:
+                image = await self._life.image(scope, target)
+                await self._life.evict(scope, image.session, now=target.now, only_due=False)
+            except SessionGone:
+                return False
+            except Changed:
+                continue
+            return True
+        raise Changed("the session is being written to; try again")
+
+    async def _write(self, scope: Scope, image: Image, reason: Reason) -> SnapshotRecord:
+        if self._objects is None:
+            raise Conflict("this installation has no object store for snapshots: set MEMORYD_OBJECT_STORE")
+        session, snapshot_id = image.session, uuid7()
+        data = await asyncio.to_thread(encode, scope.tenant_id, image)
+        record = SnapshotRecord(
+            snapshot_id=snapshot_id,
+            session_id=session.session_id,
+            space=session.space,
+            object_key=_object_key(scope.tenant_id, session.session_id, snapshot_id),
+            revision=session.revision,
+            head=session.head,
+            size=len(data),
+            taken_at=image.read_at,
+            reason=reason,
+        )
+        await self._objects.put(record.object_key, data)
+        await self._records.add(scope, record)
+        if not await self._life.settle(scope, image):
+            # Deleted meanwhile: nothing of it may stay.
+            await self._drop(scope, [record])
+            raise SessionGone("no such session")
+        older = (await self._records.snapshots(scope, session.session_id, 100))[KEPT:]
+        await self._drop(scope, older)
+        return record
+
+    async def _drop(self, scope: Scope, records: Sequence[SnapshotRecord]) -> None:
+        if not records:
+            return
+        # The objects first: a record without its object is skipped when reading, an object without a record is never found.
+        if self._objects is not None:
+            await self._objects.delete([record.object_key for record in records])
+        await self._records.remove(scope, [record.snapshot_id for record in records])
+
+    async def _read(self, scope: Scope, objects: Objects, record: SnapshotRecord) -> Sequence[Part] | None:
+        data = await objects.get(record.object_key)
+        if data is None:
+            log.error("snapshot %s is missing; the one before is taken", record.snapshot_id)
+            return None
+        try:
+            return await asyncio.to_thread(decode, scope.tenant_id, record.session_id, data)
+        except (SnapshotCorrupt, ValueError, LookupError) as error:
+            log.error("snapshot %s cannot be read (%s); the one before is taken", record.snapshot_id, type(error).__name__)  # noqa: TRY400
+            return None
+
+
+def _leaped(parts: Sequence[Part], head: int, version: int) -> Sequence[Part]:
+    """With the head moved up; the positions between are not visible. Versions of the state go on from the time in
+    milliseconds, which is above all that were given out: nobody writes once a millisecond for years."""
+    made = []
+    for part in parts:
+        values = part.values
+        if part.name == "meta":
+            fields = dict(zip(values[::2], values[1::2], strict=True))
+            visible = (*closed(parse(fields["vis"]), int(fields["head"])), Span(head + 1, None))
+            fields |= {"head": str(head), "vis": dump(visible), "sver": str(max(version, int(fields["sver"])))}
+            values = tuple(one for pair in fields.items() for one in pair)
+        made.append(replace(part, values=values))
+    return made
+
+
+def _object_key(tenant_id: UUID, session_id: str, snapshot_id: UUID) -> str:
+    name = hashlib.sha256(session_id.encode()).hexdigest()[:32]
+    return f"{tenant_id}/sessions/{name}/{snapshot_id}.mds"

@@ -1,0 +1,166 @@
+"""The rolling summary of a session: its most central sentences, each with its speaker, time and position.
+
+Messages are read in blocks of :data:`BLOCK`, in order, so the result depends on what was said and not on when the worker came
+by. Of each block the sentences nearest to the block's mean embedding are kept, near-doubles aside; when there are too many
+lines, the lines themselves are read in the same way. Since a line knows its position, a context of any budget takes only those
+that its window does not show. Where a language model is configured it writes a text beside the lines; they stand when it fails.
+"""
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+
+from memoryd.errors import ServiceError
+from memoryd.memory.ports import Clock
+from memoryd.sessions import ranges
+from memoryd.sessions.commit import SPOKEN, speaker_of, text_of
+from memoryd.sessions.model import Session, Stored
+from memoryd.sessions.ports import MessageStore, ProgressStore, SummaryWriter, Target
+from retrieval.filters import JsonValue
+from retrieval.packing.sentences import split
+from retrieval.ports import Embedder, Lane, Vectors
+from retrieval.scope import Scope
+
+log = logging.getLogger(__name__)
+
+BLOCK = 8
+_PER_BLOCK = 3
+_MOST_LINES = 120
+_KEPT_LINES = 60
+_SENTENCES = 24  # of one message
+_SHORTEST = 20  # characters: «ok» and «thank you!» say nothing about a session
+_SAME = 0.92  # cosine above which two sentences say the same
+_MODEL_TOKENS = 400
+_BLOCKS_A_CALL = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One sentence. ``weight``: its cosine with the mean of what it was chosen from."""
+
+    position: int
+    speaker: str
+    time: str
+    text: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Of the visible messages up to ``covers``; ``of`` is which these were. ``text`` is a language model's."""
+
+    covers: int = 0
+    of: str = ""
+    lines: tuple[Line, ...] = ()
+    text: str | None = None
+    model_failed: bool = False
+
+    def dumped(self) -> str:
+        """As it is stored."""
+        lines = [[one.position, one.speaker, one.time, one.text, round(one.weight, 4)] for one in self.lines]
+        found = {"covers": self.covers, "of": self.of, "lines": lines, "text": self.text, "failed": self.model_failed}
+        return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+
+    def holds(self, session: Session) -> bool:
+        """Whether what it was made of is still what is visible up to there."""
+        return ranges.dump(ranges.closed(session.visible, self.covers)) == self.of
+
+
+def loaded(text: str | None) -> Summary:
+    """From the stored form; an empty summary for ``None``."""
+    if text is None:
+        return Summary()
+    found = json.loads(text)
+    return Summary(found["covers"], found["of"], tuple(Line(*one) for one in found["lines"]), found["text"], found["failed"])
+
+
+class Summaries:
+    """Brings summaries up to date, in the worker."""
+
+    def __init__(
+        self, messages: MessageStore, progress: ProgressStore, embedder: Embedder, writer: SummaryWriter | None, clock: Clock
+    ) -> None:
+        self._messages = messages
+        self._progress = progress
+        self._embedder = embedder
+        self._writer = writer
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, session_id: str) -> None:
+        """Read the whole blocks that came since. Raises ``SessionGone``, ``InferenceError``."""
+        target = Target(session_id, self._clock.now())
+        summary = loaded(await self._progress.summary(scope, target))
+        for _ in range(_BLOCKS_A_CALL):
+            after = summary.covers
+            page = await self._messages.read(scope, target, after=after, before=None, limit=BLOCK, newest=False, renew=False)
+            if not summary.holds(page.session):
+                summary = Summary()  # a restore changed what was said: begin again
+                continue
+            if len(page.messages) == BLOCK:
+                summary = await self._extended(summary, page.session, page.messages)
+            if not await self._progress.summarise(scope, target, page.session, summary.dumped()):
+                return
+            if len(page.messages) < BLOCK:
+                return
+
+    async def _extended(self, summary: Summary, session: Session, block: Sequence[Stored]) -> Summary:
+        candidates = [line for message in block for line in _sentences(message)]
+        lines = summary.lines + await self._central(candidates, _PER_BLOCK)
+        if len(lines) > _MOST_LINES:
+            lines = await self._central(lines, _KEPT_LINES)
+        covers = block[-1].position
+        of = ranges.dump(ranges.closed(session.visible, covers))
+        return await self._written(Summary(covers, of, lines, summary.text), block)
+
+    async def _written(self, summary: Summary, block: Sequence[Stored]) -> Summary:
+        if self._writer is None:
+            return replace(summary, text=None)
+        told = [one.payload for one in block]
+        turns = [{"speaker": speaker_of(one), "time": time_of(one), "text": text_of(one)} for one in told]
+        try:
+            text = await self._writer.write(summary.text or "", turns, tokens=_MODEL_TOKENS)
+        except ServiceError as error:
+            log.warning("the summary model failed: %s", error.code)
+            # Without this block the model's text would be of something else than it says: the lines stand.
+            return replace(summary, text=None, model_failed=True)
+        return replace(summary, text=text)
+
+    async def _central(self, lines: Sequence[Line], most: int) -> tuple[Line, ...]:
+        """The ``most`` lines nearest to the mean of all, in their order; of near-doubles the nearer one."""
+        if len(lines) == 0:
+            return ()
+        vectors = np.asarray(await self._embedder.embed_passages([line.text for line in lines], lane=Lane.BULK))
+        return central(lines, vectors, most)
+
+
+def central(lines: Sequence[Line], vectors: Vectors, most: int) -> tuple[Line, ...]:
+    """``vectors`` of shape ``(len(lines), dimension)``, normalised."""
+    mean = vectors.mean(axis=0)
+    weights = vectors @ (mean / max(float(np.linalg.norm(mean)), 1e-9))
+    chosen: list[int] = []
+    # Rounded, so that the last bits of a sum, which depend on the processor, decide nothing: earlier lines win ties.
+    for number in sorted(range(len(lines)), key=lambda one: (-round(float(weights[one]), 4), one)):
+        if len(chosen) == most:
+            break
+        if all(float(vectors[number] @ vectors[other]) < _SAME for other in chosen):
+            chosen.append(number)
+    return tuple(replace(lines[number], weight=float(weights[number])) for number in sorted(chosen))
+
+
+def _sentences(message: Stored) -> list[Line]:
+    payload = message.payload
+    if payload["role"] not in SPOKEN:
+        return []
+    text = text_of(payload)
+    found = [text[span.start : span.end] for span in split(text)[:_SENTENCES]]
+    speaker, time = speaker_of(payload), time_of(payload)
+    return [Line(message.position, speaker, time, " ".join(one.split()), 0.0) for one in found if len(one) >= _SHORTEST]
+
+
+def time_of(payload: Mapping[str, JsonValue]) -> str:
+    """When it was said: the event's time, else when it was recorded."""
+    return datetime.fromisoformat(str(payload.get("event_time") or payload["recorded_at"])).isoformat(timespec="minutes")

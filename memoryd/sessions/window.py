@@ -1,0 +1,269 @@
+"""The context of a session within a token budget: pinned messages, a summary of what fell out, the newest messages.
+
+A message that calls tools and the results of its calls are one unit: shown whole or not at all. A result whose call is not
+visible is not shown: no model takes it. The window has no holes: it ends at the first unit that does not fit.
+"""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from memoryd.access.service import require
+from memoryd.sessions import ranges
+from memoryd.sessions.commit import speaker_of, text_of
+from memoryd.sessions.model import Page, Session, Stored
+from memoryd.sessions.ports import MessageStore, ProgressStore, Target
+from memoryd.sessions.summary import Line, Summary, loaded
+from memoryd.sessions.working import Finder
+from retrieval.errors import BudgetTooSmall
+from retrieval.packing import TokenizerRegistry
+from retrieval.ports import TokenCounter
+from retrieval.scope import Action, Scope
+
+_SUMMARY_SHARE = 4  # a quarter of the budget at most
+_SUMMARY_HEAD = "Earlier in this session:"
+_PAGE = 200
+_PAGES = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Messages that stand or fall together, with the tokens that they are expected to cost."""
+
+    messages: tuple[Stored, ...]
+    tokens: int
+
+    @property
+    def newest(self) -> int:
+        """The position of its last message."""
+        return self.messages[-1].position
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What of the summary is shown."""
+
+    text: str
+    lines: tuple[Line, ...]
+    by_model: bool
+    covers: int
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A context. ``tokens`` is the exact count of ``text``."""
+
+    text: str
+    tokens: int
+    tokenizer: str
+    pinned: tuple[Stored, ...]
+    messages: tuple[Stored, ...]
+    summary: Shown | None
+    summary_tokens: int
+    omitted: int
+    degraded: tuple[str, ...]
+    session: Session
+
+
+class Windows:
+    """The use case of ``GET /v1/sessions/{id}/context``."""
+
+    def __init__(self, finder: Finder, messages: MessageStore, progress: ProgressStore, tokenizers: TokenizerRegistry) -> None:
+        self._find = finder
+        self._messages = messages
+        self._progress = progress
+        self._tokenizers = tokenizers
+
+    async def __call__(self, scope: Scope, session_id: str, *, budget: int, tokenizer: str) -> Window:
+        """Raises ``NotFound``, ``BudgetTooSmall`` when the pinned messages alone do not fit, ``UnknownTokenizer``."""
+        require(scope, Action.READ)
+        counter = self._tokenizers.counter(tokenizer)
+        return await self._find(scope, session_id, lambda target: self._read(scope, target, counter, budget))
+
+    async def _read(self, scope: Scope, target: Target, counter: TokenCounter, budget: int) -> Window:
+        limit = min(_PAGE, max(16, budget // 16))
+        page = await self._messages.read(scope, target, after=0, before=None, limit=limit, newest=True, renew=True)
+        pinned = await self._messages.pinned(scope, target, page.session.visible)
+        summary = loaded(await self._progress.summary(scope, target))
+        if not summary.holds(page.session):
+            summary = _left(summary, page.session)
+        for _ in range(_PAGES):
+            window, enough = await asyncio.to_thread(_packed, page, pinned, summary, counter, budget)
+            if enough or not page.more:
+                break
+            before = page.messages[0].position
+            older = await self._messages.read(scope, target, after=0, before=before, limit=_PAGE, newest=True, renew=False)
+            page = Page(page.session, older.messages + page.messages, older.more)
+        return window
+
+
+def _left(summary: Summary, session: Session) -> Summary:
+    """Of a summary that a restore has overtaken: the lines of what is visible still, until the worker makes it anew."""
+    lines = tuple(line for line in summary.lines if ranges.contains(session.visible, line.position))
+    return replace(summary, lines=lines, text=None, covers=lines[-1].position if lines else 0)
+
+
+def units(messages: Sequence[Stored], counter: TokenCounter) -> list[Unit]:
+    """Messages as units, in the order of their newest message; results without their call are left out."""
+    caller: dict[str, int] = {}
+    groups: dict[int, list[Stored]] = {}
+    for message in messages:
+        payload = message.payload
+        answered = payload.get("tool_call_id")
+        if payload["role"] == "tool":
+            if answered in caller:
+                groups[caller[str(answered)]].append(message)
+            continue
+        groups[message.position] = [message]
+        calls = payload.get("tool_calls")
+        for call in calls if isinstance(calls, list) else ():
+            if isinstance(call, dict):
+                caller[str(call["id"])] = message.position
+    made = [Unit(tuple(group), sum(counter.count(rendered(one)) + 1 for one in group)) for group in groups.values()]
+    return sorted(made, key=lambda unit: unit.newest)
+
+
+def rendered(message: Stored) -> str:
+    """A message as text: who, what, and the calls it makes."""
+    payload = message.payload
+    role, who = str(payload["role"]), speaker_of(payload)
+    head = role if who == role else f"{role} ({who})"
+    answered = payload.get("tool_call_id")
+    if answered:
+        head += f" [{answered}]"
+    lines = [f"{head}: {_content(payload.get('content'), text_of(payload))}".rstrip()]
+    calls = payload.get("tool_calls")
+    for call in calls if isinstance(calls, list) else ():
+        if isinstance(call, dict):
+            arguments = call.get("arguments")
+            told = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+            lines.append(f"  calls {call['name']}({told}) [{call['id']}]")
+    return "\n".join(lines)
+
+
+def _content(content: object, text: str) -> str:
+    """Parts that are not text (images, files) are shown as the JSON that they are."""
+    if not isinstance(content, list):
+        return text
+    return "\n".join(
+        str(part["text"]) if isinstance(part.get("text"), str) else json.dumps(part, ensure_ascii=False) for part in content
+    )
+
+
+def _packed(page: Page, pinned: Sequence[Stored], summary: Summary, counter: TokenCounter, budget: int) -> tuple[Window, bool]:
+    """The context of these messages, and whether older ones could change it."""
+    kept = _pinned_units(page.messages, pinned, counter)
+    known = {message.position for unit in kept for message in unit.messages}
+    others = [unit for unit in units(page.messages, counter) if known.isdisjoint({one.position for one in unit.messages})]
+    room = budget - sum(unit.tokens for unit in kept)
+    if room < 0:
+        raise BudgetTooSmall("the pinned messages alone are larger than budget_tokens")
+    chosen = _newest(others, room)
+    whole = len(chosen) == len(others)
+    if whole and page.more:
+        return _assembled(page, kept, chosen, None, counter, summary), False
+    shown = None
+    if not whole:
+        share = min(room, budget // _SUMMARY_SHARE)
+        chosen = _newest(others, room - share)
+        shown = _summary(summary, _first(chosen, page.session), known, counter, share)
+        # What the summary left of its share goes to the window; lines of what the window now shows are dropped.
+        spent = counter.count(shown.text) + 1 if shown else 0
+        chosen = _newest(others, room - spent)
+        shown = _outside(shown, _first(chosen, page.session))
+    window = _assembled(page, kept, chosen, shown, counter, summary)
+    while window.tokens > budget:
+        # Tokens of a whole can be more than those of its parts, by a few: the oldest go.
+        if chosen:
+            chosen = chosen[1:]
+        elif shown is not None:
+            shown = None
+        else:
+            raise BudgetTooSmall("the pinned messages alone are larger than budget_tokens")
+        window = _assembled(page, kept, chosen, shown, counter, summary)
+    return window, True
+
+
+def _pinned_units(messages: Sequence[Stored], pinned: Sequence[Stored], counter: TokenCounter) -> list[Unit]:
+    """The units that pinned messages are in; those older than ``messages`` on their own."""
+    wanted = {message.position for message in pinned}
+    if not wanted:
+        return []
+    merged = sorted({one.position: one for one in (*pinned, *messages)}.values(), key=lambda one: one.position)
+    return [unit for unit in units(merged, counter) if not wanted.isdisjoint({one.position for one in unit.messages})]
+
+
+def _newest(others: Sequence[Unit], room: int) -> list[Unit]:
+    """The longest end of ``others`` that fits."""
+    start = len(others)
+    while start and others[start - 1].tokens <= room:
+        start -= 1
+        room -= others[start].tokens
+    return list(others[start:])
+
+
+def _first(chosen: Sequence[Unit], session: Session) -> int:
+    """Where the window begins."""
+    return min((unit.messages[0].position for unit in chosen), default=session.head + 1)
+
+
+def _summary(summary: Summary, before: int, known: set[int], counter: TokenCounter, room: int) -> Shown | None:
+    """What fits of the summary of what lies before the window: the model's text, or the weightiest lines."""
+    if summary.text is not None:
+        text = f"{_SUMMARY_HEAD}\n{summary.text}"
+        if counter.count(text) + 1 <= room:
+            return Shown(text, summary.lines, True, min(summary.covers, before - 1))
+    lines = [line for line in summary.lines if line.position < before and line.position not in known]
+    left = room - counter.count(_SUMMARY_HEAD) - 1
+    taken: list[Line] = []
+    for line in sorted(lines, key=lambda one: (-one.weight, one.position)):
+        cost = counter.count(_line(line)) + 1
+        if cost <= left:
+            taken.append(line)
+            left -= cost
+    if not taken:
+        return None
+    taken.sort(key=lambda one: one.position)
+    text = "\n".join([_SUMMARY_HEAD, *map(_line, taken)])
+    return Shown(text, tuple(taken), False, min(summary.covers, before - 1))
+
+
+def _outside(shown: Shown | None, before: int) -> Shown | None:
+    """The same without lines of what a larger window shows. A model's text cannot be divided, and stays."""
+    if shown is None or shown.by_model:
+        return shown
+    lines = tuple(line for line in shown.lines if line.position < before)
+    text = "\n".join([_SUMMARY_HEAD, *map(_line, lines)])
+    return Shown(text, lines, False, min(shown.covers, before - 1)) if lines else None
+
+
+def _line(line: Line) -> str:
+    return f"- {line.time[:10]} {line.speaker}: {line.text}"
+
+
+def _assembled(
+    page: Page, kept: Sequence[Unit], chosen: Sequence[Unit], shown: Shown | None, counter: TokenCounter, summary: Summary
+) -> Window:
+    pinned = tuple(sorted((one for unit in kept for one in unit.messages), key=lambda one: one.position))
+    messages = tuple(sorted((one for unit in chosen for one in unit.messages), key=lambda one: one.position))
+    blocks = [*map(rendered, pinned), *([shown.text] if shown else []), *map(rendered, messages)]
+    text = "\n".join(blocks)
+    first = messages[0].position if messages else page.session.head + 1
+    before = ranges.closed(page.session.visible, first - 1)
+    covered = ranges.of(one.position for one in pinned)
+    if shown is not None:
+        covered = ranges.union(covered, (ranges.Span(1, max(1, shown.covers)),))
+    left = ranges.minus(before, covered)
+    return Window(
+        text=text,
+        tokens=counter.count(text),
+        tokenizer=counter.name,
+        pinned=pinned,
+        messages=messages,
+        summary=shown,
+        summary_tokens=counter.count(shown.text) if shown else 0,
+        omitted=sum((span.last or 0) - span.first + 1 for span in left),
+        degraded=("summary_model",) if summary.model_failed and shown is not None else (),
+        session=page.session,
+    )

@@ -1,0 +1,48 @@
+-- Append messages, all or none. ARGV: most messages, most bytes, every how many to summarise, agents and their names, then
+-- a triple a message: the caller's id or '', whether it is pinned, the payload. Keys after the declared: user, agents.
+local most_messages, most_bytes, block, agents = int(ARGV[11]), int(ARGV[12]), int(ARGV[13]), int(ARGV[14])
+local no = unwelcome() or repeated()
+if no then return no end
+local head, count, bytes = unpack(call('HMGET', K.meta, 'head', 'count', 'bytes'))
+head, count, bytes = int(head), int(count), int(bytes)
+local before = head
+local placed, new, seen = {}, {}, {}
+for at = 15 + agents, #ARGV, 3 do
+  local id, payload = ARGV[at], ARGV[at + 2]
+  local known = id ~= '' and (seen[id] or call('HGET', K.ids, id))
+  if known then
+    placed[#placed + 1], placed[#placed + 2] = int(known), 0
+  else
+    head, count, bytes = head + 1, count + 1, bytes + #payload + #id
+    if id ~= '' then seen[id] = head end
+    placed[#placed + 1], placed[#placed + 2] = head, 1
+    new[#new + 1] = at
+  end
+end
+if count > most_messages then return {'limit', 'messages'} end
+if bytes > most_bytes then return {'limit', 'session_bytes'} end
+born()
+local position = before
+for _, at in ipairs(new) do
+  position = position + 1
+  call('XADD', K.messages, text(position) .. '-0', 'm', ARGV[at + 2])
+  if ARGV[at] ~= '' then call('HSET', K.ids, ARGV[at], position) end
+  if ARGV[at + 1] == '1' then call('ZADD', K.pins, position, position) end
+end
+if #new > 0 then
+  call('HSET', K.meta, 'head', head, 'count', count, 'bytes', bytes, 'written', NOW)
+  call('ZADD', K.uncommitted, NOW, SID)
+  if math.floor(head / block) > math.floor(before / block) then call('ZADD', K.unsummarised, NOW, SID) end
+  if agents > 0 then
+    local created = call('HGET', K.meta, 'created')
+    local first = OWN + (USER ~= '' and 1 or 0)
+    for number = 0, agents - 1 do 
+      call('ZADD', KEYS[first + number], 'NX', created, SID)
+      call('SADD', K.agents, ARGV[15 + number])
+    end
+  end
+end
+keep(cjson.encode(placed))
+changed()
+touch()
+return {'ok', head, call('HGET', K.meta, 'restored'), placed}

@@ -1,0 +1,8 @@
+-- Make a checkpoint. ARGV: id, record, '1' when labelled, most checkpoints.
+local no = refused() or repeated()
+if no then return no end
+local row = checkpoint(ARGV[11], '0', ARGV[13], ARGV[12], ARGV[14], '')
+keep(ARGV[11])
+changed()
+touch()
+return {'ok', row}

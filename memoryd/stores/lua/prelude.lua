@@ -1,0 +1,102 @@
+-- What every script begins with. K holds the declared keys by name, OWN is the place of the first key after them.
+-- A script first looks at everything that can refuse it, and writes after that: it stores all or nothing.
+local call = redis.call
+local NOW, ALLOWED, SID, RECEIPT, PRINT = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local CREATE, INCARNATION, SPACE, USER, TTL = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
+local DAY, RECEIPTS = 86400000, 2000
+
+local function int(value) return tonumber(value or 0) or 0 end
+local function text(number) return string.format('%.0f', number) end
+
+-- nil, or why the caller may not have the session: there is none, or it is in a space outside the key's.
+local function refused()
+  local space = call('HGET', K.meta, 'space')
+  if not space then return {'gone'} end
+  if ALLOWED ~= '*' and not string.find(ALLOWED, '\n' .. space .. '\n', 1, true) then return {'foreign'} end
+  if SPACE ~= '' and SPACE ~= space then return {'space', space} end
+  return nil
+end
+
+-- As refused(), but a session that is not there is no reason when the caller may make it.
+local function unwelcome()
+  local no = refused()
+  if no and no[1] == 'gone' and CREATE == '1' then return nil end
+  return no
+end
+
+-- The answer that an Idempotency-Key got before, or that it belongs to another request.
+local function repeated()
+  if RECEIPT == '' then return nil end
+  local kept = call('HGET', K.receipts, RECEIPT)
+  if not kept then return nil end
+  local at, print, answer = string.match(kept, '^(%d+)|(%x+)|(.*)$')
+  if int(NOW) - int(at) > DAY then return nil end
+  if print ~= PRINT then return {'reused'} end
+  return {'replay', answer}
+end
+
+local function keep(answer)
+  if RECEIPT == '' then return end
+  if call('HSET', K.receipts, RECEIPT, NOW .. '|' .. PRINT .. '|' .. answer) == 1 then
+    call('RPUSH', K.receipt_order, RECEIPT)
+  end
+  for _ = 1, 4 do
+    local oldest = call('LINDEX', K.receipt_order, 0)
+    local at = oldest and int(string.match(call('HGET', K.receipts, oldest) or '0|', '^%d+'))
+    if not oldest or (call('LLEN', K.receipt_order) <= RECEIPTS and int(NOW) - at <= DAY) then return end
+    call('LPOP', K.receipt_order)
+    call('HDEL', K.receipts, oldest)
+  end
+end
+
+-- Sliding renewal: the session's end moves to a TTL from now.
+local function touch()
+  call('HSET', K.meta, 'touched', NOW)
+  call('ZADD', K.due, text(int(NOW) + int(call('HGET', K.meta, 'ttl')) * 1000), SID)
+end
+
+-- The session differs from its newest snapshot from now on.
+local function changed()
+  call('HINCRBY', K.meta, 'rev', 1)
+  call('ZADD', K.dirty, 'NX', NOW, SID)
+end
+
+-- Make the session unless it is there. The user's index is the first key after the declared ones.
+local function born()
+  if call('EXISTS', K.meta) == 1 then return end
+  call('HSET', K.meta, 'inc', INCARNATION, 'space', SPACE, 'user', USER, 'ttl', TTL, 'created', NOW, 'written', NOW, 'touched', NOW,
+       'head', 0, 'count', 0, 'bytes', 0, 'sbytes', 0, 'sver', 0, 'vis', '1:', 'committed', '', 'rev', 0, 'restored', '')
+  call('ZADD', K.sessions, NOW, SID)
+  if USER ~= '' then call('ZADD', KEYS[OWN], NOW, SID) end
+end
+
+-- The state as a JSON array of keys and values, for a checkpoint.
+local function state_copy()
+  local flat = call('HGETALL', K.state)
+  if #flat == 0 then return '[]' end
+  return cjson.encode(flat)
+end
+
+-- Keep a checkpoint of the session as it stands; drop the oldest beyond `most`, unlabelled ones first.
+local function checkpoint(id, automatic, labelled, record, most, spared)
+  local head, vis, sver = unpack(call('HMGET', K.meta, 'head', 'vis', 'sver'))
+  local row = table.concat({head, vis, sver, NOW, automatic, labelled, record}, '|')
+  call('HSET', K.checkpoints, id, row)
+  call('HSET', K.checkpoint_states, id, state_copy())
+  call('RPUSH', K.checkpoint_order, id)
+  local order = call('LRANGE', K.checkpoint_order, 0, -1)
+  local excess = #order - int(most)
+  for pass = 1, 2 do
+    for _, other in ipairs(order) do
+      if excess <= 0 then return row end
+      local old = other ~= id and other ~= spared and call('HGET', K.checkpoints, other)
+      if old and (pass == 2 or string.match(old, '^%d+|[^|]*|%d+|%d+|%d|(%d)|') == '0') then
+        call('HDEL', K.checkpoints, other)
+        call('HDEL', K.checkpoint_states, other)
+        call('LREM', K.checkpoint_order, 1, other)
+        excess = excess - 1
+      end
+    end
+  end
+  return row
+end

@@ -1,0 +1,41 @@
+-- A page of visible messages. ARGV: first and last position, most messages, most bytes (the first message comes whatever its
+-- size), direction, whether reading renews the session. Answers meta, agents, whether there is more, then the entries.
+local no = refused()
+if no then return no end
+local first, last, limit, room = int(ARGV[11]), int(ARGV[12]), int(ARGV[13]), int(ARGV[14])
+local back, renew = ARGV[15] == 'back', ARGV[16] == '1'
+local spans = {}
+for from, to in string.gmatch(call('HGET', K.meta, 'vis'), '(%d+):(%d*)') do
+  local low, high = math.max(int(from), first), math.min(to == '' and last or int(to), last)
+  if low <= high then table.insert(spans, back and 1 or #spans + 1, {low, high}) end
+end
+local entries, more = {}, 0
+for _, span in ipairs(spans) do
+  local low, high = span[1], span[2]
+  while low <= high and more == 0 do
+    -- By the piece, so that a page of large messages does not read all of them.
+    local piece = math.min(limit - #entries + 1, 64)
+    local found
+    if back then
+      found = call('XREVRANGE', K.messages, text(high), text(low), 'COUNT', piece)
+    else
+      found = call('XRANGE', K.messages, text(low), text(high), 'COUNT', piece)
+    end
+    for _, entry in ipairs(found) do
+      local payload = entry[2][2]
+      if #entries >= limit or (#entries > 0 and #payload > room) then more = 1 break end
+      room = room - #payload
+      entries[#entries + 1] = {string.match(entry[1], '^%d+'), payload}
+      local position = int(entries[#entries][1])
+      if back then high = position - 1 else low = position + 1 end
+    end
+    if #found < piece then break end
+  end
+  if more == 1 then break end
+end
+if renew then
+  local touched, ttl = unpack(call('HMGET', K.meta, 'touched', 'ttl'))
+  -- A write for each read would be a waste: within a tenth of the time to live, or a minute, the end stays.
+  if int(NOW) - int(touched) > math.min(int(ttl) * 100, 60000) then touch() end
+end
+return {'ok', call('HGETALL', K.meta), call('SMEMBERS', K.agents), more, entries}

@@ -1,0 +1,21 @@
+-- Set a key. ARGV: key, JSON, expectation ('' any, 'absent', 'present', or a version), most bytes of all state.
+local key, value, expected, most = ARGV[11], ARGV[12], ARGV[13], int(ARGV[14])
+local no = unwelcome() or repeated()
+if no then return no end
+local old = call('HGET', K.state, key)
+local version = old and string.match(old, '^%d+') or '0'
+if expected == 'absent' and old then return {'conflict', version} end
+if expected == 'present' and not old then return {'conflict', version} end
+if tonumber(expected) and expected ~= version then return {'conflict', version} end
+local size = int(call('HGET', K.meta, 'sbytes')) + #key + #value
+if old then size = size - #key - (#old - #version - 1) end
+if size > most then return {'limit', 'state_bytes'} end
+born()
+local new = call('HINCRBY', K.meta, 'sver', 1)
+call('HSET', K.state, key, text(new) .. ':' .. value)
+call('HSET', K.meta, 'sbytes', size)
+local made = old and 0 or 1
+keep(text(new) .. ':' .. made)
+changed()
+touch()
+return {'ok', new, made}

@@ -1,0 +1,73 @@
+""":class:`memoryd.sessions.ports.Objects` through obstore: a local folder, or a store that speaks S3, GCS or Azure.
+
+The library's blocking calls run in threads. Its asynchronous ones finish on threads of its own, which may still be about to
+call back while the interpreter shuts down, and then abort the process.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, from_url
+
+from memoryd.errors import InvalidRequest, StoreUnavailable
+
+Answer = TypeVar("Answer")
+
+_RETRIES = 2
+
+
+class ObstoreObjects:
+    """Objects below a folder's path, or below a URL such as ``s3://bucket/prefix``; credentials from the environment."""
+
+    def __init__(self, where: str, *, timeout_s: float) -> None:
+        self._store = _opened(where, timeout_s)
+
+    async def put(self, key: str, data: bytes) -> None:
+        await self._run(lambda: obstore.put(self._store, key, data))
+
+    async def get(self, key: str) -> bytes | None:
+        def read() -> bytes | None:
+            try:
+                return bytes(obstore.get(self._store, key).bytes())
+            except FileNotFoundError:
+                return None
+
+        return await self._run(read)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        def remove() -> None:
+            for key in keys:
+                try:
+                    obstore.delete(self._store, key)
+                except FileNotFoundError:
+                    continue
+
+        await self._run(remove)
+
+    @staticmethod
+    async def _run(work: Callable[[], Answer]) -> Answer:
+        try:
+            return await asyncio.to_thread(work)
+        except (BaseError, OSError) as error:
+            raise StoreUnavailable("object storage cannot be reached") from error
+
+
+def _opened(where: str, timeout_s: float) -> ObjectStore:
+    scheme = urlsplit(where).scheme
+    if scheme in {"", "file"}:
+        return LocalStore(prefix=Path(urlsplit(where).path if scheme else where).expanduser().absolute(), mkdir=True)
+    whole = timedelta(seconds=timeout_s)
+    try:
+        return from_url(
+            where,
+            client_options={"timeout": whole, "connect_timeout": whole},
+            retry_config={"max_retries": _RETRIES, "retry_timeout": whole},
+        )
+    except (BaseError, ValueError) as error:
+        raise InvalidRequest(f"MEMORYD_OBJECT_STORE: {scheme}:// with this setting cannot be used") from error

@@ -1,0 +1,172 @@
+""":class:`memoryd.sessions.ports.LifeStore` on Redis: whole sessions, their lists, their end."""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+
+from memoryd.errors import InvalidRequest
+from memoryd.sessions.model import Restored, Session, milliseconds
+from memoryd.sessions.ports import Changed, Image, Part, SessionGone, SessionPage, Target
+from memoryd.stores import session_rows as rows
+from memoryd.stores.redis import Argument, Reply
+from memoryd.stores.session_keys import PARTS, Keys, decoded, encoded
+from memoryd.stores.session_scripts import Scripts, SessionExists, list_of, pairs, str_of
+from retrieval.scope import Scope
+
+_KINDS = {
+    "messages": "stream",
+    "receipt_order": "list",
+    "checkpoint_order": "list",
+    "pins": "zset",
+    "agents": "set",
+    "summary": "string",
+}
+_READS: dict[str, tuple[tuple[str, ...], tuple[str | int, ...]]] = {
+    "hash": (("HGETALL",), ()),
+    "list": (("LRANGE",), (0, -1)),
+    "set": (("SMEMBERS",), ()),
+    "zset": (("ZRANGE",), (0, -1, "WITHSCORES")),
+    "stream": (("XRANGE",), ("-", "+")),
+    "string": (("GET",), ()),
+}
+
+
+class RedisLife:
+    """Images are read in one transaction, and put back by one script."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    async def image(self, scope: Scope, target: Target) -> Image:
+        keys = Keys(scope.tenant_id)
+        commands: list[tuple[Argument, ...]] = []
+        for name in PARTS:
+            head, tail = _READS[_KINDS.get(name, "hash")]
+            commands.append((*head, keys.part(target.session_id, name), *tail))
+        answers = await self._scripts.redis.together(commands, atomic=True)
+        parts = tuple(_part(name, answer) for name, answer in zip(PARTS, answers, strict=True))
+        by_name = {part.name: part.values for part in parts}
+        meta = by_name["meta"]
+        if not meta:
+            raise SessionGone("no such session")
+        fields = dict(zip(meta[::2], meta[1::2], strict=True))
+        session = rows.session(target.session_id, fields, tuple(sorted(by_name["agents"])))
+        if not scope.may_use(session.space):
+            raise SessionGone("no such session")
+        return Image(session, target.now, tuple(part for part in parts if part.values))
+
+    async def load(self, scope: Scope, target: Target, parts: Sequence[Part], origin: Restored) -> bool:
+        told = [str(origin.snapshot_id), milliseconds(origin.taken_at), milliseconds(origin.restored_at)]
+        arguments: list[Argument] = [json.dumps(told + [str(one) for one in origin.skipped])]
+        for part in parts:
+            values = part.values
+            if part.kind == "zset":  # read as member and score, written the other way round
+                values = tuple(one for pair in zip(values[1::2], values[::2], strict=True) for one in pair)
+            arguments += [part.name, part.kind, len(values), *values]
+        meta = next(part.values for part in parts if part.name == "meta")
+        user = dict(zip(meta[::2], meta[1::2], strict=True))["user"]
+        agents = next((part.values for part in parts if part.name == "agents"), ())
+        try:
+            await self._scripts("load", scope, target, arguments, users=[user] if user else [], agents=agents)
+        except SessionExists:
+            return False
+        return True
+
+    async def settle(self, scope: Scope, image: Image) -> bool:
+        session = image.session
+        target = Target(session.session_id, image.read_at, incarnation=session.incarnation)
+        try:
+            await self._scripts("settle", scope, target, [session.revision, milliseconds(image.read_at)])
+        except SessionGone:
+            return False
+        return True
+
+    async def evict(self, scope: Scope, session: Session, *, now: datetime, only_due: bool) -> None:
+        target = Target(session.session_id, now, incarnation=session.incarnation)
+        users = [session.user_id] if session.user_id else []
+        arguments = [session.revision, "1" if only_due else "0"]
+        await self._scripts("evict", scope, target, arguments, users=users, agents=session.agents)
+
+    async def page(
+        self, scope: Scope, *, user_id: str | None, agent_id: str | None, cursor: str | None, limit: int
+    ) -> SessionPage:
+        keys = Keys(scope.tenant_id)
+        index = keys.index("sessions")
+        if user_id is not None:
+            index = keys.of_user(user_id)
+        elif agent_id is not None:
+            index = keys.of_agent(agent_id)
+        found: list[Session] = []
+        at, more = cursor, True
+        while more and len(found) < limit:
+            ids, at = await self._ids(index, at, limit)
+            more = at is not None
+            metas = (
+                await self._scripts.redis.together([("HGETALL", keys.part(one, "meta")) for one in ids], atomic=False)
+                if ids
+                else []
+            )
+            for one, meta in zip(ids, metas, strict=True):
+                fields = pairs(meta)
+                if not fields or not scope.may_use(fields["space"]) or (user_id and fields["user"] != user_id):
+                    continue
+                found.append(rows.session(one, fields))
+                if len(found) == limit:
+                    at, more = f"{fields['created']}:{encoded(one)}", more or one != ids[-1]
+                    break
+        return SessionPage(tuple(found), at if more else None)
+
+    async def _ids(self, index: str, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
+        """Newest first; of equal times, in falling order of the encoded id. And the cursor, where there are more."""
+        ties: list[tuple[bytes, int]] = []
+        top = "+inf"
+        if cursor is not None:
+            score, _, member = cursor.partition(":")
+            if not score.isdigit() or not member:
+                raise InvalidRequest("cursor: not one that this service gave out")
+            same = list_of(await self._scripts.redis.command("ZREVRANGEBYSCORE", index, score, score))
+            ties = [(one, int(score)) for one in same if isinstance(one, bytes) and one < member.encode()]
+            top = f"({score}"
+        rest = list_of(
+            await self._scripts.redis.command("ZREVRANGEBYSCORE", index, top, "-inf", "WITHSCORES", "LIMIT", 0, limit + 1)
+        )
+        scored = ties + [
+            (one, int(float(str_of(at)))) for one, at in zip(rest[::2], rest[1::2], strict=True) if isinstance(one, bytes)
+        ]
+        page = scored[:limit]
+        ids = [decoded(one) for one, _ in page]
+        return ids, f"{page[-1][1]}:{page[-1][0].decode()}" if len(scored) > limit else None
+
+    async def waiting(self, scope: Scope, before: Mapping[str, datetime], limit: int) -> Mapping[str, Sequence[str]]:
+        keys = Keys(scope.tenant_id)
+        commands: list[tuple[Argument, ...]] = [
+            ("ZRANGEBYSCORE", keys.index(index), "-inf", milliseconds(at), "LIMIT", 0, limit) for index, at in before.items()
+        ]
+        answers = await self._scripts.redis.together(commands, atomic=False)
+        return {
+            index: [decoded(one) for one in list_of(found) if isinstance(one, bytes)]
+            for index, found in zip(before, answers, strict=True)
+        }
+
+    async def forget(self, scope: Scope, target: Target, index: str | None = None) -> None:
+        if index is not None:
+            await self._scripts.redis.command("ZREM", Keys(scope.tenant_id).index(index), encoded(target.session_id))
+            return
+        with suppress(Changed):
+            await self._scripts("forget", scope, target)
+
+
+def _part(name: str, answer: Reply) -> Part:
+    kind = _KINDS.get(name, "hash")
+    if answer is None:
+        return Part(name, kind, ())
+    if kind == "string":
+        return Part(name, kind, (str_of(answer),))
+    if kind == "stream":
+        values = []
+        for one in list_of(answer):
+            position, fields = list_of(one)
+            values += [str_of(position).partition("-")[0], str_of(list_of(fields)[1])]
+        return Part(name, kind, tuple(values))
+    return Part(name, kind, tuple(str_of(one) for one in list_of(answer)))

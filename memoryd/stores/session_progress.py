@@ -1,0 +1,34 @@
+""":class:`memoryd.sessions.ports.ProgressStore` on Redis."""
+
+from memoryd.sessions.model import Session
+from memoryd.sessions.ports import Changed, Target
+from memoryd.sessions.ranges import Ranges, dump
+from memoryd.stores.session_keys import Keys
+from memoryd.stores.session_scripts import Scripts, str_of
+from retrieval.scope import Scope
+
+
+class RedisProgress:
+    """What was committed and summarised."""
+
+    def __init__(self, scripts: Scripts) -> None:
+        self._scripts = scripts
+
+    async def commit(self, scope: Scope, target: Target, session: Session, committed: Ranges) -> bool:
+        arguments: list[str | int] = [dump(session.committed), dump(committed), session.head]
+        try:
+            await self._scripts("committed", scope, target, arguments)
+        except Changed:
+            return False
+        return True
+
+    async def summary(self, scope: Scope, target: Target) -> str | None:
+        found = await self._scripts.redis.command("GET", Keys(scope.tenant_id).part(target.session_id, "summary"))
+        return None if found is None else str_of(found)
+
+    async def summarise(self, scope: Scope, target: Target, session: Session, text: str) -> bool:
+        try:
+            await self._scripts("summary_put", scope, target, [dump(session.visible), session.head, text])
+        except Changed:
+            return False
+        return True

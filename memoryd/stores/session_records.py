@@ -1,0 +1,92 @@
+""":class:`memoryd.sessions.ports.SessionRecords` in PostgreSQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from psycopg.rows import TupleRow
+
+from memoryd.sessions.model import AutoCommit
+from memoryd.sessions.ports import SnapshotRecord, TenantSettings
+from memoryd.stores.database import Database
+from retrieval.scope import Scope
+
+_COLUMNS = "snapshot_id, session_id, space, object_key, revision, head, size, taken_at, reason, final, leaps"
+_ADD = f"""
+INSERT INTO session_snapshots (tenant_id, {_COLUMNS})
+VALUES (%(tenant)s, %(id)s, %(session)s, %(space)s, %(key)s, %(revision)s, %(head)s, %(size)s, %(at)s,
+        %(reason)s, %(final)s, %(leaps)s)
+"""
+_OF = f"""
+SELECT {_COLUMNS} FROM session_snapshots WHERE tenant_id = %(tenant)s AND session_id = %(session)s
+ORDER BY taken_at DESC, snapshot_id DESC LIMIT %(limit)s
+"""
+_OLD = f"""
+SELECT {_COLUMNS} FROM session_snapshots WHERE tenant_id = %(tenant)s AND taken_at < %(before)s ORDER BY taken_at LIMIT %(limit)s
+"""
+_REMOVE = "DELETE FROM session_snapshots WHERE tenant_id = %(tenant)s AND snapshot_id = ANY(%(ids)s)"
+_FINISH = "UPDATE session_snapshots SET final = true WHERE tenant_id = %(tenant)s AND snapshot_id = %(id)s"
+_RESTORED = """
+UPDATE session_snapshots SET final = false, leaps = greatest(leaps, %(leaps)s)
+WHERE tenant_id = %(tenant)s AND snapshot_id = %(id)s
+"""
+_SETTINGS = "SELECT auto_commit, idle_s FROM session_settings WHERE tenant_id = %(tenant)s"
+_CONFIGURE = """
+INSERT INTO session_settings (tenant_id, auto_commit, idle_s) VALUES (%(tenant)s, %(auto)s, %(idle)s)
+ON CONFLICT (tenant_id) DO UPDATE SET auto_commit = excluded.auto_commit, idle_s = excluded.idle_s
+"""
+
+
+class PgSessionRecords:
+    """Where snapshots are, and what a tenant's sessions do by default."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, scope: Scope, record: SnapshotRecord) -> None:
+        params = {
+            "id": record.snapshot_id,
+            "session": record.session_id,
+            "space": record.space,
+            "key": record.object_key,
+            "revision": record.revision,
+            "head": record.head,
+            "size": record.size,
+            "at": record.taken_at,
+            "reason": record.reason,
+            "final": record.final,
+            "leaps": record.leaps,
+        }
+        await self._write(scope, _ADD, params)
+
+    async def snapshots(self, scope: Scope, session_id: str, limit: int) -> list[SnapshotRecord]:
+        params = {"tenant": scope.tenant_id, "session": session_id, "limit": limit}
+        return [_record(row) for row in await self._database.read(scope, _OF, params)]
+
+    async def remove(self, scope: Scope, snapshots: Sequence[UUID]) -> None:
+        await self._write(scope, _REMOVE, {"ids": list(snapshots)})
+
+    async def finish(self, scope: Scope, snapshot_id: UUID) -> None:
+        await self._write(scope, _FINISH, {"id": snapshot_id})
+
+    async def restored(self, scope: Scope, snapshot_id: UUID, leaps: int) -> None:
+        await self._write(scope, _RESTORED, {"id": snapshot_id, "leaps": leaps})
+
+    async def outdated(self, scope: Scope, before: datetime, limit: int) -> list[SnapshotRecord]:
+        params = {"tenant": scope.tenant_id, "before": before, "limit": limit}
+        return [_record(row) for row in await self._database.read(scope, _OLD, params)]
+
+    async def settings(self, scope: Scope) -> TenantSettings:
+        rows = await self._database.read(scope, _SETTINGS, {"tenant": scope.tenant_id})
+        return TenantSettings(AutoCommit(rows[0][0]), rows[0][1]) if rows else TenantSettings()
+
+    async def configure(self, scope: Scope, settings: TenantSettings) -> None:
+        await self._write(scope, _CONFIGURE, {"auto": settings.auto_commit, "idle": settings.idle_s})
+
+    async def _write(self, scope: Scope, sql: str, params: dict[str, object]) -> None:
+        async with self._database.transaction(scope) as connection:
+            await connection.execute(sql, params | {"tenant": scope.tenant_id})
+
+
+def _record(row: TupleRow) -> SnapshotRecord:
+    return SnapshotRecord(*row)

@@ -1,0 +1,331 @@
+"""Working memory over HTTP: the whole application, real stores and a real model."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from memoryd.http.app import create_app
+from memoryd.settings import Settings
+from memoryd.wiring import open_services
+from tests.http.conftest import Tenant, client
+
+User = dict[str, object]
+
+
+def user(text: str, **fields: object) -> User:
+    return {"role": "user", "content": text, **fields}
+
+
+async def append(tenant: Tenant, session: str, *messages: User, status: int = 201, **fields: object) -> httpx.Response:
+    answer = await tenant.http.post(f"/v1/sessions/{session}/messages", json={"messages": list(messages), **fields})
+    assert answer.status_code == status, answer.text
+    return answer
+
+
+async def texts(tenant: Tenant, session: str) -> list[str]:
+    answer = await tenant.http.get(f"/v1/sessions/{session}/messages", params={"limit": 500})
+    assert answer.status_code == 200, answer.text
+    return [one["content"] for one in answer.json()["messages"]]
+
+
+async def test_messages_are_appended_read_and_known_again(tenant: Tenant) -> None:
+    body = {"messages": [user("hello", id="m1", name="Caroline"), user("there", metadata={"a": [1, None]})], "user_id": "u"}
+    first = await tenant.http.post("/v1/sessions/s/messages", json=body, headers={"Idempotency-Key": "k"})
+    again = await tenant.http.post("/v1/sessions/s/messages", json=body, headers={"Idempotency-Key": "k"})
+    assert (first.status_code, first.json()) == (201, again.json())
+    assert first.json()["results"] == [
+        {"position": 1, "id": "m1", "status": "created"}, {"position": 2, "id": None, "status": "created"},
+    ]  # fmt: skip
+    reused = await tenant.http.post("/v1/sessions/s/messages", json={"messages": [user("x")]}, headers={"Idempotency-Key": "k"})
+    assert (reused.status_code, reused.json()["code"]) == (422, "idempotency_key_reused")
+    call = {"role": "assistant", "tool_calls": [{"id": "c1", "name": "look", "arguments": {"at": 3}}], "agent_id": "a1"}
+    parts = [{"type": "text", "text": "result"}, {"type": "image", "url": "x"}]
+    await append(tenant, "s", user("hello", id="m1"), call, {"role": "tool", "tool_call_id": "c1", "content": parts})
+    page = (await tenant.http.get("/v1/sessions/s/messages", params={"after": 1, "limit": 2})).json()
+    assert [one["position"] for one in page["messages"]] == [2, 3]
+    assert (page["next_after"], page["head"]) == (3, 4)
+    assert page["messages"][0]["metadata"] == {"a": [1, None]}
+    assert page["messages"][1]["tool_calls"] == [{"id": "c1", "name": "look", "arguments": {"at": 3}}]
+    last = (await tenant.http.get("/v1/sessions/s/messages", params={"newest": True, "limit": 1})).json()["messages"]
+    assert (last[0]["content"], last[0]["tool_call_id"]) == (parts, "c1")
+    session = (await tenant.http.get("/v1/sessions/s")).json()
+    assert (session["user_id"], session["agents"], session["space"], session["head"]) == ("u", ["a1"], "default", 4)
+    assert session["restored_from"] is None
+
+
+BAD_MESSAGES: list[object] = [
+    {"role": "wizard", "content": "x"},
+    {"role": "user", "content": ""},
+    {"role": "user"},
+    {"role": "user", "content": 7},
+    {"role": "user", "content": "x", "surprise": 1},
+    {"role": "user", "content": "x", "tool_calls": [{"id": "1", "name": "n"}]},
+    {"role": "user", "content": "x", "tool_call_id": "1"},
+    {"role": "tool", "content": "x"},
+    {"role": "user", "content": "x", "id": "a\u0007b"},
+    {"role": "user", "content": "x", "id": ""},
+    {"role": "user", "content": "x", "name": "n" * 201},
+    {"role": "user", "content": "x", "event_time": "yesterday"},
+    {"role": "user", "content": "x", "metadata": {"k": "x" * 20_000}},
+    {"role": "user", "content": "x", "pinned": "yes"},
+    "x",
+    None,
+]
+
+
+@pytest.mark.parametrize("bad", BAD_MESSAGES, ids=lambda bad: str(bad)[:60])
+async def test_a_bad_message_is_refused_and_nothing_is_stored(tenant: Tenant, bad: object) -> None:
+    answer = await tenant.http.post("/v1/sessions/s/messages", json={"messages": [user("fine"), bad]})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert (await tenant.http.get("/v1/sessions/s")).status_code == 404
+
+
+async def test_hostile_bodies_and_names(tenant: Tenant, settings: Settings) -> None:
+    for content in (b"{", b'{"messages": [{"role": "user", "content": "\xff"}]}', b'{"messages": NaN}', b""):
+        answer = await tenant.http.post("/v1/sessions/s/messages", content=content, headers={"Content-Type": "application/json"})
+        assert 400 <= answer.status_code < 500, answer.text
+    surrogate = b'{"messages": [{"role": "user", "content": "\\ud800"}]}'
+    answer = await tenant.http.post("/v1/sessions/s/messages", content=surrogate, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    large = await append(tenant, "s", user("x" * settings.session_max_message_bytes), status=413)
+    assert large.json()["code"] == "payload_too_large"
+    assert (await tenant.http.get("/v1/sessions/s")).status_code == 404
+    for name in ("x" * 201, "a%00b", "a%0Ab", "%C2%85", "%E2%80%AE", "%20", "..%20"):
+        for path in (f"/v1/sessions/{name}/messages", f"/v1/sessions/s/state/{name}", f"/v1/sessions/s/effects/{name}"):
+            method = "POST" if path.endswith("/messages") else "PUT"
+            body = {"messages": [user("x")]} if method == "POST" else {"value": 1}
+            answer = await tenant.http.request(method, path, json=body)
+            assert answer.status_code in {404, 422}, (path, answer.text)
+    for name in ("ä ö", "{t}:s", "%25%7B", "user@example.com:1", "日本"):
+        await append(tenant, name, user("fine"))
+        assert await texts(tenant, name) == ["fine"]
+    deep: object = 1
+    for _ in range(40):
+        deep = [deep]
+    assert (await tenant.http.put("/v1/sessions/s/state/k", json={"value": deep})).status_code == 422
+    big = await tenant.http.put("/v1/sessions/s/state/k", json={"value": "x" * settings.session_max_value_bytes})
+    assert (big.status_code, big.json()["code"]) == (413, "payload_too_large")
+    assert (await tenant.http.get("/v1/sessions/s")).status_code == 404
+
+
+async def test_state_is_compared_and_set(tenant: Tenant) -> None:
+    path = "/v1/sessions/s/state/plan"
+    made = await tenant.http.put(path, json={"value": {"a": [1, "ä", None, 1.5]}}, headers={"If-None-Match": "*"})
+    assert (made.status_code, made.headers["etag"]) == (200, '"1"')
+    read = await tenant.http.get(path)
+    assert (read.json(), read.headers["etag"]) == ({"key": "plan", "version": 1, "value": {"a": [1, "ä", None, 1.5]}}, '"1"')
+    second = await tenant.http.put(path, json={"value": 2}, headers={"If-Match": read.headers["etag"]})
+    assert second.json() == {"key": "plan", "version": 2}
+    for headers in ({"If-Match": '"1"'}, {"If-None-Match": "*"}, {"If-Match": '"foreign"'}):
+        late = await tenant.http.put(path, json={"value": 3}, headers=headers)
+        assert (late.status_code, late.json()["code"], late.json()["current_version"]) == (409, "version_conflict", 2)
+    assert (await tenant.http.get("/v1/sessions/s/state")).json() == {"entries": [{"key": "plan", "version": 2, "value": 2}]}
+    assert (await tenant.http.delete(path, headers={"If-Match": '"1"'})).status_code == 409
+    assert (await tenant.http.delete(path, headers={"If-Match": '"2"'})).status_code == 204
+    assert (await tenant.http.get(path)).status_code == 404
+    assert (await tenant.http.delete(path)).status_code == 404
+    nothing = await tenant.http.put(path, json={"value": 1}, headers={"If-Match": '"2"'})
+    assert (nothing.status_code, nothing.json()["current_version"]) == (409, 0)
+    assert (await tenant.http.put(path, json={"value": 1}, headers={"If-Match": "*"})).status_code == 409
+    for headers in (
+        {"If-Match": "3"},
+        {"If-Match": '"1", "2"'},
+        {"If-None-Match": '"1"'},
+        {"If-Match": "*", "If-None-Match": "*"},
+    ):
+        assert (await tenant.http.put(path, json={"value": 1}, headers=headers)).status_code == 422
+
+
+async def test_checkpoint_restore_undo_and_effects(tenant: Tenant) -> None:
+    await append(tenant, "s", user("one"), user("two"))
+    await tenant.http.put("/v1/sessions/s/state/k", json={"value": "old"})
+    body = {"step": 3, "label": "before", "metadata": {"x": 1}}
+    made = await tenant.http.post("/v1/sessions/s/checkpoints", json=body)
+    assert (made.status_code, made.json()["position"], made.json()["step"]) == (201, 2, 3)
+    await append(tenant, "s", user("three"))
+    await tenant.http.put("/v1/sessions/s/state/k", json={"value": "new"})
+    back = (await tenant.http.post("/v1/sessions/s/restore", json={"checkpoint_id": made.json()["id"]})).json()
+    assert (back["set_aside"], back["next_position"], await texts(tenant, "s")) == (1, 4, ["one", "two"])
+    assert (await tenant.http.get("/v1/sessions/s/state/k")).json()["value"] == "old"
+    undone = await tenant.http.post("/v1/sessions/s/restore", json={"checkpoint_id": back["undo"]})
+    assert (undone.status_code, await texts(tenant, "s")) == (200, ["one", "two", "three"])
+    listed = (await tenant.http.get("/v1/sessions/s/checkpoints")).json()["checkpoints"]
+    assert [(one["label"], one["automatic"]) for one in listed] == [("before", False), (None, True), (None, True)]
+    one = (await tenant.http.get(f"/v1/sessions/s/checkpoints/{made.json()['id']}")).json()
+    assert one["state"] == [{"key": "k", "version": 1, "value": "old"}]
+    assert (await tenant.http.get(f"/v1/sessions/s/checkpoints/{uuid4()}")).status_code == 404
+    assert (await tenant.http.post("/v1/sessions/s/restore", json={"checkpoint_id": str(uuid4())})).status_code == 404
+    assert (await tenant.http.get("/v1/sessions/s/effects/pay")).status_code == 404
+    first = (await tenant.http.put("/v1/sessions/s/effects/pay", json={"value": {"receipt": 7}})).json()
+    second = await tenant.http.put("/v1/sessions/s/effects/pay", json={"value": {"receipt": 8}})
+    assert (first["created"], second.status_code, second.json()["created"]) == (True, 200, False)
+    assert second.json()["value"] == (await tenant.http.get("/v1/sessions/s/effects/pay")).json()["value"] == {"receipt": 7}
+
+
+async def test_sessions_are_listed_changed_and_deleted(tenant: Tenant) -> None:
+    for number in range(3):
+        await append(tenant, f"s{number}", user("x"), user_id=f"u{number % 2}", agent_id=f"a{number}", ttl_s=100)
+    page = (await tenant.http.get("/v1/sessions", params={"limit": 2})).json()
+    rest = (await tenant.http.get("/v1/sessions", params={"limit": 2, "cursor": page["next_cursor"]})).json()
+    assert [one["id"] for one in page["sessions"] + rest["sessions"]] == ["s2", "s1", "s0"]
+    assert rest["next_cursor"] is None
+    by_user = (await tenant.http.get("/v1/sessions", params={"user_id": "u0"})).json()["sessions"]
+    by_agent = (await tenant.http.get("/v1/sessions", params={"agent_id": "a1"})).json()["sessions"]
+    assert ([one["id"] for one in by_user], [one["id"] for one in by_agent]) == (["s2", "s0"], ["s1"])
+    assert (await tenant.http.get("/v1/sessions", params={"cursor": "eHg"})).status_code == 422
+    changed = (await tenant.http.patch("/v1/sessions/s0", json={"ttl_s": 500, "auto_commit": "idle"})).json()
+    assert (changed["ttl_s"], changed["auto_commit"]) == (500, "idle")
+    cleared = (await tenant.http.patch("/v1/sessions/s0", json={"auto_commit": None})).json()
+    assert (cleared["ttl_s"], cleared["auto_commit"]) == (500, None)
+    assert (await tenant.http.patch("/v1/sessions/none", json={"ttl_s": 500})).status_code == 404
+    assert (await tenant.http.post("/v1/sessions/s0/snapshots")).status_code == 201
+    assert (await tenant.http.delete("/v1/sessions/s0")).status_code == 204
+    assert (await tenant.http.delete("/v1/sessions/s0")).status_code == 404
+    assert (await tenant.http.get("/v1/sessions/s0/messages")).status_code == 404
+    assert (await tenant.http.get("/v1/sessions/s0/snapshots")).json() == {"snapshots": []}
+    await append(tenant, "s0", user("new"))
+    assert await texts(tenant, "s0") == ["new"]
+
+
+async def test_a_key_confined_to_spaces_sees_their_sessions_only(app: FastAPI, tenant: Tenant) -> None:
+    await append(tenant, "blue", user("secret"), space="blue")
+    await tenant.http.post("/v1/sessions/blue/snapshots")
+    made = await tenant.http.post("/v1/keys", json={"name": "k", "actions": ["read", "write", "delete"], "spaces": ["red"]})
+    async with client(app, made.json()["key"]) as red:
+        for answer in (
+            await red.get("/v1/sessions/blue"),
+            await red.get("/v1/sessions/blue/messages"),
+            await red.get("/v1/sessions/blue/context"),
+            await red.get("/v1/sessions/blue/events"),
+            await red.post("/v1/sessions/blue/messages", json={"messages": [user("x")]}),
+            await red.post("/v1/sessions/blue/messages", json={"messages": [user("x")], "space": "red"}),
+            await red.put("/v1/sessions/blue/state/k", json={"value": 1}),
+            await red.put("/v1/sessions/blue/effects/k", json={"value": 1}),
+            await red.post("/v1/sessions/blue/commit"),
+            await red.post("/v1/sessions/blue/snapshots"),
+            await red.delete("/v1/sessions/blue"),
+            await red.post("/v1/sessions/new/messages", json={"messages": [user("x")]}),
+        ):
+            assert answer.status_code in {404, 409}, answer.text
+            assert "secret" not in answer.text
+        assert (await red.get("/v1/sessions")).json()["sessions"] == []
+        assert (await red.get("/v1/sessions/blue/snapshots")).json()["snapshots"] == []
+        assert (await red.post("/v1/sessions/mine/messages", json={"messages": [user("x")], "space": "red"})).status_code == 201
+        assert [one["id"] for one in (await red.get("/v1/sessions")).json()["sessions"]] == ["mine"]
+        assert (await red.put("/v1/session-settings", json={"auto_commit": "idle"})).status_code == 403
+    assert await texts(tenant, "blue") == ["secret"]
+
+
+async def test_a_commit_makes_memories_once(tenant: Tenant) -> None:
+    await append(
+        tenant, "chat/1".replace("/", "-"),
+        user("I moved to the lighthouse at Skagen.", name="Caroline", event_time="2024-05-01T10:00:00Z", metadata={"k": "v"}),
+        {"role": "assistant", "content": [{"type": "text", "text": "Congratulations on the lighthouse."}], "agent_id": "helper"},
+        {"role": "assistant", "tool_calls": [{"id": "c", "name": "map", "arguments": {}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "57.7 N"},
+        {"role": "system", "content": "Be brief."},
+        user_id="caroline",
+    )  # fmt: skip
+    path = "/v1/sessions/chat-1/commit"
+    first = (await tenant.http.post(path)).json()
+    assert first == {"created": 2, "duplicates": 0, "passed_over": 3, "through": 5}
+    assert (await tenant.http.post(path, json={})).json() == {"created": 0, "duplicates": 0, "passed_over": 0, "through": 5}
+    await append(tenant, "chat-1", user("The lamp of the lighthouse is broken."))
+    assert (await tenant.http.post(path)).json()["created"] == 1
+    hits = (await tenant.recall("Who lives in a lighthouse?"))["hits"]
+    assert len(hits) == 3
+    hit = next(one for one in hits if one["speaker"] == "Caroline")
+    assert (hit["user_id"], hit["session_id"], hit["event_time"], hit["metadata"]) == (
+        "caroline", "chat-1", "2024-05-01T10:00:00Z", {"k": "v"},
+    )  # fmt: skip
+    assert hit["source"] == {"type": "session", "uri": "memoryd://sessions/chat-1/messages/1"}
+    assert {one["speaker"] for one in hits} == {"Caroline", "helper", "user"}
+    # A session of the same name that is made anew is another one.
+    await tenant.http.delete("/v1/sessions/chat-1")
+    await append(tenant, "chat-1", user("A new keeper has come to the lighthouse."))
+    assert (await tenant.http.post(path)).json()["created"] == 1
+
+
+async def test_what_a_restore_brought_back_is_committed_later(tenant: Tenant) -> None:
+    await append(tenant, "s", user("first turn"))
+    point = (await tenant.http.post("/v1/sessions/s/checkpoints", json={})).json()["id"]
+    await append(tenant, "s", user("second turn"))
+    undo = (await tenant.http.post("/v1/sessions/s/restore", json={"checkpoint_id": point})).json()["undo"]
+    await append(tenant, "s", user("third turn"))
+    assert (await tenant.http.post("/v1/sessions/s/commit")).json()["created"] == 2
+    await tenant.http.post("/v1/sessions/s/restore", json={"checkpoint_id": undo})
+    assert (await tenant.http.post("/v1/sessions/s/commit")).json()["created"] == 1
+    listed = (await tenant.http.get("/v1/memories", params={"session_id": "s"})).json()["memories"]
+    assert sorted(one["text"] for one in listed) == ["first turn", "second turn", "third turn"]
+
+
+async def test_events_come_in_order_and_can_be_resumed(app: FastAPI, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.state.services.sessions.events, "_heartbeat_s", 0.5)
+    await append(tenant, "s", user("one"), user("two"))
+
+    async def listen(**given: str) -> list[tuple[str, str]]:
+        answer = await tenant.http.get("/v1/sessions/s/events", **({"params": given} if "after" in given else {"headers": given}))
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        return list(_events(answer.text))
+
+    async def talk() -> None:
+        await asyncio.sleep(0.3)
+        await append(tenant, "s", user("three"))
+        point = (await tenant.http.post("/v1/sessions/s/checkpoints", json={})).json()["id"]
+        await append(tenant, "s", user("four"))
+        await tenant.http.post("/v1/sessions/s/restore", json={"checkpoint_id": point})
+        await append(tenant, "s", user("five"))
+        await asyncio.sleep(0.3)
+        await tenant.http.delete("/v1/sessions/s")
+        # Deleting wakes nobody that waits for messages; the next heartbeat finds it gone.
+
+    everything, resumed, _ = await asyncio.gather(listen(after="0"), listen(**{"Last-Event-ID": "2"}), talk())
+    assert [text for kind, text in everything if kind == "message"][:3] == ["1 one", "2 two", "3 three"]
+    assert next(text for kind, text in resumed if kind == "message") == "3 three"
+    for heard in (everything, resumed):
+        assert heard[-1][0] == "gone"
+        assert ("message", "5 five") in heard
+
+
+def _events(text: str) -> "list[tuple[str, str]]":
+    found = []
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":"))
+        if "event" in fields:
+            data = json.loads(fields["data"])
+            found.append((fields["event"], f"{fields['id']} {data['content']}" if "id" in fields else ""))
+    return found
+
+
+@pytest.fixture
+async def lame(settings: Settings, tenant: Tenant) -> AsyncIterator[Tenant]:
+    """The same tenant at an API whose Redis is gone."""
+    broken = Settings.model_validate(settings.model_dump() | {"redis_url": "redis://127.0.0.1:1/0", "redis_timeout_s": 0.5})
+    app = create_app(lambda: open_services(broken), max_body_bytes=2**20, request_timeout_s=30)
+    async with app.router.lifespan_context(app), client(app, tenant.key) as http:
+        yield replace(tenant, http=http)
+
+
+async def test_without_redis_sessions_wait_and_recall_goes_on(tenant: Tenant, lame: Tenant) -> None:
+    await tenant.remember("The lighthouse is white.")
+    started = datetime.now(UTC)
+    for answer in (
+        await lame.http.post("/v1/sessions/s/messages", json={"messages": [user("x")]}),
+        await lame.http.get("/v1/sessions/s/messages"),
+        await lame.http.get("/v1/sessions/s/context"),
+        await lame.http.get("/v1/sessions/s/events"),
+        await lame.http.put("/v1/sessions/s/state/k", json={"value": 1}),
+        await lame.http.get("/v1/sessions"),
+        await lame.http.delete("/v1/sessions/s"),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (503, "working_memory_unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+    assert (datetime.now(UTC) - started).total_seconds() < 10
+    assert (await lame.recall("What colour is the lighthouse?"))["hits"]

@@ -16,6 +16,7 @@ from memoryd.memory.ports import Clock, MemoryReader
 from memoryd.memory.recall import Recall
 from memoryd.memory.remember import Remember
 from memoryd.memory.revise import Revise
+from memoryd.sessions.joint import Joint
 from memoryd.sessions.services import SessionServices
 from retrieval.packing import TokenizerRegistry
 
@@ -60,3 +61,4 @@ class Services:
     request_timeout_s: float
     doors: Doors
     sessions: SessionServices | None
+    joint: Joint

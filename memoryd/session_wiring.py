@@ -22,15 +22,15 @@ from memoryd.stores.chat import ChatSummaryWriter
 from memoryd.stores.database import Database
 from memoryd.stores.objects import ObstoreObjects
 from memoryd.stores.redis import Redis
-from memoryd.stores.session_checkpoints import RedisCheckpoints
-from memoryd.stores.session_effects import RedisEffects
-from memoryd.stores.session_life import RedisLife
-from memoryd.stores.session_messages import RedisMessages
-from memoryd.stores.session_progress import RedisProgress
-from memoryd.stores.session_records import PgSessionRecords
-from memoryd.stores.session_scripts import Scripts
-from memoryd.stores.session_state import RedisState
-from memoryd.stores.session_waiter import RedisWaiter
+from memoryd.stores.sessions.checkpoints import RedisCheckpoints
+from memoryd.stores.sessions.effects import RedisEffects
+from memoryd.stores.sessions.life import RedisLife
+from memoryd.stores.sessions.messages import RedisMessages
+from memoryd.stores.sessions.progress import RedisProgress
+from memoryd.stores.sessions.records import PgSessionRecords
+from memoryd.stores.sessions.scripts import Scripts
+from memoryd.stores.sessions.state import RedisState
+from memoryd.stores.sessions.waiter import RedisWaiter
 from retrieval.packing import TokenizerRegistry
 from retrieval.ports import Embedder
 

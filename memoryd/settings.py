@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     handle_ttl_s: int = Field(3600, ge=10, le=30 * 86400, description="How long an expand handle is valid")
 
     # MCP
-    public_url: str | None = Field(None, pattern="^https?://[^/]+/?$", description="Where clients reach the API, for MCP's metadata")
+    public_url: str | None = Field(None, pattern="^https?://[^/]+/?$", description="Where clients reach the API (MCP metadata)")
     mcp_allowed_hosts: str = Field("", description="Host names that /mcp answers to, with commas between; `*` for any")
     mcp_allowed_origins: str = Field("", description="Origins of web pages that may use /mcp, with commas between")
 

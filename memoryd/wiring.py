@@ -27,6 +27,7 @@ from memoryd.memory.revise import Revise
 from memoryd.models import Models, embedder_card, open_models
 from memoryd.services import Check, Services
 from memoryd.session_wiring import open_rounds, open_sessions
+from memoryd.sessions.joint import Joint
 from memoryd.sessions.rounds import SessionRounds
 from memoryd.settings import RerankDefault, Settings
 from memoryd.stores.access import PgAccess
@@ -150,6 +151,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         recall = Recall(spaces, searcher, _policy(settings))
         handles = Handles(settings.handle_secret.get_secret_value().encode(), ttl=timedelta(seconds=settings.handle_ttl_s))
         remember = Remember(units, reader, spaces, preparer, clock)
+        contexts = Contexts(recall, reader, handles, models.tokenizers, clock)
         sessions = None
         if redis is not None:
             opened = open_sessions(settings, db, redis, remember, models.tokenizers, clock)
@@ -164,7 +166,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             revise=Revise(units, reader, preparer, clock),
             reader=reader,
             recall=recall,
-            contexts=Contexts(recall, reader, handles, models.tokenizers, clock),
+            contexts=contexts,
             handles=handles,
             chronicle=PgChronicle(db),
             tokenizers=models.tokenizers,
@@ -175,6 +177,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             request_timeout_s=settings.request_timeout_s,
             doors=_doors(settings),
             sessions=sessions,
+            joint=Joint(contexts, sessions.windows if sessions else None, models.tokenizers),
         )
 
 

@@ -20,6 +20,7 @@ HOMES = {
     "mcp_types": "memoryd.mcp",
     "httpx2": "memoryd.mcp",
     "neo4j": "memoryd.stores",
+    "obstore": "memoryd.stores",
     "pgvector": "memoryd.stores",
     "psycopg": "memoryd.stores",
     "psycopg_pool": "memoryd.stores",

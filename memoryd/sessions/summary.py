@@ -101,17 +101,17 @@ class Summaries:
                 summary = Summary()  # a restore changed what was said: begin again
                 continue
             if len(page.messages) == BLOCK:
-                summary = await self._extended(summary, page.session, page.messages)
+                summary = await self._extended(scope, summary, page.session, page.messages)
             if not await self._progress.summarise(scope, target, page.session, summary.dumped()):
                 return
             if len(page.messages) < BLOCK:
                 return
 
-    async def _extended(self, summary: Summary, session: Session, block: Sequence[Stored]) -> Summary:
+    async def _extended(self, scope: Scope, summary: Summary, session: Session, block: Sequence[Stored]) -> Summary:
         candidates = [line for message in block for line in _sentences(message)]
-        lines = summary.lines + await self._central(candidates, _PER_BLOCK)
+        lines = summary.lines + await self._central(scope, candidates, _PER_BLOCK)
         if len(lines) > _MOST_LINES:
-            lines = await self._central(lines, _KEPT_LINES)
+            lines = await self._central(scope, lines, _KEPT_LINES)
         covers = block[-1].position
         of = ranges.dump(ranges.closed(session.visible, covers))
         return await self._written(Summary(covers, of, lines, summary.text), block)
@@ -129,12 +129,13 @@ class Summaries:
             return replace(summary, text=None, model_failed=True)
         return replace(summary, text=text)
 
-    async def _central(self, lines: Sequence[Line], most: int) -> tuple[Line, ...]:
+    async def _central(self, scope: Scope, lines: Sequence[Line], most: int) -> tuple[Line, ...]:
         """The ``most`` lines nearest to the mean of all, in their order; of near-doubles the nearer one."""
         if len(lines) == 0:
             return ()
-        vectors = np.asarray(await self._embedder.embed_passages([line.text for line in lines], lane=Lane.BULK))
-        return central(lines, vectors, most)
+        texts = [line.text for line in lines]
+        vectors = await self._embedder.embed_passages(texts, lane=Lane.BULK, owner=scope.tenant_id)
+        return central(lines, np.asarray(vectors), most)
 
 
 def central(lines: Sequence[Line], vectors: Vectors, most: int) -> tuple[Line, ...]:

@@ -7,8 +7,8 @@ scan goes on until enough of them have passed.
 
 Large tenants have graphs of their own while there are enough (``tenant_hnsw_graphs``). Where the candidates (of the spaces asked
 for, and as far as counted, of the filter) are only a part of a graph, the search is widened by the inverse of that part: it
-keeps the nearest of the whole graph in view, and ends when enough candidates were among them. Where the spaces are a small
-part, it is exact.
+keeps the nearest of the whole graph in view, and ends when enough candidates were among them. Where they are less than a
+twentieth, pgvector cannot be widened enough, and the search is exact.
 """
 
 import math
@@ -95,7 +95,7 @@ SELECT count(*) FROM (
 # Candidates that a search of a graph of one's own keeps in view: for 100 hits of 100k, recall@10 .99 (see evals/reports).
 _EF_SEARCH = 200
 _MOST_EF_SEARCH = 1_000  # pgvector's own limit
-_LEAST_SHARE = 0.05
+_LEAST_PART = 0.05
 # How far an iterative scan may go: with a tenth of the rows passing the filter, 100 hits need about 1,000 steps.
 _SCAN_TUPLES = 40_000
 
@@ -165,12 +165,12 @@ class PgDenseIndex:
     async def _graph_for(self, scope: Scope, filtered: Conditions | None, params: dict[str, object]) -> Graph | None:
         """The graph to search; ``None`` when an exact scan is as good: few candidates, or too many of others among them."""
         size, number, share = (await self._database.read(scope, _SIZE_AND_GRAPH, params))[0]
-        if size <= self._exact_limit or number is None or share < _LEAST_SHARE:
+        if size <= self._exact_limit or number is None or share < _LEAST_PART:
             return None
         if filtered is not None:
-            stop = self._exact_limit + 1
+            stop = max(self._exact_limit, math.ceil(_LEAST_PART * size / share)) + 1
             rows = await self._database.read(scope, _COUNT.format(where=filtered.where), params | {"stop": stop})
             if rows[0][0] < stop:
                 return None
-            return Graph(number, share * stop / max(size, stop))
+            return Graph(number, share * stop / size)
         return Graph(number, share)

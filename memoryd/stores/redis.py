@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Self, cast
 
 import redis.asyncio as aioredis
 from redis.exceptions import (
@@ -37,11 +37,12 @@ class Script:
 
     name: str
     source: str
+    digest: str
 
-    @property
-    def digest(self) -> str:
-        """SHA-1 of the source, in hexadecimal."""
-        return hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+    @classmethod
+    def of(cls, name: str, source: str) -> Self:
+        """With its digest."""
+        return cls(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
 class Redis:
@@ -61,7 +62,6 @@ class Redis:
         # Answers as the server gives them: the client would make dicts of some and sets of others.
         self._client.response_callbacks.clear()
         self._pool = pool
-        self._digests: dict[Script, str] = {}
 
     async def ping(self) -> str:
         """The server's version. Raises ``StoreUnavailable``."""
@@ -76,10 +76,9 @@ class Redis:
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> list[Reply]:
         """A script's answer, a list; loads the script where the server has forgotten it. Raises ``WorkingMemoryUnavailable``."""
-        digest = self._digests.setdefault(script, script.digest)
         given = (str(len(keys)), *keys, *arguments)
         try:
-            reply = await self._within(self._sent("EVALSHA", digest, *given))
+            reply = await self._within(self._sent("EVALSHA", script.digest, *given))
         except NoScriptError:
             reply = await self._within(self._sent("EVAL", script.source, *given))
         return reply if isinstance(reply, list) else [reply]

@@ -1,4 +1,4 @@
-""":class:`memoryd.access.ports.Eraser` on Redis: every key of a tenant begins alike, see ``session_keys``."""
+""":class:`memoryd.access.ports.Eraser` on Redis: every key of a tenant begins alike, see :mod:`memoryd.stores.sessions.keys`."""
 
 from uuid import UUID
 

@@ -28,6 +28,8 @@ JOIN spaces s ON s.tenant_id = r.tenant_id AND s.space_id = r.space_id
 HEAD = f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = %(memory)s AND r.revision = m.head_revision"
 _ALLOWED = "(%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s))"
 _GET = f"{HEAD} AND m.deleted_at IS NULL AND {_ALLOWED}"
+_MANY = f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = ANY(%(memories)s) AND {_ALLOWED}"
+_HEADS = ("r.revision = m.head_revision", "m.deleted_at IS NULL")
 _OF_MEMORY = f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = %(memory)s AND {_ALLOWED} "
 _HISTORY = "AND (%(before)s::bigint IS NULL OR r.revision < %(before)s) ORDER BY r.revision DESC LIMIT %(limit)s"
 # Topics and metadata are postings of the passages; the first passage has them all.
@@ -43,22 +45,14 @@ SELECT m.space_id, m.identity, m.memory_id
 FROM unnest(%(spaces)s::uuid[], %(identities)s::bytea[]) AS q(space_id, identity)
 JOIN memories m ON m.tenant_id = %(tenant)s AND m.space_id = q.space_id AND m.identity = q.identity
 """
-_BEFORE = (
-    f"SELECT {COLUMNS} {FROM} JOIN memory_revisions c ON c.tenant_id = r.tenant_id AND c.space_id = r.space_id "
-    "AND c.session_id = r.session_id "
-    "AND c.user_id IS NOT DISTINCT FROM r.user_id "
-    "WHERE c.tenant_id = %(tenant)s AND c.memory_id = %(memory)s AND c.live AND r.live "
-    "AND (r.occurred_at, r.seq) < (c.occurred_at, c.seq) AND (%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s)) "
-    "ORDER BY r.occurred_at DESC, r.seq DESC LIMIT %(before)s"
+# The turns of one conversation: the same space, session and user.
+_TALK = (
+    f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.space_id = %(space)s AND r.session_id = %(session)s "
+    f"AND r.user_id IS NOT DISTINCT FROM %(user)s AND r.memory_id <> %(memory)s AND {_ALLOWED} {{moment}} "
 )
-_AFTER = (
-    f"SELECT {COLUMNS} {FROM} JOIN memory_revisions c ON c.tenant_id = r.tenant_id AND c.space_id = r.space_id "
-    "AND c.session_id = r.session_id "
-    "AND c.user_id IS NOT DISTINCT FROM r.user_id "
-    "WHERE c.tenant_id = %(tenant)s AND c.memory_id = %(memory)s AND c.live AND r.live "
-    "AND (r.occurred_at, r.seq) > (c.occurred_at, c.seq) AND (%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s)) "
-    "ORDER BY r.occurred_at, r.seq LIMIT %(after)s"
-)
+_TURN = "(coalesce(%(event_time)s, %(created_at)s), %(seq)s::bigint)"
+_BEFORE = f"{_TALK} AND (r.occurred_at, r.seq) < {_TURN} ORDER BY r.occurred_at DESC, r.seq DESC LIMIT %(before)s"
+_AFTER = f"{_TALK} AND (r.occurred_at, r.seq) > {_TURN} ORDER BY r.occurred_at, r.seq LIMIT %(after)s"
 
 
 class PgMemoryReader:
@@ -74,6 +68,13 @@ class PgMemoryReader:
             sql = _OF_MEMORY + "".join(f" AND {one}" for one in (CURRENT if at.known_at is None else KNOWN, *_valid(at)))
         rows = await self._database.read(scope, sql, _confined(scope) | _times(at) | {"memory": memory_id})
         return revision(rows[0]) if rows else None
+
+    async def get_many(self, scope: Scope, memory_ids: Sequence[UUID], at: Moment = NOW) -> dict[UUID, Revision]:
+        """As :meth:`get`, for many in one query."""
+        now = _HEADS if at == NOW else (CURRENT if at.known_at is None else KNOWN, *_valid(at))
+        sql = _MANY + "".join(f" AND {one}" for one in now)
+        rows = await self._database.read(scope, sql, _confined(scope) | _times(at) | {"memories": list(memory_ids)})
+        return {found.memory_id: found for found in map(revision, rows)}
 
     async def history(self, scope: Scope, memory_id: UUID, *, before: int | None, limit: int, at: Moment = NOW) -> list[Revision]:
         """Revisions below number ``before``, newest first; also of a deleted memory.
@@ -114,10 +115,33 @@ class PgMemoryReader:
         """The committed receipt of this key. Raises ``IdempotencyKeyReused``."""
         return await earlier_receipt(self._database, scope, idempotency)
 
-    async def neighbours(self, scope: Scope, memory_id: UUID, *, before: int, after: int) -> list[Revision]:
-        """Live turns of the same session around a memory (itself excluded), in order."""
-        params = _confined(scope) | {"memory": memory_id, "before": before, "after": after}
-        earlier, later = await self._database.read_all(scope, [(_BEFORE, params), (_AFTER, params)])
+    async def neighbours(self, scope: Scope, turn: Revision, *, before: int, after: int, at: Moment = NOW) -> list[Revision]:
+        """Turns of the same space, session and user around a turn (itself excluded), in order."""
+        if turn.content.session_id is None:
+            return []
+        moment = "AND r.live"
+        if at != NOW:
+            known = CURRENT if at.known_at is None else KNOWN
+            # As in a recall: what was superseded by then is history, unless it was true at the time asked about.
+            moment = "".join(f" AND {one}" for one in (known, *(_valid(at) or ("r.superseded_by IS NULL",))))
+        content = turn.content
+        params = (
+            _confined(scope)
+            | _times(at)
+            | {
+                "space": turn.space_id,
+                "session": content.session_id,
+                "user": content.user_id,
+                "memory": turn.memory_id,
+                "event_time": content.event_time,
+                "created_at": turn.created_at,
+                "seq": turn.seq,
+                "before": before,
+                "after": after,
+            }
+        )
+        sql = [one.format(moment=moment) for one in (_BEFORE, _AFTER)]
+        earlier, later = await self._database.read_all(scope, [(one, params) for one in sql])
         return [revision(row) for row in (*reversed(earlier), *later)]
 
 

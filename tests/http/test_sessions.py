@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -13,10 +13,12 @@ from fastapi import FastAPI
 
 from memoryd.http.app import create_app
 from memoryd.settings import Settings
-from memoryd.wiring import open_services
+from memoryd.stores.redis import Redis
+from memoryd.wiring import open_services, open_session_rounds
+from retrieval.packing import TokenizerRegistry
 from tests.http.conftest import Tenant, client
 
-User = dict[str, object]
+User = Mapping[str, object]
 
 
 def user(text: str, **fields: object) -> User:
@@ -270,8 +272,8 @@ async def test_events_come_in_order_and_can_be_resumed(app: FastAPI, tenant: Ten
     monkeypatch.setattr(app.state.services.sessions.events, "_heartbeat_s", 0.5)
     await append(tenant, "s", user("one"), user("two"))
 
-    async def listen(**given: str) -> list[tuple[str, str]]:
-        answer = await tenant.http.get("/v1/sessions/s/events", **({"params": given} if "after" in given else {"headers": given}))
+    async def listen(query: dict[str, str], headers: dict[str, str]) -> list[tuple[str, str]]:
+        answer = await tenant.http.get("/v1/sessions/s/events", params=query, headers=headers)
         assert answer.headers["content-type"].startswith("text/event-stream")
         return list(_events(answer.text))
 
@@ -286,7 +288,7 @@ async def test_events_come_in_order_and_can_be_resumed(app: FastAPI, tenant: Ten
         await tenant.http.delete("/v1/sessions/s")
         # Deleting wakes nobody that waits for messages; the next heartbeat finds it gone.
 
-    everything, resumed, _ = await asyncio.gather(listen(after="0"), listen(**{"Last-Event-ID": "2"}), talk())
+    everything, resumed, _ = await asyncio.gather(listen({"after": "0"}, {}), listen({}, {"Last-Event-ID": "2"}), talk())
     assert [text for kind, text in everything if kind == "message"][:3] == ["1 one", "2 two", "3 three"]
     assert next(text for kind, text in resumed if kind == "message") == "3 three"
     for heard in (everything, resumed):
@@ -327,5 +329,64 @@ async def test_without_redis_sessions_wait_and_recall_goes_on(tenant: Tenant, la
     ):
         assert (answer.status_code, answer.json()["code"]) == (503, "working_memory_unavailable")
         assert int(answer.headers["retry-after"]) >= 1
+    body = {"query": "lighthouse", "session_id": "s"}
+    context = (await lame.http.post("/v1/context", json=body)).json()
+    assert (context["degraded"], context["session"]) == (["session"], None)
+    assert "lighthouse" in context["text"]
     assert (datetime.now(UTC) - started).total_seconds() < 10
     assert (await lame.recall("What colour is the lighthouse?"))["hits"]
+
+
+async def test_the_worker_summarises_snapshots_and_brings_back(app: FastAPI, tenant: Tenant, settings: Settings) -> None:
+    """The worker's services as they are wired: real model, real PostgreSQL, real folder."""
+    turns = [f"On day {n} the keeper of the lighthouse wrote that the harbour had {n + 3} ships in it." for n in range(20)]
+    await append(tenant, "s", *(user(turn, name="Keeper") for turn in turns))
+    soon = settings.model_copy(update={"session_snapshot_interval_s": 2})
+    await asyncio.sleep(1.1)
+    async with open_session_rounds(soon) as rounds:
+        report = await rounds.run()
+        assert report.failed == 0
+        assert report.snapshots >= 1
+        assert report.summarised >= 1
+    context = (await tenant.http.get("/v1/sessions/s/context", params={"budget_tokens": 200})).json()
+    assert context["used_tokens"] <= 200
+    assert context["summary"]["written_by"] == "extractive"
+    assert all(line["speaker"] == "Keeper" and line["text"] in turns for line in context["summary"]["lines"])
+    assert context["messages"][-1]["content"] == turns[-1]
+    assert settings.redis_url is not None
+    redis = Redis(settings.redis_url.get_secret_value(), timeout_s=5)
+    await redis.command("FLUSHALL")
+    await redis.close()
+    page = (await tenant.http.get("/v1/sessions/s/messages")).json()
+    kept = (await tenant.http.get("/v1/sessions/s/snapshots")).json()["snapshots"]
+    assert [one["content"] for one in page["messages"]] == turns
+    assert page["restored_from"]["snapshot_id"] == kept[0]["id"]
+
+
+@pytest.mark.parametrize("shape", ["text", "messages", "json"])
+async def test_a_context_has_the_session_beside_long_term_memory(tenant: Tenant, shape: str) -> None:
+    await tenant.remember(*(f"The lighthouse number {n} is at the harbour of Skagen." for n in range(20)))
+    await append(tenant, "s", *(user(f"I asked about the lighthouse and the weather, turn {n}.") for n in range(40)))
+    counter = TokenizerRegistry().counter("o200k_base")
+    for budget in (60, 200, 600):
+        body = {"query": "lighthouse harbour", "budget_tokens": budget, "session_id": "s", "format": shape}
+        answer = await tenant.http.post("/v1/context", json=body)
+        assert answer.status_code == 200, answer.text
+        context = answer.json()
+        section = context["session"]
+        assert context["used_tokens"] <= budget
+        assert section["messages"][-1]["content"].endswith("turn 39.")
+        assert section["used_tokens"] == counter.count(section["text"])
+        if shape == "text":
+            assert context["text"].endswith("Current session:\n" + section["text"])
+            assert counter.count(context["text"]) == context["used_tokens"]
+        assert budget == 60 or context["items"]
+    for budget in (0, 1, 7, 15, 30):
+        body = {"query": "lighthouse harbour", "budget_tokens": budget, "session_id": "s", "format": shape}
+        context = (await tenant.http.post("/v1/context", json=body)).json()
+        assert context["used_tokens"] <= budget
+        apart = 0 if shape == "text" else context["session"]["used_tokens"]
+        assert counter.count(context["text"]) <= budget - apart or shape == "messages"
+    few = {"query": "lighthouse", "budget_tokens": 600, "session_id": "s", "session_tokens": 50}
+    assert (await tenant.http.post("/v1/context", json=few)).json()["session"]["used_tokens"] <= 50
+    assert (await tenant.http.post("/v1/context", json=few | {"session_id": "none"})).status_code == 404

@@ -10,12 +10,12 @@ import pytest
 from memoryd.sessions.model import Birth, Limits, NewMessage
 from memoryd.sessions.working import Finder, Sessions
 from memoryd.stores.redis import Redis
-from memoryd.stores.session_checkpoints import RedisCheckpoints
-from memoryd.stores.session_effects import RedisEffects
-from memoryd.stores.session_life import RedisLife
-from memoryd.stores.session_messages import RedisMessages
-from memoryd.stores.session_scripts import Scripts
-from memoryd.stores.session_state import RedisState
+from memoryd.stores.sessions.checkpoints import RedisCheckpoints
+from memoryd.stores.sessions.effects import RedisEffects
+from memoryd.stores.sessions.life import RedisLife
+from memoryd.stores.sessions.messages import RedisMessages
+from memoryd.stores.sessions.scripts import Scripts
+from memoryd.stores.sessions.state import RedisState
 from retrieval.scope import Action, Scope
 from tests.stack import Stack
 

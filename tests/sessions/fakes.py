@@ -79,12 +79,13 @@ class Embedder:
 
     card = ModelCard("words", "1", 256, 512)
 
-    async def embed_queries(self, texts: Sequence[str]) -> Vectors:
+    async def embed_queries(self, texts: Sequence[str], *, owner: UUID | None = None) -> Vectors:
         return await self.embed_passages(texts)
 
-    async def embed_passages(self, texts: Sequence[str], *, lane: Lane = Lane.BULK) -> Vectors:
+    async def embed_passages(self, texts: Sequence[str], *, lane: Lane = Lane.BULK, owner: UUID | None = None) -> Vectors:
         vectors = np.zeros((len(texts), 256), dtype=np.float32)
         for row, text in enumerate(texts):
             for word in text.lower().split():
                 vectors[row, hashlib.sha256(word.encode()).digest()[0]] += 1
-        return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        normed: Vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        return normed

@@ -224,7 +224,7 @@ async def test_a_commit_that_died_in_the_middle_repeats_itself_without_doubles(w
             raise OSError("killed")
         return await progress(*given)  # type: ignore[arg-type]
 
-    whole.commit._progress.commit = dying  # type: ignore[method-assign]
+    whole.commit._progress.commit = dying  # type: ignore[method-assign, assignment]
     with pytest.raises(OSError, match="killed"):
         await whole.commit(whole.scope, "s")
     done = await whole.commit(whole.scope, "s")

@@ -13,7 +13,7 @@ from memoryd.sessions.ranges import parse
 from memoryd.sessions.summary import BLOCK, Line, Summary, loaded
 from memoryd.sessions.window import Window, _packed, rendered
 from memoryd.stores.redis import Redis
-from memoryd.stores.session_keys import Keys
+from memoryd.stores.sessions.keys import Keys
 from retrieval.errors import BudgetTooSmall
 from retrieval.filters import JsonValue
 from retrieval.packing import TokenizerRegistry

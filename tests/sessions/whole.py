@@ -16,13 +16,13 @@ from memoryd.sessions.window import Windows
 from memoryd.sessions.working import Finder, Sessions
 from memoryd.stores.objects import ObstoreObjects
 from memoryd.stores.redis import Redis
-from memoryd.stores.session_checkpoints import RedisCheckpoints
-from memoryd.stores.session_effects import RedisEffects
-from memoryd.stores.session_life import RedisLife
-from memoryd.stores.session_messages import RedisMessages
-from memoryd.stores.session_progress import RedisProgress
-from memoryd.stores.session_scripts import Scripts
-from memoryd.stores.session_state import RedisState
+from memoryd.stores.sessions.checkpoints import RedisCheckpoints
+from memoryd.stores.sessions.effects import RedisEffects
+from memoryd.stores.sessions.life import RedisLife
+from memoryd.stores.sessions.messages import RedisMessages
+from memoryd.stores.sessions.progress import RedisProgress
+from memoryd.stores.sessions.scripts import Scripts
+from memoryd.stores.sessions.state import RedisState
 from retrieval.packing import TokenizerRegistry
 from retrieval.scope import Scope
 from tests.sessions.conftest import LIMITS, Clock

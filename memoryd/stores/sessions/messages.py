@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from memoryd.sessions.model import Appended, AutoCommit, Limits, NewMessage, Page, Placed, Stored
 from memoryd.sessions.ports import Target
 from memoryd.sessions.ranges import Ranges, contains
-from memoryd.stores import session_rows as rows
 from memoryd.stores.redis import Reply
-from memoryd.stores.session_keys import Keys
-from memoryd.stores.session_scripts import Replay, Scripts, int_of, list_of, pairs, str_of
+from memoryd.stores.sessions import rows
+from memoryd.stores.sessions.keys import Keys
+from memoryd.stores.sessions.scripts import Replay, Scripts, int_of, list_of, pairs, str_of
 from retrieval.scope import Scope
 
 BLOCK = 8

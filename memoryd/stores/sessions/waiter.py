@@ -1,7 +1,7 @@
 """:class:`memoryd.sessions.events.Waiter` on Redis: blocking reads, on connections of their own."""
 
 from memoryd.stores.redis import Redis
-from memoryd.stores.session_keys import Keys
+from memoryd.stores.sessions.keys import Keys
 from retrieval.scope import Scope
 
 

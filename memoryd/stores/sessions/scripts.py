@@ -18,7 +18,7 @@ from memoryd.errors import (
 from memoryd.sessions.model import milliseconds
 from memoryd.sessions.ports import Changed, SessionGone, Target
 from memoryd.stores.redis import Argument, Redis, Reply, Script
-from memoryd.stores.session_keys import INDEXES, PARTS, Keys, encoded
+from memoryd.stores.sessions.keys import INDEXES, PARTS, Keys, encoded
 from retrieval.scope import Scope
 
 _WRITE = ("meta", "receipts", "receipt_order", "due", "dirty")
@@ -45,10 +45,10 @@ _KEYS: dict[str, tuple[str, ...]] = {
 
 
 def _script(name: str) -> Script:
-    folder = resources.files("memoryd.stores") / "lua"
+    folder = resources.files("memoryd.stores.sessions") / "lua"
     declared = ", ".join(f"{key} = KEYS[{number}]" for number, key in enumerate(_KEYS[name], 1))
     header = f"local K = {{{declared}}}\nlocal OWN = {len(_KEYS[name]) + 1}\n"
-    return Script(name, header + (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text())
+    return Script.of(name, header + (folder / "prelude.lua").read_text() + (folder / f"{name}.lua").read_text())
 
 
 def _common(scope: Scope, target: Target, ttl_s: int | None) -> list[Argument]:

@@ -8,10 +8,10 @@ from datetime import datetime
 from memoryd.errors import InvalidRequest
 from memoryd.sessions.model import Restored, Session, milliseconds
 from memoryd.sessions.ports import Changed, Image, Part, SessionGone, SessionPage, Target
-from memoryd.stores import session_rows as rows
 from memoryd.stores.redis import Argument, Reply
-from memoryd.stores.session_keys import PARTS, Keys, decoded, encoded
-from memoryd.stores.session_scripts import Scripts, SessionExists, list_of, pairs, str_of
+from memoryd.stores.sessions import rows
+from memoryd.stores.sessions.keys import PARTS, Keys, decoded, encoded
+from memoryd.stores.sessions.scripts import Scripts, SessionExists, list_of, pairs, str_of
 from retrieval.scope import Scope
 
 _KINDS = {

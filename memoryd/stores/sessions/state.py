@@ -2,8 +2,8 @@
 
 from memoryd.sessions.model import Entry, Expected, Limits
 from memoryd.sessions.ports import Target
-from memoryd.stores import session_rows as rows
-from memoryd.stores.session_scripts import Replay, Scripts, int_of, list_of, str_of
+from memoryd.stores.sessions import rows
+from memoryd.stores.sessions.scripts import Replay, Scripts, int_of, list_of, str_of
 from retrieval.scope import Scope
 
 

@@ -9,8 +9,8 @@ from memoryd.sessions import ranges
 from memoryd.sessions.model import Checkpoint, CheckpointWish, Limits, RestoredCheckpoint
 from memoryd.sessions.ports import SessionGone, Target
 from memoryd.sessions.ranges import Ranges
-from memoryd.stores import session_rows as rows
-from memoryd.stores.session_scripts import Replay, Scripts, list_of, str_of
+from memoryd.stores.sessions import rows
+from memoryd.stores.sessions.scripts import Replay, Scripts, list_of, str_of
 from retrieval.scope import Scope
 
 

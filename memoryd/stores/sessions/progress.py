@@ -3,8 +3,8 @@
 from memoryd.sessions.model import Session
 from memoryd.sessions.ports import Changed, Target
 from memoryd.sessions.ranges import Ranges, dump
-from memoryd.stores.session_keys import Keys
-from memoryd.stores.session_scripts import Scripts, str_of
+from memoryd.stores.sessions.keys import Keys
+from memoryd.stores.sessions.scripts import Scripts, str_of
 from retrieval.scope import Scope
 
 

@@ -6,7 +6,7 @@ from memoryd.errors import NotFound
 from memoryd.sessions.model import Effect, Limits, milliseconds, moment
 from memoryd.sessions.ports import SessionGone, Target
 from memoryd.stores.redis import Reply
-from memoryd.stores.session_scripts import Scripts, str_of
+from memoryd.stores.sessions.scripts import Scripts, str_of
 from retrieval.scope import Scope
 
 

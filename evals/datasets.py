@@ -26,6 +26,7 @@ class _DocumentRow(BaseModel):
     session: str | None = None
     date_time: str | None = None
     raw_text: str | None = None
+    speaker: str | None = None
 
 
 class _QueryRow(BaseModel):
@@ -36,6 +37,8 @@ class _QueryRow(BaseModel):
     namespace: str = ""
     category: str | None = None
     hops: str | None = None
+    # LoCoMo writes a year as a number.
+    answer: str | int | None = None
 
 
 Row = TypeVar("Row", _DocumentRow, _QueryRow)
@@ -45,7 +48,7 @@ Row = TypeVar("Row", _DocumentRow, _QueryRow)
 class Document:
     """One item of a corpus. ``text`` is title and text as given; ``namespace`` may be empty.
 
-    ``said``: the words alone where ``text`` carries a date and a speaker in front of them.
+    ``said``: the words alone where ``text`` carries a date and a ``speaker`` in front of them.
     """
 
     id: str
@@ -54,16 +57,21 @@ class Document:
     session: str | None
     event_time: datetime | None
     said: str | None = None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One judged question; ``category`` is the set's own (LoCoMo's kinds, MuSiQue's hops), or ``None``."""
+    """One judged question; ``category`` is the set's own (LoCoMo's kinds, MuSiQue's hops), or ``None``.
+
+    ``answer`` is the right one, in words, where the set has it.
+    """
 
     id: str
     text: str
     namespace: str
     category: str | None
+    answer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +119,13 @@ def load(name: str, root: Path = DEFAULT_ROOT) -> Dataset:
     relevant = _read_qrels(folder / "qrels/test.tsv")
     documents = tuple(_document(row) for row in _rows(folder / "corpus.jsonl", _DocumentRow))
     queries = (
-        Query(id=row.id, text=row.text, namespace=row.namespace, category=row.category or row.hops)
+        Query(
+            id=row.id,
+            text=row.text,
+            namespace=row.namespace,
+            category=row.category or row.hops,
+            answer=None if row.answer is None else str(row.answer),
+        )
         for row in _rows(folder / "queries.jsonl", _QueryRow)
     )
     return Dataset(
@@ -131,6 +145,7 @@ def _document(row: _DocumentRow) -> Document:
         session=row.session,
         event_time=parse_date_time(row.date_time) if row.date_time else None,
         said=row.raw_text,
+        speaker=row.speaker,
     )
 
 

@@ -28,7 +28,8 @@ class Fields(StrEnum):
 class Loaded:
     """A set in the service.
 
-    ``spaces`` is by namespace, ``documents`` maps a memory id to a document id, ``said`` a document id to its words.
+    ``spaces`` is by namespace, ``documents`` maps a memory id to a document id, ``said`` a document id to its words,
+    ``labelled`` to its words behind the day and the speaker.
     """
 
     dataset: Dataset
@@ -36,6 +37,7 @@ class Loaded:
     spaces: Mapping[str, str]
     documents: Mapping[str, str]
     said: Mapping[str, str]
+    labelled: Mapping[str, str]
     seconds: float
 
 
@@ -53,7 +55,8 @@ async def load_into(client: Client, dataset: Dataset, *, fields: Fields, prefix:
         for document, result in zip(documents, written, strict=True):
             ids.setdefault(result.id, document.id)
     said = {document.id: document.said or document.text for document in dataset.documents}
-    return Loaded(dataset, client, spaces, ids, said, loop.time() - started)
+    labels = {document.id: labelled(document) for document in dataset.documents}
+    return Loaded(dataset, client, spaces, ids, said, labels, loop.time() - started)
 
 
 def space_name(prefix: str, dataset: str, namespace: str) -> str:
@@ -70,6 +73,14 @@ def memory(document: Document, space: str, fields: Fields) -> dict[str, JsonValu
         if document.event_time is not None:
             body["event_time"] = document.event_time.isoformat()
     return body
+
+
+def labelled(document: Document) -> str:
+    """``[8 May 2023] Caroline: …``: what a reader needs to know who said it and when, as short as a label can be."""
+    moment = document.event_time
+    when = f"[{moment:%-d %B %Y}] " if moment else ""
+    who = f"{document.speaker}: " if document.speaker else ""
+    return f"{when}{who}{document.said or document.text}"
 
 
 def documents_of(loaded: Loaded, memory_ids: Sequence[str]) -> list[str]:

@@ -1,4 +1,4 @@
-"""The baseline every context is compared with: whole hits, best first, until the budget is full."""
+"""The baselines every context is compared with: whole hits, best first, until the budget is full."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ class Overflow(StrEnum):
 
     STOP = "stop"
     SKIP = "skip"
+
+
+class Form(StrEnum):
+    """What a fill takes of a hit.
+
+    ``HIT``: its text as it was stored, for LoCoMo with date, time of day and speaker before every turn. ``LABELLED``: the
+    words behind the day and the speaker, which a reader needs at least. ``WORDS``: the words alone, with neither.
+    """
+
+    HIT = "hits"
+    LABELLED = "day and speaker"
+    WORDS = "bare words"
 
 
 def naive_fill(texts: Sequence[str], budget: int, counter: TokenCounter, overflow: Overflow) -> list[int]:

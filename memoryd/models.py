@@ -1,5 +1,6 @@
 """The models of one process: found in the cache, loaded into one runtime."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -45,12 +46,14 @@ async def open_models(settings: Settings) -> AsyncIterator[Models]:
     )
     await runtime.start()
     try:
-        counter = HuggingFaceCounter(embedder.name, embedder.tokenizer)
+        tokenizers = TokenizerRegistry([HuggingFaceCounter(embedder.name, embedder.tokenizer)])
+        # Seconds, which the first context would spend on the event loop.
+        await asyncio.to_thread(tokenizers.warm)
         yield Models(
             runtime,
             reranker is not None,
             Splitter(ModelTokenizer(embedder.tokenizer), max_tokens=runtime.card.max_tokens),
-            TokenizerRegistry([counter]),
+            tokenizers,
         )
     finally:
         await runtime.close()

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from memoryd.http.caller import Caller, Uses
 from memoryd.http.problems import documented
 from memoryd.http.schemas.recall import ContextIn, ContextOut, ExpandIn, FiltersIn, Question, RecallIn, RecallOut
+from memoryd.http.session_views import window_out
 from memoryd.http.strict import StrictRoute
 from memoryd.http.views import context_out, recall_out
 from memoryd.memory.context import ContextRequest
@@ -35,7 +36,14 @@ async def pack_context(body: ContextIn, scope: Caller, use: Uses) -> ContextOut:
         section_budgets={kind.value: tokens for kind, tokens in body.sections.items()},
         must_include=tuple(body.must_include),
     )
-    return context_out(await use.contexts.pack(scope, request), body.budget_tokens, explain=body.explain)
+    if body.session_id is None:
+        return context_out(await use.contexts.pack(scope, request), body.budget_tokens, explain=body.explain)
+    joined = await use.joint(scope, request, body.session_id, body.session_tokens)
+    out = context_out(joined.context, body.budget_tokens, explain=body.explain)
+    out.text, out.used_tokens, out.degraded = joined.text, joined.tokens, list(joined.degraded)
+    if joined.window is not None:
+        out.session = window_out(joined.window, joined.window.tokens)
+    return out
 
 
 @router.post("/context/expand", responses=documented(404, 410), operation_id="expand_context")

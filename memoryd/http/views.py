@@ -173,7 +173,7 @@ def context_out(context: Context, budget_tokens: int, *, explain: bool) -> Conte
             for item in packed.items
         ],
         dropped=[DroppedOut(id=d.id, external_id=d.external_id, reason=d.reason, of=d.of) for d in packed.dropped],
-        degraded=list(dict.fromkeys(result.degraded)) if result else [],
+        degraded=list(context.degraded),
         timings_ms={name: round(value, 3) for name, value in result.timings_ms.items()} if result else {},
     )
 

@@ -161,7 +161,7 @@ def _packed(found: Context, budget_tokens: int, use: Services) -> Answer:
             break
         notes.append(line)
         items.append({"citation": item.citation, "handle": item.id, "rendition": str(item.rendition)})
-    degraded = list(dict.fromkeys(found.recalled.result.degraded)) if found.recalled else []
+    degraded = list(found.degraded)
     text = "\n".join([packed.text or _NOTHING, *(["Shortened; expand these ids:", *notes] if notes else [])])
     structured: dict[str, JsonValue] = {
         "text": packed.text,

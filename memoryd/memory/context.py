@@ -6,21 +6,26 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from memoryd.access.service import require
-from memoryd.errors import NotFound
+from memoryd.errors import DeadlineExceeded, NotFound
 from memoryd.memory.handles import Handle, Handles
 from memoryd.memory.model import Revision
-from memoryd.memory.ports import Clock, MemoryReader
+from memoryd.memory.ports import NOW, Clock, MemoryReader, Moment
 from memoryd.memory.recall import Recall, Recalled, RecallRequest
 from retrieval.packing import (
     Candidate,
+    DroppedItem,
+    DropReason,
     Format,
     Order,
     Packed,
     PackRequest,
     Rendition,
     TokenizerRegistry,
+    more,
     pack,
+    query_terms,
 )
+from retrieval.ports import TokenCounter
 from retrieval.scope import Action, Scope
 from retrieval.search import Hit
 
@@ -29,6 +34,12 @@ CANDIDATES = 100
 
 # Turns shown around an item that was expanded from its full text.
 _NEIGHBOURS = 3
+# What is packed however late it is. It takes a few milliseconds.
+_AT_LEAST = 10
+# A generous guess at what packing takes, so that it need not be measured while it runs: milliseconds a candidate, and a
+# character of one.
+_MS_A_CANDIDATE = 0.5
+_MS_A_CHARACTER = 0.00005
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +57,33 @@ class ContextRequest:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The packed text with its manifest, a handle for each item, and the recall it came from."""
+    """The packed text with its manifest, a handle for each item, and the recall it came from.
+
+    ``degraded`` names the arms and stages that are missing or did less than they would have with more time.
+    """
 
     packed: Packed
     tokenizer: str
     handles: Mapping[str, str]
     hits: Mapping[str, Hit]
     recalled: Recalled | None
+    degraded: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Which revision of which space an item shows."""
+
+    space: str
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the handles of one answer have in common."""
+
+    terms: tuple[str, ...] = ()
+    at: Moment = NOW
 
 
 class Contexts:
@@ -70,60 +101,114 @@ class Contexts:
     async def pack(self, scope: Scope, request: ContextRequest) -> Context:
         """Raises ``UnknownTokenizer``, ``BudgetTooSmall``, ``NotFound`` and what a recall raises."""
         counter = self._tokenizers.counter(request.tokenizer)
-        wanted = await self._wanted(scope, request.must_include)
-        recalled = await self._recall(scope, replace(request.recall, limit=CANDIDATES))
+        asked = replace(request.recall, limit=CANDIDATES, deadline=self._recall.deadline(request.recall))
+        at = Moment(asked.filters.as_of, asked.filters.known_at)
+        wanted = await self._wanted(scope, request.must_include, asked, at)
+        recalled = await self._recall(scope, asked)
         hits = {str(hit.item.memory_id): hit for hit in recalled.result.hits}
-        candidates = [_candidate(hit, wanted) for hit in hits.values()]
-        candidates += [_of_revision(revision) for key, revision in wanted.items() if key not in hits]
+        scores = {key: max(hit.score, 0.0) for key, hit in hits.items()}
+        candidates = [_of_revision(one, score=scores.get(key, 0.0), must_include=True) for key, one in wanted.items()]
+        candidates += [_candidate(hit) for key, hit in hits.items() if key not in wanted]
+        looked_at, late = _in_time(candidates, len(wanted) + _AT_LEAST, recalled.deadline.left_ms)
         packing = PackRequest(
             budget_tokens=request.budget_tokens,
-            query=request.recall.query,
+            query=asked.query,
             order=request.order,
             format=request.format,
             section_budgets=request.section_budgets or {},
         )
         # Packing is pure computation of a few milliseconds: not on the event loop.
-        packed = await asyncio.to_thread(pack, packing, candidates, counter)
-        spaces = {key: recalled.spaces[hit.item.space_id] for key, hit in hits.items()}
-        spaces |= {key: revision.space for key, revision in wanted.items()}
-        return Context(packed, counter.name, self._issue(scope, packed, spaces), hits, recalled)
+        packed = await asyncio.to_thread(pack, packing, looked_at, counter)
+        left_out = (DroppedItem(one.id, one.external_id, DropReason.OUT_OF_TIME) for one in late)
+        packed = replace(packed, dropped=(*packed.dropped, *left_out))
+        origins = {key: _Origin(recalled.spaces[hit.item.space_id], hit.item.revision) for key, hit in hits.items()}
+        origins |= {key: _Origin(revision.space, revision.revision) for key, revision in wanted.items()}
+        handles = self._issue(scope, packed, origins, _Asked(query_terms(asked.query), at))
+        degraded = dict.fromkeys((*recalled.result.degraded, *(("packing",) if late else ())))
+        return Context(packed, counter.name, handles, hits, recalled, tuple(degraded))
 
     async def expand(self, scope: Scope, text: str, budget_tokens: int, tokenizer: str) -> Context:
-        """The next rendition of a handle's memory, or with its full text shown, the turns around it."""
+        """More of a handle's memory than it showed, or with its full text shown, the turns around it.
+
+        It is the revision that was shown, whatever became of it since. Raises ``UnknownTokenizer``, ``HandleInvalid``,
+        ``HandleExpired``, ``NotFound`` (deleted or purged meanwhile), and ``BudgetTooSmall`` when there is more but the
+        budget does not hold it.
+        """
         require(scope, Action.READ)
         counter = self._tokenizers.counter(tokenizer)
         handle = self._handles.read(scope, text, self._clock.now())
-        revision = await self._reader.get(scope, handle.memory_id)
-        if revision is None:
-            raise NotFound("no such memory")
-        candidates = [replace(_of_revision(revision), must_include=False)]
+        revision = await self._pinned(scope, handle)
+        shown = _of_revision(revision, score=1.0)
+        turns = [revision]
         if handle.rendition == Rendition.FULL:
-            around = await self._reader.neighbours(scope, handle.memory_id, before=_NEIGHBOURS, after=_NEIGHBOURS)
-            candidates += [replace(_of_revision(turn), score=0.9, must_include=False) for turn in around]
-        packing = PackRequest(budget_tokens=budget_tokens, order=Order.CHRONOLOGICAL)
-        packed = await asyncio.to_thread(pack, packing, candidates, counter)
-        spaces = {str(revision.memory_id): revision.space} | {c.id: revision.space for c in candidates}
-        return Context(packed, counter.name, self._issue(scope, packed, spaces), {}, None)
+            turns += await self._reader.neighbours(scope, revision, before=_NEIGHBOURS, after=_NEIGHBOURS, at=handle.at)
+        if len(turns) > 1:
+            around = sorted(turns[1:], key=lambda turn: abs(turn.seq - revision.seq))
+            # The nearer, the better; the scores only have to fall.
+            near = [_of_revision(turn, score=0.9**n) for n, turn in enumerate(around, 1)]
+            packed = await asyncio.to_thread(_around, shown, near, PackRequest(budget_tokens, order=Order.CHRONOLOGICAL), counter)
+        else:
+            packed = await asyncio.to_thread(
+                more, shown, counter, budget_tokens=budget_tokens, seen_chars=handle.seen_chars, terms=handle.terms
+            )
+        origins = {str(turn.memory_id): _Origin(turn.space, turn.revision) for turn in turns}
+        return Context(packed, counter.name, self._issue(scope, packed, origins, _Asked(handle.terms, handle.at)), {}, None)
 
-    async def _wanted(self, scope: Scope, ids: Sequence[UUID]) -> dict[str, Revision]:
+    async def _pinned(self, scope: Scope, handle: Handle) -> Revision:
+        """The revision of a handle. One that was deleted since is shown no more, unless it was asked for as of before that."""
+        if handle.revision is None:
+            head = await self._reader.get(scope, handle.memory_id)
+            found = [] if head is None else [head]
+        else:
+            found = await self._reader.history(scope, handle.memory_id, before=handle.revision + 1, limit=1)
+            found = [one for one in found if one.revision == handle.revision]
+            found = [one for one in found if one.deleted_at is None or handle.at.known_at is not None]
+        if not found or found[0].space != handle.space:
+            raise NotFound("no such memory")
+        return found[0]
+
+    async def _wanted(self, scope: Scope, ids: Sequence[UUID], asked: RecallRequest, at: Moment) -> dict[str, Revision]:
         require(scope, Action.READ)
-        found = {}
-        for memory_id in dict.fromkeys(ids):
-            revision = await self._reader.get(scope, memory_id)
-            if revision is None:
-                raise NotFound("must_include: no such memory")
-            found[str(memory_id)] = revision
-        return found
+        if not ids:
+            return {}
+        try:
+            async with asyncio.timeout(None if asked.deadline is None else asked.deadline.stage_s()):
+                found = await self._reader.get_many(scope, ids, at)
+        except TimeoutError as error:
+            raise DeadlineExceeded("must_include was not read in time; allow more time") from error
+        if len(found) < len(set(ids)):
+            raise NotFound("must_include: no such memory")
+        return {str(memory_id): found[memory_id] for memory_id in ids}
 
-    def _issue(self, scope: Scope, packed: Packed, spaces: Mapping[str, str]) -> dict[str, str]:
+    def _issue(self, scope: Scope, packed: Packed, origins: Mapping[str, _Origin], asked: _Asked) -> dict[str, str]:
         now = self._clock.now()
-        return {
-            item.id: self._handles.issue(scope, Handle(UUID(item.id), spaces[item.id], item.rendition), now)
-            for item in packed.items
-        }
+        handles = {}
+        for item in packed.items:
+            seen = sum(end - start for start, end in item.spans)
+            origin = origins[item.id]
+            handle = Handle(UUID(item.id), origin.space, item.rendition, origin.revision, seen, asked.terms, asked.at)
+            handles[item.id] = self._handles.issue(scope, handle, now)
+        return handles
 
 
-def _candidate(hit: Hit, wanted: Mapping[str, Revision]) -> Candidate:
+def _around(shown: Candidate, near: Sequence[Candidate], request: PackRequest, counter: TokenCounter) -> Packed:
+    """The turns around an item with it among them; without it, where it would leave no room for any of them."""
+    packed = pack(request, [shown, *near], counter)
+    if any(item.id != shown.id and item.rendition is not Rendition.POINTER for item in packed.items):
+        return packed
+    return pack(request, near, counter)
+
+
+def _in_time(candidates: Sequence[Candidate], least: int, left_ms: float) -> tuple[Sequence[Candidate], Sequence[Candidate]]:
+    """The first candidates, as many as can be packed in the time left but never fewer than ``least``; and the others."""
+    for number, candidate in enumerate(candidates):
+        left_ms -= _MS_A_CANDIDATE + _MS_A_CHARACTER * len(candidate.text)
+        if left_ms < 0 and number >= least:
+            return candidates[:number], candidates[number:]
+    return candidates, ()
+
+
+def _candidate(hit: Hit) -> Candidate:
     item = hit.item
     return Candidate(
         id=str(item.memory_id),
@@ -139,16 +224,15 @@ def _candidate(hit: Hit, wanted: Mapping[str, Revision]) -> Candidate:
         position=item.seq,
         external_id=item.external_id,
         confidence=item.confidence,
-        must_include=str(item.memory_id) in wanted,
     )
 
 
-def _of_revision(revision: Revision) -> Candidate:
+def _of_revision(revision: Revision, *, score: float, must_include: bool = False) -> Candidate:
     content = revision.content
     return Candidate(
         id=str(revision.memory_id),
         text=content.text,
-        score=1.0,
+        score=score,
         kind=content.kind,
         section=content.kind,
         speaker=content.speaker,
@@ -159,5 +243,5 @@ def _of_revision(revision: Revision) -> Candidate:
         position=revision.seq,
         external_id=revision.external_id,
         confidence=content.confidence,
-        must_include=True,
+        must_include=must_include,
     )

@@ -5,25 +5,38 @@ import binascii
 import hashlib
 import hmac
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from memoryd.errors import HandleExpired, HandleInvalid, NotFound
+from memoryd.memory.ports import NOW, Moment
 from retrieval.scope import Scope
 
 _SIGNATURE_BYTES = 16
 _MAX_LENGTH = 1_000
+# Of the question's terms, in UTF-8: what keeps the longest handle, with the longest space name, within the limit.
+_TERM_BYTES = 240
+_FIELDS = 9
 _REFUSED = "the handle is not one of this server's for this key"
 
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """What can be shown more of: one memory, the rendition it had."""
+    """What can be shown more of: one revision of a memory (``None``: its head), and how much of it was shown.
+
+    ``seen_chars`` counts the characters of the text that were shown, ``terms`` are those of the question (the first 240
+    bytes of them), ``at`` is the moment of the recall it comes from.
+    """
 
     memory_id: UUID
     space: str
     rendition: str
+    revision: int | None = None
+    seen_chars: int = 0
+    terms: tuple[str, ...] = ()
+    at: Moment = NOW
 
 
 class Handles:
@@ -34,9 +47,19 @@ class Handles:
         self._ttl = ttl
 
     def issue(self, scope: Scope, handle: Handle, now: datetime) -> str:
-        """A URL-safe text of about 150 characters."""
-        expires = int((now + self._ttl).timestamp())
-        body = json.dumps([str(handle.memory_id), handle.space, handle.rendition, expires]).encode()
+        """A URL-safe text of 150 to 950 characters."""
+        fields = [
+            int((now + self._ttl).timestamp()),
+            str(handle.memory_id),
+            handle.space,
+            str(handle.rendition),
+            handle.revision,
+            handle.seen_chars,
+            " ".join(_first(handle.terms)),
+            handle.at.as_of and handle.at.as_of.isoformat(),
+            handle.at.known_at and handle.at.known_at.isoformat(),
+        ]
+        body = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
         return _encode(body) + "." + _encode(self._sign(scope.tenant_id, body))
 
     def read(self, scope: Scope, text: str, now: datetime) -> Handle:
@@ -48,15 +71,33 @@ class Handles:
         # The tenant is part of what is signed, not of what is sent: a handle of another tenant never verifies.
         if not hmac.compare_digest(self._sign(scope.tenant_id, body), _decode(signature)):
             raise HandleInvalid(_REFUSED)
-        memory_id, space, rendition, expires = json.loads(body)
-        if now.timestamp() >= expires:
+        fields = json.loads(body)
+        # An earlier version of memoryd signed four fields, the time last; none of its handles lives longer than an hour.
+        if len(fields) != _FIELDS or now.timestamp() >= fields[0]:
             raise HandleExpired("the handle has expired; ask for the context again")
+        _, memory_id, space, rendition, revision, seen_chars, terms, as_of, known_at = fields
         if not scope.may_use(space):
             raise NotFound("no such memory")
-        return Handle(UUID(memory_id), space, rendition)
+        at = Moment(_moment(as_of), _moment(known_at))
+        return Handle(UUID(memory_id), space, rendition, revision, seen_chars, tuple(terms.split()), at)
 
     def _sign(self, tenant_id: UUID, body: bytes) -> bytes:
         return hmac.new(self._secret, tenant_id.bytes + body, hashlib.sha256).digest()[:_SIGNATURE_BYTES]
+
+
+def _first(terms: Sequence[str]) -> list[str]:
+    chosen: list[str] = []
+    left = _TERM_BYTES
+    for term in terms:
+        left -= len(term.encode("utf-8", "replace")) + 1
+        if left < 0:
+            break
+        chosen.append(term)
+    return chosen
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 def _encode(data: bytes) -> str:

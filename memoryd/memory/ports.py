@@ -90,6 +90,9 @@ class MemoryReader(Protocol):
     async def get(self, scope: Scope, memory_id: UUID, at: Moment = NOW) -> Revision | None:
         """The head of a memory that is not deleted; or the revision of another moment."""
 
+    async def get_many(self, scope: Scope, memory_ids: Sequence[UUID], at: Moment = NOW) -> dict[UUID, Revision]:
+        """As :meth:`get`, for many at once; what there is not is missing."""
+
     async def history(self, scope: Scope, memory_id: UUID, *, before: int | None, limit: int, at: Moment = NOW) -> list[Revision]:
         """Revisions, newest first; also of a deleted memory."""
 
@@ -102,8 +105,8 @@ class MemoryReader(Protocol):
     async def earlier_receipt(self, scope: Scope, idempotency: Idempotency) -> Receipt | None:
         """The committed receipt of this key, without opening a unit. Raises ``IdempotencyKeyReused``."""
 
-    async def neighbours(self, scope: Scope, memory_id: UUID, *, before: int, after: int) -> list[Revision]:
-        """Live turns of the same session around a memory (itself excluded), in order."""
+    async def neighbours(self, scope: Scope, turn: Revision, *, before: int, after: int, at: Moment = NOW) -> list[Revision]:
+        """Turns of the same space, session and user around a turn (itself excluded) as they are, or were ``at`` a time."""
 
 
 class Clock(Protocol):

@@ -14,8 +14,9 @@ from retrieval.packing.model import (
     Rendition,
     Span,
 )
+from retrieval.packing.more import more
 from retrieval.packing.pack import pack
-from retrieval.packing.renditions import Extractor, Extracts, SentenceScorer
+from retrieval.packing.renditions import Extractor, Extracts, Part, SentenceScorer, query_terms
 from retrieval.packing.tokens import (
     DEFAULT_TOKENIZER,
     HuggingFaceCounter,
@@ -40,10 +41,13 @@ __all__ = [
     "PackRequest",
     "Packed",
     "PackedItem",
+    "Part",
     "Rendition",
     "SentenceScorer",
     "Span",
     "TokenizerRegistry",
     "counter",
+    "more",
     "pack",
+    "query_terms",
 ]

@@ -7,10 +7,11 @@ texts of one speaker are compared, and episodic ones only within one day: the sa
 are another event.
 """
 
+import math
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from retrieval.packing.model import Candidate, DropReason
 
@@ -73,16 +74,25 @@ class Duplicates:
         shingles = _shingles(_probe(candidate.text))
         holders = self._holders.setdefault(_realm(candidate), {})
         if not candidate.must_include:
-            shared = Counter(holder for shingle in shingles for holder in holders.get(shingle, ()))
-            close = [pair for pair in shared.items() if pair[1] >= JACCARD * len(shingles)]
-            for holder, overlap in sorted(close, key=lambda pair: (-pair[1], pair[0])):
-                reason = self._relation(candidate, shingles, holder, overlap)
+            for overlap, holder in sorted(self._close(shingles, holders)):
+                reason = self._relation(candidate, shingles, holder, -overlap)
                 if reason is not None:
                     return Duplicate(holder, reason)
         self._prints[index] = shingles
         for shingle in shingles:
-            holders.setdefault(shingle, []).append(index)
+            if shingle in holders:
+                holders[shingle].append(index)
+            else:
+                holders[shingle] = [index]
         return None
+
+    def _close(self, shingles: frozenset[Shingle], holders: dict[Shingle, list[int]]) -> list[tuple[int, int]]:
+        """``(-overlap, holder)`` of all that share enough shingles: each of them has one of any ``missing + 1``."""
+        least = JACCARD * len(shingles)
+        missing = len(shingles) - math.ceil(least)
+        seen = {holder for shingle in islice(shingles, missing + 1) for holder in holders.get(shingle, ())}
+        close = ((-len(shingles & self._prints[holder]), holder) for holder in seen)
+        return [pair for pair in close if -pair[0] >= least]
 
     def _relation(self, candidate: Candidate, shingles: frozenset[Shingle], holder: int, overlap: int) -> DropReason | None:
         other = self._ranked[holder].text

@@ -36,13 +36,14 @@ class Format(StrEnum):
 
 
 class DropReason(StrEnum):
-    """Why a candidate is not in the context."""
+    """Why a candidate is not in the context. ``OUT_OF_TIME`` is its caller's: never looked at, for want of time."""
 
     OVER_BUDGET = "over_budget"
     SECTION_BUDGET = "section_budget"
     NEAR_DUPLICATE = "near_duplicate"
     MERGED = "merged"
     EMPTY = "empty"
+    OUT_OF_TIME = "out_of_time"
 
 
 class Span(NamedTuple):

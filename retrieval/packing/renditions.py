@@ -6,7 +6,7 @@ A term matches at the start of a word, so stems work ("paint" finds "painting").
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from retrieval.packing.model import Span
@@ -15,6 +15,8 @@ from retrieval.packing.sentences import split
 SentenceScorer = Callable[[str, Sequence[str]], Sequence[float]]
 """``(query, sentences) -> one relevance a sentence``: an optional, better judge than lexical overlap."""
 
+# About 75 tokens. A shorter text is shown whole or not at all: most of what a turn is about stands in no single sentence.
+WHOLE_CHARS = 300
 GIST_CHARS = 100  # about 25 tokens of English: a sentence, or two short ones
 EXCERPT_CHARS = 640  # about 160 tokens: a paragraph
 # Of a long text only the part around the densest block of query terms is split into sentences; finding terms is fast,
@@ -39,11 +41,19 @@ _STOP = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Extracts:
-    """The spans of each rendition of one text; ``None`` where it would show no less than the next larger one."""
+class Part:
+    """The spans of a gist or an excerpt, and the share (0 to 1) of the text's query terms in it; ``None``: there are none."""
 
-    gist: tuple[Span, ...] | None
-    excerpt: tuple[Span, ...] | None
+    spans: tuple[Span, ...]
+    terms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Extracts:
+    """The renditions of one text, from least to most; those that would show no less than a larger one are missing."""
+
+    gist: Part | None
+    excerpts: tuple[Part, ...]
     full: tuple[Span, ...]
 
 
@@ -53,35 +63,63 @@ class Extractor:
     def __init__(self, query: str, term_weights: Mapping[str, float] | None = None, scorer: SentenceScorer | None = None) -> None:
         self._query = query
         self._scorer = scorer
-        weights = _terms(query) if term_weights is None else term_weights
+        weights = dict.fromkeys(query_terms(query), 1.0) if term_weights is None else term_weights
         self._terms = sorted((term.lower(), weight) for term, weight in weights.items() if term and weight > 0)
 
-    def extract(self, text: str, start: int = 0) -> Extracts:
-        """The renditions of ``text[start:]``."""
-        full_span = _trim(text, start)
-        full = (full_span,) if full_span.end > full_span.start else ()
-        length = full_span.end - full_span.start
-        # A short turn has no gist worth the two tokens its elision marks cost.
-        if length <= GIST_CHARS:
-            return Extracts(None, None, full)
-        low, high = full_span if self._scorer or length <= WINDOW_CHARS else self._window(text, full_span)
-        sentences = [Span(a + low, b + low) for a, b in split(text[low:high])]
-        scores = self._scores(text, sentences)
-        gist = _gist(sentences, scores)
+    def extract(self, text: str, start: int = 0, *, growing: bool = False) -> Extracts:
+        """The renditions of ``text[start:]``: one excerpt at most, or with ``growing`` ever larger ones around the same place."""
+        whole = _trim(text, start)
+        full = (whole,) if whole.end > whole.start else ()
+        length = whole.end - whole.start
+        if length <= WHOLE_CHARS:
+            return Extracts(None, (), full)
+        low, high, present = self._window(text, whole)
+        sentences = _split(text, low, high)
+        found = self._found(text, sentences)
+        scores = self._scores(text, sentences, found)
+        chosen = _gist(sentences, scores)
+        gist = _join(sentences, chosen)
         if _chars(gist) > 0.8 * length:
-            return Extracts(None, None, full)
-        excerpt = _excerpt(sentences, scores)
-        useful = 1.5 * _chars(gist) < _chars(excerpt) < 0.8 * length
-        return Extracts(gist, excerpt if useful else None, full)
+            return Extracts(None, (), full)
+        best = min(range(len(sentences)), key=lambda i: (-scores[i], i))
+        if growing:
+            before, after = _split(text, whole.start, low), _split(text, high, whole.end)
+            best += len(before)
+            sentences = [*before, *sentences, *after]
+            found = self._found(text, sentences)
+            scores = self._scores(text, sentences, found)
+        excerpts: list[Part] = []
+        for most in _sizes(length) if growing else (EXCERPT_CHARS,):
+            window = _excerpt(sentences, scores, best, most)
+            spans = (Span(sentences[window[0]].start, sentences[window[-1]].end),)
+            if 1.5 * _chars(excerpts[-1].spans if excerpts else gist) < _chars(spans) < 0.8 * length:
+                excerpts.append(Part(spans, self._share(window, found, present)))
+        return Extracts(Part(gist, self._share(chosen, found, present)), tuple(excerpts), full)
 
-    def _window(self, text: str, whole: Span) -> Span:
-        """The part of a long text, from space to space, around the block with the most weight of query terms."""
+    def _share(self, chosen: Sequence[int], found: Sequence[set[int]], present: set[int]) -> float | None:
+        if not present:
+            return None
+        return self._mass(set().union(*(found[i] for i in chosen))) / self._mass(present)
+
+    def _mass(self, numbers: set[int]) -> float:
+        return sum(self._terms[n][1] for n in sorted(numbers))
+
+    def _window(self, text: str, whole: Span) -> tuple[int, int, set[int]]:
+        """The part of a text to split into sentences, and the terms that stand in all of it.
+
+        Of a long text it is the part, from space to space, around the block with the most weight of terms.
+        """
         blocks: dict[int, float] = {}
+        present: set[int] = set()
         lowered = _lower(text)
-        for term, weight in self._terms:
+        for number, (term, weight) in enumerate(self._terms):
             found = {at // BLOCK_CHARS for at in _occurrences(lowered, term, whole.start)}
+            if found:
+                present.add(number)
             for block in found:
                 blocks[block] = blocks.get(block, 0.0) + weight
+        if self._scorer or whole.end - whole.start <= WINDOW_CHARS:
+            return *whole, present
         best = min(blocks, key=lambda block: (-blocks[block], block), default=whole.start // BLOCK_CHARS)
         middle = best * BLOCK_CHARS + BLOCK_CHARS // 2
         low, high = max(whole.start, middle - WINDOW_CHARS // 2), min(whole.end, middle + WINDOW_CHARS // 2)
@@ -89,11 +127,10 @@ class Extractor:
             low = space
         if high < whole.end and (space := text.rfind(" ", high - 40, high)) >= 0:
             high = space
-        return Span(low, high)
+        return low, high, present
 
-    def _scores(self, text: str, sentences: Sequence[Span]) -> list[float]:
-        if self._scorer is not None:
-            return list(self._scorer(self._query, [text[a:b] for a, b in sentences]))
+    def _found(self, text: str, sentences: Sequence[Span]) -> list[set[int]]:
+        """The numbers of the terms in each sentence."""
         begin = sentences[0].start
         starts = [span.start - begin for span in sentences]
         found: list[set[int]] = [set() for _ in sentences]
@@ -101,21 +138,26 @@ class Extractor:
         for number, (term, _) in enumerate(self._terms):
             for at in _occurrences(lowered, term, 0):
                 found[bisect_right(starts, at) - 1].add(number)
+        return found
+
+    def _scores(self, text: str, sentences: Sequence[Span], found: Sequence[set[int]]) -> list[float]:
+        if self._scorer is not None:
+            return list(self._scorer(self._query, [text[a:b] for a, b in sentences]))
         return [
-            sum(self._terms[n][1] for n in sorted(numbers)) / (1.0 + (span.end - span.start) / HALVING_CHARS)
+            self._mass(numbers) / (1.0 + (span.end - span.start) / HALVING_CHARS)
             for numbers, span in zip(found, sentences, strict=True)
         ]
 
 
-def _terms(query: str) -> dict[str, float]:
-    """The words of a question as crude stems of weight 1; CJK runs as their character bigrams."""
-    terms: dict[str, float] = {}
+def query_terms(query: str) -> tuple[str, ...]:
+    """The words of a question as crude stems, each once; CJK runs as their character bigrams."""
+    terms: list[str] = []
     for word in _WORD.findall(query.lower()):
         if _CJK.search(word):
-            terms.update((word[i : i + 2], 1.0) for i in range(max(1, len(word) - 1)))
+            terms += (word[i : i + 2] for i in range(max(1, len(word) - 1)))
         elif word not in _STOP:
-            terms[word[: max(4, len(word) - 3)] if len(word) > 5 else word] = 1.0
-    return terms
+            terms.append(word[: max(4, len(word) - 3)] if len(word) > 5 else word)
+    return tuple(dict.fromkeys(terms))
 
 
 def _lower(text: str) -> str:
@@ -138,8 +180,8 @@ def _occurrences(lowered: str, term: str, start: int) -> list[int]:
     return places
 
 
-def _gist(sentences: Sequence[Span], scores: Sequence[float]) -> tuple[Span, ...]:
-    """The best sentence, and the next best with any relevance while both stay within ``GIST_CHARS``."""
+def _gist(sentences: Sequence[Span], scores: Sequence[float]) -> list[int]:
+    """The best sentence, and the next best with any relevance while both stay within ``GIST_CHARS``; in order."""
     ranked = sorted(range(len(sentences)), key=lambda i: (-scores[i], i))
     chosen = [ranked[0]]
     used = sentences[ranked[0]].end - sentences[ranked[0]].start
@@ -148,20 +190,31 @@ def _gist(sentences: Sequence[Span], scores: Sequence[float]) -> tuple[Span, ...
         if scores[i] > 0 and used + size <= GIST_CHARS:
             chosen.append(i)
             used += size
-    return _join(sentences, sorted(chosen))
+    return sorted(chosen)
 
 
-def _excerpt(sentences: Sequence[Span], scores: Sequence[float]) -> tuple[Span, ...]:
-    """A window of contiguous sentences around the best one, grown towards the better neighbour, else forward."""
-    best = min(range(len(sentences)), key=lambda i: (-scores[i], i))
+def _excerpt(sentences: Sequence[Span], scores: Sequence[float], best: int, most: int) -> range:
+    """Contiguous sentences of at most ``most`` characters around the best one, grown to the better side, else forward."""
     low = high = best
     while True:
         sides = [i for i in (high + 1, low - 1) if 0 <= i < len(sentences)]
-        sides = [i for i in sides if sentences[max(i, high)].end - sentences[min(i, low)].start <= EXCERPT_CHARS]
+        sides = [i for i in sides if sentences[max(i, high)].end - sentences[min(i, low)].start <= most]
         if not sides:
-            return (Span(sentences[low].start, sentences[high].end),)
+            return range(low, high + 1)
         side = max(sides, key=lambda i: scores[i])
         low, high = min(low, side), max(high, side)
+
+
+def _sizes(length: int) -> Iterator[int]:
+    """How long the excerpts of a text of ``length`` characters are at most: each twice the one before."""
+    size = EXCERPT_CHARS
+    while size < length:
+        yield size
+        size *= 2
+
+
+def _split(text: str, start: int, end: int) -> list[Span]:
+    return [Span(a + start, b + start) for a, b in split(text[start:end])]
 
 
 def _join(sentences: Sequence[Span], chosen: Sequence[int]) -> tuple[Span, ...]:

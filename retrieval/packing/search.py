@@ -1,17 +1,16 @@
 """The best packing within a budget, out of a family of packings that does not depend on the budget.
 
-The family: every prefix of the step order; every prefix followed by the cheap ones among the next ``LOOK_AHEAD``
+The family: every prefix of the step order, and every prefix followed by the cheap ones among the next ``LOOK_AHEAD``
 steps (at most ``c`` tokens each, for each ``c`` of ``FILL_CAPS``), so that one dear step does not leave the rest of the
-budget unused; and each of those with up to ``MAX_POINTERS`` pointers to the best items not shown. What fits a budget
-fits a larger one, and we take the member of the most value that fits: *more budget is never worth less*.
+budget unused. What fits a budget fits a larger one, and we take the member of the most value that fits: *more budget is
+never worth less*. Tokens that are then still left go to pointers, which count for nothing.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from retrieval.packing.layout import GroupKey
-from retrieval.packing.model import Rendition
-from retrieval.packing.sequence import POINTER, SHARES, Items, Step
+from retrieval.packing.sequence import POINTER, Items, Step
 
 LOOK_AHEAD = 32
 FILL_CAPS = (16, 32, 64, 256, 1024)
@@ -20,8 +19,6 @@ MAX_POINTERS = 3
 MAX_CHARS_PER_TOKEN = 6
 # No pointer is cheaper; saves looking for one that cannot fit.
 _LEAST_POINTER_TOKENS = 4
-# Sums of values in different orders differ in their last digits.
-_ROUNDING = 1e-9
 
 Value = tuple[float, float]
 
@@ -38,47 +35,30 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Move:
-    """A step with what it gains and costs (``None``: too long for the budget at a glance), headers aside."""
+    """A step with what it gains and costs (``None``: too long for the budget at a glance), headers aside.
 
-    index: int
-    before: int
-    after: int
-    gain: Value
+    ``after_move`` is the number of the move that raised the item to where this one begins, -1 for none; ``opened_by``
+    the number of the first move of its group: of this one itself, where it is the first.
+    """
+
+    step: Step
+    must: bool
+    gain: float
     line_tokens: int | None
     header_tokens: int
     group: GroupKey
+    after_move: int
+    opened_by: int
 
 
-@dataclass(slots=True)
-class _State:
-    """A selection while it is being added to."""
+@dataclass(frozen=True, slots=True)
+class _Member:
+    """The first ``length`` moves, then ``extra`` ones by number."""
 
-    levels: dict[int, int] = field(default_factory=dict)
-    groups: set[GroupKey] = field(default_factory=set)
-    value: Value = (0.0, 0.0)
-    tokens: int = 0
-    pointers: tuple[int, ...] = ()
-
-    def copy(self) -> "_State":
-        return _State(dict(self.levels), set(self.groups), self.value, self.tokens, self.pointers)
-
-    def cost(self, move: _Move) -> int | None:
-        if move.line_tokens is None:
-            return None
-        return move.line_tokens if move.group in self.groups else move.line_tokens + move.header_tokens
-
-    def take(self, move: _Move, cost: int) -> None:
-        if move.after == POINTER:
-            self.pointers = (*self.pointers, move.index)
-        else:
-            self.levels[move.index] = move.after
-        self.groups.add(move.group)
-        self.value = (self.value[0] + move.gain[0], self.value[1] + move.gain[1])
-        self.tokens += cost
-
-    def plan(self) -> Plan:
-        shown = bool(self.levels or self.pointers)
-        return Plan(tuple(self.levels.items()), self.pointers, self.value, self.tokens if shown else 0)
+    length: int
+    extra: tuple[int, ...]
+    value: Value
+    tokens: int
 
 
 class Search:
@@ -88,11 +68,13 @@ class Search:
         self._items = items
         self._source = steps
         self._moves: list[_Move] = []
-        self._totals: list[Value] = [(0.0, 0.0)]
+        self._last: dict[int, int] = {}
+        self._openers: dict[GroupKey, int] = {}
+        self._values: list[Value] = [(0.0, 0.0)]
         self._budget = budget
+        self._frame = frame
         self._must = must
-        self._bonus = MAX_POINTERS * SHARES[Rendition.POINTER] * max(items.weights, default=0.0) + _ROUNDING
-        self._prefixes = self._fitting_prefixes(_State(tokens=frame))
+        self._tokens = self._fitting_prefixes()
 
     def plans(self) -> Iterator[Plan]:
         """The best plan by summed costs; should its exact count not fit, all others follow by falling value.
@@ -102,88 +84,111 @@ class Search:
         best = self._best()
         if best is None:
             return
-        yield best
-        states = (state for first in range(len(self._prefixes)) for state in self._members(first))
-        yield from sorted({state.plan() for state in states} - {best}, key=_falling)
+        plan = self._plan(best)
+        pointed = self._pointed(plan)
+        yield pointed
+        if pointed != plan:
+            yield plan
+        members = {self._plan(one) for length in self._lengths() for one in self._members(length)}
+        yield from sorted(members - {plan}, key=_falling)
 
-    def _best(self) -> Plan | None:
-        best: Plan | None = None
-        for first in reversed(range(len(self._prefixes))):
-            if best is not None and self._bound(first) < best.value:
+    def _best(self) -> _Member | None:
+        best: _Member | None = None
+        for length in reversed(self._lengths()):
+            if best is not None and self._bound(length) < best.value:
                 continue
-            for state in self._members(first):
+            for member in self._members(length):
                 # Of equal values the cheaper, so that nothing is paid for that adds nothing.
-                if best is None or (state.value, -state.tokens) > (best.value, -best.tokens):
-                    best = state.plan()
+                if best is None or (member.value, -member.tokens) > (best.value, -best.tokens):
+                    best = member
         return best
 
-    def _bound(self, first: int) -> Value:
-        """No member that begins with this prefix is worth more than it with all the steps of its look-ahead."""
-        end = self._must + first + LOOK_AHEAD
-        self._move(end - 1)
-        must, others = self._totals[min(end, len(self._totals) - 1)]
-        return (must, others + self._bonus)
+    def _lengths(self) -> range:
+        """The prefixes that fit and have all ``must_include`` items."""
+        return range(self._must, len(self._tokens))
 
-    def _members(self, first: int) -> Iterator[_State]:
-        """The members that begin with one prefix and fit by summed costs. The states are reused: read them at once.
+    def _bound(self, length: int) -> Value:
+        """No member that begins with this prefix is worth more than it with all the steps of its look-ahead but the next."""
+        end = length + LOOK_AHEAD
+        following = self._move(length)
+        self._move(end - 1)
+        must, others = self._values[min(end, len(self._values) - 1)]
+        # Its own next step is in the longer prefix, or too dear: nothing that begins here has it.
+        return (must, others) if following is None or following.must else (must, others - following.gain)
+
+    def _members(self, length: int) -> Iterator[_Member]:
+        """The members that begin with one prefix and fit by summed costs.
 
         Fills that would begin with the prefix's own next step are left to the next prefix, where they are the same.
         """
-        prefix = self._prefixes[first]
-        yield from self._pointed(prefix)
-        begin = self._must + first
-        following = self._move(begin)
+        tokens, value = self._tokens[length], self._values[length]
+        yield _Member(length, (), value, tokens)
+        following = self._move(length)
         if following is None:
             return
-        next_cost = prefix.cost(following)
+        self._move(length + LOOK_AHEAD - 1)
+        moves = self._moves[length + 1 : length + LOOK_AHEAD]
+        next_cost = _cost(following, length)
         for cap in FILL_CAPS:
             if next_cost is not None and next_cost <= cap:
                 return
-            state = prefix.copy()
-            for number in range(begin + 1, begin + LOOK_AHEAD):
-                move = self._move(number)
-                if move is None:
-                    break
-                if state.levels.get(move.index, 0) != move.before:
-                    continue
-                cost = state.cost(move)
-                if cost is None or cost > cap:
-                    continue
-                if state.tokens + cost > self._budget:
-                    break
-                state.take(move, cost)
-                yield state
-            yield from self._pointed(state)
+            yield from self._filled(length, moves, cap)
 
-    def _pointed(self, state: _State) -> Iterator[_State]:
-        """``state`` itself, then with one to ``MAX_POINTERS`` pointers to the best items that it does not show."""
-        yield state
-        state = state.copy()
-        for index in range(len(self._items.ranked)):
-            if len(state.pointers) == MAX_POINTERS or state.tokens + _LEAST_POINTER_TOKENS > self._budget:
-                return
-            if index in state.levels or not self._items.available(index):
+    def _filled(self, length: int, moves: Sequence[_Move], cap: int) -> Iterator[_Member]:
+        """One prefix with ever more of the cheap ones among ``moves``, which begin behind the prefix's own next."""
+        tokens, (must, others) = self._tokens[length], self._values[length]
+        extra: tuple[int, ...] = ()
+        opened: set[GroupKey] = set()
+        for number, move in enumerate(moves, length + 1):
+            if move.line_tokens is None or move.line_tokens > cap or (move.after_move >= length and move.after_move not in extra):
                 continue
-            move = self._priced(Step(index, 0, POINTER))
-            cost = state.cost(move)
-            if cost is None or state.tokens + cost > self._budget:
+            cost = move.line_tokens
+            if move.opened_by >= length and move.group not in opened:
+                cost += move.header_tokens
+            if cost > cap:
+                continue
+            if tokens + cost > self._budget:
                 return
-            state.take(move, cost)
-            yield state
+            tokens += cost
+            extra = (*extra, number)
+            opened.add(move.group)
+            must, others = (must + move.gain, others) if move.must else (must, others + move.gain)
+            yield _Member(length, extra, (must, others), tokens)
 
-    def _fitting_prefixes(self, state: _State) -> list[_State]:
-        """The prefixes that fit, from the one with all ``must_include`` items on."""
-        states = [] if self._must else [state.copy()]
-        number = 0
-        while (move := self._move(number)) is not None:
-            cost = state.cost(move)
-            if cost is None or state.tokens + cost > self._budget:
+    def _plan(self, member: _Member) -> Plan:
+        numbers = (*range(member.length), *member.extra)
+        levels = {self._moves[number].step.index: self._moves[number].step.after for number in numbers}
+        return Plan(tuple(levels.items()), (), member.value, member.tokens if levels else 0)
+
+    def _pointed(self, plan: Plan) -> Plan:
+        """``plan`` with up to ``MAX_POINTERS`` pointers to the best items that it does not show, as far as they fit."""
+        shown = dict(plan.levels)
+        groups = {self._items.groups[index] for index in shown}
+        tokens = plan.tokens or self._frame
+        pointers: list[int] = []
+        for index in range(len(self._items.ranked)):
+            if len(pointers) == MAX_POINTERS or tokens + _LEAST_POINTER_TOKENS > self._budget:
                 break
-            state.take(move, cost)
-            number += 1
-            if number >= self._must:
-                states.append(state.copy())
-        return states
+            if index in shown or not self._items.available(index):
+                continue
+            group = self._items.groups[index]
+            cost = self._items.tokens(index, POINTER) + (0 if group in groups else self._items.header_tokens(index))
+            if tokens + cost > self._budget:
+                break
+            pointers.append(index)
+            groups.add(group)
+            tokens += cost
+        return replace(plan, pointers=tuple(pointers), tokens=tokens) if pointers else plan
+
+    def _fitting_prefixes(self) -> list[int]:
+        """What the prefixes that fit cost, by their length; ends before the first that does not fit."""
+        tokens = [self._frame]
+        while (move := self._move(len(tokens) - 1)) is not None:
+            cost = _cost(move, len(tokens) - 1)
+            if cost is None or tokens[-1] + cost > self._budget:
+                break
+            tokens.append(tokens[-1] + cost)
+        return tokens
 
     def _move(self, number: int) -> _Move | None:
         """Step ``number`` of the order, from 0; ``None`` after the last."""
@@ -192,24 +197,33 @@ class Search:
             if step is None:
                 return None
             move = self._priced(step)
-            must, others = self._totals[-1]
+            must, others = self._values[-1]
             self._moves.append(move)
-            self._totals.append((must + move.gain[0], others + move.gain[1]))
+            self._values.append((must + move.gain, others) if move.must else (must, others + move.gain))
         return self._moves[number]
 
     def _priced(self, step: Step) -> _Move:
-        items, index = self._items, step.index
-        gain = items.value(step)
+        items, index, number = self._items, step.index, len(self._moves)
         legible = items.chars(index, step.after) <= MAX_CHARS_PER_TOKEN * self._budget
-        return _Move(
-            index=index,
-            before=step.before,
-            after=step.after,
-            gain=(gain, 0.0) if items.ranked[index].must_include else (0.0, gain),
+        move = _Move(
+            step=step,
+            must=items.ranked[index].must_include,
+            gain=items.value(step),
             line_tokens=items.line_tokens(step) if legible else None,
             header_tokens=items.header_tokens(index),
             group=items.groups[index],
+            after_move=self._last.get(index, -1),
+            opened_by=self._openers.setdefault(items.groups[index], number),
         )
+        self._last[index] = number
+        return move
+
+
+def _cost(move: _Move, length: int) -> int | None:
+    """What a move costs right behind the first ``length``."""
+    if move.line_tokens is None:
+        return None
+    return move.line_tokens + (move.header_tokens if move.opened_by >= length else 0)
 
 
 def _falling(plan: Plan) -> tuple[float, float, int, tuple[tuple[int, int], ...], tuple[int, ...]]:

@@ -1,30 +1,21 @@
-"""The value model, and the one order in which items are shown and upgraded.
+"""The one order in which items are shown and upgraded.
 
-**Value.** A shown item is worth ``weight × share``. The weight is its score relative to the best one, discounted by
-rank as ``1 / rank ** RANK_DISCOUNT``: relevance falls faster with rank than most scores do (RRF's hardly do at all).
-The share is what the rendition keeps of the item's use (``SHARES``).
-
-**Order.** Steps (show an item, or upgrade it) are taken by gain per token, the multiple-choice knapsack greedy over
-each item's convex hull (Sinha and Zoltners 1979), so the cheap renditions of many items come before the dear ones of
-few. Opening a group costs its header; its other items get cheaper from then on. The order never looks at the budget:
-that is what makes a larger budget never worth less (see :mod:`retrieval.packing.search`).
+Steps (show an item, or upgrade it) are taken by gain per token, the multiple-choice knapsack greedy over each item's
+convex hull (Sinha and Zoltners 1979). Opening a group costs its header; its other items get cheaper from then on. The
+order never looks at the budget: that is what makes a larger budget never worth less (see :mod:`retrieval.packing.search`).
+What a step gains is said in :mod:`retrieval.packing.value`.
 """
 
 import heapq
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from retrieval.packing.duplicates import Duplicates
 from retrieval.packing.layout import GroupKey, Layout, Shown, body_start
 from retrieval.packing.model import Candidate, Rendition
-from retrieval.packing.renditions import Extractor
+from retrieval.packing.renditions import GIST_CHARS, WHOLE_CHARS, Extractor
+from retrieval.packing.value import POINTER_SHARE, part_share, weights
 from retrieval.ports import TokenCounter
-
-SHARES = {Rendition.POINTER: 0.02, Rendition.GIST: 0.75, Rendition.EXCERPT: 0.9, Rendition.FULL: 1.0}
-RANK_DISCOUNT = 0.75
-# Scores of 0 keep a little weight: an item the caller sent is worth more than unused tokens.
-MIN_RELATIVE_SCORE = 0.01
 
 # The level of an item that is only pointed at.
 POINTER = -1
@@ -32,12 +23,12 @@ POINTER = -1
 # Stands for any citation number while costs are added up: as many digits as a number can have here.
 _ANY_NUMBER = 888
 # Longer lines are only counted when they might be shown; until then four characters are taken for a token.
-_COUNT_AT_ONCE_CHARS = 1200
+_COUNT_AT_ONCE_CHARS = 400
 _CHARS_PER_TOKEN = 4.0
 # What showing a text at all may cost at best: a gist's line, or a short text's own. An optimistic start, which saves
-# extracting gists of candidates that never come into question.
+# a closer look at candidates that never come into question.
 _GIST_LINE_TOKENS = 20.0
-_MOST_CHARS_PER_TOKEN = 6.0
+_MOST_CHARS_PER_TOKEN = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +48,14 @@ class Selection:
     groups: set[GroupKey] = field(default_factory=set)
 
 
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The renditions of an item, cheapest first, with the share of its weight that each keeps: it never falls."""
+
+    shown: tuple[Shown, ...]
+    shares: tuple[float, ...]
+
+
 class Items:
     """The ranked candidates with their renditions, values and costs, each worked out when first asked for.
 
@@ -70,59 +69,48 @@ class Items:
         self._layout = layout
         self._extractor = extractor
         self._counter = counter
-        top = max((candidate.score for candidate in ranked), default=0.0)
-        self.weights = [
-            max(MIN_RELATIVE_SCORE, candidate.score / top if top > 0 else 1.0) / math.pow(rank, RANK_DISCOUNT)
-            for rank, candidate in enumerate(ranked, 1)
-        ]
-        self._options: dict[int, tuple[Shown, ...]] = {}
+        self._starts = [body_start(candidate, structured=layout.structured) for candidate in ranked]
+        self._chars = [len(candidate.text) - start for candidate, start in zip(ranked, self._starts, strict=True)]
+        self.weights = weights([candidate.score for candidate in ranked], self._chars)
+        self._options: dict[int, _Options] = {}
         self._lines: dict[tuple[int, int], str] = {}
         self._costs: dict[tuple[int, int], int] = {}
         self._headers: dict[GroupKey, int] = {}
 
-    def options(self, index: int) -> tuple[Shown, ...]:
-        """The renditions of an item, cheapest first. Only ``must_include`` items count a pointer as one."""
-        if index not in self._options:
-            candidate = self.ranked[index]
-            start = body_start(candidate, structured=self._layout.structured)
-            extracts = self._extractor.extract(candidate.text, start)
-            full = Shown(candidate, index + 1, Rendition.FULL, extracts.full)
-            shorter = ((Rendition.GIST, extracts.gist), (Rendition.EXCERPT, extracts.excerpt))
-            options = [replace(full, rendition=rendition, spans=spans) for rendition, spans in shorter if spans]
-            if candidate.must_include:
-                options.insert(0, self.shown(index, POINTER))
-            self._options[index] = (*options, full) if extracts.full else ()
-        return self._options[index]
+    def levels(self, index: int) -> int:
+        """How many renditions an item has. Only ``must_include`` items count a pointer as one."""
+        return len(self._of(index).shown)
 
     def shown(self, index: int, level: int) -> Shown:
         """One item at one level."""
         if level == POINTER:
             return Shown(self.ranked[index], index + 1, Rendition.POINTER, ())
-        return self.options(index)[level - 1]
+        return self._of(index).shown[level - 1]
 
     def available(self, index: int) -> bool:
         """True when the item has something to show that no better one shows."""
-        return self.duplicates.of(index) is None and bool(self.options(index))
+        return self.duplicates.of(index) is None and bool(self.levels(index))
 
     def empty(self, index: int) -> bool:
         """True when there is nothing but white space (and the speaker's name) to show."""
-        candidate = self.ranked[index]
-        return not candidate.text[body_start(candidate, structured=self._layout.structured) :].strip()
+        return not self.ranked[index].text[self._starts[index] :].strip()
 
     def hope(self, index: int) -> float:
         """Value a token that showing an item can be expected to give at best, without a closer look at it."""
-        cheapest = min(_GIST_LINE_TOKENS, 4.0 + len(self.ranked[index].text) / _MOST_CHARS_PER_TOKEN)
-        return self.weights[index] / cheapest
+        chars = self._chars[index]
+        if chars <= WHOLE_CHARS:
+            return self.weights[index] / (4.0 + chars / _MOST_CHARS_PER_TOKEN)
+        return self.weights[index] * part_share(GIST_CHARS, chars, 1.0) / _GIST_LINE_TOKENS
 
     def value(self, step: Step) -> float:
-        """What a step adds."""
-        before = SHARES[self.shown(step.index, step.before).rendition] if step.before else 0.0
-        return self.weights[step.index] * (SHARES[self.shown(step.index, step.after).rendition] - before)
+        """What a step adds: never less than 0."""
+        shares = self._of(step.index).shares
+        return self.weights[step.index] * (shares[step.after - 1] - (shares[step.before - 1] if step.before else 0.0))
 
     def line_tokens(self, step: Step) -> int:
         """Tokens that a step adds, the header aside."""
-        before = self._line_cost(step.index, step.before) if step.before else 0
-        return self._line_cost(step.index, step.after) - before
+        before = self.tokens(step.index, step.before) if step.before else 0
+        return self.tokens(step.index, step.after) - before
 
     def header_tokens(self, index: int) -> int:
         """Tokens of the header above an item."""
@@ -142,19 +130,40 @@ class Items:
 
     def _guess(self, index: int, level: int) -> float:
         chars = self.chars(index, level)
-        return self._line_cost(index, level) if chars <= _COUNT_AT_ONCE_CHARS else chars / _CHARS_PER_TOKEN
+        return self.tokens(index, level) if chars <= _COUNT_AT_ONCE_CHARS else chars / _CHARS_PER_TOKEN
 
-    def _line_cost(self, index: int, level: int) -> int:
+    def tokens(self, index: int, level: int) -> int:
+        """Tokens of an item's line at one level."""
         tokens = self._costs.get((index, level))
         if tokens is None:
-            tokens = self._costs[index, level] = self._counter.count(self._line(index, level))
+            line = self._layout.line(self.shown(index, level), _ANY_NUMBER)
+            tokens = self._costs[index, level] = self._counter.count(line)
         return tokens
 
-    def _line(self, index: int, level: int) -> str:
-        line = self._lines.get((index, level))
-        if line is None:
-            line = self._lines[index, level] = self._layout.line(self.shown(index, level), _ANY_NUMBER)
-        return line
+    def _of(self, index: int) -> _Options:
+        options = self._options.get(index)
+        if options is None:
+            options = self._options[index] = self._extracted(index)
+        return options
+
+    def _extracted(self, index: int) -> _Options:
+        candidate = self.ranked[index]
+        extracts = self._extractor.extract(candidate.text, self._starts[index])
+        if not extracts.full:
+            return _Options((), ())
+        whole = extracts.full[0].end - extracts.full[0].start
+        shown: list[Shown] = []
+        shares: list[float] = []
+        if candidate.must_include:
+            shown.append(self.shown(index, POINTER))
+            shares.append(POINTER_SHARE)
+        gist = [(Rendition.GIST, extracts.gist)] if extracts.gist else []
+        for rendition, part in (*gist, *((Rendition.EXCERPT, excerpt) for excerpt in extracts.excerpts)):
+            shown.append(Shown(candidate, index + 1, rendition, part.spans))
+            share = part_share(sum(end - start for start, end in part.spans), whole, part.terms)
+            shares.append(max(share, *shares[-1:], POINTER_SHARE))
+        shown.append(Shown(candidate, index + 1, Rendition.FULL, extracts.full))
+        return _Options(tuple(shown), (*shares, 1.0))
 
 
 def steps(items: Items, section_budgets: Mapping[str, int]) -> Iterator[Step]:
@@ -186,13 +195,16 @@ def _must_steps(items: Items) -> Iterator[Step]:
     chosen = must_indices(items)
     yield from (Step(i, 0, 1) for i in chosen)
     for i in chosen:
-        yield from (Step(i, level, level + 1) for level in range(1, len(items.options(i))))
+        yield from (Step(i, level, level + 1) for level in range(1, items.levels(i)))
 
 
 def _greedy(items: Items, indices: Sequence[int], selection: Selection, left: dict[str, int] | None) -> Iterator[Step]:
     """Steps by gain per token; with ``left``, each section's only while they fit what is left of its budget."""
     heap = [(-items.hope(i), i) for i in indices]
     heapq.heapify(heap)
+    peers: dict[GroupKey, list[int]] = {}
+    for i in indices:
+        peers.setdefault(items.groups[i], []).append(i)
     while heap:
         stale, i = heapq.heappop(heap)
         fresh = _best_step(items, i, selection)
@@ -210,11 +222,12 @@ def _greedy(items: Items, indices: Sequence[int], selection: Selection, left: di
         opened = items.groups[i] not in selection.groups
         apply(step, items, selection)
         yield step
-        heapq.heappush(heap, (-density, i))
+        if step.after < items.levels(i):
+            heapq.heappush(heap, (-density, i))
         if opened:
-            peers = (p for p in indices if items.groups[p] == items.groups[i] and p != i)
-            for peer in peers:
-                heapq.heappush(heap, (-items.hope(peer), peer))
+            for peer in peers[items.groups[i]]:
+                if peer != i:
+                    heapq.heappush(heap, (-items.hope(peer), peer))
 
 
 def _best_step(items: Items, index: int, selection: Selection) -> tuple[float, Step] | None:
@@ -224,7 +237,7 @@ def _best_step(items: Items, index: int, selection: Selection) -> tuple[float, S
     level = selection.levels.get(index, 0)
     header = _header(items, index, selection)
     best: tuple[float, Step] | None = None
-    for after in range(level + 1, len(items.options(index)) + 1):
+    for after in range(level + 1, items.levels(index) + 1):
         step = Step(index, level, after)
         density = items.value(step) / max(1.0, items.guess(step) + header)
         if best is None or density >= best[0]:

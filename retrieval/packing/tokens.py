@@ -6,7 +6,6 @@ Text that looks like a special token (``<|endoftext|>``) is counted as the ordin
 from collections.abc import Iterable
 from pathlib import Path
 
-import bpe_openai
 from tokenizers import Tokenizer
 
 from retrieval.errors import UnknownTokenizer
@@ -42,6 +41,9 @@ class OpenAICounter:
     def __init__(self, encoding: str) -> None:
         if encoding not in _ENCODINGS:
             raise UnknownTokenizer(f"no encoding named {encoding!r}; known: {', '.join(_ENCODINGS)}")
+        # Imported where it is used: importing it takes seconds, which the command line would pay on every call.
+        import bpe_openai
+
         self._name = encoding
         self._encoding = bpe_openai.get_encoding(encoding)
 
@@ -108,6 +110,11 @@ class TokenizerRegistry:
     def names(self) -> tuple[str, ...]:
         """The names that :meth:`counter` knows, OpenAI model names aside."""
         return tuple(dict.fromkeys((*_ENCODINGS, *self._counters)))
+
+    def warm(self) -> None:
+        """Builds the OpenAI encodings now. Blocks for seconds."""
+        for encoding in _ENCODINGS:
+            self.counter(encoding)
 
     def counter(self, name: str = DEFAULT_TOKENIZER) -> TokenCounter:
         """The counter of that name. Raises :class:`retrieval.errors.UnknownTokenizer`."""

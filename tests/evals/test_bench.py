@@ -51,7 +51,8 @@ def write_sets(root: Path) -> None:
             text = f"Note {number}{row:02d} says that the {' and the '.join(rng.sample(WORDS, 3))} were found."
             place = {"session": f"s{row // 10}", "date_time": "1:56 pm on 8 May, 2023"} if number == 0 else {}
             documents.append({"_id": f"d{row}", "title": "", "text": text, **place})
-            queries.append({"_id": f"q{row}", "text": f"Which things did note {number}{row:02d} find?", "category": "plain"})
+            asked = {"_id": f"q{row}", "text": f"Which things did note {number}{row:02d} find?", "category": "plain"}
+            queries.append(asked | {"answer": f"note {number}{row:02d}"})
             judged.append(f"q{row}\td{row}\t1")
         (folder / "corpus.jsonl").write_text("".join(json.dumps(one) + "\n" for one in documents))
         (folder / "queries.jsonl").write_text("".join(json.dumps(one) + "\n" for one in queries))
@@ -94,12 +95,14 @@ def test_quality_has_every_configuration_and_finds_what_is_named(reports: Report
     assert "Recall curve: locomo-dev, rich fields" in reports["quality"]
 
 
-def test_context_compares_three_readings_with_two_fills(reports: Reports) -> None:
+def test_context_compares_three_readings_with_the_fills(reports: Reports) -> None:
     rows = reports["context"]["Context: locomo-dev, the same sample, rerank on"]
     shares = {(row["budget"], row["method"]): row["share"] for row in rows}
-    assert len(shares) == 4 * 5
-    assert shares[2048, "naive top-k, stop"] == shares[2048, "memoryd, verbatim"] == 1.0
+    assert len(shares) == 4 * 7
+    assert shares[2048, "naive hits, stop"] == shares[2048, "memoryd, verbatim"] == 1.0
     assert all(row["max tokens"] <= row["budget"] for row in rows)
+    words = {(row["budget"], row["method"]): row["answer words"] for row in rows}
+    assert words[2048, "naive bare words, skip"] == words[2048, "memoryd, verbatim"] == 1.0
 
 
 def test_latency_has_every_stage_the_floor_and_what_the_size_costs(reports: Reports) -> None:

@@ -1,11 +1,18 @@
 """The naive fill, and what counts as shown."""
 
+from datetime import UTC, datetime
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evals.answers import AnswerWords
 from evals.client import ContextAnswer, Shown
 from evals.context import judge, shown_ids, verbatim
+from evals.datasets import Document
+from evals.loading import labelled
 from evals.naive import SEPARATOR, Overflow, naive_fill
+from retrieval.analysis import Analyzer
 from retrieval.packing.tokens import counter
 
 O200K = counter("o200k_base")
@@ -57,6 +64,23 @@ def test_verbatim_wants_every_word_in_order() -> None:
     evidence = {"whole": "We moved to Oslo, in May!", "cut": "We moved to Oslo. It rained a lot.", "part": "slo in"}
     context = "1 Maya: We moved to\nOslo — in May &\n2 Jonas: It rained a lot."
     assert verbatim(context, evidence) == {"whole"}
+
+
+def test_the_share_of_an_answers_words() -> None:
+    answers = AnswerWords(Analyzer())
+    text = "# 8 May 2023\n1 Maya: We adopted two cats and a DOG, Café."
+    assert answers.share("A dog and the cats", text) == 1.0
+    assert answers.share("7 May 2023", text) == pytest.approx(2 / 3)
+    assert answers.share("cafe", text) == 1.0
+    assert answers.share("a parrot", text) == 0.0
+    assert answers.share("no", text) is None
+
+
+def test_what_a_labelled_fill_takes() -> None:
+    at = datetime(2023, 5, 8, 13, 56, tzinfo=UTC)
+    turn = Document("d", "[1:56 pm on 8 May, 2023] Maya: Hi!", "", "s", at, "Hi!", "Maya")
+    assert labelled(turn) == "[8 May 2023] Maya: Hi!"
+    assert labelled(Document("d", "A claim.", "", None, None)) == "A claim."
 
 
 def test_any_and_all_evidence() -> None:

@@ -25,7 +25,10 @@ def write_set(folder: Path) -> None:
             "date_time": "12:05 am on 3 March, 2023",
         },
     ]
-    queries = [{"_id": "q1", "text": "Does salt dissolve?", "category": "fact"}, {"_id": "q2", "text": "Unjudged?"}]
+    queries = [
+        {"_id": "q1", "text": "Does salt dissolve?", "category": "fact", "answer": 2022},
+        {"_id": "q2", "text": "Unjudged?"},
+    ]
     (folder / "corpus.jsonl").write_text("".join(json.dumps(row) + "\n" for row in corpus))
     (folder / "queries.jsonl").write_text("".join(json.dumps(row) + "\n" for row in queries))
     (folder / "qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\nq1\td2\t0\n")
@@ -37,7 +40,7 @@ def test_a_tiny_set(tmp_path: Path) -> None:
     assert [document.text for document in dataset.documents] == ["Salt\nIt dissolves.", "Hello"]
     assert dataset.documents[1].event_time == datetime(2023, 3, 3, 0, 5, tzinfo=UTC)
     assert (dataset.documents[1].session, dataset.namespaces) == ("s1", ("", "n"))
-    assert [query.id for query in dataset.queries] == ["q1"]
+    assert [(query.id, query.answer) for query in dataset.queries] == [("q1", "2022")]
     assert dataset.relevant == {"q1": frozenset({"d1"})}
     corpus = (tmp_path / "tiny/corpus.jsonl").read_bytes()
     assert dataset.hashes["corpus.jsonl"] == hashlib.sha256(corpus).hexdigest()

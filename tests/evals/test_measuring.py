@@ -148,7 +148,7 @@ async def test_a_degraded_answer_counts_as_nothing_found() -> None:
         return httpx.Response(200, json={"hits": [{"id": "m", "text": "t", "score": 1.0}], "degraded": degraded})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as pool:
-        loaded = Loaded(dataset, Client("http://memoryd", "k", pool=pool), {"": "s"}, {"m": "d"}, {"d": "t"}, 0.0)
+        loaded = Loaded(dataset, Client("http://memoryd", "k", pool=pool), {"": "s"}, {"m": "d"}, {"d": "t"}, {"d": "t"}, 0.0)
         outcome = await quality.run(loaded, quality.FUSED, dataset.queries)
     assert outcome.rankings == {"q1": ["d"], "q2": []}
     assert outcome.degraded == 1

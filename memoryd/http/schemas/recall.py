@@ -1,10 +1,10 @@
 """Bodies of recall and context."""
 
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, Field, JsonValue, StrictBool, model_validator
+from pydantic import BaseModel, Field, JsonValue, StrictBool
 
 from memoryd.http.fields import (
     MAX_TEXT,
@@ -18,6 +18,7 @@ from memoryd.http.fields import (
     Whole,
 )
 from memoryd.http.schemas.common import Body, SourceOut
+from memoryd.http.schemas.sessions import Key, SessionContextOut
 from memoryd.memory.model import Kind
 from memoryd.memory.recall import RerankMode
 from retrieval.candidates import Fusion
@@ -147,13 +148,10 @@ class ContextIn(Question):
         default_factory=dict, description="Tokens reserved for a kind; what it leaves spills over"
     )
     must_include: list[UUID] = Field(default_factory=list, max_length=50)
-    session_id: Identifier | None = Field(None, description="Reserved for working memory; must be null for now")
-
-    @model_validator(mode="after")
-    def _no_session_yet(self) -> Self:
-        if self.session_id is not None:
-            raise ValueError("session_id: working memory is not available yet; use filters.session_id")
-        return self
+    session_id: Key | None = Field(None, description="Working memory to show beside long-term memory, under the one budget")
+    session_tokens: Annotated[Whole, Field(ge=0, le=200_000)] | None = Field(
+        None, description="At most so many for the session; half of the budget if missing. What it leaves spills over"
+    )
 
 
 class ContextItemOut(BaseModel):
@@ -201,6 +199,9 @@ class ContextOut(BaseModel):
     dropped: list[DroppedOut]
     degraded: list[str]
     timings_ms: dict[str, float] = Field(default_factory=dict)
+    session: SessionContextOut | None = Field(
+        None, description="The session's section; its text is a part of `text` in the text format, and counted in any"
+    )
 
 
 class ExpandIn(Body):

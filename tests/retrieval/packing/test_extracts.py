@@ -1,6 +1,7 @@
 """Sentences, and what of a text is shown for a query."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -44,7 +45,9 @@ def test_sentences_cover_all_but_white_space_in_order(text: str) -> None:
 
 def shown(extractor: Extractor, text: str) -> tuple[list[str], list[str]]:
     extracts = extractor.extract(text)
-    return ([text[a:b] for a, b in extracts.gist or ()], [text[a:b] for a, b in extracts.excerpt or ()])
+    gist = extracts.gist.spans if extracts.gist else ()
+    excerpt = extracts.excerpts[0].spans if extracts.excerpts else ()
+    return ([text[a:b] for a, b in gist], [text[a:b] for a, b in excerpt])
 
 
 def test_the_gist_is_the_sentence_about_the_query_and_the_excerpt_surrounds_it() -> None:
@@ -71,13 +74,35 @@ def test_a_long_text_is_searched_to_its_end() -> None:
     assert shown(Extractor("İstanbul"), "İ" * 50 + ". " + FILLER * 60)[0] != []
 
 
+def test_growing_excerpts_stay_around_the_same_place_and_show_ever_more() -> None:
+    text = FILLER * 60 + "Caroline sold her garden in Lisbon. " + FILLER * 60
+    extractor = Extractor("the garden in Lisbon")
+    (once,) = extractor.extract(text).excerpts
+    grown = extractor.extract(text, growing=True).excerpts
+    assert len(grown) >= 4
+    sizes = [end - start for ((start, end),) in (part.spans for part in grown)]
+    assert all(larger > 1.5 * smaller for smaller, larger in pairwise(sizes))
+    for part in (once, *grown):
+        ((start, end),) = part.spans
+        assert "Caroline sold her garden in Lisbon." in text[start:end]
+        assert part.terms == 1.0
+
+
+def test_a_part_knows_its_share_of_the_terms() -> None:
+    text = "She has a garden. " + FILLER * 10 + "The house in Lisbon has one too. " + FILLER * 10
+    extracts = Extractor("garden Lisbon house").extract(text)
+    assert extracts.gist is not None
+    assert extracts.gist.terms == pytest.approx(2 / 3)
+    assert Extractor("zebra").extract(text).gist.terms is None  # type: ignore[union-attr]
+
+
 def test_without_overlap_the_beginning_is_shown() -> None:
     assert shown(Extractor("zebra"), "First things first. " + TEXT)[0] == ["First things first."]
 
 
 def test_a_short_text_has_only_its_full_rendition() -> None:
     extracts = Extractor("garden").extract("  A garden. \n")
-    assert (extracts.gist, extracts.excerpt) == (None, None)
+    assert (extracts.gist, extracts.excerpts) == (None, ())
     assert extracts.full == ((2, 11),)
 
 

@@ -19,6 +19,8 @@ from retrieval.packing import (
     counter,
     pack,
 )
+from retrieval.packing.search import LOOK_AHEAD
+from retrieval.packing.value import CONTENT_CHARS, MOST_OF_A_PART, RANK_DISCOUNT, part_share, weights
 
 O200K = TokenizerRegistry().counter("o200k_base")
 LONG = "Nothing much happened in the village that day. " * 30 + "Caroline sold her garden in Lisbon. " + "It rained. " * 40
@@ -78,12 +80,28 @@ def test_source_trust_and_confidence_are_in_the_header() -> None:
     assert "# undated, web, https://example.org/a, untrusted, low confidence\n1 A claim.\n" in packed([page]).text
 
 
-def test_a_time_written_before_the_text_becomes_the_header() -> None:
-    first = turn(1, "[1:56 pm on 8 May, 2023] Mel: Hey there!")
-    second = turn(2, "[1:56 pm on 8 May, 2023] Mel: I bought bread.")
-    context = packed([first, second])
-    assert "# [1:56 pm on 8 May, 2023]\n1 Mel: Hey there!\n2 Mel: I bought bread.\n" in context.text
+@pytest.mark.parametrize(
+    ("lead", "header"),
+    [
+        ("[1:56 pm on 8 May, 2023]", "# 8 May 2023"),
+        ("[Mon, 8 May 2023 13:56:01 UTC]", "# 8 May 2023"),
+        ("[2023-05-08T13:56Z]", "# 8 May 2023"),
+        ("[1:56 pm on 9 May, 2023]", "# [1:56 pm on 9 May, 2023]"),
+        ("[8 August 2023]", "# [8 August 2023]"),
+        ("[2023-08-05 13:56]", "# [2023-08-05 13:56]"),
+        ("[8 May 2023, by telephone]", "# [8 May 2023, by telephone]"),
+        ("[8 May 2023, room 114]", "# [8 May 2023, room 114]"),
+    ],
+)
+def test_a_time_written_before_the_text_is_the_header_unless_the_day_says_as_much(lead: str, header: str) -> None:
+    context = packed([turn(1, f"{lead} Mel: Hey there!"), turn(2, f"{lead} Mel: I bought bread.")])
+    assert f"{header}\n1 Mel: Hey there!\n2 Mel: I bought bread.\n" in context.text
     assert {item.rendition for item in context.items} == {Rendition.FULL}
+
+
+def test_without_an_event_time_the_written_time_stays() -> None:
+    undated = replace(turn(1, "[1:56 pm on 8 May, 2023] Mel: Hey there!"), event_time=None)
+    assert "# [1:56 pm on 8 May, 2023]\n1 Mel: Hey there!\n" in packed([undated]).text
 
 
 def test_json_is_a_document_with_labelled_items() -> None:
@@ -165,7 +183,9 @@ def test_a_long_text_grows_from_gist_to_full_with_the_budget() -> None:
 
 def test_one_huge_item_does_not_block_the_rest() -> None:
     candidates = [turn(0, LONG * 3, score=1.0), *(turn(n, f"Fact number {n} is short.", score=0.2) for n in range(1, 9))]
-    assert len(packed(candidates, 250).items) == 9
+    context = packed(candidates, 350)
+    assert len(context.items) == 9
+    assert [item.rendition for item in context.items if item.id == "t0"] == [Rendition.EXCERPT]
 
 
 def test_must_include_is_shown_in_full_before_anything_else() -> None:
@@ -217,14 +237,65 @@ def test_nothing_fits_or_nothing_to_show() -> None:
 
 def test_more_labelled_turns_than_filling_up_with_whole_texts() -> None:
     turns = [
-        turn(n, f"Oh wow, that is great! My cousin number {n} moved to Lisbon. How have you been otherwise? " * 2, score=1 / n)
+        turn(n, f"Oh wow, that is great! My cousin number {n} moved to Lisbon. How have you been otherwise?", score=1 / n)
         for n in range(1, 60)
     ]
     used, naive = 0, 0
     for each in turns:
         used += O200K.count(f"[13:00 8 May, 2023] Mel: {each.text}\n")
         naive += used <= 512
-    assert len([i for i in packed(turns, 512).items if i.rendition is not Rendition.POINTER]) >= 1.5 * naive
+    assert len([i for i in packed(turns, 512).items if i.rendition is Rendition.FULL]) >= 1.25 * naive
+
+
+def test_a_turn_is_shown_whole_or_not_at_all() -> None:
+    text = "It rained. The garden in Lisbon was sold on Monday, and we had to carry the furniture out ourselves. " * 2
+    turns = [turn(n, f"Number {n}: {text}", score=1 / n) for n in range(1, 30)]
+    context = packed(turns, 400)
+    shown = [item.rendition for item in context.items]
+    assert set(shown) <= {Rendition.FULL, Rendition.POINTER}
+    assert shown.count(Rendition.FULL) >= 5
+
+
+def test_small_talk_does_not_drive_out_what_is_as_relevant() -> None:
+    talk = [turn(n, f"Thanks, number {n}!", score=0.8, day=n) for n in range(1, 20)]
+    told = turn(20, "We sold the garden in Lisbon to a young couple from Porto, who want to keep the bees.", score=0.85, day=28)
+    context = packed([*talk, told], 60)
+    assert "bees" in context.text
+
+
+def test_the_longer_of_two_texts_with_nothing_about_the_question_weighs_more_up_to_a_paragraph() -> None:
+    scores = [1.0, 1.0, 1.0, 1.0]
+    weighed = weights(scores, [20, 200, CONTENT_CHARS, 9 * CONTENT_CHARS])
+    plain = [weight * rank**RANK_DISCOUNT for rank, weight in enumerate(weighed, 1)]
+    assert plain[0] < plain[1] < plain[2] == pytest.approx(plain[3])
+    # A token of the shorter text is worth no less than one of the longer.
+    assert plain[0] / 20 > plain[1] / 200 > plain[2] / CONTENT_CHARS
+
+
+def test_a_part_is_worth_what_it_shows_of_the_text_and_of_the_terms() -> None:
+    assert part_share(100, 640, 1.0) > part_share(100, 640, 0.5) > part_share(50, 640, 0.5)
+    assert part_share(320, 640, None) == pytest.approx(0.5)
+    assert part_share(640, 5000, 1.0) == MOST_OF_A_PART
+
+
+class Counting:
+    """Counts how often it is asked."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def count(self, text: str) -> int:
+        self.asked += 1
+        return O200K.count(text)
+
+
+def test_most_candidates_are_counted_once_and_those_far_behind_not_at_all() -> None:
+    turns = [turn(n, f"My cousin number {n} moved to Lisbon {n} years ago and likes it.", score=1 / n) for n in range(1, 300)]
+    counting = Counting()
+    shown = pack(PackRequest(1024, query="Lisbon"), turns, counting).items
+    assert counting.asked <= 2 * len(shown) + LOOK_AHEAD + 30
 
 
 def test_the_module_level_counter_counts_as_the_registry_does() -> None:

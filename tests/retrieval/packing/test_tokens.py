@@ -1,5 +1,7 @@
 """Counters: exact, special tokens as ordinary text, names of models."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,18 @@ def test_a_registry_builds_each_counter_once_and_prefers_its_own(tmp_path: Path)
     assert registry.counter("own").count("a b a b a b \ud800") == 7  # neither [CLS] nor the truncation counts
     assert registry.counter("gpt-4o") is registry.counter("o200k_base")
     assert registry.names() == ("o200k_base", "cl100k_base", "own")
+
+
+def test_a_warm_registry_builds_nothing_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = TokenizerRegistry()
+    registry.warm()
+    monkeypatch.setattr(OpenAICounter, "__init__", None)
+    assert registry.counter("gpt-4").count("tiktoken is great!") == registry.counter().count("tiktoken is great!") == 6
+
+
+def test_the_encodings_are_imported_when_they_are_needed() -> None:
+    code = "import sys, retrieval.packing; sys.exit('bpe_openai' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_a_missing_tokenizer_file_is_an_unknown_tokenizer(tmp_path: Path) -> None:

@@ -1,0 +1,167 @@
+"""Contexts and their handles through the API: what expands to what, and what a deadline leaves."""
+
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from memoryd.memory import context as contexts
+from memoryd.stores.revisions import PgMemoryReader
+from tests.http.conftest import Tenant
+
+FILLER = "The weather that afternoon was mild and nothing much happened in the village. "
+LONG = (
+    FILLER * 40
+    + "Caroline sold her garden in Lisbon to a beekeeper. "
+    + FILLER * 60
+    + "The mayor opened the bridge. "
+    + FILLER * 20
+)
+
+
+async def packed(tenant: Tenant, query: str, budget: int, **fields: object) -> dict[str, Any]:
+    answer = await tenant.http.post("/v1/context", json={"query": query, "budget_tokens": budget, **fields})
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def expanded(tenant: Tenant, handle: str, budget: int = 400) -> tuple[int, dict[str, Any]]:
+    answer = await tenant.http.post("/v1/context/expand", json={"handle": handle, "budget_tokens": budget})
+    body: dict[str, Any] = answer.json()
+    return answer.status_code, body
+
+
+def shown_chars(item: dict[str, Any]) -> int:
+    return sum(end - start for start, end in item["spans"])
+
+
+async def test_each_expansion_shows_more_until_there_is_no_more(tenant: Tenant) -> None:
+    await tenant.remember(LONG)
+    (item,) = (await packed(tenant, "Who bought the garden in Lisbon?", 50))["items"]
+    assert item["rendition"] == "gist"
+    seen = [shown_chars(item)]
+    for budget in (200, 400, 800, 3000):
+        status, more = await expanded(tenant, item["handle"], budget)
+        assert status == 200, more
+        assert more["used_tokens"] <= budget
+        (item,) = more["items"]
+        assert "sold her garden in Lisbon" in more["text"], "what is shown stays around what was asked"
+        seen.append(shown_chars(item))
+    assert seen == sorted(set(seen))
+    assert (item["rendition"], seen[-1]) == ("full", len(LONG.strip()))
+
+
+async def test_the_same_is_not_shown_again_when_the_budget_holds_no_more(tenant: Tenant) -> None:
+    await tenant.remember(LONG)
+    (item,) = (await packed(tenant, "Who bought the garden in Lisbon?", 250))["items"]
+    assert item["rendition"] == "excerpt"
+    status, problem = await expanded(tenant, item["handle"], 100)
+    assert (status, problem["code"]) == (422, "budget_too_small")
+    needed = int(problem["detail"].split(" tokens")[0].rsplit(" ", 1)[1])
+    status, more = await expanded(tenant, item["handle"], needed)
+    assert (status, more["used_tokens"]) == (200, needed)
+    assert (await expanded(tenant, item["handle"], needed - 1))[0] == 422
+
+
+async def test_a_full_turn_expands_to_those_around_it_even_when_only_they_fit(tenant: Tenant) -> None:
+    said = ["We met at the fountain.", "Then the greyhound " + "barked and " * 60 + "slept.", "I was glad of it."]
+    for text in said:
+        await tenant.remember(text, session_id="walk", user_id="ann")
+    body = await packed(tenant, "greyhound", 300)
+    item = next(one for one in body["items"] if "greyhound" in said[1] and shown_chars(one) > 100)
+    assert item["rendition"] == "full"
+    _, roomy = await expanded(tenant, item["handle"], 400)
+    assert len(roomy["items"]) == 3
+    _, tight = await expanded(tenant, item["handle"], 60)
+    assert "fountain" in tight["text"]
+    assert "glad" in tight["text"]
+
+
+async def test_a_handle_expands_to_the_revision_that_was_shown(tenant: Tenant) -> None:
+    (memory,) = await tenant.remember(LONG)
+    (now,) = (await packed(tenant, "garden in Lisbon", 60))["items"]
+    before = (await tenant.http.get(f"/v1/memories/{memory}")).json()["updated_at"]
+    patch = await tenant.http.patch(f"/v1/memories/{memory}", json={"text": LONG.replace("a beekeeper", "a notary")})
+    assert patch.status_code == 200
+    (then,) = (await packed(tenant, "garden in Lisbon", 60, known_at=before))["items"]
+    (new,) = (await packed(tenant, "garden in Lisbon", 60))["items"]
+    for handle, buyer in ((now["handle"], "beekeeper"), (then["handle"], "beekeeper"), (new["handle"], "notary")):
+        status, more = await expanded(tenant, handle, 3000)
+        assert (status, buyer in more["text"]) == (200, True)
+    await tenant.http.delete(f"/v1/memories/{memory}")
+    assert [(await expanded(tenant, one["handle"], 3000))[0] for one in (now, then, new)] == [404, 200, 404]
+    await tenant.http.delete(f"/v1/memories/{memory}", params={"purge": True})
+    assert [(await expanded(tenant, one["handle"], 3000))[0] for one in (now, then, new)] == [404, 404, 404]
+
+
+async def test_the_turns_around_are_those_of_that_time(tenant: Tenant) -> None:
+    at = "2024-05-04T10:00:00Z"
+    (turn,) = await tenant.remember("Biscuit the greyhound ran.", session_id="s", event_time=at)
+    (other,) = await tenant.remember("It was raining.", session_id="s", event_time=at)
+    known = (await tenant.http.get(f"/v1/memories/{other}")).json()["updated_at"]
+    await tenant.http.patch(f"/v1/memories/{other}", json={"text": "It was snowing."})
+    await tenant.remember("Nobody had said this yet.", session_id="s", event_time=at)
+
+    async def around(**fields: object) -> str:
+        items = (await packed(tenant, "greyhound", 200, **fields))["items"]
+        item = next(one for one in items if one["id"] == turn)
+        status, more = await expanded(tenant, item["handle"])
+        assert status == 200
+        text: str = more["text"]
+        return text
+
+    now, then = await around(), await around(known_at=known)
+    assert ("snowing" in now, "raining" in now, "Nobody" in now) == (True, False, True)
+    assert ("snowing" in then, "raining" in then, "Nobody" in then) == (False, True, False)
+    assert "snowing" in await around(as_of="2025-01-01T00:00:00Z")
+
+
+async def test_must_include_is_read_at_once_and_as_it_was(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = await tenant.remember(*(f"Rule {n}: be brief." for n in range(50)), kind="procedural")
+    known = (await tenant.http.get(f"/v1/memories/{ids[0]}")).json()["updated_at"]
+    await tenant.http.patch(f"/v1/memories/{ids[0]}", json={"text": "Rule 0: be long."})
+    asked: list[int] = []
+    get_many = PgMemoryReader.get_many
+
+    async def counted(self: PgMemoryReader, scope: Any, memory_ids: Any, at: Any) -> Any:
+        asked.append(len(memory_ids))
+        return await get_many(self, scope, memory_ids, at)
+
+    async def refused(*_: object) -> None:
+        raise AssertionError("read one by one")
+
+    monkeypatch.setattr(PgMemoryReader, "get_many", counted)
+    monkeypatch.setattr(PgMemoryReader, "get", refused)
+    body = await packed(tenant, "harbour", 2000, must_include=ids)
+    assert {one["id"] for one in body["items"]} == set(ids)
+    assert "Rule 0: be long." in body["text"]
+    assert asked == [50]
+    assert "Rule 0: be brief." in (await packed(tenant, "harbour", 2000, must_include=ids[:1], known_at=known))["text"]
+    unknown = {"query": "harbour", "must_include": [*ids[:2], str(uuid4())]}
+    assert (await tenant.http.post("/v1/context", json=unknown)).status_code == 404
+
+
+async def test_what_must_be_in_does_not_flatten_the_ranking_of_the_rest(tenant: Tenant) -> None:
+    await tenant.remember(*(f"The harbour of town {n} is quiet in winter and full in summer." for n in range(30)))
+    (rule,) = await tenant.remember("Answer in French.", kind="procedural")
+    plain = await packed(tenant, "harbour of town 7", 200, fusion="rrf")
+    ruled = await packed(tenant, "harbour of town 7", 220, fusion="rrf", must_include=[rule])
+    kept = {one["id"] for one in ruled["items"]} - {rule}
+    assert len(kept - {one["id"] for one in plain["items"]}) <= 1
+    assert next(one["why"] for one in ruled["items"] if one["id"] == rule).startswith("must_include, rank 1")
+    best = min(plain["items"], key=lambda one: int(one["why"].split()[1]))
+    assert best["id"] in kept
+
+
+async def test_late_packing_looks_at_fewer_candidates_and_says_so(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    await tenant.remember(*(f"The harbour of town {n} is quiet." for n in range(30)))
+    (rule,) = await tenant.remember("Answer in French.", kind="procedural")
+    monkeypatch.setattr(contexts, "_MS_A_CANDIDATE", 1e9)
+    body = await packed(tenant, "harbour", 1000, deadline_ms=20_000, must_include=[rule])
+    assert body["degraded"] == ["packing"]
+    assert rule in {one["id"] for one in body["items"]}
+    assert sum(one["reason"] == "out_of_time" for one in body["dropped"]) == 20
+    assert len(body["items"]) + len(body["dropped"]) == 31
+    monkeypatch.undo()
+    assert (await packed(tenant, "harbour", 1000, deadline_ms=20_000))["degraded"] == []

@@ -82,9 +82,13 @@ async def new_library(database: Database, generation: int) -> Library:
 
 
 def clustered(count: int, *, seed: int) -> Vectors:
-    """Unit vectors in about 60 clumps, as texts are: harder for a filtered graph than uniform noise."""
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(60, DIMENSION))
+    """Unit vectors in 60 clumps, as texts are: harder for a filtered graph than uniform noise.
+
+    The clumps are the same for every seed, so that a question has neighbours, and tenants with different seeds have theirs
+    side by side.
+    """
+    centres = np.random.default_rng(0).normal(size=(60, DIMENSION))
+    rng = np.random.default_rng([1, seed])
     vectors = centres[rng.integers(60, size=count)] + 0.7 * rng.normal(size=(count, DIMENSION))
     unit: Vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
     return unit

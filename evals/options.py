@@ -11,7 +11,7 @@ from pathlib import Path
 from evals.datasets import DEFAULT_ROOT
 from evals.report import FOLDER
 
-PARTS = ("quality", "context", "latency", "writes", "filtered")
+PARTS = ("quality", "context", "latency", "writes", "filtered", "sessions")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class Options:
     tenants: int
     bulk: int
     filtered: int
+    sessions: int
+    paced_s: int
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[Options, Service]:
@@ -90,6 +92,8 @@ def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         ("--tenants", 1000, "tenants of the many, 20 memories each"),
         ("--bulk", 4000, "memories of each bulk write"),
         ("--filtered", 60, "questions a filter"),
+        ("--sessions", 1000, "sessions of working memory"),
+        ("--paced-s", 30, "seconds of each paced measurement of sessions"),
     )
     for name, default, described in counts:
         parser.add_argument(name, type=int, default=default, help=described + (f"; {default}" if default else ""))
@@ -117,4 +121,6 @@ def _options(given: argparse.Namespace) -> Options:
         tenants=given.tenants,
         bulk=given.bulk,
         filtered=given.filtered,
+        sessions=given.sessions,
+        paced_s=given.paced_s,
     )

@@ -1,4 +1,4 @@
-"""The five parts of the benchmark: each loads what it needs and returns its tables."""
+"""The parts of the benchmark: each loads what it needs and returns its tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from uuid import UUID
 
 import httpx
 
-from evals import context, filtered, latency, mcp, quality, writes
+from evals import context, filtered, latency, mcp, quality, sessions, writes
 from evals.beside import Beside
 from evals.client import Client
 from evals.datasets import load, spread
@@ -47,6 +47,7 @@ class Account:
     """A tenant to work in; its id is unknown when only a key was given."""
 
     client: Client
+    key: str
     tenant: UUID | None
 
 
@@ -80,6 +81,8 @@ class Bench:
                 return await self.writes()
             case "filtered":
                 return await self.filtered()
+            case "sessions":
+                return await self.sessions()
             case _:
                 raise ValueError(f"no part named {name!r}")
 
@@ -172,6 +175,15 @@ class Bench:
         table = await filtered.measure(crowd, questions, _FILTER_VALUES, self.beside)
         return Outcome((table,), self._synthetic_hashes())
 
+    async def sessions(self) -> Outcome:
+        """Working memory; needs the Redis beside the service."""
+        account = await self._account("sessions")
+        if self.beside is None or account.tenant is None or self.beside.settings.redis_url is None:
+            raise ValueError("the floor needs the service's Redis: run `python -m evals.bench sessions`")
+        load = sessions.Load(self.service.url, account.key, account.tenant, self.beside.settings.redis_url.get_secret_value())
+        plan = sessions.Plan(sessions=self.options.sessions, seconds=self.options.paced_s)
+        return Outcome(await sessions.measure(load, sentence_pool(self.options.data), plan), self._synthetic_hashes())
+
     @property
     def _crowd_space(self) -> str:
         return f"{self.options.prefix}-crowd"
@@ -179,10 +191,13 @@ class Bench:
     async def _account(self, name: str) -> Account:
         """A tenant of its own, or the given key's."""
         if self.service.operator_key is None:
-            return Account(Client(self.service.url, self.service.key, pool=self.pool), None)
+            return self._account_of(self.service.key, None)
         operator = Client(self.service.url, self.service.operator_key, pool=self.pool)
         made = await operator.create_tenant(f"{self.options.prefix}-{name}")
-        return Account(Client(self.service.url, made.key.key, pool=self.pool), made.id)
+        return self._account_of(made.key.key, made.id)
+
+    def _account_of(self, key: str, tenant: UUID | None) -> Account:
+        return Account(Client(self.service.url, key, pool=self.pool), key, tenant)
 
     async def _crowded(self) -> Account:
         """The tenant that the latency part fills and the filtered part searches."""

@@ -52,6 +52,12 @@ def limits(settings: Settings) -> Limits:
     )
 
 
+def objects(settings: Settings) -> ObstoreObjects | None:
+    """The object store, where one is configured."""
+    where = settings.object_store
+    return ObstoreObjects(where, timeout_s=settings.object_store_timeout_s) if where else None
+
+
 @dataclass(frozen=True, slots=True)
 class _Base:
     """What API and worker share."""
@@ -69,9 +75,7 @@ def _base(settings: Settings, db: Database, redis: Redis, clock: Clock) -> _Base
     some = limits(settings)
     scripts = Scripts(redis, ttl_s=some.ttl_s)
     life, records = RedisLife(scripts), PgSessionRecords(db)
-    where = settings.object_store
-    objects = ObstoreObjects(where, timeout_s=settings.object_store_timeout_s) if where else None
-    snapshots = Snapshots(life, records, objects, some, clock)
+    snapshots = Snapshots(life, records, objects(settings), some, clock)
     finder = Finder(snapshots.recover, clock)
     return _Base(scripts, RedisMessages(scripts, some), life, RedisProgress(scripts), records, snapshots, finder)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from memoryd.access.audit import AuditService
 from memoryd.access.authenticate import Authenticator
+from memoryd.access.ports import Eraser
 from memoryd.access.service import KeyService, SpaceService
 from memoryd.access.tenants import FIRST_KEY, TenantService
 from memoryd.clock import SystemClock
@@ -26,7 +27,7 @@ from memoryd.memory.remember import Remember
 from memoryd.memory.revise import Revise
 from memoryd.models import Models, embedder_card, open_models
 from memoryd.services import Check, Services
-from memoryd.session_wiring import open_rounds, open_sessions
+from memoryd.session_wiring import objects, open_rounds, open_sessions
 from memoryd.sessions.joint import Joint
 from memoryd.sessions.rounds import SessionRounds
 from memoryd.settings import RerankDefault, Settings
@@ -232,7 +233,11 @@ async def _opened(db: Database) -> AsyncIterator[Database]:
 
 
 def _tenants(db: Database, redis: Redis | None, settings: Settings, clock: SystemClock) -> TenantService:
-    elsewhere = [RedisEraser(redis)] if redis else []
+    stored = objects(settings)
+    # Working memory first: what is left of it would be snapshotted again.
+    elsewhere: list[Eraser] = [RedisEraser(redis)] if redis else []
+    if stored is not None:
+        elsewhere.append(stored)
     return TenantService(PgTenants(db, idempotency_ttl=timedelta(seconds=settings.idempotency_ttl_s)), clock, elsewhere)
 
 

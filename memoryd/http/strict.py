@@ -1,5 +1,6 @@
 """Routes that take nothing silently: no query parameter that they do not know, and no JSON that could be read in two ways."""
 
+import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, get_args, get_origin
@@ -15,6 +16,8 @@ OPEN_QUERY = "x-open-query"
 """In ``openapi_extra``: a prefix of query parameters that the route reads by itself."""
 
 _LONGEST_NAME = 100
+# What is parsed on the event loop, a millisecond; more goes to a thread, which gives way whenever an object is made.
+_INLINE_BYTES = 100_000
 
 
 class StrictRequest(Request):
@@ -23,7 +26,8 @@ class StrictRequest(Request):
     async def json(self) -> JsonValue:
         """The body. Raises ``HTTPException`` 400."""
         if not hasattr(self, "_strict"):
-            self._strict = _parsed(await self.body())
+            body = await self.body()
+            self._strict = _parsed(body) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(_parsed, body)
         return self._strict
 
 

@@ -44,7 +44,10 @@ _MS_A_CHARACTER = 0.00005
 
 @dataclass(frozen=True, slots=True)
 class ContextRequest:
-    """What the model should see. ``must_include`` are memories that are shown whatever they score."""
+    """What the model should see. ``must_include`` are memories that are shown whatever they score.
+
+    ``shown`` are external ids of what it sees already: those are left out.
+    """
 
     recall: RecallRequest
     budget_tokens: int
@@ -53,6 +56,7 @@ class ContextRequest:
     format: Format = Format.TEXT
     section_budgets: Mapping[str, int] | None = None
     must_include: tuple[UUID, ...] = ()
+    shown: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ class Contexts:
         scores = {key: max(hit.score, 0.0) for key, hit in hits.items()}
         candidates = [_of_revision(one, score=scores.get(key, 0.0), must_include=True) for key, one in wanted.items()]
         candidates += [_candidate(hit) for key, hit in hits.items() if key not in wanted]
+        seen = [one for one in candidates if one.external_id in request.shown and not one.must_include]
+        candidates = [one for one in candidates if one.external_id not in request.shown or one.must_include]
         looked_at, late = _in_time(candidates, len(wanted) + _AT_LEAST, recalled.deadline.left_ms)
         packing = PackRequest(
             budget_tokens=request.budget_tokens,
@@ -119,7 +125,7 @@ class Contexts:
         )
         # Packing is pure computation of a few milliseconds: not on the event loop.
         packed = await asyncio.to_thread(pack, packing, looked_at, counter)
-        left_out = (DroppedItem(one.id, one.external_id, DropReason.OUT_OF_TIME) for one in late)
+        left_out = (*_dropped(seen, DropReason.SHOWN_ALREADY), *_dropped(late, DropReason.OUT_OF_TIME))
         packed = replace(packed, dropped=(*packed.dropped, *left_out))
         origins = {key: _Origin(recalled.spaces[hit.item.space_id], hit.item.revision) for key, hit in hits.items()}
         origins |= {key: _Origin(revision.space, revision.revision) for key, revision in wanted.items()}
@@ -206,6 +212,10 @@ def _in_time(candidates: Sequence[Candidate], least: int, left_ms: float) -> tup
         if left_ms < 0 and number >= least:
             return candidates[:number], candidates[number:]
     return candidates, ()
+
+
+def _dropped(candidates: Sequence[Candidate], reason: DropReason) -> list[DroppedItem]:
+    return [DroppedItem(one.id, one.external_id, reason) for one in candidates]
 
 
 def _candidate(hit: Hit) -> Candidate:

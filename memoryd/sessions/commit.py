@@ -121,7 +121,12 @@ def _draft(session: Session, message: Stored, roles: Collection[Role]) -> Draft 
         metadata=metadata if isinstance(metadata, dict) else {},
         supersedes=None,
     )
-    return Draft(session.space, f"session:{session.session_id}:{session.incarnation[:12]}:{message.position}", content)
+    return Draft(session.space, external_id(session, message.position), content)
+
+
+def external_id(session: Session, position: int) -> str:
+    """What a message is called in long-term memory."""
+    return f"session:{session.session_id}:{session.incarnation[:12]}:{position}"
 
 
 def speaker_of(payload: Mapping[str, JsonValue]) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 from memoryd.errors import StoreUnavailable
 from memoryd.memory.context import Context, ContextRequest, Contexts
+from memoryd.sessions.commit import external_id
 from memoryd.sessions.window import Window, Windows
 from retrieval.packing import Format, TokenizerRegistry
 from retrieval.scope import Scope
@@ -46,7 +47,7 @@ class Joint:
         head = counter.count(f"\n\n{_HEAD}\n") if inside else 0
         window, room = await self._window(scope, session_id, most - head, request, head)
         while True:
-            context = await self._contexts.pack(scope, replace(request, budget_tokens=room))
+            context = await self._contexts.pack(scope, replace(request, budget_tokens=room, shown=_shown(window)))
             text = _text(context, window) if inside else context.packed.text
             apart = 0 if inside or window is None else window.tokens
             tokens = apart + (counter.count(text) if inside and window is not None else context.packed.used_tokens)
@@ -74,6 +75,13 @@ class Joint:
             return None, request.budget_tokens
         spent = window.tokens + head if window.text else 0
         return window, max(0, request.budget_tokens - spent)
+
+
+def _shown(window: Window | None) -> frozenset[str]:
+    """What a commit made of the messages in the window: the model need not see it twice."""
+    if window is None:
+        return frozenset()
+    return frozenset(external_id(window.session, one.position) for one in (*window.pinned, *window.messages))
 
 
 def _text(context: Context, window: Window | None) -> str:

@@ -16,6 +16,7 @@ from memoryd.sessions.archive import SnapshotCorrupt, decode, encode
 from memoryd.sessions.model import Limits, Restored, Session, milliseconds
 from memoryd.sessions.ports import Changed, Image, LifeStore, Objects, Part, SessionGone, SessionRecords, SnapshotRecord, Target
 from memoryd.sessions.ranges import Span, closed, dump, parse
+from retrieval.errors import MemorydError
 from retrieval.scope import Action, Scope
 
 log = logging.getLogger(__name__)
@@ -155,7 +156,11 @@ class Snapshots:
             reason=reason,
         )
         await self._objects.put(record.object_key, data)
-        await self._records.add(scope, record)
+        try:
+            await self._records.add(scope, record)
+        except MemorydError:
+            await self._objects.delete([record.object_key])
+            raise
         if not await self._life.settle(scope, image):
             # Deleted meanwhile: nothing of it may stay.
             await self._drop(scope, [record])

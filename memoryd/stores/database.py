@@ -15,7 +15,7 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from memoryd.errors import StoreUnavailable
+from memoryd.errors import Conflict, StoreUnavailable
 from memoryd.stores import arrays
 from memoryd.stores.vectors import register
 from retrieval.errors import MemorydError
@@ -263,7 +263,8 @@ async def _pipelined(
 
 
 class Translated:
-    """Driver errors that mean «the server is not there» become :class:`StoreUnavailable`, the cause kept."""
+    """Driver errors become ours, the cause kept: :class:`StoreUnavailable` for a server that is not there, and
+    :class:`Conflict` where a space or a tenant went away under a write."""
 
     def __enter__(self) -> None:
         return None
@@ -273,6 +274,8 @@ class Translated:
             raise StoreUnavailable("the database did not give a connection in time") from error
         if isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable):
             raise StoreUnavailable("the database did not answer in time") from error
+        if isinstance(error, psycopg.errors.ForeignKeyViolation):
+            raise Conflict("what this belongs to was deleted meanwhile") from error
         if isinstance(error, _LOST):
             log.warning("database connection lost: %s", type(error).__name__)
             raise StoreUnavailable("the database cannot be reached") from error

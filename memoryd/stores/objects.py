@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import obstore
 from obstore.exceptions import BaseError
@@ -20,6 +21,7 @@ from memoryd.errors import InvalidRequest, StoreUnavailable
 Answer = TypeVar("Answer")
 
 _RETRIES = 2
+_ERASED_AT_ONCE = 500
 
 
 class ObstoreObjects:
@@ -47,6 +49,15 @@ class ObstoreObjects:
                     obstore.delete(self._store, key)
                 except FileNotFoundError:
                     continue
+
+        await self._run(remove)
+
+    async def erase(self, tenant_id: UUID) -> None:
+        """Remove every object of a tenant: their keys begin with its id (see :class:`memoryd.access.ports.Eraser`)."""
+
+        def remove() -> None:
+            for found in obstore.list(self._store, f"{tenant_id}/", chunk_size=_ERASED_AT_ONCE):
+                obstore.delete(self._store, [one["path"] for one in found])
 
         await self._run(remove)
 

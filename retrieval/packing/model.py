@@ -36,7 +36,10 @@ class Format(StrEnum):
 
 
 class DropReason(StrEnum):
-    """Why a candidate is not in the context. ``OUT_OF_TIME`` is its caller's: never looked at, for want of time."""
+    """Why a candidate is not in the context.
+
+    Two are its caller's: ``OUT_OF_TIME``, never looked at for want of time, and ``SHOWN_ALREADY``, by another section.
+    """
 
     OVER_BUDGET = "over_budget"
     SECTION_BUDGET = "section_budget"
@@ -44,6 +47,7 @@ class DropReason(StrEnum):
     MERGED = "merged"
     EMPTY = "empty"
     OUT_OF_TIME = "out_of_time"
+    SHOWN_ALREADY = "shown_already"
 
 
 class Span(NamedTuple):

@@ -65,6 +65,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     folder = tmp_path_factory.mktemp("bench")
     write_sets(folder / "data")
     counts = "--queries 6 --reranked 2 --context-reranked 2 --curve 4 --timed 6 --tenants 3 --bulk 60 --filtered 6"
+    counts += " --sessions 4 --paced-s 1"
     command = [sys.executable, "-m", "evals.bench", "--data", str(folder / "data"), "--out", str(folder / "reports")]
     # pytest's own folders are closed to the account that PostgreSQL runs as.
     with tempfile.TemporaryDirectory(prefix="mb-") as place:
@@ -139,3 +140,15 @@ def test_filters_lose_nothing(reports: Reports) -> None:
     # Above the exact limit: approximate.
     assert rows["nothing"]["within tolerance"] > 0.9
     assert all(row["degraded"] == 0 for row in rows.values())
+
+
+def test_sessions_are_measured_beside_redis_alone(reports: Reports) -> None:
+    tables = reports["sessions"]
+    appends = {(row["what"], row["how"]): row for row in tables["Sessions: appends"]}
+    assert len(appends) == 4
+    assert all(row["of the floor"] > 0 for row in appends.values() if row["how"] == "memoryd over HTTP")
+    paced = tables["Sessions: paced requests"]
+    assert len(paced) == 6
+    assert all(0 < row["p50 ms"] <= row["p99 ms"] for row in paced)
+    (memory,) = tables["Sessions: memory"]
+    assert 60 < memory["messages kB"] < memory["in Redis kB"]

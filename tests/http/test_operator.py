@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import httpx
@@ -204,3 +205,20 @@ async def test_a_deleted_tenants_keys_in_redis_go_too(
         await redis.command("DEL", *foreign)
     finally:
         await redis.close()
+
+
+async def test_a_deleted_tenants_snapshots_go_too(
+    settings: Settings, operator: httpx.AsyncClient, tenant: Tenant, other: Tenant
+) -> None:
+    assert settings.object_store is not None
+    store = Path(settings.object_store)
+    for one in (tenant, other):
+        for session in ("a", "b"):
+            path = f"/v1/sessions/{session}"
+            said = {"messages": [{"role": "user", "content": "hello"}]}
+            assert (await one.http.post(f"{path}/messages", json=said)).status_code == 201
+            assert (await one.http.post(f"{path}/snapshots")).status_code == 201
+        assert len(list((store / str(one.tenant_id)).rglob("*.mds"))) == 2
+    assert (await operator.delete(_path(tenant), params={"confirm": tenant.name})).status_code == 204
+    assert list((store / str(tenant.tenant_id)).rglob("*.mds")) == []
+    assert len(list((store / str(other.tenant_id)).rglob("*.mds"))) == 2

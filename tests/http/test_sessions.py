@@ -390,3 +390,16 @@ async def test_a_context_has_the_session_beside_long_term_memory(tenant: Tenant,
     few = {"query": "lighthouse", "budget_tokens": 600, "session_id": "s", "session_tokens": 50}
     assert (await tenant.http.post("/v1/context", json=few)).json()["session"]["used_tokens"] <= 50
     assert (await tenant.http.post("/v1/context", json=few | {"session_id": "none"})).status_code == 404
+
+
+async def test_what_the_session_shows_is_not_shown_again_as_a_memory(tenant: Tenant) -> None:
+    await append(tenant, "s", *(user(f"The lighthouse keeper counted {n} ships in the harbour.") for n in range(12)))
+    assert (await tenant.http.post("/v1/sessions/s/commit")).json()["created"] == 12
+    body = {"query": "lighthouse keeper ships", "budget_tokens": 400, "session_id": "s", "session_tokens": 100}
+    context = (await tenant.http.post("/v1/context", json=body)).json()
+    shown = {one["content"] for one in context["session"]["messages"]}
+    again = [one["external_id"] for one in context["dropped"] if one["reason"] == "shown_already"]
+    assert 0 < len(shown) == len(again) < 12
+    for text in shown:
+        assert context["text"].count(text) == 1
+    assert len(context["items"]) + len(shown) == 12

@@ -8,10 +8,11 @@ import pytest
 from memoryd.errors import Conflict, NotFound, StoreUnavailable
 from memoryd.sessions.archive import SnapshotCorrupt, decode
 from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Expected, NewMessage
-from memoryd.sessions.ports import SessionGone, Target, TenantSettings
+from memoryd.sessions.ports import SessionGone, SnapshotRecord, Target, TenantSettings
 from memoryd.sessions.snapshots import KEPT, Reason
 from memoryd.stores.objects import ObstoreObjects
 from memoryd.stores.redis import Redis
+from retrieval.scope import Scope
 from tests.sessions.conftest import LIMITS, tenant
 from tests.sessions.whole import INTERVAL_S, Whole, folder
 
@@ -247,6 +248,19 @@ async def test_a_session_deleted_while_its_snapshot_is_written_stays_deleted(who
     assert objects(tmp_path) == []
     with pytest.raises(NotFound):
         await whole.said("s")
+
+
+async def test_a_snapshot_that_cannot_be_recorded_leaves_no_object(whole: Whole, tmp_path: Path) -> None:
+    """As when the tenant was deleted while it was written: nobody would ever find the object."""
+    await whole.say("s", "a")
+
+    async def refuse(scope: Scope, record: SnapshotRecord) -> None:
+        raise Conflict("what this belongs to was deleted meanwhile")
+
+    whole.records.add = refuse  # type: ignore[method-assign]
+    with pytest.raises(Conflict):
+        await whole.lifecycle.snapshot(whole.scope, "s")
+    assert objects(tmp_path) == []
 
 
 async def test_old_snapshots_are_erased_and_living_sessions_keep_one(whole: Whole, tmp_path: Path) -> None:

@@ -1,0 +1,266 @@
+"""Working memory under load: many sessions that append and read their context, beside the same bytes through redis-py alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import cast
+from uuid import UUID
+
+import httpx
+import redis.asyncio as aioredis
+from pydantic import JsonValue
+
+from evals.client import Client
+from evals.report import Cell, Table
+from evals.timing import summarise
+from memoryd.stores.sessions.keys import Keys
+
+BUDGET = 2_000
+TOKENIZER = "o200k_base"
+_CONNECTIONS = 64
+_STEPS = 12
+_TOOL_SENTENCES = 45
+_POLL_S = 3.0
+_PATIENCE_S = 1800.0
+
+Message = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``rate``: requests a second of the paced part; ``seconds``: how long each of its measurements takes."""
+
+    sessions: int = 1_000
+    rate: int = 200
+    seconds: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Where the sessions are: a tenant's key, and the tenant, by whose keys Redis is looked into."""
+
+    url: str
+    key: str
+    tenant: UUID
+    redis_url: str
+
+
+async def measure(load: Load, pool: Sequence[str], plan: Plan) -> tuple[Table, ...]:
+    """Three tables: appends beside the floor, paced requests, and what the sessions take in memory.
+
+    ``pool``: sentences to make messages of.
+    """
+    async with AsyncExitStack() as stack:
+        # One client a connection: a pool that many callers share spends longer choosing one than the request takes.
+        sessions = [await stack.enter_async_context(_alone(load)) for _ in range(min(_CONNECTIONS, plan.sessions))]
+        redis = await stack.enter_async_context(
+            aioredis.Redis(
+                connection_pool=aioredis.BlockingConnectionPool.from_url(load.redis_url, max_connections=_CONNECTIONS, timeout=60)
+            )
+        )
+        run = _Run(load, plan, sessions, redis, Steps(pool))
+        appended = await run.appends()
+        memory = await run.memory()
+        busy = await run.paced("while the worker summarises and snapshots")
+        await run.summarised()
+        quiet = await run.paced("with the summaries up to date")
+    columns = ("what", "worker", "n", "a second", "p50 ms", "p95 ms", "p99 ms")
+    note = (
+        f"{plan.rate} requests a second at fixed times, whether or not earlier ones were answered, to sessions drawn at random; "
+        f"each is timed from the moment it was due. A context is read within {BUDGET:,} tokens of {TOKENIZER}. "
+        "The caller runs on the same cores."
+    )
+    return (appended, Table("Sessions: paced requests", columns, (*busy, *quiet), note=note), memory)
+
+
+class Steps:
+    """What an agent appends at a time: a question, a call of a tool, its long result, and an answer; about 6 kB."""
+
+    def __init__(self, pool: Sequence[str]) -> None:
+        self._pool = pool
+        self._random = random.Random(11)
+
+    def step(self, number: int) -> list[Message]:
+        """Four messages."""
+        call = f"call-{number}"
+        return [
+            {"role": "user", "content": self.said(2)},
+            {
+                "role": "assistant",
+                "content": None,
+                "tool_calls": [{"id": call, "name": "search", "arguments": {"q": self.said(1)}}],
+            },
+            {"role": "tool", "tool_call_id": call, "content": self.said(_TOOL_SENTENCES)},
+            {"role": "assistant", "content": self.said(3)},
+        ]
+
+    def said(self, sentences: int) -> str:
+        """Some sentences."""
+        return " ".join(self._random.choice(self._pool) for _ in range(sentences))
+
+
+@dataclass(slots=True)
+class _Side:
+    """One way to append: milliseconds of each request, and seconds in all."""
+
+    name: str
+    times: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class _Run:
+    load: Load
+    plan: Plan
+    clients: Sequence[Client]
+    redis: aioredis.Redis
+    steps: Steps
+
+    async def appends(self) -> Table:
+        """Step after step, of all sessions at once; the service and the floor take turns."""
+        rows: list[tuple[Cell, ...]] = []
+        rows += await self._appended("a step of 4 messages a request", _STEPS, self.steps.step)
+        rows += await self._appended("one message a request", 2, lambda _: [{"role": "user", "content": self.steps.said(6)}])
+        note = (
+            f"{self.plan.sessions:,} sessions, {len(self.clients)} connections to each side, no pause between requests: times "
+            "are of waiting for each other. The floor is redis-py alone: XADD of the same JSON, a transaction each. "
+            "The service also authenticates, validates, keeps order, receipts, limits and indexes in one script, and its worker "
+            "summarises and snapshots meanwhile. The caller of both runs on the same cores."
+        )
+        columns = ("what", "how", "requests", "requests/s", "MB/s", "p50 ms", "p95 ms", "p99 ms", "of the floor")
+        return Table("Sessions: appends", columns, tuple(rows), note=note)
+
+    async def _appended(self, what: str, rounds: int, made: Callable[[int], list[Message]]) -> list[tuple[Cell, ...]]:
+        service, floor, size = _Side("memoryd over HTTP"), _Side("floor: redis-py"), 0
+        for number in range(rounds):
+            requests = [made(number) for _ in range(self.plan.sessions)]
+            size += sum(len(_stored(message)) for request in requests for message in request)
+            ways = [(service, self._append), (floor, self._floor)]
+            for side, call in ways if number % 2 == 0 else reversed(ways):
+                side.seconds += await _together(len(self.clients), requests, call, side.times)
+        rows: list[tuple[Cell, ...]] = []
+        for side in (service, floor):
+            times, count = summarise(side.times), len(side.times)
+            part = floor.seconds / service.seconds if side is service else None
+            rates = count / side.seconds, size / side.seconds / 1e6
+            rows.append((what, side.name, count, *rates, times.p50, times.p95, times.p99, part))
+        return rows
+
+    async def paced(self, worker: str) -> list[tuple[Cell, ...]]:
+        """Context reads alone, then reads and appends of one message in turn."""
+        chosen = random.Random(12)
+        count = self.plan.rate * self.plan.seconds
+        reads = [chosen.randrange(self.plan.sessions) for _ in range(count)]
+        await _at_rate(self.plan.rate, [self._reader(session) for session in reads[: self.plan.rate]])  # warm-up
+        alone = await _at_rate(self.plan.rate, [self._reader(session) for session in reads])
+        mixed = [self._reader(session) if n % 2 == 0 else self._writer(session) for n, session in enumerate(reads)]
+        both = await _at_rate(self.plan.rate, mixed)
+        return [
+            _paced_row("context reads", worker, self.plan.rate, alone),
+            _paced_row("context reads, of as many appends", worker, self.plan.rate // 2, both[::2]),
+            _paced_row("appends of one message, of as many reads", worker, self.plan.rate // 2, both[1::2]),
+        ]
+
+    async def memory(self) -> Table:
+        """Bytes that Redis takes for the keys of sessions, by its own account."""
+        keys, used, held = Keys(self.load.tenant), 0, 0
+        sample = range(0, self.plan.sessions, max(1, self.plan.sessions // 100))
+        for session in sample:
+            name = _name(session)
+            found = [
+                key async for key in self.redis.scan_iter(match=keys.part(name, "meta").removesuffix("meta") + "*", count=10_000)
+            ]
+            used += sum([await self.redis.memory_usage(key, samples=0) or 0 for key in found])
+            held += int(await cast("Awaitable[str]", self.redis.hget(keys.part(name, "meta"), "bytes")))
+        row: tuple[Cell, ...] = (self.plan.sessions, len(sample), held / len(sample) / 1e3, used / len(sample) / 1e3, used / held)
+        columns = ("sessions", "looked at", "messages kB", "in Redis kB", "ratio")
+        return Table("Sessions: memory", columns, (row,), note="By MEMORY USAGE of every key of the sessions looked at.")
+
+    async def summarised(self) -> None:
+        """Waits until the worker has no session left to summarise. Raises ``TimeoutError`` after half an hour."""
+        waiting = Keys(self.load.tenant).index("unsummarised")
+        async with asyncio.timeout(_PATIENCE_S):
+            while await self.redis.zcard(waiting):  # noqa: ASYNC110 - another process does it
+                await asyncio.sleep(_POLL_S)
+
+    async def _append(self, session: int, messages: Sequence[Message]) -> None:
+        await self._client(session).append(_name(session), messages)
+
+    async def _floor(self, session: int, messages: Sequence[Message]) -> None:
+        async with self.redis.pipeline(transaction=True) as pipeline:
+            for message in messages:
+                pipeline.xadd(f"floor:{session}", {"m": _stored(message)})
+            await pipeline.execute()
+
+    def _reader(self, session: int) -> Callable[[], Awaitable[object]]:
+        return lambda: self._client(session).session_context(_name(session), budget_tokens=BUDGET, tokenizer=TOKENIZER)
+
+    def _writer(self, session: int) -> Callable[[], Awaitable[object]]:
+        message: Message = {"role": "user", "content": self.steps.said(2)}
+        return lambda: self._append(session, [message])
+
+    def _client(self, session: int) -> Client:
+        return self.clients[session % len(self.clients)]
+
+
+@asynccontextmanager
+async def _alone(load: Load) -> AsyncIterator[Client]:
+    """A client with one connection of its own."""
+    async with httpx.AsyncClient(timeout=60, trust_env=False, limits=httpx.Limits(max_connections=1)) as http:
+        yield Client(load.url, load.key, pool=http)
+
+
+async def _together(
+    lanes: int,
+    requests: Sequence[list[Message]],
+    call: Callable[[int, list[Message]], Awaitable[None]],
+    taken: list[float],
+) -> float:
+    """The request of every session, as many at once as there are lanes, each lane in order; seconds for all."""
+    clock = asyncio.get_running_loop().time
+
+    async def lane(first: int) -> None:
+        for session in range(first, len(requests), lanes):
+            started = clock()
+            await call(session, requests[session])
+            taken.append((clock() - started) * 1000)
+
+    began = clock()
+    async with asyncio.TaskGroup() as group:
+        for first in range(lanes):
+            group.create_task(lane(first))
+    return clock() - began
+
+
+async def _at_rate(rate: int, calls: Sequence[Callable[[], Awaitable[object]]]) -> list[float]:
+    """Milliseconds from when each call was due until it was answered, in order."""
+    clock = asyncio.get_running_loop().time
+    began = clock() + 0.1
+
+    async def one(number: int, call: Callable[[], Awaitable[object]]) -> float:
+        due = began + number / rate
+        await asyncio.sleep(max(0.0, due - clock()))
+        await call()
+        return (clock() - due) * 1000
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(number, call)) for number, call in enumerate(calls)]
+    return [task.result() for task in tasks]
+
+
+def _paced_row(what: str, worker: str, rate: int, times: Sequence[float]) -> tuple[Cell, ...]:
+    summary = summarise(times)
+    return (what, worker, summary.count, rate, summary.p50, summary.p95, summary.p99)
+
+
+def _stored(message: Message) -> str:
+    return json.dumps(message, ensure_ascii=False, separators=(",", ":"))
+
+
+def _name(session: int) -> str:
+    return f"session-{session:05d}"

@@ -1,4 +1,7 @@
-"""What routes need to know of the caller and of conditional requests."""
+"""What routes need to know of the caller and of conditional requests.
+
+All are coroutines, also those that wait for nothing: the framework runs plain functions in a thread for each request.
+"""
 
 import hashlib
 import re
@@ -22,21 +25,21 @@ _ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _REVISION = re.compile(r"\d{1,9}", re.ASCII)
 
 
-def services(request: Request) -> Services:
+async def services(request: Request) -> Services:
     """The use cases of this process."""
     found: Services = request.app.state.services
     return found
 
 
-def caller(request: Request, _bearer: object = Security(_BEARER), _header: object = Security(_HEADER)) -> Scope:
+async def caller(request: Request, _bearer: object = Security(_BEARER), _header: object = Security(_HEADER)) -> Scope:
     """The authenticated scope, put there by the middleware before the body was read."""
     scope: Scope = request.state.scope
     return scope
 
 
-def operator(request: Request, _bearer: object = Security(_OPERATOR)) -> None:
+async def operator(request: Request, _bearer: object = Security(_OPERATOR)) -> None:
     """Raises ``Unauthenticated`` unless the operator's key was sent."""
-    require_operator(services(request).operator_key, Headers(scope=request.scope))
+    require_operator((await services(request)).operator_key, Headers(scope=request.scope))
 
 
 async def idempotency(
@@ -55,7 +58,7 @@ async def idempotency(
     return Idempotency(idempotency_key, digest.digest())
 
 
-def if_match(
+async def if_match(
     request: Request,
     if_match: Annotated[
         str | None, Header(max_length=1_000, description='Revisions as in `ETag`: `"3"`, a list of them, or `*`')
@@ -75,7 +78,7 @@ def if_match(
     return frozenset(int(tag) for weak, tag in _ETAG.findall(value) if not weak and _REVISION.fullmatch(tag))
 
 
-def operation(
+async def operation(
     request: Request, use: Annotated[Services, Depends(services)], once: Annotated[Idempotency | None, Depends(idempotency)]
 ) -> Operation:
     """This request of the operator."""

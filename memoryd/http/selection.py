@@ -23,12 +23,12 @@ IdentifierQuery = Annotated[Identifier | None, Query()]
 TimeQuery = Annotated[Time | None, Query()]
 
 
-def moment(as_of: AsOf = None, known_at: KnownAt = None) -> Moment:
+async def moment(as_of: AsOf = None, known_at: KnownAt = None) -> Moment:
     """When to look."""
     return Moment(as_of, known_at)
 
 
-def wanted_metadata(request: Request) -> tuple[tuple[str, Scalar], ...]:
+async def wanted_metadata(request: Request) -> tuple[tuple[str, Scalar], ...]:
     """``metadata.<key>=<value>``: a number, ``true``, ``false``, ``null`` and a quoted string as in JSON, else a string."""
     given = [(name, value) for name, value in request.query_params.multi_items() if name.startswith(_METADATA)]
     wanted = {name.removeprefix(_METADATA): _scalar(value) for name, value in given}
@@ -54,7 +54,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def filters(
+async def filters(
     metadata: Annotated[tuple[tuple[str, Scalar], ...], Depends(wanted_metadata)],
     at: Annotated[Moment, Depends(moment)],
     user_id: IdentifierQuery = None,

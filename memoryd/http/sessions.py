@@ -44,14 +44,14 @@ _VERSION = re.compile(r'"(\d{1,16})"', re.ASCII)
 router = APIRouter(prefix="/v1/sessions/{session_id}", tags=["sessions"], route_class=StrictRoute)
 
 
-def session_services(use: Uses) -> SessionServices:
+async def session_services(use: Uses) -> SessionServices:
     """The use cases of sessions. Raises ``WorkingMemoryUnavailable`` where the installation has no Redis."""
     if use.sessions is None:
         raise WorkingMemoryUnavailable("this installation has no working memory: set MEMORYD_REDIS_URL")
     return use.sessions
 
 
-def expected_version(
+async def expected_version(
     if_match: Annotated[str | None, Header(max_length=100, description='The version, as in `ETag`: `"3"`; `*`: any')] = None,
 ) -> Expected:
     """The version that the caller has seen. A tag that cannot be ours, or a weak one, is that of no version: 0."""
@@ -66,7 +66,7 @@ def expected_version(
     return Expected(version=int(found[1]) if found else 0)
 
 
-def none_match(
+async def none_match(
     if_none_match: Annotated[str | None, Header(max_length=100, description="`*`: only where there is no such key")] = None,
 ) -> bool:
     """Whether the key must be new."""

@@ -102,10 +102,14 @@ class Contexts:
         self._tokenizers = tokenizers
         self._clock = clock
 
+    def begun(self, request: ContextRequest) -> ContextRequest:
+        """The same, with its time running from now on."""
+        return replace(request, recall=replace(request.recall, deadline=self._recall.deadline(request.recall)))
+
     async def pack(self, scope: Scope, request: ContextRequest) -> Context:
         """Raises ``UnknownTokenizer``, ``BudgetTooSmall``, ``NotFound`` and what a recall raises."""
         counter = self._tokenizers.counter(request.tokenizer)
-        asked = replace(request.recall, limit=CANDIDATES, deadline=self._recall.deadline(request.recall))
+        asked = replace(self.begun(request).recall, limit=CANDIDATES)
         at = Moment(asked.filters.as_of, asked.filters.known_at)
         wanted = await self._wanted(scope, request.must_include, asked, at)
         recalled = await self._recall(scope, asked)

@@ -1,12 +1,15 @@
 """From working memory to long-term memory: visible turns become episodic memories, each once.
 
 What was committed is kept as ranges of positions, so a turn that a restore brought back later is not passed over. Each memory's
-external id names the session's incarnation and the position: a commit that died in the middle repeats itself without doubles.
+external id names the session's incarnation, the position and a digest of the message: a commit that died in the middle repeats
+itself without doubles.
 
 What is committed: messages of the wanted roles (the user's and the assistant's unless others are asked for) that have text.
 Tool calls without text, tool results and instructions are working material: they stay in the session.
 """
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -121,12 +124,18 @@ def _draft(session: Session, message: Stored, roles: Collection[Role]) -> Draft 
         metadata=metadata if isinstance(metadata, dict) else {},
         supersedes=None,
     )
-    return Draft(session.space, external_id(session, message.position), content)
+    return Draft(session.space, external_id(session, message), content)
 
 
-def external_id(session: Session, position: int) -> str:
-    """What a message is called in long-term memory."""
-    return f"session:{session.session_id}:{session.incarnation[:12]}:{position}"
+def external_id(session: Session, message: Stored) -> str:
+    """What a message is called in long-term memory.
+
+    The digest tells it from another at the same position: Redis may come back without the last second before a power cut, and
+    gives those positions out again.
+    """
+    told = json.dumps(message.payload, sort_keys=True, separators=(",", ":"))
+    digest = hashlib.sha256(told.encode()).hexdigest()[:12]
+    return f"session:{session.session_id}:{session.incarnation[:12]}:{message.position}:{digest}"
 
 
 def speaker_of(payload: Mapping[str, JsonValue]) -> str:

@@ -1,16 +1,19 @@
 """``POST /v1/context`` with a session: working memory as one section beside long-term memory, under the one budget."""
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from memoryd.errors import StoreUnavailable
 from memoryd.memory.context import Context, ContextRequest, Contexts
 from memoryd.sessions.commit import external_id
 from memoryd.sessions.window import Window, Windows
+from retrieval.deadline import NO_DEADLINE
 from retrieval.packing import Format, TokenizerRegistry
 from retrieval.scope import Scope
 
 SECTION = "session"
 _HEAD = "Current session:"
+_SHARE = 0.5  # of the time that is left
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +41,10 @@ class Joint:
     async def __call__(self, scope: Scope, request: ContextRequest, session_id: str, session_tokens: int | None) -> Joined:
         """The session gets ``session_tokens`` (half of the budget), and long-term memory what it leaves.
 
-        Without Redis the section is missing and named in ``degraded``. Raises ``NotFound``, ``BudgetTooSmall`` and what a
-        context raises.
+        Without Redis, or when it takes more than half of the time, the section is missing and named in ``degraded``.
+        Raises ``NotFound``, ``BudgetTooSmall`` and what a context raises.
         """
+        request = self._contexts.begun(request)
         counter = self._tokenizers.counter(request.tokenizer)
         most = request.budget_tokens // 2 if session_tokens is None else min(session_tokens, request.budget_tokens)
         inside = request.format is Format.TEXT
@@ -69,9 +73,11 @@ class Joint:
         """The session's section, and what it leaves of the budget."""
         if self._windows is None:
             return None, request.budget_tokens
+        deadline = request.recall.deadline or NO_DEADLINE
         try:
-            window = await self._windows(scope, session_id, budget=max(0, budget), tokenizer=request.tokenizer)
-        except StoreUnavailable:
+            async with asyncio.timeout(deadline.stage_s(share=_SHARE)):
+                window = await self._windows(scope, session_id, budget=max(0, budget), tokenizer=request.tokenizer)
+        except (StoreUnavailable, TimeoutError):
             return None, request.budget_tokens
         spent = window.tokens + head if window.text else 0
         return window, max(0, request.budget_tokens - spent)
@@ -81,7 +87,7 @@ def _shown(window: Window | None) -> frozenset[str]:
     """What a commit made of the messages in the window: the model need not see it twice."""
     if window is None:
         return frozenset()
-    return frozenset(external_id(window.session, one.position) for one in (*window.pinned, *window.messages))
+    return frozenset(external_id(window.session, one) for one in (*window.pinned, *window.messages))
 
 
 def _text(context: Context, window: Window | None) -> str:

@@ -145,13 +145,16 @@ class LifeStore(Protocol):
         """Everything of a session. Raises ``SessionGone``, ``NotFound``."""
 
     async def load(self, scope: Scope, target: Target, parts: Sequence[Part], origin: Restored) -> bool:
-        """Put a session back; ``False`` when it is there."""
+        """Put a session back; ``False`` when it is there. Raises ``SessionGone`` when it was deleted in the last hour."""
 
     async def settle(self, scope: Scope, image: Image) -> bool:
         """Note that a snapshot of ``image`` was stored; ``False`` when the session is gone."""
 
     async def evict(self, scope: Scope, session: Session, *, now: datetime, only_due: bool) -> None:
         """Remove every key. Raises ``Changed`` unless it is still at this revision (and due); ``SessionGone``."""
+
+    async def bury(self, scope: Scope, session_id: str) -> None:
+        """From now on it is not put back, until a session of that name is made anew."""
 
     async def page(
         self, scope: Scope, *, user_id: str | None, agent_id: str | None, cursor: str | None, limit: int

@@ -89,7 +89,10 @@ class Snapshots:
             await self._records.restored(scope, record.snapshot_id, -((record.head - head) // self._limits.messages))
             if head != record.head:
                 parts = _leaped(parts, head, milliseconds(now))
-            await self._life.load(scope, Target(session_id, now), parts, origin)
+            try:
+                await self._life.load(scope, Target(session_id, now), parts, origin)
+            except SessionGone:
+                return False
             log.info("a session was restored from snapshot %s, taken %s", record.snapshot_id, record.taken_at.isoformat())
             return True
         raise SnapshotCorrupt(f"Redis does not have the session, and none of its {len(found)} snapshots can be read")
@@ -109,12 +112,14 @@ class Snapshots:
     async def delete(self, scope: Scope, session_id: str) -> None:
         """Erase a session: its keys, then its snapshots. Raises ``NotFound``."""
         require(scope, Action.DELETE)
-        there = await self._evicted(scope, session_id)
         records = await self._records.snapshots(scope, session_id, 1_000)
         if records and not scope.may_use(records[0].space):
             raise NotFound("no such session")
-        if not records and not there:
-            raise NotFound("no such session")
+        if not records:
+            await self._life.image(scope, Target(session_id, self._clock.now()))
+        # A reader that finds it gone from Redis, or did so just now, must not bring it back from a snapshot.
+        await self._life.bury(scope, session_id)
+        await self._evict_all(scope, session_id)
         await self._drop(scope, records)
 
     async def evict(self, scope: Scope, record: SnapshotRecord, session: Session) -> None:
@@ -126,17 +131,17 @@ class Snapshots:
         """Erase these snapshots."""
         await self._drop(scope, records)
 
-    async def _evicted(self, scope: Scope, session_id: str) -> bool:
+    async def _evict_all(self, scope: Scope, session_id: str) -> None:
         for _ in range(_ATTEMPTS):
             target = Target(session_id, self._clock.now())
             try:
                 image = await self._life.image(scope, target)
                 await self._life.evict(scope, image.session, now=target.now, only_due=False)
             except SessionGone:
-                return False
+                return
             except Changed:
                 continue
-            return True
+            return
         raise Changed("the session is being written to; try again")
 
     async def _write(self, scope: Scope, image: Image, reason: Reason) -> SnapshotRecord:

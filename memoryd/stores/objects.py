@@ -6,6 +6,7 @@ call back while the interpreter shuts down, and then abort the process.
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -21,14 +22,19 @@ from memoryd.errors import InvalidRequest, StoreUnavailable
 Answer = TypeVar("Answer")
 
 _RETRIES = 2
+_THREADS = 8
 _ERASED_AT_ONCE = 500
 
 
 class ObstoreObjects:
-    """Objects below a folder's path, or below a URL such as ``s3://bucket/prefix``; credentials from the environment."""
+    """Objects below a folder's path, or below a URL such as ``s3://bucket/prefix``; credentials from the environment.
+
+    It has threads of its own: a store that hangs holds up nothing else.
+    """
 
     def __init__(self, where: str, *, timeout_s: float) -> None:
         self._store = _opened(where, timeout_s)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
 
     async def put(self, key: str, data: bytes) -> None:
         await self._run(lambda: obstore.put(self._store, key, data))
@@ -61,10 +67,9 @@ class ObstoreObjects:
 
         await self._run(remove)
 
-    @staticmethod
-    async def _run(work: Callable[[], Answer]) -> Answer:
+    async def _run(self, work: Callable[[], Answer]) -> Answer:
         try:
-            return await asyncio.to_thread(work)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
         except (BaseError, OSError) as error:
             raise StoreUnavailable("object storage cannot be reached") from error
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -335,6 +336,42 @@ async def test_without_redis_sessions_wait_and_recall_goes_on(tenant: Tenant, la
     assert "lighthouse" in context["text"]
     assert (datetime.now(UTC) - started).total_seconds() < 10
     assert (await lame.recall("What colour is the lighthouse?"))["hits"]
+
+
+async def test_a_redis_that_hangs_takes_its_share_of_the_deadline_only(settings: Settings, tenant: Tenant) -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    await tenant.remember("The lighthouse is white.")
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    broken = Settings.model_validate(settings.model_dump() | {"redis_url": url, "redis_timeout_s": 20})
+    app = create_app(lambda: open_services(broken), max_body_bytes=2**20, request_timeout_s=30)
+    async with server, app.router.lifespan_context(app), client(app, tenant.key) as http:
+        started = datetime.now(UTC)
+        answer = await http.post("/v1/context", json={"query": "lighthouse", "session_id": "s", "deadline_ms": 4_000})
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["degraded"] == ["session"]
+        assert "lighthouse" in answer.json()["text"]
+        assert (datetime.now(UTC) - started).total_seconds() < 8
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "user", "content": "a\0b"},
+        {"role": "user", "content": [{"type": "text", "text": "a\0b"}]},
+        {"role": "user", "content": [{"type": "text", "a\0b": "text"}]},
+        {"role": "assistant", "tool_calls": [{"id": "1", "name": "f", "arguments": "\0"}]},
+        {"role": "user", "content": "a", "metadata": {"k": "\0"}},
+    ],
+)
+async def test_nul_is_refused_because_long_term_memory_could_not_hold_it(tenant: Tenant, message: dict[str, Any]) -> None:
+    answer = await tenant.http.post("/v1/sessions/s/messages", json={"messages": [message]})
+    assert answer.status_code == 422
+    assert (await tenant.http.put("/v1/sessions/s/state/k", json={"value": "\0"})).status_code == 422
+    assert (await tenant.http.get("/v1/sessions/s/messages")).status_code == 404
 
 
 async def test_the_worker_summarises_snapshots_and_brings_back(app: FastAPI, tenant: Tenant, settings: Settings) -> None:

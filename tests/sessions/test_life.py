@@ -1,13 +1,15 @@
 """Snapshots, loss, expiry and the worker's rounds, on a real Valkey and a real folder."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
 from memoryd.errors import Conflict, NotFound, StoreUnavailable
 from memoryd.sessions.archive import SnapshotCorrupt, decode
-from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Expected, NewMessage
+from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Expected, NewMessage, Restored
 from memoryd.sessions.ports import SessionGone, SnapshotRecord, Target, TenantSettings
 from memoryd.sessions.snapshots import KEPT, Reason
 from memoryd.stores.objects import ObstoreObjects
@@ -248,6 +250,59 @@ async def test_a_session_deleted_while_its_snapshot_is_written_stays_deleted(who
     assert objects(tmp_path) == []
     with pytest.raises(NotFound):
         await whole.said("s")
+
+
+async def test_who_reads_a_session_while_it_is_deleted_does_not_bring_it_back(whole: Whole) -> None:
+    """Neither one that finds it gone before its snapshots are, nor one that was reading a snapshot already."""
+    assert whole.objects is not None
+    delete, get = whole.objects.delete, whole.objects.get
+
+    async def deleting(keys: Sequence[str]) -> None:
+        with pytest.raises(NotFound):
+            await whole.said("s")
+        await delete(keys)
+
+    await whole.say("s", "a")
+    await whole.lifecycle.snapshot(whole.scope, "s")
+    whole.objects.delete = deleting  # type: ignore[method-assign]
+    await whole.lifecycle.delete(whole.scope, "s")
+    whole.objects.delete = delete  # type: ignore[method-assign]
+
+    async def getting(key: str) -> bytes | None:
+        data = await get(key)
+        await whole.lifecycle.delete(whole.scope, "t")
+        return data
+
+    await whole.say("t", "a")
+    await whole.lifecycle.snapshot(whole.scope, "t")
+    await whole.lose_redis()
+    whole.objects.get = getting  # type: ignore[method-assign]
+    with pytest.raises(NotFound):
+        await whole.said("t")
+    whole.objects.get = get  # type: ignore[method-assign]
+    with pytest.raises(NotFound):
+        await whole.said("t")
+    # A new one of that name is a session like any other.
+    await whole.say("t", "b")
+    await whole.lifecycle.snapshot(whole.scope, "t")
+    await whole.lose_redis()
+    assert await whole.said("t") == ["b"]
+
+
+async def test_positions_that_redis_gave_out_again_are_committed_too(whole: Whole) -> None:
+    """A power cut may take the last second from Redis, and leave what was committed of it."""
+    await whole.say("s", "a")
+    target = Target("s", whole.clock.now())
+    before = await whole.life.image(whole.scope, target)
+    await whole.say("s", "b")
+    assert (await whole.commit(whole.scope, "s")).created == 2
+    await whole.lose_redis()
+    origin = Restored(UUID(int=0), whole.clock.now(), whole.clock.now(), ())
+    assert await whole.life.load(whole.scope, target, before.parts, origin)
+    assert await whole.say("s", "c") == [2]
+    done = await whole.commit(whole.scope, "s")
+    assert (done.created, done.duplicates) == (1, 1)
+    assert whole.memory.texts == ["a", "b", "c"]
 
 
 async def test_a_snapshot_that_cannot_be_recorded_leaves_no_object(whole: Whole, tmp_path: Path) -> None:

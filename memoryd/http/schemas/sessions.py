@@ -21,7 +21,7 @@ def _printable(value: str) -> str:
 
 
 def _sound(value: JsonValue) -> JsonValue:
-    """JSON that every store and client can hold: no lone surrogates, at most 32 levels."""
+    """JSON that every store and client can hold: no lone surrogates, no NUL, at most 32 levels."""
     level: list[JsonValue] = [value]
     for _ in range(32):
         inner: list[JsonValue] = []
@@ -30,8 +30,8 @@ def _sound(value: JsonValue) -> JsonValue:
                 inner += [*one.keys(), *one.values()]
             elif isinstance(one, list):
                 inner += one
-            elif isinstance(one, str) and not _encodable(one):
-                raise ValueError("must be valid Unicode")
+            elif isinstance(one, str) and ("\0" in one or not _encodable(one)):
+                raise ValueError("must be valid Unicode, without NUL")
             elif isinstance(one, float) and one - one != 0:
                 raise ValueError("numbers must be finite")
         level = inner

@@ -13,6 +13,8 @@ PARTS = (
     "checkpoint_order", "effects", "pins", "agents", "summary",
 )  # fmt: skip
 """What a session consists of."""
+DELETED = "deleted"
+"""A mark beside a session, for a while after it was deleted: it is not put back from a snapshot that was being read."""
 INDEXES = ("sessions", "due", "dirty", "uncommitted", "unsummarised")
 """Sorted sets of a tenant, whose members are encoded session ids."""
 
@@ -25,7 +27,7 @@ class Keys:
 
     def part(self, session_id: str, part: str) -> str:
         """A key of one session."""
-        if part not in PARTS:
+        if part not in PARTS and part != DELETED:
             raise ValueError(part)
         return f"{self._tenant}s:{encoded(session_id)}:{part}"
 

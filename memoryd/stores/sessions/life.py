@@ -10,7 +10,7 @@ from memoryd.sessions.model import Restored, Session, milliseconds
 from memoryd.sessions.ports import Changed, Image, Part, SessionGone, SessionPage, Target
 from memoryd.stores.redis import Argument, Reply
 from memoryd.stores.sessions import rows
-from memoryd.stores.sessions.keys import PARTS, Keys, decoded, encoded
+from memoryd.stores.sessions.keys import DELETED, PARTS, Keys, decoded, encoded
 from memoryd.stores.sessions.scripts import Scripts, SessionExists, list_of, pairs, str_of
 from retrieval.scope import Scope
 
@@ -30,6 +30,9 @@ _READS: dict[str, tuple[tuple[str, ...], tuple[str | int, ...]]] = {
     "stream": (("XRANGE",), ("-", "+")),
     "string": (("GET",), ()),
 }
+
+# Longer than reading a snapshot takes.
+_BURIED_S = 3_600
 
 
 class RedisLife:
@@ -87,6 +90,10 @@ class RedisLife:
         users = [session.user_id] if session.user_id else []
         arguments = [session.revision, "1" if only_due else "0"]
         await self._scripts("evict", scope, target, arguments, users=users, agents=session.agents)
+
+    async def bury(self, scope: Scope, session_id: str) -> None:
+        key = Keys(scope.tenant_id).part(session_id, DELETED)
+        await self._scripts.redis.command("SET", key, "1", "EX", _BURIED_S)
 
     async def page(
         self, scope: Scope, *, user_id: str | None, agent_id: str | None, cursor: str | None, limit: int

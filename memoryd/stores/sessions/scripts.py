@@ -18,18 +18,18 @@ from memoryd.errors import (
 from memoryd.sessions.model import milliseconds
 from memoryd.sessions.ports import Changed, SessionGone, Target
 from memoryd.stores.redis import Argument, Redis, Reply, Script
-from memoryd.stores.sessions.keys import INDEXES, PARTS, Keys, encoded
+from memoryd.stores.sessions.keys import DELETED, INDEXES, PARTS, Keys, encoded
 from retrieval.scope import Scope
 
 _WRITE = ("meta", "receipts", "receipt_order", "due", "dirty")
 _CHECKPOINTS = ("state", "checkpoints", "checkpoint_states", "checkpoint_order")
 _KEYS: dict[str, tuple[str, ...]] = {
-    "append": (*_WRITE, "messages", "ids", "pins", "agents", "sessions", "uncommitted", "unsummarised"),
+    "append": (*_WRITE, "messages", "ids", "pins", "agents", "sessions", "uncommitted", "unsummarised", DELETED),
     "read": ("meta", "messages", "agents", "due"),
-    "state_put": (*_WRITE, "state", "sessions"),
+    "state_put": (*_WRITE, "state", "sessions", DELETED),
     "state_get": ("meta", "state"),
     "state_delete": (*_WRITE, "state"),
-    "effect_put": ("meta", "due", "dirty", "effects", "sessions"),
+    "effect_put": ("meta", "due", "dirty", "effects", "sessions", DELETED),
     "effect_get": ("meta", "effects"),
     "checkpoint_put": (*_WRITE, *_CHECKPOINTS),
     "checkpoint_get": ("meta", *_CHECKPOINTS),
@@ -40,7 +40,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "settle": ("meta", "dirty"),
     "committed": ("meta", "dirty", "uncommitted"),
     "summary_put": ("meta", "summary", "unsummarised"),
-    "load": (*PARTS, *INDEXES),
+    "load": (*PARTS, *INDEXES, DELETED),
 }
 
 

@@ -1,6 +1,7 @@
--- Put a session back from a snapshot, unless it is there. ARGV: where it comes from, then the parts: name, type, number of
+-- Put a session back from a snapshot, unless it is there or was deleted a while ago. ARGV: where it comes from, then the parts: name, type, number of
 -- strings, the strings. Keys after the declared: indexes of its user and agents.
 if call('EXISTS', K.meta) == 1 then return {'exists'} end
+if call('EXISTS', K.deleted) == 1 then return {'gone'} end
 local at = 12
 while at <= #ARGV do
   local name, kind, many = ARGV[at], ARGV[at + 1], int(ARGV[at + 2])

@@ -66,6 +66,7 @@ local function born()
   if call('EXISTS', K.meta) == 1 then return end
   call('HSET', K.meta, 'inc', INCARNATION, 'space', SPACE, 'user', USER, 'ttl', TTL, 'created', NOW, 'written', NOW, 'touched', NOW,
        'head', 0, 'count', 0, 'bytes', 0, 'sbytes', 0, 'sver', 0, 'vis', '1:', 'committed', '', 'rev', 0, 'restored', '')
+  call('DEL', K.deleted)
   call('ZADD', K.sessions, NOW, SID)
   if USER ~= '' then call('ZADD', KEYS[OWN], NOW, SID) end
 end

@@ -23,7 +23,7 @@ from memoryd.stores.sessions.keys import Keys
 BUDGET = 2_000
 TOKENIZER = "o200k_base"
 _CONNECTIONS = 64
-_STEPS = 12
+_STEPS = 8
 _TOOL_SENTENCES = 45
 _POLL_S = 3.0
 _PATIENCE_S = 1800.0
@@ -99,6 +99,10 @@ class Steps:
             {"role": "assistant", "content": self.said(3)},
         ]
 
+    def notes(self, count: int) -> list[Message]:
+        """Messages of one or two sentences, in a role that nothing summarises."""
+        return [{"role": "system", "content": self.said(2)} for _ in range(count)]
+
     def said(self, sentences: int) -> str:
         """Some sentences."""
         return " ".join(self._random.choice(self._pool) for _ in range(sentences))
@@ -125,7 +129,8 @@ class _Run:
         """Step after step, of all sessions at once; the service and the floor take turns."""
         rows: list[tuple[Cell, ...]] = []
         rows += await self._appended("a step of 4 messages a request", _STEPS, self.steps.step)
-        rows += await self._appended("one message a request", 2, lambda _: [{"role": "user", "content": self.steps.said(6)}])
+        rows += await self._appended("one message a request", 2, lambda _: [{"role": "user", "content": self.steps.said(3)}])
+        rows += await self._appended("100 messages a request", 1, lambda _: self.steps.notes(100))
         note = (
             f"{self.plan.sessions:,} sessions, {len(self.clients)} connections to each side, no pause between requests: times "
             "are of waiting for each other. The floor is redis-py alone: XADD of the same JSON, a transaction each. "

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from memoryd.access.keys import REFUSED, matches, parse
-from memoryd.access.ports import KeyStore
+from memoryd.access.model import KeyRecord
+from memoryd.access.ports import KeyLookup
 from memoryd.errors import ServiceError, Unauthenticated
 from memoryd.memory.ports import Clock
 from retrieval.scope import Scope
@@ -15,24 +16,32 @@ from retrieval.scope import Scope
 # A key's last use is remembered to the minute: a write a request would double the load of reading.
 _TOUCH_EVERY = timedelta(minutes=1)
 
+_Place = tuple[UUID, UUID]
+_Read = asyncio.Task[KeyRecord | None]
+
 log = logging.getLogger(__name__)
 
 
 class Authenticator:
-    """Looks a key up on every request: one indexed read, so that a revoked key stops working at once."""
+    """Looks a key up for every request, so that a revoked key stops working at once.
 
-    def __init__(self, store: KeyStore, clock: Clock) -> None:
+    Requests with one key that come while a read of it is under way share the next read: no answer is older than its request.
+    """
+
+    def __init__(self, store: KeyLookup, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._touched: OrderedDict[UUID, datetime] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: dict[_Place, _Read] = {}
+        self._next: dict[_Place, _Read] = {}
 
     async def scope(self, credential: str, request_id: str) -> Scope:
         """The Scope of a key. Raises ``Unauthenticated``, the same for every reason."""
         presented = parse(credential)
         if presented is None:
             raise Unauthenticated(REFUSED)
-        record = await self._store.find_key(presented.tenant_id, presented.key_id)
+        record = await self._found((presented.tenant_id, presented.key_id))
         now = self._clock.now()
         if record is None or not matches(presented, record.secret_hash) or not record.usable(now):
             raise Unauthenticated(REFUSED)
@@ -43,6 +52,25 @@ class Authenticator:
         """Wait for the last notes of use."""
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2)
+
+    async def _found(self, place: _Place) -> KeyRecord | None:
+        reads = self._next if place in self._reading else self._reading
+        read = reads.get(place)
+        if read is None:
+            read = reads[place] = asyncio.create_task(self._read(place, self._reading.get(place)))
+            read.add_done_callback(_noticed)
+        # Others wait for it too: it goes on when one of them gives up.
+        return await asyncio.shield(read)
+
+    async def _read(self, place: _Place, before: _Read | None) -> KeyRecord | None:
+        if before is not None:
+            await asyncio.wait([before])
+            self._reading[place] = self._next.pop(place)
+        try:
+            return await self._store.find_key(*place)
+        finally:
+            if place not in self._next:
+                del self._reading[place]
 
     def _touch(self, tenant_id: UUID, key_id: UUID, now: datetime) -> None:
         last = self._touched.get(key_id)
@@ -61,3 +89,9 @@ class Authenticator:
             await self._store.touch_key(tenant_id, key_id, now)
         except ServiceError as error:
             log.warning("last use of a key not noted: %s", error.code)
+
+
+def _noticed(read: _Read) -> None:
+    """Whoever waited was told; where all gave up, nobody needs to be."""
+    if not read.cancelled():
+        read.exception()

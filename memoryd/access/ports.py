@@ -16,14 +16,18 @@ Admit = Callable[[Mapping[UUID, KeyRecord]], None]
 """Raises when the keys that were locked, as they are now, do not allow what is about to be written."""
 
 
-class KeyStore(Protocol):
-    """API keys. ``find_key`` and ``touch_key`` come before there is a Scope: the tenant is a claim then."""
+class KeyLookup(Protocol):
+    """API keys before there is a Scope: the tenant is a claim."""
 
     async def find_key(self, tenant_id: UUID, key_id: UUID) -> KeyRecord | None:
         """A key to authenticate with: none of a suspended tenant."""
 
     async def touch_key(self, tenant_id: UUID, key_id: UUID, now: datetime) -> None:
         """Note a use."""
+
+
+class KeyStore(Protocol):
+    """API keys."""
 
     async def key(self, scope: Scope, key_id: UUID) -> KeyRecord | None:
         """A key to look at, whatever became of it."""

@@ -61,7 +61,7 @@ ON CONFLICT (tenant_id, name) DO NOTHING RETURNING space_id
 
 
 class PgAccess:
-    """:class:`memoryd.access.ports.KeyStore` and ``SpaceStore`` on PostgreSQL."""
+    """:class:`memoryd.access.ports.KeyStore`, ``KeyLookup`` and ``SpaceStore`` on PostgreSQL."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

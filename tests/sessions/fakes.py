@@ -35,11 +35,13 @@ class Records:
 
     async def finish(self, scope: Scope, snapshot_id: UUID) -> None:
         key = scope.tenant_id, snapshot_id
-        self.kept[key] = replace(self.kept[key], final=True)
+        if key in self.kept:
+            self.kept[key] = replace(self.kept[key], final=True)
 
     async def restored(self, scope: Scope, snapshot_id: UUID, leaps: int) -> None:
         key = scope.tenant_id, snapshot_id
-        self.kept[key] = replace(self.kept[key], final=False, leaps=max(leaps, self.kept[key].leaps))
+        if key in self.kept:
+            self.kept[key] = replace(self.kept[key], final=False, leaps=max(leaps, self.kept[key].leaps))
 
     async def outdated(self, scope: Scope, before: datetime, limit: int) -> list[SnapshotRecord]:
         return [one for (tenant, _), one in self.kept.items() if tenant == scope.tenant_id and one.taken_at < before][:limit]

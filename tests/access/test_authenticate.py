@@ -1,0 +1,91 @@
+"""Lookups of keys: shared among requests that come together, and never older than the request."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+import pytest
+
+from memoryd.access.authenticate import Authenticator
+from memoryd.access.model import KeyRecord
+from memoryd.access.service import KeyWish, issue_key
+from memoryd.clock import SystemClock
+from memoryd.errors import StoreUnavailable, Unauthenticated
+from retrieval.scope import Action
+
+WISH = KeyWish("key", frozenset({Action.READ}), None, None)
+
+
+@dataclass
+class Keys:
+    """One key, read whenever the test lets a read pass."""
+
+    record: KeyRecord
+    reads: list[asyncio.Event] = field(default_factory=list)
+    broken: bool = False
+
+    async def find_key(self, tenant_id: UUID, key_id: UUID) -> KeyRecord | None:
+        found = self.record
+        self.reads.append(asyncio.Event())
+        await self.reads[-1].wait()
+        if self.broken:
+            raise StoreUnavailable("down")
+        return found
+
+    async def touch_key(self, tenant_id: UUID, key_id: UUID, now: datetime) -> None:
+        """Nobody asks."""
+
+    async def read(self, number: int) -> asyncio.Event:
+        """The read of that number, once it is under way."""
+        async with asyncio.timeout(5):
+            while len(self.reads) <= number:  # noqa: ASYNC110 - a turn of the loop is what it waits for
+                await asyncio.sleep(0)
+        return self.reads[number]
+
+
+@pytest.fixture
+def issued() -> tuple[Keys, str]:
+    record, text = issue_key(uuid4(), WISH, datetime.now(UTC))
+    return Keys(record), text
+
+
+async def test_requests_that_come_during_a_read_share_the_next(issued: tuple[Keys, str]) -> None:
+    keys, text = issued
+    authenticator = Authenticator(keys, SystemClock())
+    first = asyncio.create_task(authenticator.scope(text, "1"))
+    begun = await keys.read(0)
+    keys.record = replace(keys.record, revoked_at=datetime.now(UTC))
+    later = [asyncio.create_task(authenticator.scope(text, f"{n}")) for n in range(2, 6)]
+    await asyncio.sleep(0)
+    later[0].cancel()
+    begun.set()
+    assert (await first).request_id == "1"
+    (await keys.read(1)).set()
+    for one in later[1:]:
+        with pytest.raises(Unauthenticated):
+            await one
+    assert len(keys.reads) == 2
+    alone = asyncio.create_task(authenticator.scope(text, "7"))
+    (await keys.read(2)).set()
+    with pytest.raises(Unauthenticated):
+        await alone
+
+
+async def test_a_failed_read_fails_those_who_waited_for_it(issued: tuple[Keys, str]) -> None:
+    keys, text = issued
+    authenticator = Authenticator(keys, SystemClock())
+    keys.broken = True
+    both = [asyncio.create_task(authenticator.scope(text, "1"))]
+    begun = await keys.read(0)
+    both.append(asyncio.create_task(authenticator.scope(text, "2")))
+    await asyncio.sleep(0)
+    begun.set()
+    (await keys.read(1)).set()
+    for one in both:
+        with pytest.raises(StoreUnavailable):
+            await one
+    keys.broken = False
+    again = asyncio.create_task(authenticator.scope(text, "3"))
+    (await keys.read(2)).set()
+    assert (await again).request_id == "3"

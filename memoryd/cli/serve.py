@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 from contextlib import suppress
@@ -21,6 +22,7 @@ from memoryd.wiring import open_maintenance, open_services, open_session_rounds,
 log = logging.getLogger("memoryd")
 
 _GRACE_S = 3
+_NICENESS = 10
 
 
 class _Server(uvicorn.Server):
@@ -60,9 +62,13 @@ def api(host: str | None, port: int | None) -> None:
 
 @click.command()
 def worker() -> None:
-    """Run jobs: today, maintenance. Needs MEMORYD_DATABASE_URL and MEMORYD_REDIS_URL."""
+    """Run jobs: maintenance, and sessions' snapshots, commits and summaries. Needs MEMORYD_DATABASE_URL and MEMORYD_REDIS_URL.
+
+    It lowers its own priority (nice 10): on a small machine what agents wait for goes first.
+    """
     settings = Settings()
     configure(settings.log_level)
+    os.nice(_NICENESS)
     if settings.redis_url is None:
         raise click.ClickException("set MEMORYD_REDIS_URL: the worker takes its jobs from Redis or Valkey")
     asyncio.run(_work(settings, settings.redis_url.get_secret_value()))

@@ -296,6 +296,13 @@ async def test_events_come_in_order_and_can_be_resumed(app: FastAPI, tenant: Ten
         assert ("message", "5 five") in heard
 
 
+async def test_an_event_id_that_was_never_given_out_is_refused(tenant: Tenant) -> None:
+    await append(tenant, "s", user("one"))
+    for wrong in ("99999999999999999999", str(2**52 + 1), "-1", "one"):
+        answer = await tenant.http.get("/v1/sessions/s/events", headers={"Last-Event-ID": wrong})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), answer.text
+
+
 def _events(text: str) -> "list[tuple[str, str]]":
     found = []
     for block in text.split("\n\n"):

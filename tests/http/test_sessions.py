@@ -181,6 +181,8 @@ async def test_sessions_are_listed_changed_and_deleted(tenant: Tenant) -> None:
     by_user = (await tenant.http.get("/v1/sessions", params={"user_id": "u0"})).json()["sessions"]
     by_agent = (await tenant.http.get("/v1/sessions", params={"agent_id": "a1"})).json()["sessions"]
     assert ([one["id"] for one in by_user], [one["id"] for one in by_agent]) == (["s2", "s0"], ["s1"])
+    by_both = (await tenant.http.get("/v1/sessions", params={"user_id": "u0", "agent_id": "a2"})).json()["sessions"]
+    assert [(one["id"], one["agents"]) for one in by_both] == [("s2", ["a2"])]
     assert (await tenant.http.get("/v1/sessions", params={"cursor": "eHg"})).status_code == 422
     changed = (await tenant.http.patch("/v1/sessions/s0", json={"ttl_s": 500, "auto_commit": "idle"})).json()
     assert (changed["ttl_s"], changed["auto_commit"]) == (500, "idle")

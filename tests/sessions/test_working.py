@@ -81,6 +81,27 @@ async def test_a_repeated_client_id_or_key_appends_nothing_twice(working: Workin
     assert await working.said("s") == ["a", "b", "c", "c", "e"]
 
 
+async def test_what_a_restore_set_aside_can_be_said_again(working: Working) -> None:
+    sessions, scope = working.sessions, working.scope
+    await working.say("s", "a")
+    point = await sessions.checkpoint(scope, "s", CheckpointWish(None, None, {}), None)
+
+    async def step() -> list[tuple[int, bool]]:
+        sent = [message("first half", client_id="step-4"), message("second half"), message("again", client_id="step-4")]
+        done = await sessions.append(scope, "s", sent, Birth(), None)
+        return [(one.position, one.created) for one in done.placed]
+
+    assert await step() == [(2, True), (3, True), (2, False)]
+    assert await step() == [(2, False), (4, True), (2, False)]
+    undo = (await sessions.restore(scope, "s", point.checkpoint_id, None)).undo
+    assert await step() == [(5, True), (6, True), (5, False)]
+    assert await step() == [(5, False), (7, True), (5, False)]
+    assert await working.said("s") == ["a", "first half", "second half", "second half"]
+    # Undoing the restore brings the first back, and its id is that one's again.
+    await sessions.restore(scope, "s", undo, None)
+    assert await step() == [(2, False), (8, True), (2, False)]
+
+
 async def test_concurrent_retries_of_one_request_append_once(working: Working) -> None:
     same = [working.sessions.append(working.scope, "s", [message("a")], Birth(), once("k")) for _ in range(20)]
     done = await asyncio.gather(*same)
@@ -343,7 +364,40 @@ async def test_sessions_are_listed_newest_first_by_user_and_agent(working: Worki
         assert await listed(limit) == everything
         assert await listed(limit, user_id="u1") == ["s5", "s3", "s1"]
         assert await listed(limit, agent_id="agent 2") == ["s5", "s2", "s0"]
+        assert await listed(limit, agent_id="agent 2", user_id="u1") == ["s5"]
+        assert await listed(limit, agent_id="agent 2", user_id="u0") == ["s2", "s0"]
         assert await listed(limit, tenant(spaces=frozenset({"red"}), tenant_id=scope.tenant_id)) == ["s6", "s3", "s0"]
+    page = await life.page(scope, user_id="u0", agent_id=None, cursor=None, limit=9)
+    assert [one.agents for one in page.sessions] == [("agent 0",), ("agent 1",), ("agent 2",), ("agent 0", "agent 2")]
+
+
+async def test_a_confined_list_looks_at_so_many_sessions_and_goes_on_later(
+    working: Working, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(60):
+        birth = Birth(space="rare" if number in (0, 30) else "blue")
+        await working.sessions.append(working.scope, f"s{number}", [message("x")], birth, None)
+        working.clock.pass_(1)
+    rare, life = tenant(spaces=frozenset({"rare"}), tenant_id=working.scope.tenant_id), working.life
+    together, asked = working.redis.together, 0
+
+    async def counted(commands: Sequence[Sequence[Argument]], *, atomic: bool) -> list[Reply]:
+        nonlocal asked
+        asked += 1
+        return await together(commands, atomic=atomic)
+
+    monkeypatch.setattr(working.redis, "together", counted)
+    page = await life.page(rare, user_id=None, agent_id=None, cursor=None, limit=2)
+    assert ([one.session_id for one in page.sessions], page.next_cursor, asked) == (["s30", "s0"], None, 1)
+    monkeypatch.setattr("memoryd.stores.sessions.life._STEP", 5)
+    monkeypatch.setattr("memoryd.stores.sessions.life._STEPS", 3)
+    found: list[list[str]] = []
+    cursor = None
+    while not found or cursor is not None:
+        page = await life.page(rare, user_id=None, agent_id=None, cursor=cursor, limit=1)
+        found.append([one.session_id for one in page.sessions])
+        cursor = page.next_cursor
+    assert found == [[], ["s30"], [], ["s0"]]
 
 
 async def test_a_server_that_is_gone_is_named_within_the_timeout() -> None:

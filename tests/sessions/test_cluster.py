@@ -11,13 +11,15 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
+from click.testing import CliRunner
 from redis.crc import key_slot
 
+from memoryd.cli.main import cli
 from memoryd.embedded import programs
 from memoryd.embedded.ports import Ports
 from memoryd.errors import NotFound, StoreUnavailable, WorkingMemoryUnavailable
 from memoryd.sessions.events import EventKind, Events
-from memoryd.sessions.model import CheckpointWish
+from memoryd.sessions.model import Birth, CheckpointWish
 from memoryd.sessions.ports import Target
 from memoryd.sessions.working import Finder
 from memoryd.stores.redis import Redis
@@ -27,6 +29,7 @@ from memoryd.stores.sessions.messages import RedisMessages
 from memoryd.stores.sessions.progress import RedisProgress
 from memoryd.stores.sessions.waiter import RedisWaiter
 from tests.sessions.conftest import LIMITS, Clock, Working, build, no_snapshot, tenant
+from tests.sessions.whole import Whole, folder
 from tests.stack import Stack
 
 _SLOTS = 16_384
@@ -142,6 +145,19 @@ async def test_sessions_of_many_tenants_on_all_servers(nodes: list[Node], cluste
     assert [await node.says("DBSIZE") for node in nodes] == ["0", "0", "0"]
 
 
+async def test_a_session_expires_and_comes_back(nodes: list[Node], cluster: Redis, tmp_path: Path) -> None:
+    for node in nodes:
+        whole = Whole(cluster, tenant(tenant_id=tenant_on(node)), folder(tmp_path))
+        await whole.say("s", *(f"A sentence of some length, number {n}." for n in range(10)), birth=Birth(user_id="u"))
+        report = await whole.rounds.run()
+        assert (report.summarised, report.failed) == (1, 0)
+        whole.clock.pass_(LIMITS.ttl_s + 1)
+        report = await whole.rounds.run()
+        assert (report.expired, report.failed) == (1, 0)
+        assert await node.says("DBSIZE") == "0"
+        assert len(await whole.said("s")) == 10
+
+
 async def test_a_stream_waits_at_the_server_that_has_the_session(nodes: list[Node], cluster: Redis) -> None:
     for node in nodes:
         working = build(cluster, Clock(), tenant(tenant_id=tenant_on(node)))
@@ -220,6 +236,39 @@ async def test_a_server_that_dies_takes_no_other_with_it(nodes: list[Node]) -> N
         await cluster.close()
 
 
+async def test_a_replica_takes_over(nodes: list[Node], tmp_path: Path) -> None:
+    lost = nodes[0]
+    ports = Ports(tmp_path / "ports.json")
+    port, bus = ports.pick("replica"), ports.pick("bus")
+    process = started(programs.valkey_server(tmp_path, None), tmp_path / "replica", port, bus)
+    replica = Node(port, process, Redis(f"redis://127.0.0.1:{port}", timeout_s=2), lost.slots)
+    cluster = Redis(url(*nodes), timeout_s=2)
+    working = build(cluster, Clock(), tenant(tenant_id=tenant_on(lost)))
+    try:
+        await replica.comes_to("PONG", "PING")
+        await nodes[1].says("CLUSTER", "MEET", "127.0.0.1", port, bus)
+        await replica.comes_to(lost.name, "CLUSTER", "NODES")
+        await replica.says("CLUSTER", "REPLICATE", lost.name)
+        await replica.comes_to("master_link_status:up", "INFO", "replication")
+        await working.say("s", "a")
+        await replica.comes_to(await lost.says("DBSIZE"), "DBSIZE")
+        lost.process.kill()
+        lost.process.wait()
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await working.say("s", "b")
+                    break
+                except WorkingMemoryUnavailable:
+                    await asyncio.sleep(0.1)
+        assert await working.said("s") == ["a", "b"]
+    finally:
+        await cluster.close()
+        await replica.redis.close()
+        process.kill()
+        process.wait()
+
+
 async def test_a_server_that_hangs_is_given_up_on(nodes: list[Node]) -> None:
     hanging = nodes[0]
     cluster = Redis(url(*nodes), timeout_s=0.5)
@@ -246,6 +295,13 @@ async def test_a_server_that_is_no_cluster_is_named(stack: Stack) -> None:
             await client.ping()
     finally:
         await client.close()
+
+
+def test_the_worker_needs_a_queue_that_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMORYD_REDIS_URL", "redis+cluster://127.0.0.1:1")
+    done = CliRunner().invoke(cli, ["worker"])
+    assert done.exit_code == 1
+    assert "MEMORYD_JOBS_REDIS_URL" in done.output
 
 
 def test_urls() -> None:

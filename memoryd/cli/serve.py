@@ -17,6 +17,7 @@ from memoryd.jobs.worker import create_worker
 from memoryd.logs import configure
 from memoryd.session_wiring import round_interval_s
 from memoryd.settings import Settings
+from memoryd.stores.redis_cluster import is_cluster
 from memoryd.wiring import open_maintenance, open_services, open_session_rounds, prepare_database
 
 log = logging.getLogger("memoryd")
@@ -71,7 +72,10 @@ def worker() -> None:
     os.nice(_NICENESS)
     if settings.redis_url is None:
         raise click.ClickException("set MEMORYD_REDIS_URL: the worker takes its jobs from Redis or Valkey")
-    asyncio.run(_work(settings, settings.redis_url.get_secret_value()))
+    queue = (settings.jobs_redis_url or settings.redis_url).get_secret_value()
+    if is_cluster(queue):
+        raise click.ClickException("set MEMORYD_JOBS_REDIS_URL to a server that is no cluster: the worker's queue spans slots")
+    asyncio.run(_work(settings, queue))
 
 
 async def _work(settings: Settings, redis_url: str) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
+from memoryd.errors import InvalidRequest
 from memoryd.http.caller import Caller, Once
 from memoryd.http.problems import documented
 from memoryd.http.schemas.sessions import (
@@ -25,6 +26,8 @@ from memoryd.http.strict import StrictRoute
 from memoryd.http.views import from_cursor, to_cursor
 from memoryd.sessions.ports import TenantSettings
 from retrieval.packing import DEFAULT_TOKENIZER
+
+_HIGHEST = 2**52  # no position is above it
 
 router = APIRouter(prefix="/v1", tags=["sessions"], route_class=StrictRoute)
 
@@ -110,12 +113,14 @@ async def events(
     session_id: SessionId,
     scope: Caller,
     use: Sessions,
-    after: Annotated[int | None, Query(ge=0, le=2**52, description="Default: only what is new")] = None,
+    after: Annotated[int | None, Query(ge=0, le=_HIGHEST, description="Default: only what is new")] = None,
     last_event_id: Annotated[str | None, Header(max_length=20, pattern="^[0-9]+$")] = None,
 ) -> StreamingResponse:
-    """Server-sent events: `message` (the id is the position), `restore`, `gone`. Comes to an end after a while; a client that
-    sends `Last-Event-ID`, as browsers do, misses nothing."""
+    """Server-sent events: `message` (the id is the position), `restore` (with the ranges that are visible), `gone`. Comes to an
+    end after a while; a client that sends `Last-Event-ID`, as browsers do, misses nothing."""
     start = after if last_event_id is None else int(last_event_id)
+    if start is not None and start > _HIGHEST:
+        raise InvalidRequest("Last-Event-ID: not one that this service gave out")
     opened = await use.events.open(scope, session_id, start)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     return StreamingResponse(sent(opened), media_type="text/event-stream", headers=headers)

@@ -1,13 +1,16 @@
 """New messages as they come, in order, to whoever listens: resumable by the position last seen."""
 
 import time
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+from uuid import UUID
 
 from memoryd.access.service import require
-from memoryd.errors import TooManyStreams
+from memoryd.errors import TooManyStreams, WorkingMemoryUnavailable
 from memoryd.memory.ports import Clock
 from memoryd.sessions import ranges
 from memoryd.sessions.model import Page, Stored
@@ -43,8 +46,33 @@ class Event:
     message: Stored | None = None
 
 
+class Places:
+    """Counts the streams of one process: at most ``streams``, and of one tenant at most half of them."""
+
+    def __init__(self, streams: int) -> None:
+        self._streams = streams
+        self._of_one = max(1, streams // 2)
+        self._taken: Counter[UUID] = Counter()
+
+    @contextmanager
+    def one(self, tenant_id: UUID) -> Iterator[None]:
+        """A place for as long as the context is open. Raises ``TooManyStreams``."""
+        if self._taken.total() >= self._streams or self._taken[tenant_id] >= self._of_one:
+            raise TooManyStreams(
+                "this process serves as many event streams as it may, or as it may for one tenant; "
+                "read `messages?after=`, or try again"
+            )
+        self._taken[tenant_id] += 1
+        try:
+            yield
+        finally:
+            self._taken[tenant_id] -= 1
+            if not self._taken[tenant_id]:
+                del self._taken[tenant_id]
+
+
 class Events:
-    """Streams of one process: at most ``streams`` at once, each ended after ``lifetime_s`` for the listener to come again."""
+    """Streams of one process, each ended after ``lifetime_s`` for the listener to come again."""
 
     def __init__(
         self,
@@ -61,51 +89,68 @@ class Events:
         self._messages = messages
         self._waiter = waiter
         self._clock = clock
-        self._free = streams
+        self._places = Places(streams)
         self._heartbeat_s = heartbeat_s
         self._lifetime_s = lifetime_s
 
     async def open(self, scope: Scope, session_id: str, after: int | None) -> AsyncIterator[Event]:
-        """Events after a position; ``None``: only what is new. Raises ``NotFound``, ``TooManyStreams``."""
-        require(scope, Action.READ)
-        if self._free <= 0:
-            raise TooManyStreams("this process serves as many event streams as it may; read `messages?after=`, or try again")
-        start = after or 0
-        page = await self._find(scope, session_id, lambda target: self._read(scope, target, start))
-        if after is None:
-            start = page.session.head
-            page = await self._find(scope, session_id, lambda target: self._read(scope, target, start))
-        return self._stream(scope, session_id, start, page)
+        """Events after a position; ``None``: only what is new. Raises ``NotFound``, ``TooManyStreams``.
 
-    async def _stream(self, scope: Scope, session_id: str, after: int, page: Page) -> AsyncIterator[Event]:
-        self._free -= 1
-        try:
-            end = time.monotonic() + self._lifetime_s
-            shown = ranges.closed(page.session.visible, after)
-            while True:
-                now_shown = ranges.closed(page.session.visible, after)
-                if now_shown != shown:
-                    yield Event(EventKind.RESTORE, page)
-                for message in page.messages:
-                    yield Event(EventKind.MESSAGE, page, message)
-                    after = message.position
-                shown = ranges.closed(page.session.visible, after)
-                if not page.more:
-                    # What was set aside before it could be shown is passed over.
-                    left = end - time.monotonic()
-                    if left <= 0:
-                        return
-                    await self._waiter.wait(scope, session_id, max(after, page.session.head), min(self._heartbeat_s, left))
-                try:
-                    page = await self._read(scope, Target(session_id, self._clock.now()), after)
-                except SessionGone:
-                    yield Event(EventKind.GONE, page)
+        Who comes back with a position is told by a ``restore`` first when there can have been one since: nobody but the
+        listener knows what it was shown.
+        """
+        require(scope, Action.READ)
+        stream = self._stream(scope, session_id, after)
+        # It begins here: what it raises is still an answer, and from now on its end gives the place back.
+        await anext(stream)
+        return stream
+
+    async def _stream(self, scope: Scope, session_id: str, after: int | None) -> AsyncGenerator[Event, None]:
+        with self._places.one(scope.tenant_id):
+            page = await self._find(scope, session_id, lambda target: self._read(scope, target, after or 0))
+            if after is None:
+                after = page.session.head
+                page = await self._read(scope, Target(session_id, self._clock.now()), after)
+                seen = _seen(page, after)
+            else:
+                seen = 0, ranges.closed((ranges.Span(1, None),), after)
+            yield Event(EventKind.HEARTBEAT, page)
+            # When Redis goes, so does the stream: the listener comes again, and is told then.
+            with suppress(WorkingMemoryUnavailable):
+                async with aclosing(self._events(scope, session_id, after, page, seen)) as events:
+                    async for event in events:
+                        yield event
+
+    async def _events(
+        self, scope: Scope, session_id: str, after: int, page: Page, seen: tuple[int, ranges.Ranges]
+    ) -> AsyncGenerator[Event, None]:
+        end = time.monotonic() + self._lifetime_s
+        while True:
+            if after and _seen(page, after) != seen:
+                yield Event(EventKind.RESTORE, page)
+            for message in page.messages:
+                yield Event(EventKind.MESSAGE, page, message)
+                after = message.position
+            seen = _seen(page, after)
+            if not page.more:
+                # What was set aside before it could be shown is passed over.
+                left = end - time.monotonic()
+                if left <= 0:
                     return
-                if not page.messages:
-                    yield Event(EventKind.HEARTBEAT, page)
-        finally:
-            self._free += 1
+                await self._waiter.wait(scope, session_id, max(after, page.session.head), min(self._heartbeat_s, left))
+            try:
+                page = await self._read(scope, Target(session_id, self._clock.now()), after)
+            except SessionGone:
+                yield Event(EventKind.GONE, page)
+                return
+            if not page.messages:
+                yield Event(EventKind.HEARTBEAT, page)
 
     async def _read(self, scope: Scope, target: Target, after: int) -> Page:
         # Listening is not using: it renews nothing, so that a forgotten listener keeps no session alive.
         return await self._messages.read(scope, target, after=after, before=None, limit=_PAGE, newest=False, renew=False)
+
+
+def _seen(page: Page, after: int) -> tuple[int, ranges.Ranges]:
+    """What tells a listener's view of the messages up to ``after`` from another: restores so far, and what is visible."""
+    return page.session.restores, ranges.closed(page.session.visible, after)

@@ -97,7 +97,10 @@ class Restored:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session as it stands. ``head`` is the highest position given out, ``visible`` what is not set aside."""
+    """A session as it stands. ``head`` is the highest position given out, ``visible`` what is not set aside.
+
+    ``restores``: how often it went back to a checkpoint; what was visible to a reader before may not be any more.
+    """
 
     session_id: str
     incarnation: str
@@ -118,6 +121,7 @@ class Session:
     revision: int
     auto_commit: AutoCommit | None
     restored_from: Restored | None
+    restores: int = 0
 
 
 @dataclass(frozen=True, slots=True)

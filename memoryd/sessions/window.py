@@ -1,12 +1,13 @@
 """The context of a session within a token budget: pinned messages, a summary of what fell out, the newest messages.
 
-A message that calls tools and the results of its calls are one unit: shown whole or not at all. A result whose call is not
-visible is not shown: no model takes it. The window has no holes: it ends at the first unit that does not fit.
+A message that calls tools and the results of its calls are one unit, shown whole or not at all (:mod:`memoryd.sessions.units`).
+Units go by their newest message, and the window ends at the first that does not fit. Where a result came late, its call is older
+than messages that are not shown: the summary and ``omitted`` are of all that is not shown, wherever it lies.
 """
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from memoryd.access.service import require
@@ -15,6 +16,7 @@ from memoryd.sessions.commit import speaker_of, text_of
 from memoryd.sessions.model import Page, Session, Stored
 from memoryd.sessions.ports import MessageStore, ProgressStore, Target
 from memoryd.sessions.summary import Line, Summary, loaded
+from memoryd.sessions.units import Group, Reader, groups, whole
 from memoryd.sessions.working import Finder
 from retrieval.errors import BudgetTooSmall
 from retrieval.packing import TokenizerRegistry
@@ -25,13 +27,14 @@ _SUMMARY_SHARE = 4  # a quarter of the budget at most
 _SUMMARY_HEAD = "Earlier in this session:"
 _PAGE = 200
 _PAGES = 50
+_STEP = 50  # messages read at once in search of the rest of a unit
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
     """Messages that stand or fall together, with the tokens that they are expected to cost."""
 
-    messages: tuple[Stored, ...]
+    messages: Group
     tokens: int
 
     @property
@@ -84,7 +87,7 @@ class Windows:
     async def _read(self, scope: Scope, target: Target, counter: TokenCounter, budget: int) -> Window:
         limit = min(_PAGE, max(16, budget // 16))
         page = await self._messages.read(scope, target, after=0, before=None, limit=limit, newest=True, renew=True)
-        pinned = await self._messages.pinned(scope, target, page.session.visible)
+        pinned = await self._pinned(scope, target, page)
         summary = loaded(await self._progress.summary(scope, target))
         if not summary.holds(page.session):
             summary = _left(summary, page.session)
@@ -97,6 +100,18 @@ class Windows:
             page = Page(page.session, older.messages + page.messages, older.more)
         return window
 
+    async def _pinned(self, scope: Scope, target: Target, page: Page) -> list[Group]:
+        """The units that pinned messages are in."""
+        found = await self._messages.pinned(scope, target, page.session.visible)
+
+        async def before(position: int) -> Page:
+            return await self._messages.read(scope, target, after=0, before=position, limit=_STEP, newest=True, renew=False)
+
+        async def after(position: int) -> Page:
+            return await self._messages.read(scope, target, after=position, before=None, limit=_STEP, newest=False, renew=False)
+
+        return await whole(Reader(before, after), page.messages, found) if found else []
+
 
 def _left(summary: Summary, session: Session) -> Summary:
     """Of a summary that a restore has overtaken: the lines of what is visible still, until the worker makes it anew."""
@@ -104,24 +119,14 @@ def _left(summary: Summary, session: Session) -> Summary:
     return replace(summary, lines=lines, text=None, covers=lines[-1].position if lines else 0)
 
 
-def units(messages: Sequence[Stored], counter: TokenCounter) -> list[Unit]:
-    """Messages as units, in the order of their newest message; results without their call are left out."""
-    caller: dict[str, int] = {}
-    groups: dict[int, list[Stored]] = {}
-    for message in messages:
-        payload = message.payload
-        answered = payload.get("tool_call_id")
-        if payload["role"] == "tool":
-            if answered in caller:
-                groups[caller[str(answered)]].append(message)
-            continue
-        groups[message.position] = [message]
-        calls = payload.get("tool_calls")
-        for call in calls if isinstance(calls, list) else ():
-            if isinstance(call, dict):
-                caller[str(call["id"])] = message.position
-    made = [Unit(tuple(group), sum(counter.count(rendered(one)) + 1 for one in group)) for group in groups.values()]
+def _units(found: Iterable[Group], counter: TokenCounter) -> list[Unit]:
+    """In the order of their newest message."""
+    made = [Unit(group, sum(counter.count(rendered(one)) + 1 for one in group)) for group in found]
     return sorted(made, key=lambda unit: unit.newest)
+
+
+def _positions(found: Iterable[Unit]) -> set[int]:
+    return {message.position for unit in found for message in unit.messages}
 
 
 def rendered(message: Stored) -> str:
@@ -151,27 +156,28 @@ def _content(content: object, text: str) -> str:
     )
 
 
-def _packed(page: Page, pinned: Sequence[Stored], summary: Summary, counter: TokenCounter, budget: int) -> tuple[Window, bool]:
+def _packed(page: Page, pinned: Sequence[Group], summary: Summary, counter: TokenCounter, budget: int) -> tuple[Window, bool]:
     """The context of these messages, and whether older ones could change it."""
-    kept = _pinned_units(page.messages, pinned, counter)
-    known = {message.position for unit in kept for message in unit.messages}
-    others = [unit for unit in units(page.messages, counter) if known.isdisjoint({one.position for one in unit.messages})]
+    kept = _units(pinned, counter)
+    known = _positions(kept)
+    apart = [group for group in groups(page.messages) if known.isdisjoint(one.position for one in group)]
+    others = _units(apart, counter)
     room = budget - sum(unit.tokens for unit in kept)
     if room < 0:
         raise BudgetTooSmall("the pinned messages alone are larger than budget_tokens")
     chosen = _newest(others, room)
-    whole = len(chosen) == len(others)
-    if whole and page.more:
+    fits = len(chosen) == len(others)
+    if fits and page.more:
         return _assembled(page, kept, chosen, None, counter, summary), False
     shown = None
-    if not whole:
+    if not fits:
         share = min(room, budget // _SUMMARY_SHARE)
         chosen = _newest(others, room - share)
-        shown = _summary(summary, _first(chosen, page.session), known, counter, share)
+        shown = _summary(summary, known | _positions(chosen), counter, share)
         # What the summary left of its share goes to the window; lines of what the window now shows are dropped.
         spent = counter.count(shown.text) + 1 if shown else 0
         chosen = _newest(others, room - spent)
-        shown = _outside(shown, _first(chosen, page.session))
+        shown = _outside(shown, _positions(chosen))
     window = _assembled(page, kept, chosen, shown, counter, summary)
     while window.tokens > budget:
         # Tokens of a whole can be more than those of its parts, by a few: the oldest go.
@@ -185,15 +191,6 @@ def _packed(page: Page, pinned: Sequence[Stored], summary: Summary, counter: Tok
     return window, True
 
 
-def _pinned_units(messages: Sequence[Stored], pinned: Sequence[Stored], counter: TokenCounter) -> list[Unit]:
-    """The units that pinned messages are in; those older than ``messages`` on their own."""
-    wanted = {message.position for message in pinned}
-    if not wanted:
-        return []
-    merged = sorted({one.position: one for one in (*pinned, *messages)}.values(), key=lambda one: one.position)
-    return [unit for unit in units(merged, counter) if not wanted.isdisjoint({one.position for one in unit.messages})]
-
-
 def _newest(others: Sequence[Unit], room: int) -> list[Unit]:
     """The longest end of ``others`` that fits."""
     start = len(others)
@@ -203,39 +200,32 @@ def _newest(others: Sequence[Unit], room: int) -> list[Unit]:
     return list(others[start:])
 
 
-def _first(chosen: Sequence[Unit], session: Session) -> int:
-    """Where the window begins."""
-    return min((unit.messages[0].position for unit in chosen), default=session.head + 1)
-
-
-def _summary(summary: Summary, before: int, known: set[int], counter: TokenCounter, room: int) -> Shown | None:
-    """What fits of the summary of what lies before the window: the model's text, or the weightiest lines."""
+def _summary(summary: Summary, known: set[int], counter: TokenCounter, room: int) -> Shown | None:
+    """What fits of the summary of what is not ``known``: the model's text, or the weightiest lines."""
     if summary.text is not None:
         text = f"{_SUMMARY_HEAD}\n{summary.text}"
         if counter.count(text) + 1 <= room:
-            return Shown(text, summary.lines, True, min(summary.covers, before - 1))
-    lines = [line for line in summary.lines if line.position < before and line.position not in known]
+            return Shown(text, summary.lines, True, summary.covers)
     left = room - counter.count(_SUMMARY_HEAD) - 1
     taken: list[Line] = []
-    for line in sorted(lines, key=lambda one: (-one.weight, one.position)):
+    for line in sorted(summary.lines, key=lambda one: (-one.weight, one.position)):
         cost = counter.count(_line(line)) + 1
-        if cost <= left:
+        if line.position not in known and cost <= left:
             taken.append(line)
             left -= cost
-    if not taken:
-        return None
-    taken.sort(key=lambda one: one.position)
-    text = "\n".join([_SUMMARY_HEAD, *map(_line, taken)])
-    return Shown(text, tuple(taken), False, min(summary.covers, before - 1))
+    return _of_lines(sorted(taken, key=lambda one: one.position), summary.covers)
 
 
-def _outside(shown: Shown | None, before: int) -> Shown | None:
+def _outside(shown: Shown | None, known: set[int]) -> Shown | None:
     """The same without lines of what a larger window shows. A model's text cannot be divided, and stays."""
     if shown is None or shown.by_model:
         return shown
-    lines = tuple(line for line in shown.lines if line.position < before)
+    return _of_lines([line for line in shown.lines if line.position not in known], shown.covers)
+
+
+def _of_lines(lines: Sequence[Line], covers: int) -> Shown | None:
     text = "\n".join([_SUMMARY_HEAD, *map(_line, lines)])
-    return Shown(text, lines, False, min(shown.covers, before - 1)) if lines else None
+    return Shown(text, tuple(lines), False, covers) if lines else None
 
 
 def _line(line: Line) -> str:
@@ -249,12 +239,6 @@ def _assembled(
     messages = tuple(sorted((one for unit in chosen for one in unit.messages), key=lambda one: one.position))
     blocks = [*map(rendered, pinned), *([shown.text] if shown else []), *map(rendered, messages)]
     text = "\n".join(blocks)
-    first = messages[0].position if messages else page.session.head + 1
-    before = ranges.closed(page.session.visible, first - 1)
-    covered = ranges.of(one.position for one in pinned)
-    if shown is not None:
-        covered = ranges.union(covered, (ranges.Span(1, max(1, shown.covers)),))
-    left = ranges.minus(before, covered)
     return Window(
         text=text,
         tokens=counter.count(text),
@@ -263,7 +247,17 @@ def _assembled(
         messages=messages,
         summary=shown,
         summary_tokens=counter.count(shown.text) if shown else 0,
-        omitted=sum((span.last or 0) - span.first + 1 for span in left),
+        omitted=_omitted(page, {one.position for one in (*pinned, *messages)}, shown.covers if shown else 0),
         degraded=("summary_model",) if summary.model_failed and shown is not None else (),
         session=page.session,
     )
+
+
+def _omitted(page: Page, shown: set[int], covered: int) -> int:
+    """How many visible messages are neither shown nor among the first ``covered`` positions, which a summary tells of."""
+    here = sum(one.position > covered and one.position not in shown for one in page.messages)
+    if not page.more:
+        return here
+    older = ranges.closed(page.session.visible, page.messages[0].position - 1)
+    told = ranges.union(ranges.of(shown), (ranges.Span(1, covered),) if covered else ())
+    return here + sum((span.last or 0) - span.first + 1 for span in ranges.minus(older, told))

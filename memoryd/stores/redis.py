@@ -2,33 +2,40 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Sequence
+import re
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import Protocol, Self, TypeVar, cast
 
-import redis.asyncio as aioredis
+from redis.asyncio.connection import parse_url
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
-    ClusterDownError,
     ConnectionError,  # noqa: A004 - redis-py's, which is not the builtin
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    ResponseError,
     TimeoutError,  # noqa: A004
-    TryAgainError,
 )
 
 from memoryd.errors import StoreUnavailable, WorkingMemoryUnavailable
+from memoryd.stores.redis_cluster import Cluster, is_cluster
+from memoryd.stores.redis_server import Argument, Command, Reply, Server
 
-Reply = bytes | int | None | list["Reply"]
-Argument = str | bytes | int | float
+__all__ = ["Argument", "Redis", "Reply", "Script"]
 
-# Any other error of the server is a bug of ours and answers 500.
+T = TypeVar("T")
+
 _UNAVAILABLE = (
-    ConnectionError, AuthenticationError, BusyLoadingError, ClusterDownError, OutOfMemoryError, ReadOnlyError, TimeoutError,
-    TryAgainError, OSError, asyncio.TimeoutError,
+    ConnectionError, AuthenticationError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, TimeoutError, OSError,
+    asyncio.TimeoutError,
 )  # fmt: skip
+# What a server in trouble answers, and what redis-py has no class for. Before version 7 an error in a script comes inside
+# another one. Any other error is a bug of ours and answers 500.
+_REFUSED = re.compile(
+    r"(?:^|: -)(?:ASK|BUSY|CLUSTERDOWN|LOADING|MASTERDOWN|MISCONF|MOVED|NOREPLICAS|OOM|READONLY|TRYAGAIN|UNKILLABLE)(?: |$)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,69 +52,93 @@ class Script:
         return cls(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 
+class Servers(Protocol):
+    """One server, or those of a cluster."""
+
+    async def answers(self, key: str | bytes | None, commands: Sequence[Command]) -> list[object]: ...
+    async def primaries(self) -> list[Server]: ...
+    async def close(self) -> None: ...
+
+
 class Redis:
-    """A client of one server: at most ``connections`` at once; who finds none free within the timeout is refused."""
+    """A client of one server, or of a cluster where the URL says so: at most ``connections`` to a server at once."""
 
     def __init__(self, url: str, *, timeout_s: float, connections: int = 64) -> None:
         self._timeout_s = timeout_s
-        pool: aioredis.BlockingConnectionPool = aioredis.BlockingConnectionPool.from_url(
-            url,
-            max_connections=connections,
-            timeout=timeout_s,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            health_check_interval=30,
-        )
-        self._client = aioredis.Redis(connection_pool=pool)
-        # Answers as the server gives them: the client would make dicts of some and sets of others.
-        self._client.response_callbacks.clear()
-        self._pool = pool
+        self._servers: Servers
+        if is_cluster(url):
+            self._servers = Cluster(url, timeout_s=timeout_s, connections=connections)
+        else:
+            self._servers = Server({**parse_url(url)}, timeout_s=timeout_s, connections=connections)
 
     async def ping(self) -> str:
         """The server's version. Raises ``StoreUnavailable``."""
         try:
-            reply = await self.command("INFO", "server")
+            server, *others = await self._within(self._servers.primaries())
+            (reply,) = await self._within(server.answers(None, [("INFO", "server")]))
         except WorkingMemoryUnavailable as error:
             raise StoreUnavailable("Redis cannot be reached") from error
         lines = reply.decode().splitlines() if isinstance(reply, bytes) else []
         info = dict(line.split(":", 1) for line in lines if ":" in line)
         name = "Valkey" if "valkey_version" in info else "Redis"
-        return f"{name} {info.get('valkey_version') or info.get('redis_version')}"
+        version = f"{name} {info.get('valkey_version') or info.get('redis_version')}"
+        return f"{version}, a cluster of {1 + len(others)}" if isinstance(self._servers, Cluster) else version
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> list[Reply]:
         """A script's answer, a list; loads the script where the server has forgotten it. Raises ``WorkingMemoryUnavailable``."""
-        given = (str(len(keys)), *keys, *arguments)
+        given = (len(keys), *keys, *arguments)
         try:
-            reply = await self._within(self._sent("EVALSHA", script.digest, *given))
+            reply = await self.command("EVALSHA", script.digest, *given, key=keys[0])
         except NoScriptError:
-            reply = await self._within(self._sent("EVAL", script.source, *given))
+            reply = await self.command("EVAL", script.source, *given, key=keys[0])
         return reply if isinstance(reply, list) else [reply]
 
-    async def command(self, *command: Argument) -> Reply:
-        """One command's answer. Raises ``WorkingMemoryUnavailable``."""
-        return await self._within(self._sent(*command))
+    async def command(self, *command: Argument, key: str | bytes | None = None) -> Reply:
+        """One command's answer. ``key`` is what it is about, where that is not its first argument. Raises
+        ``WorkingMemoryUnavailable``."""
+        (reply,) = await self._within(self._servers.answers(_key(command) if key is None else key, [command]))
+        return cast("Reply", reply)
 
-    async def together(self, commands: Sequence[Sequence[Argument]], *, atomic: bool) -> list[Reply]:
-        """Answers of several commands in one round trip; ``atomic``: as one transaction. Raises ``WorkingMemoryUnavailable``."""
-        pipeline = self._client.pipeline(transaction=atomic)
-        for command in commands:
-            pipeline.execute_command(*command)
-        return cast("list[Reply]", await self._within(pipeline.execute()))
+    async def together(self, commands: Sequence[Command], *, atomic: bool) -> list[Reply]:
+        """Answers of several commands in one round trip; ``atomic``: as one transaction. They only read, and their keys share
+        a slot. Raises ``WorkingMemoryUnavailable``."""
+        sent = [("MULTI",), *commands, ("EXEC",)] if atomic else commands
+        found = await self._within(self._servers.answers(_key(commands[0]), sent))
+        return cast("list[Reply]", found[-1] if atomic else found)
+
+    async def scan(self, pattern: str, step: int) -> AsyncIterator[list[bytes]]:
+        """Keys that match, about ``step`` looked at each time, on every server; a key may come twice. Raises
+        ``WorkingMemoryUnavailable``."""
+        for server in await self._within(self._servers.primaries()):
+            position: object = b"0"
+            while True:
+                command = ("SCAN", cast("bytes", position), "MATCH", pattern, "COUNT", step)
+                (reply,) = await self._within(server.answers(None, [command]))
+                position, keys = cast("tuple[bytes, list[bytes]]", reply)
+                yield keys
+                if position == b"0":
+                    break
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._client.aclose()
-        await self._pool.disconnect()
+        await self._servers.close()
 
-    def _sent(self, *command: Argument) -> Awaitable[object]:
-        return cast("Awaitable[object]", self._client.execute_command(*command))  # type: ignore[no-untyped-call]
-
-    async def _within(self, call: Awaitable[object]) -> Reply:
+    async def _within(self, call: Awaitable[T]) -> T:
         try:
             # A whole call may wait for a connection, connect, and read: each has the timeout, and all three together too.
             async with asyncio.timeout(self._timeout_s):
-                return cast("Reply", await call)
+                return await call
         except NoScriptError:
             raise
         except _UNAVAILABLE as error:
             raise WorkingMemoryUnavailable("working memory cannot be reached; try again") from error
+        except ResponseError as error:
+            if not _REFUSED.search(str(error)):
+                raise
+            raise WorkingMemoryUnavailable("working memory is not in a state to answer; try again") from error
+
+
+def _key(command: Command) -> str | bytes | None:
+    """The first argument, where a key mostly is."""
+    first = command[1] if len(command) > 1 else None
+    return first if isinstance(first, str | bytes) else None

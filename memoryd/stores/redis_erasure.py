@@ -15,15 +15,6 @@ class RedisEraser:
 
     async def erase(self, tenant_id: UUID) -> None:
         """Raises ``WorkingMemoryUnavailable``; safe to repeat."""
-        position = "0"
-        while True:
-            reply = await self._redis.command("SCAN", position, "MATCH", f"t:{{{tenant_id}}}:*", "COUNT", _STEP)
-            if not isinstance(reply, list) or len(reply) != 2:  # the next position, and keys
-                raise TypeError("SCAN answered something else")
-            after, keys = reply
-            found = [key for key in keys if isinstance(key, bytes)] if isinstance(keys, list) else []
+        async for found in self._redis.scan(f"t:{{{tenant_id}}}:*", _STEP):
             if found:
                 await self._redis.command("UNLINK", *found)
-            position = after.decode() if isinstance(after, bytes) else "0"
-            if position == "0":
-                return

@@ -182,6 +182,8 @@ async def test_sessions_are_listed_changed_and_deleted(tenant: Tenant) -> None:
     by_user = (await tenant.http.get("/v1/sessions", params={"user_id": "u0"})).json()["sessions"]
     by_agent = (await tenant.http.get("/v1/sessions", params={"agent_id": "a1"})).json()["sessions"]
     assert ([one["id"] for one in by_user], [one["id"] for one in by_agent]) == (["s2", "s0"], ["s1"])
+    by_both = (await tenant.http.get("/v1/sessions", params={"user_id": "u0", "agent_id": "a2"})).json()["sessions"]
+    assert [(one["id"], one["agents"]) for one in by_both] == [("s2", ["a2"])]
     assert (await tenant.http.get("/v1/sessions", params={"cursor": "eHg"})).status_code == 422
     changed = (await tenant.http.patch("/v1/sessions/s0", json={"ttl_s": 500, "auto_commit": "idle"})).json()
     assert (changed["ttl_s"], changed["auto_commit"]) == (500, "idle")
@@ -295,6 +297,13 @@ async def test_events_come_in_order_and_can_be_resumed(app: FastAPI, tenant: Ten
     for heard in (everything, resumed):
         assert heard[-1][0] == "gone"
         assert ("message", "5 five") in heard
+
+
+async def test_an_event_id_that_was_never_given_out_is_refused(tenant: Tenant) -> None:
+    await append(tenant, "s", user("one"))
+    for wrong in ("99999999999999999999", str(2**52 + 1), "-1", "one"):
+        answer = await tenant.http.get("/v1/sessions/s/events", headers={"Last-Event-ID": wrong})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), answer.text
 
 
 def _events(text: str) -> "list[tuple[str, str]]":

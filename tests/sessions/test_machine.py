@@ -30,13 +30,17 @@ class Model:
 
     head: int = 0
     texts: dict[int, str] = field(default_factory=dict)
-    ids: dict[str, int] = field(default_factory=dict)
+    ids: dict[str, list[int]] = field(default_factory=dict)
     visible: list[int] = field(default_factory=list)
     state: dict[str, tuple[int, int]] = field(default_factory=dict)
     version: int = 0
     effects: dict[str, int] = field(default_factory=dict)
     checkpoints: dict[UUID, tuple[list[int], dict[str, tuple[int, int]]]] = field(default_factory=dict)
     committed: set[int] = field(default_factory=set)
+
+    def said(self, client_id: str | None) -> int | None:
+        """Where a message with this id is visible."""
+        return next((one for one in self.ids.get(client_id or "", ()) if one in self.visible), None)
 
     def check(self, made: UUID, spared: UUID | None = None) -> None:
         self.checkpoints[made] = (list(self.visible), dict(self.state))
@@ -104,9 +108,10 @@ class Machine(RuleBasedStateMachine):
             for n, text in enumerate(texts)
         ]
         done = self.run(self.whole.sessions.append(self.whole.scope, SESSION, messages, Birth(), None))
+        known = model.said(client_id)
         for n, (text, placed) in enumerate(zip(texts, done.placed, strict=True)):
-            if n == 0 and client_id in model.ids:
-                assert (placed.position, placed.created) == (model.ids[client_id], False)
+            if n == 0 and known is not None:
+                assert (placed.position, placed.created) == (known, False)
                 continue
             assert placed.created
             assert placed.position > model.head
@@ -114,7 +119,7 @@ class Machine(RuleBasedStateMachine):
             model.texts[placed.position] = text
             model.visible.append(placed.position)
             if n == 0 and client_id:
-                model.ids[client_id] = placed.position
+                model.ids.setdefault(client_id, []).append(placed.position)
 
     @rule(key=KEYS, seen=st.sampled_from(["any", "right", "wrong", "absent"]))
     def put_state(self, key: str, seen: str) -> None:
@@ -169,8 +174,21 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.model is not None and bool(self.model.checkpoints))
     @rule(data=st.data())
     def restore(self, data: st.DataObject) -> None:
+        checkpoints = list(self.there.checkpoints)
+        self.go_back(checkpoints[data.draw(st.integers(0, len(checkpoints) - 1))])
+
+    @precondition(alive)
+    @rule(client_id=st.sampled_from(["x", "y"]))
+    def redo(self, client_id: str) -> None:
+        """An agent that takes a step back does it again, under the same id."""
+        self.checkpoint()
+        point = list(self.there.checkpoints)[-1]
+        self.append(1, client_id)
+        self.go_back(point)
+        self.append(1, client_id)
+
+    def go_back(self, one: UUID) -> None:
         model = self.there
-        one = list(model.checkpoints)[data.draw(st.integers(0, len(model.checkpoints) - 1))]
         visible, state = model.checkpoints[one]
         done = self.run(self.whole.sessions.restore(self.whole.scope, SESSION, one, None))
         model.check(done.undo, one)

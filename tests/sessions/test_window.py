@@ -11,6 +11,7 @@ from memoryd.errors import ChatUnavailable
 from memoryd.sessions.model import Birth, CheckpointWish, NewMessage, Page, Session, Stored
 from memoryd.sessions.ranges import parse
 from memoryd.sessions.summary import BLOCK, Line, Summary, loaded
+from memoryd.sessions.units import groups
 from memoryd.sessions.window import Window, _packed, rendered
 from memoryd.stores.redis import Redis
 from memoryd.stores.sessions.keys import Keys
@@ -43,7 +44,8 @@ def session(head: int, visible: str = "1:") -> Session:
 
 def pack(messages: Sequence[Stored], budget: int, pinned: Sequence[Stored] = (), summary: Summary | None = None) -> Window:
     head = messages[-1].position if messages else 0
-    window, enough = _packed(Page(session(head), tuple(messages), False), pinned, summary or Summary(), COUNTER, budget)
+    kept = [group for group in groups(messages) if any(one in pinned for one in group)]
+    window, enough = _packed(Page(session(head), tuple(messages), False), kept, summary or Summary(), COUNTER, budget)
     assert enough
     return window
 
@@ -74,6 +76,28 @@ def test_calls_and_results_stay_together() -> None:
         assert not shown & {2, 3, 4} or shown >= {2, 3, 4}, budget
         assert 6 not in shown
     assert positions(pack(messages, 40)) == [5]
+
+
+def test_what_lies_between_a_call_and_its_late_result_is_told_or_counted() -> None:
+    messages = [
+        *(stored(n, "user", f"message {n} " + "word " * 20) for n in range(1, 10)),
+        stored(10, "assistant", tool_calls=calls("slow")),
+        *(stored(n, "user", f"message {n} " + "word " * 20) for n in range(11, 50)),
+        stored(50, "tool", "at last", tool_call_id="slow"),
+        stored(51, "user", "thanks"),
+        stored(52, "tool", "nobody asked", tool_call_id="z"),
+    ]
+    window = pack(messages, 120)
+    assert positions(window)[0] == 10
+    assert {50, 51} <= set(positions(window))
+    assert (window.summary, window.omitted) == (None, 52 - len(window.messages))
+    lines = tuple(Line(n, "user", AT.isoformat(), f"line {n}", 1.0 if n == 30 else 0.5) for n in range(1, 50))
+    window = pack(messages, 120, summary=Summary(40, "1:40", lines))
+    assert window.summary is not None
+    told = [line.position for line in window.summary.lines]
+    assert 30 in told
+    assert set(told).isdisjoint(positions(window))
+    assert window.omitted == sum(one.position > 40 and one.position not in positions(window) for one in messages)
 
 
 def test_pinned_messages_are_always_shown_and_must_fit() -> None:
@@ -239,6 +263,33 @@ async def test_a_long_session_is_read_in_pages_until_the_budget_is_full(whole: W
     await whole.sessions.append(whole.scope, "s", [small], Birth(), None)
     window = await whole.windows(whole.scope, "s", budget=30, tokenizer="o200k_base")
     assert [one.position for one in window.pinned] == [1_001]
+
+
+def filler(number: int) -> dict[str, JsonValue]:
+    return {"role": "user", "content": f"filler {number}"}
+
+
+async def test_pinned_calls_and_results_are_whole_wherever_they_are(whole: Whole) -> None:
+    sent: list[dict[str, JsonValue]] = [
+        {"role": "assistant", "tool_calls": calls("a", "b")},
+        {"role": "tool", "tool_call_id": "a", "content": "result a", "pinned": True},
+        {"role": "user", "content": "meanwhile"},
+        {"role": "tool", "tool_call_id": "b", "content": "result b"},
+        *(filler(n) for n in range(100)),
+        {"role": "assistant", "tool_calls": calls("c", "a"), "pinned": True},
+        *(filler(n) for n in range(100, 200)),
+        {"role": "tool", "tool_call_id": "c", "content": "result c"},
+        *(filler(n) for n in range(200, 300)),
+        {"role": "tool", "tool_call_id": "a", "content": "second a"},
+        {"role": "tool", "tool_call_id": "gone", "content": "of no call", "pinned": True},
+    ]
+    at = AT.isoformat()
+    messages = [NewMessage(None, None, bool(one.get("pinned")), json.dumps({**one, "recorded_at": at})) for one in sent]
+    await whole.sessions.append(whole.scope, "s", messages, Birth(), None)
+    window = await whole.windows(whole.scope, "s", budget=250, tokenizer="o200k_base")
+    assert [one.position for one in window.pinned] == [1, 2, 4, 105, 206, 307]
+    assert window.messages[-1].payload["content"] == "filler 299"
+    assert window.omitted == 308 - len(window.pinned) - len(window.messages)
 
 
 def _key(whole: Whole, session_id: str) -> str:

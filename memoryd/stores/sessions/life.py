@@ -30,6 +30,7 @@ _READS: dict[str, tuple[tuple[str, ...], tuple[str | int, ...]]] = {
     "stream": (("XRANGE",), ("-", "+")),
     "string": (("GET",), ()),
 }
+_STEP, _STEPS = 200, 10
 
 # Longer than reading a snapshot takes.
 _BURIED_S = 3_600
@@ -104,25 +105,39 @@ class RedisLife:
             index = keys.of_user(user_id)
         elif agent_id is not None:
             index = keys.of_agent(agent_id)
+        picky = scope.spaces is not None or (user_id is not None and agent_id is not None)
         found: list[Session] = []
         at, more = cursor, True
-        while more and len(found) < limit:
-            ids, at = await self._ids(index, at, limit)
+        for _ in range(_STEPS):
+            # Where many may be passed over, large steps, and so many of them: a page can be short, and says where to go on.
+            ids, at = await self._ids(index, at, max(limit, _STEP) if picky else limit)
             more = at is not None
-            metas = (
-                await self._scripts.redis.together([("HGETALL", keys.part(one, "meta")) for one in ids], atomic=False)
-                if ids
-                else []
-            )
-            for one, meta in zip(ids, metas, strict=True):
-                fields = pairs(meta)
-                if not fields or not scope.may_use(fields["space"]) or (user_id and fields["user"] != user_id):
+            for session in await self._sessions(keys, ids):
+                if not scope.may_use(session.space) or user_id not in {None, session.user_id}:
                     continue
-                found.append(rows.session(one, fields))
+                if agent_id is not None and agent_id not in session.agents:
+                    continue
+                found.append(session)
                 if len(found) == limit:
-                    at, more = f"{fields['created']}:{encoded(one)}", more or one != ids[-1]
+                    at = f"{milliseconds(session.created_at)}:{encoded(session.session_id)}"
+                    more = more or session.session_id != ids[-1]
                     break
+            if not more or len(found) == limit:
+                break
         return SessionPage(tuple(found), at if more else None)
+
+    async def _sessions(self, keys: Keys, ids: Sequence[str]) -> list[Session]:
+        """Those that are there, with their agents."""
+        commands: list[tuple[Argument, ...]] = []
+        for one in ids:
+            commands += [("HGETALL", keys.part(one, "meta")), ("SMEMBERS", keys.part(one, "agents"))]
+        answers = await self._scripts.redis.together(commands, atomic=False) if commands else []
+        made = []
+        for one, meta, agents in zip(ids, answers[::2], answers[1::2], strict=True):
+            fields = pairs(meta)
+            if fields:
+                made.append(rows.session(one, fields, tuple(sorted(str_of(agent) for agent in list_of(agents)))))
+        return made
 
     async def _ids(self, index: str, cursor: str | None, limit: int) -> tuple[list[str], str | None]:
         """Newest first; of equal times, in falling order of the encoded id. And the cursor, where there are more."""

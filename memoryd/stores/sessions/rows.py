@@ -32,6 +32,7 @@ def session(session_id: str, meta: Mapping[str, str], agents: tuple[str, ...] = 
         revision=int(meta["rev"]),
         auto_commit=AutoCommit(meta["auto"]) if meta.get("auto") else None,
         restored_from=restored(meta["restored"]),
+        restores=int(meta.get("restores", 0)),
     )
 
 

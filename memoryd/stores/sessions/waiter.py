@@ -14,4 +14,4 @@ class RedisWaiter:
     async def wait(self, scope: Scope, session_id: str, after: int, seconds: float) -> None:
         key = Keys(scope.tenant_id).part(session_id, "messages")
         milliseconds = max(1, round(seconds * 1000))
-        await self._redis.command("XREAD", "COUNT", 1, "BLOCK", milliseconds, "STREAMS", key, f"{after}-0")
+        await self._redis.command("XREAD", "COUNT", 1, "BLOCK", milliseconds, "STREAMS", key, f"{after}-0", key=key)

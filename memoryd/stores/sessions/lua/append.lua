@@ -3,15 +3,29 @@
 local most_messages, most_bytes, block, agents = int(ARGV[11]), int(ARGV[12]), int(ARGV[13]), int(ARGV[14])
 local no = unwelcome() or repeated()
 if no then return no end
-local head, count, bytes = unpack(call('HMGET', K.meta, 'head', 'count', 'bytes'))
+local head, count, bytes, vis = unpack(call('HMGET', K.meta, 'head', 'count', 'bytes', 'vis'))
 head, count, bytes = int(head), int(count), int(bytes)
 local before = head
-local placed, new, seen = {}, {}, {}
+local placed, new, seen, told = {}, {}, {}, {}
+-- Of the positions that a caller's id was given, one at most is visible: the others were set aside by restores, and what is
+-- said again after a restore is new.
+local function visible(positions)
+  for position in string.gmatch(positions, '%d+') do
+    for from, to in string.gmatch(vis, '(%d+):(%d*)') do
+      if int(from) <= int(position) and (to == '' or int(position) <= int(to)) then return int(position) end
+    end
+  end
+  return nil
+end
 for at = 15 + agents, #ARGV, 3 do
   local id, payload = ARGV[at], ARGV[at + 2]
-  local known = id ~= '' and (seen[id] or call('HGET', K.ids, id))
+  local known = nil
+  if id ~= '' then
+    told[id] = told[id] or call('HGET', K.ids, id) or ''
+    known = seen[id] or visible(told[id])
+  end
   if known then
-    placed[#placed + 1], placed[#placed + 2] = int(known), 0
+    placed[#placed + 1], placed[#placed + 2] = known, 0
   else
     head, count, bytes = head + 1, count + 1, bytes + #payload + #id
     if id ~= '' then seen[id] = head end
@@ -26,7 +40,8 @@ local position = before
 for _, at in ipairs(new) do
   position = position + 1
   call('XADD', K.messages, text(position) .. '-0', 'm', ARGV[at + 2])
-  if ARGV[at] ~= '' then call('HSET', K.ids, ARGV[at], position) end
+  local id = ARGV[at]
+  if id ~= '' then call('HSET', K.ids, id, told[id] == '' and text(position) or told[id] .. ' ' .. text(position)) end
   if ARGV[at + 1] == '1' then call('ZADD', K.pins, position, position) end
 end
 if #new > 0 then

@@ -1,0 +1,120 @@
+"""Units of messages: a call of tools and its results stand or fall together, wherever in the session they are.
+
+A result answers the nearest message before it that made its call. One whose call is not visible belongs to no unit: no model
+takes it.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from memoryd.sessions.model import Page, Stored
+
+Group = tuple[Stored, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads visible messages in order: ``before(position)`` the last ones below, ``after(position)`` the first ones above."""
+
+    before: Callable[[int], Awaitable[Page]]
+    after: Callable[[int], Awaitable[Page]]
+
+
+def groups(messages: Iterable[Stored]) -> list[Group]:
+    """The units of messages that follow each other, by their first message."""
+    caller: dict[str, int] = {}
+    made: dict[int, list[Stored]] = {}
+    for message in messages:
+        answered = answers(message)
+        if answered is not None:
+            if answered in caller:
+                made[caller[answered]].append(message)
+            continue
+        made[message.position] = [message]
+        caller |= dict.fromkeys(calls(message), message.position)
+    return [tuple(group) for group in made.values()]
+
+
+def calls(message: Stored) -> list[str]:
+    """The ids of the calls that it makes."""
+    found = message.payload.get("tool_calls")
+    return [str(call["id"]) for call in found if isinstance(call, dict)] if isinstance(found, list) else []
+
+
+def answers(message: Stored) -> str | None:
+    """The id of the call that it is the result of."""
+    return str(message.payload.get("tool_call_id")) if message.payload["role"] == "tool" else None
+
+
+async def whole(reader: Reader, page: Sequence[Stored], pinned: Sequence[Stored]) -> list[Group]:
+    """The units that ``pinned`` are in, each whole; ``page`` is the newest end of the session, without gaps.
+
+    A unit whose call is in the page is whole there. Others are looked for, as far as the session goes: mostly the next
+    message is the one.
+    """
+    wanted = {message.position for message in pinned}
+    found = [group for group in groups(page) if not wanted.isdisjoint(message.position for message in group)]
+    there = {message.position for group in found for message in group}
+    left = [message for message in pinned if message.position not in there]
+    results = [message for message in left if answers(message) is not None]
+    callers = {message.position: message for message in left if calls(message)}
+    callers |= {message.position: message for message in await _callers(reader, results)}
+    found += [(message,) for message in left if not calls(message) and answers(message) is None]
+    found += await _with_results(reader, [callers[position] for position in sorted(callers)])
+    return sorted(found, key=lambda group: group[0].position)
+
+
+async def _callers(reader: Reader, results: Sequence[Stored]) -> list[Stored]:
+    """The visible messages whose calls these results answer: the nearest before each."""
+    left = sorted(results, key=lambda one: one.position)
+    sought: set[str] = set()
+    found: list[Stored] = []
+    before = 0
+    while left or sought:
+        if not sought:
+            before = left[-1].position
+            sought.add(str(answers(left.pop())))
+        page = await reader.before(before)
+        for message in reversed(page.messages):
+            while left and left[-1].position >= message.position:
+                sought.add(str(answers(left.pop())))
+            made = sought.intersection(calls(message))
+            if made:
+                found.append(message)
+                sought -= made
+            if not sought:
+                break
+        if sought:
+            if not page.more:
+                break  # nothing is before this page, so what is left has no call in it or before it
+            before = page.messages[0].position
+    return found
+
+
+async def _with_results(reader: Reader, callers: Sequence[Stored]) -> list[Group]:
+    """Each of these messages, in order of position, with the results of its calls."""
+    left = list(reversed(callers))
+    made = {message.position: [message] for message in callers}
+    sought: dict[str, int] = {}
+    after = 0
+    while left or sought:
+        if not sought:
+            caller = left.pop()
+            sought = dict.fromkeys(calls(caller), caller.position)
+            after = caller.position
+        page = await reader.after(after)
+        for message in page.messages:
+            for call in calls(message):  # a call of the same id: results after it are its own
+                sought.pop(call, None)
+            if left and left[-1].position == message.position:
+                sought |= dict.fromkeys(calls(left.pop()), message.position)
+            answered = answers(message)
+            if answered is not None and answered in sought:
+                made[sought.pop(answered)].append(message)
+            if not sought:
+                break
+        if sought:
+            if not page.more:
+                break
+            after = page.messages[-1].position
+    return [tuple(group) for group in made.values()]

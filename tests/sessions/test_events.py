@@ -1,0 +1,95 @@
+"""Streams of events: what a listener that comes back is told, and how many there may be."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+
+import pytest
+
+from memoryd.errors import NotFound, TooManyStreams, WorkingMemoryUnavailable
+from memoryd.sessions.events import Event, EventKind, Events
+from memoryd.sessions.model import CheckpointWish
+from memoryd.sessions.working import Finder
+from memoryd.stores.redis import Redis
+from memoryd.stores.sessions.waiter import RedisWaiter
+from retrieval.scope import Scope
+from tests.sessions.conftest import no_snapshot, tenant
+from tests.sessions.whole import Whole
+
+
+class Gone:
+    """A waiter whose Redis has just gone."""
+
+    async def wait(self, scope: Scope, session_id: str, after: int, seconds: float) -> None:
+        raise WorkingMemoryUnavailable("gone")
+
+
+@pytest.fixture
+def whole(redis: Redis) -> Whole:
+    return Whole(redis, tenant(), None)
+
+
+def events(whole: Whole, *, streams: int = 4, lifetime_s: float = 0.2, gone: bool = False) -> Events:
+    finder = Finder(no_snapshot, whole.clock)
+    waiter = Gone() if gone else RedisWaiter(whole.redis)
+    return Events(finder, whole.messages, waiter, whole.clock, streams=streams, heartbeat_s=0.1, lifetime_s=lifetime_s)
+
+
+async def told(stream: AsyncIterator[Event]) -> list[str | int]:
+    """Kinds and, of messages, positions; without heartbeats."""
+    return [one.message.position if one.message else one.kind async for one in stream if one.kind is not EventKind.HEARTBEAT]
+
+
+async def test_who_comes_back_after_a_restore_is_told_of_it(whole: Whole) -> None:
+    scope, streams = whole.scope, events(whole)
+    await whole.say("s", "a", "b", "c")
+    assert await told(await streams.open(scope, "s", 2)) == [3]
+    point = await whole.sessions.checkpoint(scope, "s", CheckpointWish(None, None, {}), None)
+    await whole.say("s", "d")
+    done = await whole.sessions.restore(scope, "s", point.checkpoint_id, None)
+    await whole.say("s", "e")
+    assert await told(await streams.open(scope, "s", 4)) == [EventKind.RESTORE, 5]
+    # Undone, everything up to there is visible again, as it was before: only the number of restores tells.
+    await whole.sessions.restore(scope, "s", done.undo, None)
+    assert await told(await streams.open(scope, "s", 4)) == [EventKind.RESTORE]
+    assert await told(await streams.open(scope, "s", 0)) == [1, 2, 3, 4]
+    assert await told(await streams.open(scope, "s", None)) == []
+
+
+async def test_who_comes_back_after_a_loss_is_told_of_it(whole: Whole) -> None:
+    await whole.say("s", "a", "b")
+    key = f"t:{{{whole.scope.tenant_id}}}:s:s:meta"
+    # As a session is put back from a snapshot that had one message fewer.
+    await whole.redis.command("HSET", key, "vis", "1:1,1003:", "head", 1_002)
+    assert await told(await events(whole).open(whole.scope, "s", 2)) == [EventKind.RESTORE]
+
+
+async def test_one_tenant_has_half_of_the_streams(whole: Whole) -> None:
+    streams, other = events(whole, lifetime_s=5), Whole(whole.redis, tenant(), None)
+    for one in (whole, other):
+        await one.say("s", "a")
+    held = [await streams.open(whole.scope, "s", 0) for _ in range(2)]
+    with pytest.raises(TooManyStreams):
+        await streams.open(whole.scope, "s", 0)
+    with pytest.raises(NotFound):
+        await streams.open(other.scope, "none", 0)
+    held += [await streams.open(other.scope, "s", 0) for _ in range(2)]
+    with pytest.raises(TooManyStreams):
+        await streams.open(tenant(), "s", 0)
+    # Its answer was never sent, so nobody ever asked it for an event: the place is free all the same.
+    del held[0]
+    gc.collect()
+    await asyncio.sleep(0.05)
+    held.append(await streams.open(whole.scope, "s", 0))
+
+
+async def test_one_stream_is_for_anybody(whole: Whole) -> None:
+    await whole.say("s", "a")
+    streams = events(whole, streams=1)
+    assert await told(await streams.open(whole.scope, "s", 0)) == [1]
+    assert await told(await streams.open(whole.scope, "s", 0)) == [1]
+
+
+async def test_a_stream_ends_when_redis_goes(whole: Whole) -> None:
+    await whole.say("s", "a")
+    assert await told(await events(whole, gone=True).open(whole.scope, "s", 0)) == [1]

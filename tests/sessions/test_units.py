@@ -1,0 +1,75 @@
+"""Calls and their results as units, found wherever in a session they are."""
+
+import asyncio
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from memoryd.sessions.model import Page, Session, Stored
+from memoryd.sessions.ranges import parse
+from memoryd.sessions.units import Reader, answers, calls, groups, whole
+from retrieval.filters import JsonValue
+from tests.sessions.conftest import Clock
+
+AT = Clock().now()
+SESSION = Session("s", "i", "default", None, (), 60, AT, AT, AT, AT, 0, 0, 0, 0, parse("1:"), (), 1, None, None)
+
+
+def _session_of(turns: Sequence[tuple[str, frozenset[str]]]) -> list[Stored]:
+    """Messages, of which each result answers a call that is open, and only one does."""
+    messages, open_calls = [], set[str]()
+    for position, (role, ids) in enumerate(turns, 1):
+        payload: dict[str, JsonValue] = {"role": role}
+        if role == "assistant":
+            payload["tool_calls"] = [{"id": one, "name": "look", "arguments": {}} for one in sorted(ids)]
+            open_calls |= ids
+        elif role == "tool":
+            (call,) = ids
+            payload["tool_call_id"] = call if call in open_calls else "nobody's"
+            open_calls.discard(call)
+        messages.append(Stored(position, payload))
+    return messages
+
+
+def _reader(messages: Sequence[Stored], step: int) -> Reader:
+    async def before(position: int) -> Page:
+        found = [one for one in messages if one.position < position]
+        return Page(SESSION, tuple(found[-step:]), len(found) > step)
+
+    async def after(position: int) -> Page:
+        found = [one for one in messages if one.position > position]
+        return Page(SESSION, tuple(found[:step]), len(found) > step)
+
+    return Reader(before, after)
+
+
+IDS = st.sampled_from("abc")
+TURNS = st.one_of(
+    st.tuples(st.just("user"), st.just(frozenset[str]())),
+    st.tuples(st.just("assistant"), st.frozensets(IDS, max_size=3)),
+    st.tuples(st.just("tool"), IDS.map(lambda one: frozenset({one}))),
+)
+
+
+@given(
+    turns=st.lists(TURNS, max_size=40),
+    pins=st.sets(st.integers(1, 40), max_size=5),
+    cut=st.integers(0, 40),
+    step=st.integers(1, 5),
+)
+def test_units_are_found_whole_wherever_the_page_begins(
+    turns: list[tuple[str, frozenset[str]]], pins: set[int], cut: int, step: int
+) -> None:
+    messages = _session_of(turns)
+    pinned = [one for one in messages if one.position in pins]
+    found = asyncio.run(whole(_reader(messages, step), messages[cut:], pinned))
+    assert found == [group for group in groups(messages) if any(one in pinned for one in group)]
+
+
+def test_a_result_belongs_to_the_nearest_call_before_it() -> None:
+    messages = _session_of(
+        [("tool", frozenset("a")), ("assistant", frozenset("a")), ("assistant", frozenset("a")), ("tool", frozenset("a"))]
+    )
+    assert [[one.position for one in group] for group in groups(messages)] == [[2], [3, 4]]
+    assert (calls(messages[1]), answers(messages[3]), answers(messages[1])) == (["a"], "a", None)

@@ -25,22 +25,26 @@ from retrieval.scope import Action, Scope
 
 _SUMMARY_SHARE = 4  # a quarter of the budget at most
 _SUMMARY_HEAD = "Earlier in this session:"
+_MISSES = 5  # lines that do not fit before no further one is tried
 _PAGE = 200
+_TOKENS_A_MESSAGE = 32  # a guess at how many messages fit; when more do, more are read
 _PAGES = 50
 _STEP = 50  # messages read at once in search of the rest of a unit
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """Messages that stand or fall together, with the tokens that they are expected to cost."""
+class Costs:
+    """What units cost, each counted once and only when asked for: most of a long session is never looked at."""
 
-    messages: Group
-    tokens: int
+    def __init__(self, counter: TokenCounter) -> None:
+        self.counter = counter
+        self._known: dict[int, int] = {}
 
-    @property
-    def newest(self) -> int:
-        """The position of its last message."""
-        return self.messages[-1].position
+    def __call__(self, unit: Group) -> int:
+        """The tokens that the messages of a unit are expected to cost."""
+        key = unit[0].position
+        if key not in self._known:
+            self._known[key] = sum(self.counter.count(rendered(one)) + 1 for one in unit)
+        return self._known[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +89,15 @@ class Windows:
         return await self._find(scope, session_id, lambda target: self._read(scope, target, counter, budget))
 
     async def _read(self, scope: Scope, target: Target, counter: TokenCounter, budget: int) -> Window:
-        limit = min(_PAGE, max(16, budget // 16))
+        limit = min(_PAGE, max(16, budget // _TOKENS_A_MESSAGE))
         page = await self._messages.read(scope, target, after=0, before=None, limit=limit, newest=True, renew=True)
         pinned = await self._pinned(scope, target, page)
         summary = loaded(await self._progress.summary(scope, target))
         if not summary.holds(page.session):
             summary = _left(summary, page.session)
+        costs = Costs(counter)
         for _ in range(_PAGES):
-            window, enough = await asyncio.to_thread(_packed, page, pinned, summary, counter, budget)
+            window, enough = await asyncio.to_thread(_packed, page, pinned, summary, costs, budget)
             if enough or not page.more:
                 break
             before = page.messages[0].position
@@ -119,14 +124,8 @@ def _left(summary: Summary, session: Session) -> Summary:
     return replace(summary, lines=lines, text=None, covers=lines[-1].position if lines else 0)
 
 
-def _units(found: Iterable[Group], counter: TokenCounter) -> list[Unit]:
-    """In the order of their newest message."""
-    made = [Unit(group, sum(counter.count(rendered(one)) + 1 for one in group)) for group in found]
-    return sorted(made, key=lambda unit: unit.newest)
-
-
-def _positions(found: Iterable[Unit]) -> set[int]:
-    return {message.position for unit in found for message in unit.messages}
+def _positions(found: Iterable[Group]) -> set[int]:
+    return {message.position for unit in found for message in unit}
 
 
 def rendered(message: Stored) -> str:
@@ -156,27 +155,26 @@ def _content(content: object, text: str) -> str:
     )
 
 
-def _packed(page: Page, pinned: Sequence[Group], summary: Summary, counter: TokenCounter, budget: int) -> tuple[Window, bool]:
-    """The context of these messages, and whether older ones could change it."""
-    kept = _units(pinned, counter)
-    known = _positions(kept)
+def _packed(page: Page, kept: Sequence[Group], summary: Summary, costs: Costs, budget: int) -> tuple[Window, bool]:
+    """The context of these messages and the units that are kept in any case, and whether older messages could change it."""
+    counter, known = costs.counter, _positions(kept)
     apart = [group for group in groups(page.messages) if known.isdisjoint(one.position for one in group)]
-    others = _units(apart, counter)
-    room = budget - sum(unit.tokens for unit in kept)
+    others = sorted(apart, key=lambda unit: unit[-1].position)
+    room = budget - sum(map(costs, kept))
     if room < 0:
         raise BudgetTooSmall("the pinned messages alone are larger than budget_tokens")
-    chosen = _newest(others, room)
+    chosen = _newest(others, room, costs)
     fits = len(chosen) == len(others)
     if fits and page.more:
         return _assembled(page, kept, chosen, None, counter, summary), False
     shown = None
     if not fits:
         share = min(room, budget // _SUMMARY_SHARE)
-        chosen = _newest(others, room - share)
+        chosen = _newest(others, room - share, costs)
         shown = _summary(summary, known | _positions(chosen), counter, share)
         # What the summary left of its share goes to the window; lines of what the window now shows are dropped.
         spent = counter.count(shown.text) + 1 if shown else 0
-        chosen = _newest(others, room - spent)
+        chosen = _newest(others, room - spent, costs)
         shown = _outside(shown, _positions(chosen))
     window = _assembled(page, kept, chosen, shown, counter, summary)
     while window.tokens > budget:
@@ -191,12 +189,12 @@ def _packed(page: Page, pinned: Sequence[Group], summary: Summary, counter: Toke
     return window, True
 
 
-def _newest(others: Sequence[Unit], room: int) -> list[Unit]:
+def _newest(others: Sequence[Group], room: int, costs: Costs) -> list[Group]:
     """The longest end of ``others`` that fits."""
     start = len(others)
-    while start and others[start - 1].tokens <= room:
+    while start and costs(others[start - 1]) <= room:
         start -= 1
-        room -= others[start].tokens
+        room -= costs(others[start])
     return list(others[start:])
 
 
@@ -208,11 +206,16 @@ def _summary(summary: Summary, known: set[int], counter: TokenCounter, room: int
             return Shown(text, summary.lines, True, summary.covers)
     left = room - counter.count(_SUMMARY_HEAD) - 1
     taken: list[Line] = []
+    misses = 0
     for line in sorted(summary.lines, key=lambda one: (-one.weight, one.position)):
+        if line.position in known:
+            continue
         cost = counter.count(_line(line)) + 1
-        if line.position not in known and cost <= left:
+        if cost <= left:
             taken.append(line)
             left -= cost
+        elif (misses := misses + 1) == _MISSES:
+            break
     return _of_lines(sorted(taken, key=lambda one: one.position), summary.covers)
 
 
@@ -233,10 +236,10 @@ def _line(line: Line) -> str:
 
 
 def _assembled(
-    page: Page, kept: Sequence[Unit], chosen: Sequence[Unit], shown: Shown | None, counter: TokenCounter, summary: Summary
+    page: Page, kept: Sequence[Group], chosen: Sequence[Group], shown: Shown | None, counter: TokenCounter, summary: Summary
 ) -> Window:
-    pinned = tuple(sorted((one for unit in kept for one in unit.messages), key=lambda one: one.position))
-    messages = tuple(sorted((one for unit in chosen for one in unit.messages), key=lambda one: one.position))
+    pinned = tuple(sorted((one for unit in kept for one in unit), key=lambda one: one.position))
+    messages = tuple(sorted((one for unit in chosen for one in unit), key=lambda one: one.position))
     blocks = [*map(rendered, pinned), *([shown.text] if shown else []), *map(rendered, messages)]
     text = "\n".join(blocks)
     return Window(

@@ -12,7 +12,7 @@ from memoryd.sessions.model import Birth, CheckpointWish, NewMessage, Page, Sess
 from memoryd.sessions.ranges import parse
 from memoryd.sessions.summary import BLOCK, Line, Summary, loaded
 from memoryd.sessions.units import groups
-from memoryd.sessions.window import Window, _packed, rendered
+from memoryd.sessions.window import Costs, Window, _packed, rendered
 from memoryd.stores.redis import Redis
 from memoryd.stores.sessions.keys import Keys
 from retrieval.errors import BudgetTooSmall
@@ -45,7 +45,7 @@ def session(head: int, visible: str = "1:") -> Session:
 def pack(messages: Sequence[Stored], budget: int, pinned: Sequence[Stored] = (), summary: Summary | None = None) -> Window:
     head = messages[-1].position if messages else 0
     kept = [group for group in groups(messages) if any(one in pinned for one in group)]
-    window, enough = _packed(Page(session(head), tuple(messages), False), kept, summary or Summary(), COUNTER, budget)
+    window, enough = _packed(Page(session(head), tuple(messages), False), kept, summary or Summary(), Costs(COUNTER), budget)
     assert enough
     return window
 

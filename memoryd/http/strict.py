@@ -1,6 +1,5 @@
 """Routes that take nothing silently: no query parameter that they do not know, and no JSON that could be read in two ways."""
 
-import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, get_args, get_origin
@@ -11,6 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic import JsonValue
 
 from memoryd.errors import InvalidRequest
+from memoryd.threads import BULK
 
 OPEN_QUERY = "x-open-query"
 """In ``openapi_extra``: a prefix of query parameters that the route reads by itself."""
@@ -27,7 +27,7 @@ class StrictRequest(Request):
         """The body. Raises ``HTTPException`` 400."""
         if not hasattr(self, "_strict"):
             body = await self.body()
-            self._strict = _parsed(body) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(_parsed, body)
+            self._strict = _parsed(body) if len(body) <= _INLINE_BYTES else await BULK.run(_parsed, body)
         return self._strict
 
 

@@ -7,10 +7,21 @@ from dataclasses import dataclass
 
 from memoryd.settings import Settings
 from retrieval.errors import ModelNotFound
-from retrieval.inference import KNOWN_MODELS, InferenceRuntime, ModelStore, ModelTokenizer, load_embedder, load_reranker
+from retrieval.inference import (
+    KNOWN_MODELS,
+    InferenceRuntime,
+    ModelStore,
+    ModelTokenizer,
+    RuntimeLimits,
+    load_embedder,
+    load_reranker,
+)
 from retrieval.packing import HuggingFaceCounter, TokenizerRegistry
 from retrieval.passages import Splitter
 from retrieval.ports import ModelCard
+
+# Of a request's time: a write is also read, cut, analysed and stored.
+_EMBEDDING_SHARE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +45,11 @@ class Models:
 
 
 @asynccontextmanager
-async def open_models(settings: Settings) -> AsyncIterator[Models]:
-    """Load and warm up. Raises ``ModelNotFound``, ``InferenceUnavailable``."""
+async def open_models(settings: Settings, *, request_s: float | None = None) -> AsyncIterator[Models]:
+    """Load and warm up. Raises ``ModelNotFound``, ``InferenceUnavailable``.
+
+    ``request_s``: how long those may wait who ask for an embedding; ``None``: as long as it takes.
+    """
     store = ModelStore(settings.model_cache)
     embedder = store.locate(settings.embedding_model)
     reranker = store.locate(settings.rerank_model) if settings.rerank_model else None
@@ -43,6 +57,7 @@ async def open_models(settings: Settings) -> AsyncIterator[Models]:
     runtime = InferenceRuntime(
         lambda: load_embedder(embedder, threads=threads),
         (lambda: load_reranker(reranker, threads=threads)) if reranker else None,
+        limits=RuntimeLimits(longest_s=None if request_s is None else _EMBEDDING_SHARE * request_s),
     )
     await runtime.start()
     try:

@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 
 from memoryd.access.audit import AuditService
@@ -16,7 +15,7 @@ from memoryd.access.service import KeyService, SpaceService
 from memoryd.access.tenants import FIRST_KEY, TenantService
 from memoryd.clock import SystemClock
 from memoryd.embedded.credentials import store
-from memoryd.errors import AlreadyExists, InvalidRequest, ServiceError
+from memoryd.errors import AlreadyExists, InvalidRequest
 from memoryd.jobs.maintenance import Maintenance
 from memoryd.mcp.doors import Doors, open_doors
 from memoryd.memory.context import Contexts
@@ -25,8 +24,9 @@ from memoryd.memory.prepare import Preparer
 from memoryd.memory.recall import Recall, RecallPolicy
 from memoryd.memory.remember import Remember
 from memoryd.memory.revise import Revise
-from memoryd.models import Models, embedder_card, open_models
-from memoryd.services import Check, Services
+from memoryd.models import embedder_card, open_models
+from memoryd.probes import Probes, Recent
+from memoryd.services import Services
 from memoryd.session_wiring import objects, open_rounds, open_sessions
 from memoryd.sessions.joint import Joint
 from memoryd.sessions.rounds import SessionRounds
@@ -128,7 +128,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         raise InvalidRequest("set MEMORYD_HANDLE_SECRET: 16 characters or more, the same on all replicas")
     async with AsyncExitStack() as stack:
         clock = SystemClock()
-        models = await stack.enter_async_context(open_models(settings))
+        models = await stack.enter_async_context(open_models(settings, request_s=settings.request_timeout_s))
         db = await stack.enter_async_context(_opened(database(settings)))
         await _migrated(db)
         generation = await _generation(db, models.card)
@@ -172,7 +172,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             chronicle=PgChronicle(db),
             tokenizers=models.tokenizers,
             clock=clock,
-            readiness=_Readiness(db, redis, models),
+            readiness=Recent(Probes(db, redis, models).checks),
             operator_key=settings.operator_key.get_secret_value() if settings.operator_key else None,
             max_body_bytes=settings.max_body_bytes,
             request_timeout_s=settings.request_timeout_s,
@@ -275,38 +275,3 @@ def _policy(settings: Settings) -> RecallPolicy:
         arm_ms=settings.arm_timeout_ms,
         recall_ms=settings.recall_timeout_ms,
     )
-
-
-class _Readiness:
-    """:class:`memoryd.services.Readiness` of one API process."""
-
-    def __init__(self, db: Database, redis: Redis | None, models: Models) -> None:
-        self._db = db
-        self._redis = redis
-        self._models = models
-
-    async def checks(self) -> Mapping[str, Check]:
-        """PostgreSQL, its migrations and the model are needed; Redis only carries jobs so far."""
-        postgres, schema, redis = await asyncio.gather(
-            _probe(self._db.ping),
-            _probe(partial(migrated, self._db)),
-            _probe(self._redis.ping if self._redis else None),
-        )
-        healthy = self._models.healthy
-        return {
-            "postgresql": Check(postgres[0], True, postgres[1]),
-            "schema": Check(schema[0], True, schema[1]),
-            "redis": Check(redis[0], False, redis[1]),
-            "embedder": Check(healthy, True, self._models.card.name if healthy else "the model does not run"),
-        }
-
-
-async def _probe(ping: Callable[[], Awaitable[object]] | None) -> tuple[bool, str]:
-    if ping is None:
-        return False, "not configured"
-    try:
-        async with asyncio.timeout(3):
-            await ping()
-            return True, "answers"  # versions are for `memoryd doctor`: anybody may ask for readiness
-    except (ServiceError, TimeoutError) as error:
-        return False, str(error) or "no answer in time"

@@ -23,7 +23,7 @@ ARM_DEPTH = 100
 
 _MAX_ARM_DEPTH = 16 * ARM_DEPTH
 
-_PREVIOUS_CHARACTERS = 200
+PREVIOUS_CHARACTERS = 200
 """Of the turn before a candidate, for its second reading: enough to say what is being talked about."""
 
 
@@ -118,4 +118,4 @@ def readings(item: Item, before: Turn | None) -> tuple[str, ...]:
     if before is None:
         return (text,)
     speaker = f"{before.speaker}: " if before.speaker else ""
-    return (text, f"{speaker}{before.text[:_PREVIOUS_CHARACTERS]} {text}")
+    return (text, f"{speaker}{before.text[:PREVIOUS_CHARACTERS]} {text}")

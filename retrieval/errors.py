@@ -7,6 +7,7 @@ The service's own errors hang below the same root in :mod:`memoryd.errors`::
     ├── InferenceError
     │   ├── InferenceUnavailable   the model cannot be loaded or its process is gone
     │   ├── InferenceOverloaded    admission refused: too much queued
+    │   ├── BatchTooLarge          admission refused: more than can be done in the time of a request
     │   └── ModelNotFound          no such model in the cache, on disk or on the hub
     ├── PackingError
     │   ├── BudgetTooSmall         must_include does not fit the budget
@@ -46,6 +47,14 @@ class InferenceOverloaded(InferenceError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class BatchTooLarge(InferenceError):
+    """More than the model can do in the time of one request: sent again, it would fail again."""
+
+    code = "batch_too_large"
+    retryable = False
+    retry_after_s = None
 
 
 class ModelNotFound(InferenceError):

@@ -166,7 +166,7 @@ class ItemReader(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What was said, and by whom."""
+    """What was said, or its first ``candidates.PREVIOUS_CHARACTERS``, and by whom."""
 
     speaker: str | None
     text: str

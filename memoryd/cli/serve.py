@@ -13,6 +13,7 @@ import uvicorn
 from memoryd.embedded.ports import listen
 from memoryd.embedded.readiness import inherited_listener, signal_draining, signal_ready
 from memoryd.http.app import create_app
+from memoryd.http.connections import bounded
 from memoryd.jobs.worker import create_worker
 from memoryd.logs import configure
 from memoryd.session_wiring import round_interval_s
@@ -54,8 +55,9 @@ def api(host: str | None, port: int | None) -> None:
         log_config=None,
         access_log=False,  # ours has the request id, and never a path's content
         server_header=False,
+        http=bounded(settings.max_connections),
+        ws="none",
         timeout_graceful_shutdown=_GRACE_S,
-        h11_max_incomplete_event_size=64 * 1024,
     )
     listener = inherited_listener() or listen(host or settings.host, settings.port if port is None else port)
     _Server(config).run(sockets=[listener])

@@ -12,6 +12,7 @@ from memoryd.errors import InvalidRequest, NotFound
 from memoryd.http.caller import Caller, IfMatch, Once, Uses
 from memoryd.http.document import VERSIONED
 from memoryd.http.fields import Name, Reason
+from memoryd.http.pages import filled
 from memoryd.http.problems import documented
 from memoryd.http.schemas.memories import (
     HistoryPage,
@@ -31,6 +32,7 @@ from memoryd.http.selection import At, Selected
 from memoryd.http.strict import OPEN_QUERY, StrictRoute
 from memoryd.http.views import from_cursor, memory_out, revision_out, to_cursor
 from memoryd.memory.model import Content, Draft, Kind
+from memoryd.memory.ports import Page
 from retrieval.scope import Action
 
 router = APIRouter(prefix="/v1/memories", tags=["memories"], route_class=StrictRoute)
@@ -65,7 +67,12 @@ async def list_memories(
     """
     require(scope, Action.READ)
     spaces = await use.spaces.readable(scope, None if space is None else [space])
-    page = await use.reader.page(scope, [one.space_id for one in spaces.values()], filters, after=_position(cursor), limit=limit)
+    ids = [one.space_id for one in spaces.values()]
+
+    async def read(after: int | None, most: int) -> Page:
+        return await use.reader.page(scope, ids, filters, after=after, limit=most)
+
+    page = await filled(read, lambda one: one.seq, start=_position(cursor), limit=limit)
     return MemoryPage(
         memories=[memory_out(one) for one in page.revisions],
         next_cursor=None if page.next_seq is None else to_cursor(str(page.next_seq)),
@@ -114,14 +121,17 @@ async def history(memory_id: UUID, scope: Caller, use: Uses, at: At, limit: Limi
     With `known_at` the history as it was then; with `as_of` only revisions that say what was true then.
     """
     require(scope, Action.READ)
-    revisions = await use.reader.history(scope, memory_id, before=_position(cursor), limit=limit + 1, at=at)
-    if not revisions:
+
+    async def read(before: int | None, most: int) -> Page:
+        found = await use.reader.history(scope, memory_id, before=before, limit=most + 1, at=at)
+        return Page(tuple(found[:most]), found[most - 1].revision if len(found) > most else None)
+
+    page = await filled(read, lambda one: one.revision, start=_position(cursor), limit=limit)
+    if not page.revisions:
         raise NotFound("no such memory")
-    shown = revisions[:limit]
-    more = len(revisions) > limit
     return HistoryPage(
-        revisions=[revision_out(one) for one in shown],
-        next_cursor=to_cursor(str(shown[-1].revision)) if more else None,
+        revisions=[revision_out(one) for one in page.revisions],
+        next_cursor=None if page.next_seq is None else to_cursor(str(page.next_seq)),
     )
 
 

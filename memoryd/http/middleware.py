@@ -19,6 +19,10 @@ from retrieval.errors import MemorydError
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+_MCP_PATH = "/mcp"
+# The SDK reads it on the event loop. The longest text that a tool takes is 200,000 characters.
+_MCP_BODY_BYTES = 2 * 2**20
+
 log = logging.getLogger("memoryd.access")
 
 
@@ -68,17 +72,18 @@ class Envelope:
         The framework takes any error while reading for a malformed body, so the answer is told the real one.
         """
         announced = Headers(scope=scope).get("content-length", "0")
-        refused = PayloadTooLarge(f"the body is larger than {self._max_body_bytes} bytes")
+        most = min(self._max_body_bytes, _MCP_BODY_BYTES) if scope.get("path") == _MCP_PATH else self._max_body_bytes
+        refused = PayloadTooLarge(f"the body is larger than {most} bytes")
         seen = 0
 
         async def limited() -> Message:
             nonlocal seen
-            if announced.isdigit() and int(announced) > self._max_body_bytes:
+            if announced.isdigit() and int(announced) > most:
                 answer.refusal = refused
                 raise refused
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._max_body_bytes:
+            if seen > most:
                 answer.refusal = refused
                 raise refused
             return message
@@ -103,7 +108,7 @@ class Authentication:
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith("/v1/admin/"):
             require_operator(self._operator_key(), Headers(scope=scope))
-        elif scope["type"] == "http" and (path.startswith("/v1/") or path == "/mcp"):
+        elif scope["type"] == "http" and (path.startswith("/v1/") or path == _MCP_PATH):
             state = scope["state"]
             credential = presented(Headers(scope=scope))
             if credential is None:

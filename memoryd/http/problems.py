@@ -12,6 +12,7 @@ from starlette.routing import Match
 
 from memoryd.errors import ServiceError, VersionConflict
 from retrieval.errors import (
+    BatchTooLarge,
     BudgetTooSmall,
     InferenceError,
     InferenceOverloaded,
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 # Errors of the inner rings have no status; everything else carries its own.
 _INNER = {
     InferenceOverloaded: (429, "Inference overloaded"),
+    BatchTooLarge: (413, "Batch too large"),
     InferenceError: (503, "Inference unavailable"),
     BudgetTooSmall: (422, "Budget too small"),
     UnknownTokenizer: (422, "Unknown tokenizer"),

@@ -1,6 +1,5 @@
 """Routes that take nothing silently: no query parameter that they do not know, and no JSON that could be read in two ways."""
 
-import asyncio
 import json
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, get_args, get_origin
@@ -11,6 +10,7 @@ from fastapi.routing import APIRoute
 from pydantic import JsonValue
 
 from memoryd.errors import InvalidRequest
+from memoryd.threads import BULK, QUICK
 
 OPEN_QUERY = "x-open-query"
 """In ``openapi_extra``: a prefix of query parameters that the route reads by itself."""
@@ -18,6 +18,7 @@ OPEN_QUERY = "x-open-query"
 _LONGEST_NAME = 100
 # What is parsed on the event loop, a millisecond; more goes to a thread, which gives way whenever an object is made.
 _INLINE_BYTES = 100_000
+_QUICK_BYTES = 1_000_000
 
 
 class StrictRequest(Request):
@@ -27,7 +28,10 @@ class StrictRequest(Request):
         """The body. Raises ``HTTPException`` 400."""
         if not hasattr(self, "_strict"):
             body = await self.body()
-            self._strict = _parsed(body) if len(body) <= _INLINE_BYTES else await asyncio.to_thread(_parsed, body)
+            if len(body) <= _INLINE_BYTES:
+                self._strict = _parsed(body)
+            else:
+                self._strict = await (QUICK if len(body) <= _QUICK_BYTES else BULK).run(_parsed, body)
         return self._strict
 
 

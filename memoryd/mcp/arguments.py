@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, cast
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictBool, WithJsonSchema
+from pydantic import BeforeValidator, Field, JsonValue, StrictBool, WithJsonSchema
 
 from memoryd.access.model import DEFAULT_SPACE
-from memoryd.http.fields import Identifier, Name, Query, Reason, Text, Time, Topic, Whole
+from memoryd.http.closed import Closed
+from memoryd.http.fields import IdempotencyKey, Identifier, Name, Query, Reason, Text, Time, Topic, Whole
 from memoryd.memory.model import Kind
 
 DEFAULT_BUDGET = 1_000
@@ -31,10 +32,8 @@ def _id(value: object) -> object:
 MemoryId = Annotated[UUID, BeforeValidator(_id)]
 
 
-class Arguments(BaseModel):
-    """A tool's arguments: unknown ones are refused, so that a typo is not silently ignored."""
-
-    model_config = ConfigDict(extra="forbid")
+class Arguments(Closed):
+    """A tool's arguments."""
 
 
 class _Whose(Arguments):
@@ -80,7 +79,7 @@ class RememberArguments(Arguments):
     event_time: Time | None = None
     topics: list[Topic] = Field(default_factory=list, max_length=32)
     supersedes: MemoryId | None = Field(None, description="id of the memory this replaces")
-    idempotency_key: Identifier | None = None
+    idempotency_key: IdempotencyKey | None = None
 
 
 class ForgetArguments(Arguments):

@@ -27,6 +27,7 @@ from memoryd.memory.handles import Handle
 from memoryd.memory.model import Content, Draft, Idempotency
 from memoryd.memory.recall import RecallRequest
 from memoryd.services import Services
+from memoryd.threads import QUICK
 from retrieval.filters import Filters
 from retrieval.packing import DEFAULT_TOKENIZER, Order, Rendition
 from retrieval.scope import Action, Scope
@@ -49,7 +50,7 @@ async def recall(scope: Scope, use: Services, asked: RecallArguments) -> Answer:
     """Hits, best first; the later ones shortened, or left out, when the budget is small."""
     recalled = await use.recall(scope, _request(asked, asked.limit))
     entries = [of_hit(hit, recalled.spaces[hit.item.space_id]) for hit in recalled.result.hits]
-    shown = show(entries, asked.budget_tokens, use.tokenizers.counter(), asked.query)
+    shown = await QUICK.run(show, entries, asked.budget_tokens, use.tokenizers.counter(), asked.query)
     omitted = len(entries) - shown.count
     degraded = list(dict.fromkeys(recalled.result.degraded))
     notes = [f"{omitted} more did not fit: ask with a larger budget_tokens."] if omitted else []
@@ -66,7 +67,7 @@ async def context(scope: Scope, use: Services, asked: ContextArguments) -> Answe
         tokenizer=DEFAULT_TOKENIZER,
         order=Order.BEST_FIRST,
     )
-    return _packed(await use.contexts.pack(scope, request), asked.budget_tokens, use)
+    return await QUICK.run(_packed, await use.contexts.pack(scope, request), asked.budget_tokens, use)
 
 
 async def remember(scope: Scope, use: Services, told: RememberArguments) -> Answer:
@@ -120,7 +121,8 @@ async def expand(scope: Scope, use: Services, asked: ExpandArguments) -> Answer:
         rendition = Rendition.FULL if asked.around else Rendition.EXCERPT
         handle = use.handles.issue(scope, Handle(memory_id, revision.space, rendition), use.clock.now())
     budget = asked.budget_tokens - int(asked.budget_tokens * _LIST_SHARE)
-    return _packed(await use.contexts.expand(scope, handle, budget, DEFAULT_TOKENIZER), asked.budget_tokens, use)
+    found = await use.contexts.expand(scope, handle, budget, DEFAULT_TOKENIZER)
+    return await QUICK.run(_packed, found, asked.budget_tokens, use)
 
 
 async def timeline(scope: Scope, use: Services, asked: TimelineArguments) -> Answer:
@@ -138,7 +140,7 @@ async def timeline(scope: Scope, use: Services, asked: TimelineArguments) -> Ans
     )
     page = moments[: asked.limit]
     entries: list[Entry] = [of_revision(one.revision, one.position.occurred_at) for one in page]
-    shown = show(entries, asked.budget_tokens, use.tokenizers.counter())
+    shown = await QUICK.run(show, entries, asked.budget_tokens, use.tokenizers.counter())
     if page and not shown.count:
         raise InvalidRequest("budget_tokens: too small for the next memory")
     cursor = _cursor(page[shown.count - 1].position) if shown.count < len(moments) else None

@@ -39,5 +39,6 @@ def of_error(error: MemorydError) -> CallToolResult:
 
 def of_arguments(error: ValidationError) -> CallToolResult:
     """Which arguments are wrong and how. What was sent stays out of it: it may be large, or secret."""
-    wrong = [(".".join(str(part)[:_SHOWN_NAME] for part in one["loc"]), str(one["msg"])) for one in error.errors()[:5]]
+    found = error.errors(include_url=False, include_context=False, include_input=False)[:5]
+    wrong = [(".".join(str(part)[:_SHOWN_NAME] for part in one["loc"]), str(one["msg"])) for one in found]
     return refused("invalid_request", "; ".join(f"{name or 'arguments'}: {message}" for name, message in wrong))

@@ -11,6 +11,7 @@ from memoryd.memory.handles import Handle, Handles
 from memoryd.memory.model import Revision
 from memoryd.memory.ports import NOW, Clock, MemoryReader, Moment
 from memoryd.memory.recall import Recall, Recalled, RecallRequest
+from memoryd.threads import QUICK
 from retrieval.packing import (
     Candidate,
     DroppedItem,
@@ -128,7 +129,7 @@ class Contexts:
             section_budgets=request.section_budgets or {},
         )
         # Packing is pure computation of a few milliseconds: not on the event loop.
-        packed = await asyncio.to_thread(pack, packing, looked_at, counter)
+        packed = await QUICK.run(pack, packing, looked_at, counter)
         left_out = (*_dropped(seen, DropReason.SHOWN_ALREADY), *_dropped(late, DropReason.OUT_OF_TIME))
         packed = replace(packed, dropped=(*packed.dropped, *left_out))
         origins = {key: _Origin(recalled.spaces[hit.item.space_id], hit.item.revision) for key, hit in hits.items()}
@@ -156,9 +157,9 @@ class Contexts:
             around = sorted(turns[1:], key=lambda turn: abs(turn.seq - revision.seq))
             # The nearer, the better; the scores only have to fall.
             near = [_of_revision(turn, score=0.9**n) for n, turn in enumerate(around, 1)]
-            packed = await asyncio.to_thread(_around, shown, near, PackRequest(budget_tokens, order=Order.CHRONOLOGICAL), counter)
+            packed = await QUICK.run(_around, shown, near, PackRequest(budget_tokens, order=Order.CHRONOLOGICAL), counter)
         else:
-            packed = await asyncio.to_thread(
+            packed = await QUICK.run(
                 more, shown, counter, budget_tokens=budget_tokens, seen_chars=handle.seen_chars, terms=handle.terms
             )
         origins = {str(turn.memory_id): _Origin(turn.space, turn.revision) for turn in turns}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
@@ -11,6 +11,7 @@ from uuid import UUID
 import numpy as np
 
 from memoryd.memory.model import Content, Passage
+from memoryd.threads import BULK, QUICK
 from retrieval.analysis import Analyzer
 from retrieval.filters import JsonValue
 from retrieval.passages import Span, Splitter
@@ -31,6 +32,11 @@ class FacetTerms(Protocol):
 _INTERACTIVE_CHARACTERS = 8_000
 # Splitting and analysing takes about 2 µs a character: more than this is done in a thread, not on the event loop.
 _INLINE_CHARACTERS = 1_000
+# A topic or a key of metadata is hashed, which takes as long as so many characters; so does whatever else a content needs.
+_FACET_CHARACTERS = 2
+_CONTENT_CHARACTERS = 20
+# A load is worked on in slices of so many characters, some 0.2 s: loads take turns, and one that nobody waits for any more ends.
+_SLICE_CHARACTERS = 100_000
 _MAX_TF = 32767  # smallint; a term said more often has reached BM25's saturation long before
 
 
@@ -79,11 +85,11 @@ class Preparer:
 
     async def cut(self, contents: Sequence[Content]) -> list[Cut]:
         """Spans and texts of each."""
-        return await _off_loop(self._cut, contents, sum(len(content.text) for content in contents))
+        return await _off_loop(self._cut, contents, [len(content.text) for content in contents])
 
     async def analysed(self, cuts: Sequence[tuple[UUID, Content, Cut]]) -> list[tuple[Passage, ...]]:
         """Postings and facets of each, without vectors."""
-        return await _off_loop(self._analysed, cuts, sum(len(text) for *_, cut in cuts for text in cut.texts))
+        return await _off_loop(self._analysed, cuts, [_size(content, cut) for _, content, cut in cuts])
 
     async def vectors(self, texts: Sequence[str], *, lane: Lane, owner: UUID) -> Vectors:
         """Shape ``(len(texts), dimension)``; one call, so that the embedder can sort them by length."""
@@ -145,6 +151,9 @@ class Batch:
         missing = [number for number in wanted if number not in self._cuts]
         if missing:
             await self.start(missing)
+        await asyncio.sleep(0)  # the embedder says at once what it will not take; what it refuses need not be analysed
+        if wanted and self._embedding is not None and self._embedding.done():
+            await self._embedding
         # The words of the texts are counted while they are being embedded.
         analysed = await self._preparer.analysed([(wanted[n], self._contents[n], self._cuts[n]) for n in wanted])
         if wanted and self._embedding is not None:
@@ -164,6 +173,31 @@ class Batch:
             start = end
 
 
-async def _off_loop(work: Callable[[Given], Made], given: Given, characters: int) -> Made:
-    """In a thread, unless it takes less than the way there and back."""
-    return await asyncio.to_thread(work, given) if characters > _INLINE_CHARACTERS else work(given)
+def _size(content: Content, cut: Cut) -> int:
+    """How long analysing takes, in characters."""
+    facets = len(content.topics) + len(content.metadata)
+    return _CONTENT_CHARACTERS + sum(map(len, cut.texts)) + facets * _FACET_CHARACTERS
+
+
+async def _off_loop(work: Callable[[Sequence[Given]], list[Made]], given: Sequence[Given], sizes: Sequence[int]) -> list[Made]:
+    """In a thread, unless it takes less than the way there and back; what each of ``given`` becomes, ``sizes`` in characters."""
+    whole = sum(sizes)
+    if whole <= _INLINE_CHARACTERS:
+        return work(given)
+    if whole <= _INTERACTIVE_CHARACTERS:
+        return await QUICK.run(work, given)
+    made: list[Made] = []
+    for part in _slices(given, sizes):
+        made += await BULK.run(work, part)
+    return made
+
+
+def _slices(given: Sequence[Given], sizes: Sequence[int]) -> Iterator[Sequence[Given]]:
+    """Runs of ``given`` of about a slice each; one that is larger is a run by itself."""
+    start, held = 0, 0
+    for number, size in enumerate(sizes):
+        if held and held + size > _SLICE_CHARACTERS:
+            yield given[start:number]
+            start, held = number, 0
+        held += size
+    yield given[start:]

@@ -6,6 +6,7 @@ from psycopg.rows import TupleRow
 
 from memoryd.stores.database import Database
 from memoryd.stores.filter_sql import conditions
+from retrieval.candidates import PREVIOUS_CHARACTERS
 from retrieval.ports import ArmHit, Following, Item, Query, Turn
 from retrieval.scope import Scope
 from retrieval.temporal import Interval
@@ -55,7 +56,7 @@ _PRECEDING = f"""
 SELECT hp.pid, prior.speaker, prior.text
 {_HITS}
 CROSS JOIN LATERAL (
-    SELECT r.speaker, r.text
+    SELECT r.speaker, left(r.text, %(characters)s) AS text
     FROM memory_revisions r {_PASSAGE}
     WHERE r.tenant_id = %(tenant)s AND r.space_id = h.space_id AND r.session_id = h.session_id
           AND (r.occurred_at, r.seq) < (h.occurred_at, h.seq) {{where}}
@@ -83,7 +84,7 @@ _FOLLOWING_THEN = f"""
 WHERE n.number > t.number AND n.number <= t.number + %(turns)s
 """
 _PRECEDING_THEN = f"""
-{_THEN} SELECT h.pid, m.speaker, m.text {_NUMBERED}
+{_THEN} SELECT h.pid, m.speaker, left(m.text, %(characters)s) {_NUMBERED}
 JOIN memory_revisions m ON m.tenant_id = %(tenant)s AND m.memory_id = n.memory_id AND m.revision = n.revision
 WHERE n.number = t.number - 1
 """
@@ -130,7 +131,8 @@ class PgItems:
         if not pids:
             return {}
         sql = _PRECEDING_THEN if query.filters.time_travel else _PRECEDING
-        return {pid: Turn(speaker, text) for pid, speaker, text in await self._near(scope, query, pids, sql, {})}
+        found = await self._near(scope, query, pids, sql, {"characters": PREVIOUS_CHARACTERS})
+        return {pid: Turn(speaker, text) for pid, speaker, text in found}
 
     async def _near(self, scope: Scope, query: Query, pids: Sequence[int], sql: str, extra: dict[str, object]) -> list[TupleRow]:
         filtered = conditions(query.filters, query.spaces)

@@ -4,7 +4,6 @@ Scores are those of :mod:`retrieval.bm25`. A posting list belongs to one space, 
 each term once a space, with the frequencies added up: the collection is exactly what is searched.
 """
 
-import asyncio
 import hashlib
 from collections import Counter, OrderedDict
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from uuid import UUID
 from memoryd.errors import InvalidRequest
 from memoryd.stores.database import Database
 from memoryd.stores.filter_sql import conditions
+from memoryd.threads import QUICK
 from retrieval.analysis import Analyzer
 from retrieval.bm25 import Bm25Params, CorpusStatistics, mean_idf, query_weights
 from retrieval.ports import ArmHit, Query
@@ -88,7 +88,7 @@ class PgLexicalIndex:
         if lookups <= _HASHED_IN_PLACE:
             ids = _term_ids(distinct, query.spaces)
         else:
-            ids = await asyncio.to_thread(_term_ids, distinct, query.spaces)
+            ids = await QUICK.run(_term_ids, distinct, query.spaces)
         params: dict[str, object] = {
             "tenant": scope.tenant_id,
             "spaces": list(query.spaces),

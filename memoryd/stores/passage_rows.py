@@ -4,7 +4,6 @@ Statistics are added up over the unit and written last, in one sorted statement:
 other only while the first commits, and never in a circle.
 """
 
-import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from memoryd.stores.arrays import int8s, uuids
 from memoryd.stores.database import Connection
 from memoryd.stores.passage_blocks import Addressed, Statement, blocks, count
+from memoryd.threads import UNIT
 
 _PIDS = "SELECT nextval('passages_pid_seq') FROM generate_series(1, %s)"
 _COPY_EMBEDDINGS = """
@@ -80,7 +80,7 @@ class PassageRows:
         todo = blocks(revisions, pids, self._tenant, self._generation)
         if count(revisions) <= _INLINE_TERMS:
             return [statement for block in todo for statement in block]
-        while block := await asyncio.to_thread(next, todo, None):
+        while block := await UNIT.run(next, todo, None):
             async with self._connection.pipeline():
                 for sql, params in block:
                     await self._connection.execute(sql, params)
@@ -128,7 +128,7 @@ class PassageRows:
             "lengths": [self._lengths[space] for space in spaces],
         }
         said = sum(len(terms) for changes in self._terms.values() for terms, _ in changes)
-        terms = self._changes() if said <= _INLINE_TERMS else await asyncio.to_thread(self._changes)
+        terms = self._changes() if said <= _INLINE_TERMS else await UNIT.run(self._changes)
         return [(_ADD_SPACES, params), *terms]
 
     def _changes(self) -> list[Statement]:

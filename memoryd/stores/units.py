@@ -1,6 +1,5 @@
 """Units of work on PostgreSQL: everything that one write changes commits together, or not at all."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,7 +9,7 @@ from uuid import UUID
 import psycopg
 
 from memoryd.errors import AlreadyExists, NotFound
-from memoryd.memory.model import Change, Idempotency, Outcome, Prepared, Revision, Written
+from memoryd.memory.model import Change, Content, Idempotency, Outcome, Prepared, Revision, Written
 from memoryd.memory.ports import Clock, NewRevision, Receipt
 from memoryd.stores import idempotency as idempotency_store
 from memoryd.stores.audit import Entry, audit_statement
@@ -18,6 +17,7 @@ from memoryd.stores.database import Connection, Database
 from memoryd.stores.passage_blocks import Addressed, Statement
 from memoryd.stores.passage_rows import PassageRows
 from memoryd.stores.revisions import HEAD, revision, row
+from memoryd.threads import UNIT
 from retrieval.scope import Scope
 
 _CONTENT = """
@@ -72,8 +72,12 @@ _PURGE = "DELETE FROM memories WHERE tenant_id = %(tenant)s AND memory_id = %(me
 _COUNT_REVISIONS = "SELECT count(*) FROM memory_revisions WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s"
 
 
-# Up to so many characters are made into JSON where we are; more go to a thread.
+# Up to so many characters are made into JSON where we are; more go to a thread. Metadata counts as what it may be at most,
+# as far as its number of keys tells.
 _INLINE_CHARACTERS = 10_000
+_KEY_CHARACTERS = 20
+_ROW_CHARACTERS = 200
+_METADATA_CHARACTERS = 1_000
 _TICK = timedelta(microseconds=1)
 
 
@@ -127,12 +131,12 @@ class PgUnit:
 
     async def insert(self, memories: Sequence[Prepared]) -> list[Written]:
         """Insert what is new; a memory that exists already, or twice in ``memories``, is answered with its id."""
-        large = sum(len(memory.content.text) for memory in memories) > _INLINE_CHARACTERS
+        large = sum(_characters(memory.content) for memory in memories) > _INLINE_CHARACTERS
         params = {
             "tenant": self._scope.tenant_id,
             "actor": self._scope.principal,
             "now": self._clock.now(),
-            "rows": await asyncio.to_thread(_rows, memories) if large else _rows(memories),
+            "rows": await UNIT.run(_rows, memories) if large else _rows(memories),
         }
         pids = PassageRows.pids(sum(len(memory.passages) for memory in memories))
         async with self._connection.pipeline():
@@ -253,6 +257,12 @@ class PgUnit:
             "live": live,
             "row": json.dumps(row(new.content), ensure_ascii=False),
         }
+
+
+def _characters(content: Content) -> int:
+    """About how much JSON a row is, without looking at all of it."""
+    metadata = _METADATA_CHARACTERS + _KEY_CHARACTERS * len(content.metadata) if content.metadata else 0
+    return _ROW_CHARACTERS + len(content.text) + metadata
 
 
 def _rows(memories: Sequence[Prepared]) -> str:

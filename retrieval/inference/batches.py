@@ -46,23 +46,34 @@ class Turns:
 
 
 class Throughput:
-    """Tokens a second, as a moving average over runs."""
+    """Tokens a second, as a moving average over runs. A short run wastes most of its time, so full ones have their own."""
 
     _WEIGHT = 0.2
 
     def __init__(self) -> None:
         self._rate = 0.0
+        self._full = 0.0
 
     @property
     def tokens_per_s(self) -> float:
         """0.0 until something was measured."""
         return self._rate
 
-    def add(self, tokens: int, seconds: float) -> None:
-        """Count one run."""
+    def add(self, tokens: int, seconds: float, *, full: bool = False) -> None:
+        """Count one run; ``full``: of a batch that had about as much in it as one may."""
         rate = tokens / max(seconds, 1e-6)
-        self._rate = rate if not self._rate else self._rate + self._WEIGHT * (rate - self._rate)
+        self._rate = self._averaged(self._rate, rate)
+        if full:
+            self._full = self._averaged(self._full, rate)
 
     def seconds(self, tokens: int) -> float:
         """How long ``tokens`` take; 0.0 until something was measured."""
         return tokens / self._rate if self._rate else 0.0
+
+    def least_seconds(self, tokens: int) -> float:
+        """How long ``tokens`` take in full batches with nobody else there; 0.0 until something was measured."""
+        rate = max(self._rate, self._full)
+        return tokens / rate if rate else 0.0
+
+    def _averaged(self, average: float, rate: float) -> float:
+        return average + self._WEIGHT * (rate - average) if average else rate

@@ -124,7 +124,8 @@ class LaneQueue(Generic[T]):
         except Exception as error:  # noqa: BLE001 - whatever a model raises is the fate of its inputs, not of the thread
             self._isolate(batch, error)
             return
-        self._throughput.add(sum(job.costs[index] for job, index in batch), time.perf_counter() - started)
+        tokens = sum(job.costs[index] for job, index in batch)
+        self._throughput.add(tokens, time.perf_counter() - started, full=2 * tokens >= self._limits.tokens)
         for (job, index), result in zip(batch, results, strict=True):
             job.deliver(index, result)
 

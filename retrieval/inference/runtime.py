@@ -11,7 +11,7 @@ from uuid import UUID
 
 import numpy as np
 
-from retrieval.errors import InferenceOverloaded, InferenceUnavailable
+from retrieval.errors import BatchTooLarge, InferenceOverloaded, InferenceUnavailable
 from retrieval.inference.backends import EmbedderBackend, RerankerBackend
 from retrieval.inference.batches import BatchLimits, Throughput, Turns
 from retrieval.inference.lanes import Job, LaneQueue, Results, T
@@ -30,13 +30,14 @@ class RuntimeLimits:
 
     A call is admitted whole or refused whole. One larger than its lane is admitted when the lane is empty: it could
     never be otherwise. A named owner may fill half of a lane, so that the others can still get in; one with nothing in it
-    is always let into a lane that has room.
+    is always let into a lane that has room. Of bulk, what the model alone would need ``longest_s`` for is refused for good.
     """
 
     batch: BatchLimits = field(default_factory=BatchLimits)
     interactive_tokens: int = 65_536
     rerank_tokens: int = 262_144
     bulk_tokens: int = 1_048_576
+    longest_s: float | None = None
 
 
 class InferenceRuntime:
@@ -146,6 +147,8 @@ class InferenceRuntime:
         queue, door = (models.bulk, self._bulk) if lane is Lane.BULK else (models.questions, self._questions)
         prefixed = [prefix + text for text in texts] if prefix else list(texts)
         costs = [estimated_tokens(text, models.embedder.card.max_tokens) for text in prefixed]
+        if lane is Lane.BULK:
+            self._check_length(sum(costs), models.embedding)
         return await self._submit(queue, door, models.embedding, prefixed, costs, owner)
 
     async def _submit(
@@ -180,6 +183,15 @@ class InferenceRuntime:
             job.abandoned = True
             ticket.give_back_all()
             self._pending.discard(future)
+
+    def _check_length(self, tokens: int, throughput: Throughput) -> None:
+        """Raises :class:`BatchTooLarge` for what could not be done in time even if nothing else was."""
+        most, needed = self._limits.longest_s, throughput.least_seconds(tokens)
+        if most is not None and needed > most:
+            raise BatchTooLarge(
+                f"about {tokens} tokens take the model {needed:.0f} s, longer than a request may last: "
+                f"split the batch, {int(tokens * most / needed)} tokens at a time at most"
+            )
 
     def _running(self) -> LoadedModels:
         if self._models is None or self._thread is None:

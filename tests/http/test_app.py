@@ -28,11 +28,13 @@ async def test_not_ready_without_a_migration(anonymous: httpx.AsyncClient, stack
         row = owner.execute("SELECT * FROM memoryd.migrations ORDER BY name DESC LIMIT 1").fetchone()
         assert row is not None
         owner.execute("DELETE FROM memoryd.migrations WHERE name = %s", row[:1])
+        await asyncio.sleep(1.1)  # what is known is a second old at most
         try:
             lacking = await anonymous.get("/readyz")
         finally:
             owner.execute("INSERT INTO memoryd.migrations VALUES (%s, %s, %s)", row)
         owner.execute("INSERT INTO memoryd.migrations (name, sha256) VALUES ('9999_later.sql', '')")
+        await asyncio.sleep(1.1)
         try:
             newer = await anonymous.get("/readyz")
         finally:

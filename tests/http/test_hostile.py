@@ -195,3 +195,24 @@ async def test_headers(tenant: Tenant) -> None:
             raw = b"Bearer " + value if name == b"Authorization" else value
             answer = await tenant.http.get("/v1/memories", headers={b"Authorization": b"", name: raw})
             assert answer.status_code == 401, (name, value, answer.text)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "refused"),
+    [
+        ({"a": "\0"}, True),
+        ({"a\0": 1}, True),
+        ({"a": ["x\\", {"b": "\\\0"}]}, True),
+        ({"a": "\\u0000"}, False),
+        ({"a": "\\\\u0000\\"}, False),
+        ({"a": "\ud800"}, True),
+        ({"a": {"b": "é" * 9_000}}, True),
+    ],
+)
+async def test_a_nul_in_metadata_is_told_from_its_name(tenant: Tenant, metadata: dict[str, object], refused: bool) -> None:
+    body = json.dumps({"memories": [{"text": f"{metadata}".encode("ascii", "replace").decode(), "metadata": metadata}]})
+    answer = await tenant.http.post("/v1/memories", content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == (422 if refused else 201), answer.text
+    if not refused:
+        (written,) = answer.json()["results"]
+        assert (await tenant.http.get(f"/v1/memories/{written['id']}")).json()["metadata"] == metadata

@@ -2,6 +2,7 @@
 
 import pytest
 
+from memoryd.http import pages
 from tests.http.conftest import Tenant
 
 Params = dict[str, str | list[str]]
@@ -150,3 +151,32 @@ async def test_a_list_as_of_shows_what_was_true_then(tenant: Tenant) -> None:
     assert await _listed(tenant) == ["Jonas lives in Rome."]
     assert await _listed(tenant, as_of="2022-01-01T00:00:00Z") == ["Jonas lives in Paris."]
     assert await _listed(tenant, as_of="2025-01-01T00:00:00Z") == ["Jonas lives in Rome."]
+
+
+async def test_a_page_ends_when_its_texts_are_long(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "MOST_CHARACTERS", 250)
+    texts = [f"{n} ".ljust(100, "x") for n in range(7)]
+    ids = await tenant.remember(*texts)
+    first = (await tenant.http.get("/v1/memories")).json()
+    assert [one["text"] for one in first["memories"]] == texts[:3]
+    assert await _listed(tenant, limit="200") == texts
+    path = f"/v1/memories/{ids[0]}"
+    for text in texts[1:]:
+        await tenant.http.patch(path, json={"text": text + "!"})
+    first = (await tenant.http.get(f"{path}/history")).json()
+    assert [one["revision"] for one in first["revisions"]] == [7, 6, 5]
+    second = (await tenant.http.get(f"{path}/history", params={"cursor": first["next_cursor"]})).json()
+    assert [one["revision"] for one in second["revisions"]] == [4, 3, 2]
+    third = (await tenant.http.get(f"{path}/history", params={"cursor": second["next_cursor"]})).json()
+    assert ([one["revision"] for one in third["revisions"]], third["next_cursor"]) == ([1], None)
+
+
+async def test_pages_are_read_in_steps_and_are_as_long_as_asked(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "_STEP", 3)
+    texts = [f"text {n}" for n in range(8)]
+    await tenant.remember(*texts)
+    for limit in (2, 3, 4, 7, 8, 50):
+        answer = (await tenant.http.get("/v1/memories", params={"limit": limit})).json()
+        assert [one["text"] for one in answer["memories"]] == texts[:limit]
+        assert (answer["next_cursor"] is None) == (limit >= 8)
+        assert await _listed(tenant, limit=str(limit)) == texts

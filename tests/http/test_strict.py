@@ -1,10 +1,12 @@
 """What is refused instead of being guessed: unknown parameters, doubtful JSON, other methods; and refusals that stay short."""
 
 import time
+from collections.abc import Sequence
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute, iter_route_contexts
 
 from memoryd.http.problems import error_response
@@ -141,3 +143,42 @@ def test_whoever_is_told_later_is_told_when(error: InferenceError) -> None:
     answer = error_response("id", error)
     assert answer.status_code in {429, 503}
     assert int(answer.headers["retry-after"]) >= 1
+
+
+_SESSION = "/v1/sessions/s-1/messages"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("/v1/recall", {"query": "x", **{f"a{n}": 1 for n in range(100_000)}}, "body"),
+        ("/v1/recall", {"query": "x", "filters": {f"a{n}": 1 for n in range(100_000)}}, "filters"),
+        ("/v1/recall", {"query": "x", "filters": {"metadata": {f"a{n}": [] for n in range(100_000)}}}, "filters.metadata"),
+        ("/v1/context", {"query": "x", "sections": {f"a{n}": "b" for n in range(100_000)}}, "sections"),
+        ("/v1/memories", {"memories": [{"text": "x", **{f"a{n}": 1 for n in range(100_000)}}]}, "memories.memories.0"),
+        (_SESSION, {"messages": [{"role": "user", "content": [1] * 100_000}]}, None),
+    ],
+)
+async def test_a_million_faults_are_not_listed(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, object], field: str | None
+) -> None:
+    listed: list[int] = []
+    errors = RequestValidationError.errors
+
+    def counted(self: RequestValidationError) -> Sequence[object]:
+        listed.append(len(errors(self)))
+        return errors(self)
+
+    monkeypatch.setattr(RequestValidationError, "errors", counted)
+    answer = await tenant.http.post(path, json=body)
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert max(listed) <= 3
+    if field is not None:
+        assert [one["field"] for one in answer.json()["errors"]] == [field]
+
+
+async def test_a_few_unknown_fields_are_each_named(tenant: Tenant) -> None:
+    answer = await tenant.http.post("/v1/recall", json={"query": "x", "limits": 3, "filter": {}})
+    assert {one["field"] for one in answer.json()["errors"]} == {"limits", "filter"}
+    many = await tenant.http.post("/v1/recall", json={"query": "x", **{f"{{a}}{n}": 1 for n in range(50)}})
+    assert many.json()["errors"][0]["message"] == "50 unknown fields, such as {a}0, {a}1, {a}2"

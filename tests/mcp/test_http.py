@@ -122,3 +122,15 @@ async def test_an_unexpected_error_is_told_without_its_content(
     assert "req-7" in result["content"][0]["text"]
     assert "the-secret" not in answer.text + caplog.text
     assert "RuntimeError" in caplog.text
+
+
+async def test_bodies_are_small(tenant: Tenant) -> None:
+    call = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {"name": "recall", "arguments": {"query": "x" * 3_000_000}},
+    }
+    answer = await tenant.http.post("/mcp", json=call, headers=HEADERS)
+    assert (answer.status_code, answer.json()["code"]) == (413, "payload_too_large")
+    assert "2097152" in answer.json()["detail"]

@@ -1,14 +1,19 @@
 """What agents are offered, and what the tools do: by the official SDK's client over streamable HTTP."""
 
 import json
+import threading
 from uuid import uuid4
 
 import pytest
 from fastapi import FastAPI
 from mcp import Client
 from mcp.types import ListToolsResult
+from pydantic import ValidationError
 
+from memoryd.mcp import calls
+from memoryd.mcp.arguments import RecallArguments
 from memoryd.mcp.catalogue import ENTRIES
+from memoryd.mcp.refusals import of_arguments
 from retrieval.packing import TokenizerRegistry
 from tests.http.conftest import Tenant
 from tests.mcp.conftest import connected, plain, text
@@ -191,3 +196,41 @@ async def test_the_prompt_teaches_every_tool(agent: Client) -> None:
     guide = plain(told.messages[0].content)
     assert 'space "work"' in guide
     assert all(f"`{name}`" in guide for name in ENTRIES)
+
+
+async def test_the_longest_key_of_a_write_is_that_of_rest(agent: Client) -> None:
+    longest = await agent.call_tool("remember", {"text": "kept once", "idempotency_key": "k" * 255})
+    assert longest.structured_content["status"] == "created"
+    longer = await agent.call_tool("remember", {"text": "kept once", "idempotency_key": "k" * 256})
+    assert longer.is_error
+    assert longer.structured_content["code"] == "invalid_request"
+    assert "idempotency_key" in text(longer)
+
+
+async def test_many_unknown_arguments_are_one_fault() -> None:
+    with pytest.raises(ValidationError) as caught:
+        RecallArguments.model_validate({"query": "x", **{f"a{n}": n for n in range(10_000)}})
+    assert caught.value.error_count() == 1
+    assert "10000 unknown fields, such as a0, a1, a2" in text(of_arguments(caught.value))
+
+
+async def test_results_are_fitted_off_the_event_loop(agent: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: dict[str, bool] = {}
+
+    def watched(name: str) -> None:
+        work = getattr(calls, name)
+
+        def run(*given: object) -> object:
+            ran[name] = threading.current_thread() is threading.main_thread()
+            return work(*given)
+
+        monkeypatch.setattr(calls, name, run)
+
+    watched("show")
+    watched("_packed")
+    for tool, arguments in (("recall", {"query": "x"}), ("context", {"query": "x"})):
+        assert not (await agent.call_tool(tool, arguments)).is_error
+    assert ran == {"show": False, "_packed": False}
+    ran.clear()
+    assert not (await agent.call_tool("timeline", {})).is_error
+    assert ran == {"show": False}

@@ -1,16 +1,19 @@
 """How contents become passages: when they are embedded, in which lane, for whom."""
 
 import asyncio
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from uuid import UUID, uuid4
 
 import numpy as np
 import pytest
 
-from memoryd.memory.prepare import Preparer, lane_for
+from memoryd.memory.model import Content
+from memoryd.memory.prepare import Cut, Preparer, lane_for
 from retrieval.analysis import Analyzer
-from retrieval.errors import InferenceUnavailable
+from retrieval.errors import BatchTooLarge, InferenceUnavailable
+from retrieval.filters import JsonValue
 from retrieval.passages import Splitter
 from retrieval.ports import Lane, ModelCard, Vectors
 from tests.memory.test_identity import THANKS
@@ -117,3 +120,48 @@ async def test_a_long_load_waits_in_the_bulk_lane(preparer: Preparer, embedder: 
     assert [lane for _, lane, _ in embedder.asked] == [Lane.BULK]
     assert len(passages) > 1
     assert [passage.vector is not None for passage in passages] == [True] * len(passages)
+
+
+async def test_many_facets_are_hashed_off_the_event_loop(embedder: _Embedder) -> None:
+    ran: list[bool] = []
+
+    def facets(space: UUID, topics: Sequence[str], metadata: Mapping[str, JsonValue]) -> list[int]:
+        ran.append(threading.current_thread() is threading.main_thread())
+        return [7]
+
+    preparer = Preparer(embedder, Analyzer(), Splitter(_Words(), max_tokens=512), facets)
+    await preparer.passages(SPACE, replace(THANKS, text="x", metadata={"one": 1}, topics=("y",)))
+    await preparer.passages(SPACE, replace(THANKS, text="x", metadata={f"k{n}": n for n in range(1_500)}))
+    assert ran == [True, False]
+
+
+async def test_a_load_is_worked_on_in_slices(preparer: Preparer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    one_slice = Preparer._cut
+
+    def seen(self: Preparer, contents: Sequence[Content]) -> list[Cut]:
+        sizes.append(sum(len(content.text) for content in contents))
+        return one_slice(self, contents)
+
+    monkeypatch.setattr(Preparer, "_cut", seen)
+    texts = ["word " * 4_000] * 12 + ["word " * 30_000, "word"]
+    cuts = await preparer.cut([replace(THANKS, text=text) for text in texts])
+    assert sizes == [100_000, 100_000, 40_000, 150_000, 4]
+    assert [cut.spans[-1][1] for cut in cuts] == [len(text) for text in texts]
+
+
+async def test_what_the_embedder_refuses_is_not_analysed(
+    preparer: Preparer, embedder: _Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analysed: list[object] = []
+
+    def seen(self: Preparer, cuts: Sequence[object]) -> list[object]:
+        analysed.append(cuts)
+        return []
+
+    monkeypatch.setattr(Preparer, "_analysed", seen)
+    embedder.error = BatchTooLarge("split it")
+    embedder.go.set()
+    with pytest.raises(BatchTooLarge):
+        await preparer.embedded(SPACE, replace(THANKS, text="word " * 30_000), TENANT)
+    assert analysed == []

@@ -1,7 +1,8 @@
 """Units of work: what large writes do to the event loop, in which order revisions are recorded, and array parameters."""
 
+import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -10,7 +11,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
-from memoryd.memory.model import Change, Passage
+from memoryd.memory.model import Change, Passage, Prepared
 from memoryd.memory.ports import NewRevision
 from memoryd.stores import arrays, passage_blocks, passage_rows, units
 from memoryd.stores.database import Database
@@ -18,6 +19,7 @@ from memoryd.stores.generations import Generation
 from memoryd.stores.passage_blocks import Addressed, blocks
 from memoryd.stores.revisions import PgMemoryReader
 from memoryd.stores.units import PgUnits
+from memoryd.threads import BULK
 from tests.stores.library import CLOCK, Library, clustered, new_library
 
 
@@ -158,3 +160,37 @@ async def test_the_time_of_a_revision_is_taken_behind_the_lock(library: Library)
         await unit.revise(head, NewRevision(head.content, Change.DELETED, None, None, keep_vectors=False))
     (latest, _) = await PgMemoryReader(library.database).history(library.scope, memory, before=None, limit=10)
     assert latest.recorded_at >= locked_at
+
+
+async def test_metadata_counts_when_rows_are_built(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[bool] = []
+    build = units._rows
+
+    def rows(memories: Sequence[Prepared]) -> str:
+        ran.append(threading.current_thread() is threading.main_thread())
+        return build(memories)
+
+    monkeypatch.setattr(units, "_rows", rows)
+    one = library._prepared(clustered(1, seed=1)[0], "u", 1)
+    loaded = library._prepared(clustered(1, seed=2)[0], "u", 2)
+    loaded = replace(loaded, content=replace(loaded.content, metadata={f"k{n}": n for n in range(1_000)}))
+    for memory in (one, loaded):
+        async with PgUnits(library.database, CLOCK, generation=library.generation).begin(library.scope, None) as unit:
+            await unit.insert([memory])
+    assert ran == [True, False]
+
+
+async def test_a_transaction_waits_for_no_load(library: Library) -> None:
+    go = threading.Event()
+    busy = [asyncio.ensure_future(BULK.run(go.wait, 60)) for _ in range(8)]
+    try:
+        prepared = library._prepared(clustered(1, seed=1)[0], "u", 1)
+        large = replace(prepared, passages=(_passage(3_000, 1),), content=replace(prepared.content, text="long " * 5_000))
+        async with (
+            asyncio.timeout(20),
+            PgUnits(library.database, CLOCK, generation=library.generation).begin(library.scope, None) as unit,
+        ):
+            await unit.insert([large])
+    finally:
+        go.set()
+        await asyncio.gather(*busy)

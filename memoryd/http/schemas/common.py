@@ -1,17 +1,16 @@
 """What bodies of several routes share."""
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
+from memoryd.http.closed import Closed
 from memoryd.http.fields import (
     Identifier,
     Uri,
 )
 
 
-class Body(BaseModel):
-    """A request body: unknown fields are refused, so that a typo is not silently ignored."""
-
-    model_config = ConfigDict(extra="forbid")
+class Body(Closed):
+    """A request body, or an object in it."""
 
 
 class Source(Body):

@@ -4,8 +4,9 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import BaseModel, Field, JsonValue, StrictBool
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue, StrictBool
 
+from memoryd.http.closed import at_most
 from memoryd.http.fields import (
     MAX_TEXT,
     Confidence,
@@ -144,7 +145,7 @@ class ContextIn(Question):
     tokenizer: Identifier = DEFAULT_TOKENIZER
     format: Format = Format.TEXT
     order: Order = Order.BEST_FIRST
-    sections: dict[Kind, Annotated[Whole, Field(ge=0, le=200_000)]] = Field(
+    sections: Annotated[dict[Kind, Annotated[Whole, Field(ge=0, le=200_000)]], BeforeValidator(at_most(len(Kind)))] = Field(
         default_factory=dict, description="Tokens reserved for a kind; what it leaves spills over"
     )
     must_include: list[UUID] = Field(default_factory=list, max_length=50)

@@ -51,6 +51,8 @@ def _encodable(text: str) -> bool:
 Key = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
 Json = Annotated[JsonValue, AfterValidator(_sound)]
 Short = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
+# Refused at the first part that is wrong: each would be an error, and there may be millions.
+_Parts = Annotated[list[dict[str, JsonValue]], Field(fail_fast=True)]
 Ttl = Annotated[Whole, Field(ge=10, le=MAX_TTL_S, description="Seconds; each use of the session begins them anew")]
 
 
@@ -66,7 +68,7 @@ class SessionMessageIn(Body):
     """One message. `id` is the caller's own: the same id is never appended twice."""
 
     role: Role
-    content: Annotated[str | list[dict[str, JsonValue]] | None, AfterValidator(_sound)] = Field(
+    content: Annotated[str | _Parts | None, AfterValidator(_sound)] = Field(
         None, description='Text, or structured parts such as `{"type": "text", "text": "…"}`'
     )
     name: Short | None = None

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,3 +56,13 @@ def test_throughput_follows_what_is_measured() -> None:
         throughput.add(500, 1.0)
     assert 499 < throughput.tokens_per_s < 501
     assert 1.9 < throughput.seconds(1000) < 2.1
+
+
+def test_short_runs_do_not_tell_how_long_a_load_takes() -> None:
+    throughput = Throughput()
+    assert throughput.least_seconds(1_000) == 0.0
+    throughput.add(500, 0.05, full=True)
+    for _ in range(60):
+        throughput.add(8, 0.008)
+    assert throughput.tokens_per_s < 1_100
+    assert throughput.least_seconds(1_000) == pytest.approx(0.1)

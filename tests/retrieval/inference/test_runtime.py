@@ -10,7 +10,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from retrieval.errors import InferenceError, InferenceOverloaded, InferenceUnavailable
+from retrieval.errors import BatchTooLarge, InferenceError, InferenceOverloaded, InferenceUnavailable
 from retrieval.inference import BatchLimits, InferenceRuntime, ModelStore, RuntimeLimits, load_embedder, load_reranker
 from retrieval.inference.onnx_embedder import OnnxEmbedder
 from retrieval.inference.onnx_reranker import OnnxReranker
@@ -365,3 +365,15 @@ async def test_one_owner_cannot_fill_a_lane() -> None:
             assert not any(task.done() for task in tasks)
         await asyncio.gather(*tasks)
         assert (await runtime.embed_queries(["x" * 1600], owner=greedy)).shape == (1, 2), "what is done is given back"
+
+
+async def test_a_load_that_can_never_be_done_in_time_is_refused_for_good() -> None:
+    backend = HeldEmbedder(pause_s=0.01)
+    async with running(backend, RuntimeLimits(longest_s=1.0)) as runtime:
+        backend.batches.clear()
+        with pytest.raises(BatchTooLarge, match="split") as caught:
+            await runtime.embed_passages(["x" * 2_000] * 2_000)
+        assert not caught.value.retryable
+        assert backend.batches == []
+        assert len(await runtime.embed_passages(["x" * 20] * 20)) == 20
+        assert len(await runtime.embed_passages(["x" * 200] * 3, lane=Lane.INTERACTIVE)) == 3

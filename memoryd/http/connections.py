@@ -1,0 +1,83 @@
+"""Connections that cost something and ask nothing: without a key, anybody can open thousands and keep them.
+
+The server's own timer runs from the end of an answer to the next byte. Here a connection that does not get as far as a
+whole request's head is closed, and so is one beyond what the process may have at once.
+"""
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from memoryd.http.problems import problem_response
+
+PATIENCE_S = 20.0
+"""How long a connection may be without a request; it is noticed within twice that."""
+
+_LONGEST_HEAD = 64 * 1024
+
+
+def bounded(most: int, *, patience_s: float = PATIENCE_S) -> type[asyncio.Protocol]:
+    """The server's protocol, for ``uvicorn.Config(http=…)``: at most so many connections, none of which only waits."""
+
+    class Bounded(HttpToolsProtocol):
+        _watching: asyncio.TimerHandle | None = None
+        _idle_since: RequestResponseCycle | None = None  # the request that was the last one when it was looked at
+        _refused = False
+        _in_head = False
+        _head = 0  # bytes read while a head was not complete
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the server's own
+            super().connection_made(transport)
+            if len(self.connections) > most:
+                self._refused = True
+                transport.write(_REFUSAL)
+                transport.close()
+                return
+            self._watching = self.loop.call_later(patience_s, self._look)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._watching is not None:
+                self._watching.cancel()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self._refused:
+                return
+            super().data_received(data)
+            self._head = self._head + len(data) if self._in_head else 0
+            if self._head > _LONGEST_HEAD:
+                self.transport.close()
+
+        def on_message_begin(self) -> None:
+            self._in_head = True
+            super().on_message_begin()
+
+        def on_headers_complete(self) -> None:
+            self._in_head = False
+            super().on_headers_complete()
+
+        def _look(self) -> None:
+            cycle: RequestResponseCycle | None = self.cycle
+            if (cycle is None or cycle.response_complete) and cycle is self._idle_since:
+                self.transport.close()
+                return
+            self._idle_since = cycle
+            self._watching = self.loop.call_later(patience_s, self._look)
+
+    return Bounded
+
+
+def _refusal() -> bytes:
+    answer = problem_response(
+        "-",
+        status=503,
+        code="unavailable",
+        title="Service unavailable",
+        detail="too many connections; nothing was done: send the request again",
+        retry_after_s=1,
+    )
+    head = [b"HTTP/1.1 503 Service Unavailable", b"connection: close", *(b": ".join(one) for one in answer.raw_headers)]
+    return b"\r\n".join([*head, b"", bytes(answer.body)])
+
+
+_REFUSAL = _refusal()

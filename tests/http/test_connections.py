@@ -1,0 +1,82 @@
+"""Connections without a request: closed after a while, and refused beyond a number."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from memoryd.http.connections import bounded
+
+PATIENCE_S = 0.3
+GET = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _slow(scope: Scope, receive: Receive, send: Send) -> None:
+    await asyncio.sleep(4 * PATIENCE_S)
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@asynccontextmanager
+async def _served(most: int, patience_s: float = PATIENCE_S) -> AsyncIterator[int]:
+    listener = socket.create_server(("127.0.0.1", 0))
+    protocol = bounded(most, patience_s=patience_s)
+    server = uvicorn.Server(uvicorn.Config(_slow, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False))
+    serving = asyncio.ensure_future(server.serve([listener]))
+    async with asyncio.timeout(10):
+        while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
+            await asyncio.sleep(0.01)
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await serving
+
+
+async def _said(sent: bytes, port: int) -> bytes:
+    """What the server says to it until it closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(sent)
+        async with asyncio.timeout(10):
+            return await reader.read()
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
+
+
+async def test_who_asks_nothing_is_sent_away() -> None:
+    async with _served(10) as port:
+        assert await _said(b"", port) == b""
+        assert await _said(b"GET / HTTP/1.1\r\nHost:", port) == b""
+        # The answer is waited for however long it takes; a second request that never comes whole is not.
+        assert (await _said(GET + GET[:10], port)).endswith(b"ok")
+
+
+async def test_a_head_without_end_is_not_read() -> None:
+    async with _served(10, patience_s=60) as port:
+        assert await _said(b"GET / HTTP/1.1\r\nX: " + b"y" * 2_000_000, port) == b""
+
+
+async def test_one_too_many_is_told_so() -> None:
+    async with _served(2) as port:
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(2)]
+        for _, writer in held:
+            writer.write(GET)
+        await asyncio.sleep(0.05)
+        refused = await _said(b"", port)
+        assert refused.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1\r\n" in refused.lower()
+        assert b'"code":"unavailable"' in refused
+        for reader, writer in held:
+            assert (await reader.readuntil(b"ok")).endswith(b"ok")
+            writer.close()
+        async with asyncio.timeout(10):
+            while not (await _said(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), port)).endswith(b"ok"):
+                pass  # until the server has noticed that the two are gone

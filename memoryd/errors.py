@@ -11,6 +11,7 @@
         │   └── SpaceNotFound        404  space_not_found
         ├── Conflict                 409  conflict
         │   ├── AlreadyExists        409  already_exists
+        │   ├── Collision            409  conflict
         │   ├── VersionConflict      409  version_conflict
         │   └── IdempotencyInProgress 409 idempotency_in_progress
         ├── PreconditionFailed       412  precondition_failed
@@ -75,6 +76,13 @@ class AlreadyExists(Conflict):
     """The name is taken."""
 
     code, title = "already_exists", "Already exists"
+
+
+class Collision(Conflict):
+    """Two writers waited for each other, and this one gave way: nothing was written, and sent again it succeeds."""
+
+    retryable = True
+    retry_after_s = 1.0
 
 
 class VersionConflict(Conflict):

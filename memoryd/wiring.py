@@ -10,12 +10,13 @@ from pathlib import Path
 
 from memoryd.access.audit import AuditService
 from memoryd.access.authenticate import Authenticator
+from memoryd.access.first import make_first_key, still_good
 from memoryd.access.ports import Eraser
 from memoryd.access.service import KeyService, SpaceService
-from memoryd.access.tenants import FIRST_KEY, TenantService
+from memoryd.access.tenants import TenantService
 from memoryd.clock import SystemClock
 from memoryd.embedded.credentials import store
-from memoryd.errors import AlreadyExists, InvalidRequest
+from memoryd.errors import InvalidRequest, ServiceError
 from memoryd.jobs.maintenance import Maintenance
 from memoryd.mcp.doors import Doors, open_doors
 from memoryd.memory.context import Contexts
@@ -54,8 +55,6 @@ from retrieval.rerank import RerankPlan
 from retrieval.search import Searcher
 
 log = logging.getLogger(__name__)
-
-FIRST_TENANT = "default"
 
 
 def database(settings: Settings) -> Database:
@@ -101,18 +100,14 @@ async def open_administration(settings: Settings) -> AsyncIterator[Administratio
 
 
 async def first_key(settings: Settings, path: Path) -> str:
-    """The key of the first tenant, made once and kept at ``path`` (mode 0600)."""
+    """A key of the first tenant, kept at ``path`` (mode 0600); another one when that was revoked or its tenant deleted."""
     known = await asyncio.to_thread(_read, path)
-    if known:
-        return known
-    async with open_administration(settings) as administration:
-        try:
-            _, key = await administration.tenants.create(FIRST_TENANT, administration.tenants.operation("up"))
-        except AlreadyExists:
-            # Killed between making the tenant and writing its key down: make another key.
-            tenant = await administration.tenants.named(FIRST_TENANT)
-            key = await administration.tenants.create_key(tenant.tenant_id, FIRST_KEY, administration.tenants.operation("up"))
-    text = key.text or ""
+    async with _opened(database(settings)) as db:
+        clock = SystemClock()
+        tenants = TenantService(PgTenants(db, idempotency_ttl=timedelta(seconds=settings.idempotency_ttl_s)), clock)
+        if await still_good(known, PgAccess(db), tenants, clock):
+            return known
+        text = await make_first_key(tenants)
     await asyncio.to_thread(store, path, text)
     return text
 

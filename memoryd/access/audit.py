@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from memoryd.access.model import AuditEntry, AuditQuery, OperatorEntry
+from memoryd.access.model import AuditFound, AuditQuery, OperatorEntry
 from memoryd.access.ports import AuditLog
 from memoryd.access.service import require
 from memoryd.errors import Forbidden
@@ -15,7 +15,7 @@ class AuditService:
     def __init__(self, log: AuditLog) -> None:
         self._log = log
 
-    async def page(self, scope: Scope, query: AuditQuery, limit: int) -> list[AuditEntry]:
+    async def page(self, scope: Scope, query: AuditQuery, limit: int) -> AuditFound:
         """Newest first. Raises ``Forbidden`` for a confined key: an entry does not say which spaces its objects are in."""
         require(scope, Action.ADMIN)
         if scope.spaces is not None:

@@ -99,6 +99,14 @@ class AuditQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditFound:
+    """Entries, newest first, and the ``before`` that goes on; ``None``: there is no more. A search may find none and go on."""
+
+    entries: list[AuditEntry]
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class OperatorEntry:
     """What the operator did, also to a tenant that is gone."""
 

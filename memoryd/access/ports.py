@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from memoryd.access.model import AuditEntry, AuditQuery, KeyRecord, Operation, OperatorEntry, Space, Tenant
+from memoryd.access.model import AuditFound, AuditQuery, KeyRecord, Operation, OperatorEntry, Space, Tenant
 from memoryd.memory.model import Idempotency
 from memoryd.memory.ports import Receipt
 from retrieval.scope import Scope
@@ -64,8 +64,8 @@ class SpaceStore(Protocol):
 class AuditLog(Protocol):
     """What was done in a tenant, and what the operator did."""
 
-    async def audit_page(self, scope: Scope, query: AuditQuery, limit: int) -> list[AuditEntry]:
-        """Newest first."""
+    async def audit_page(self, scope: Scope, query: AuditQuery, limit: int) -> AuditFound:
+        """Newest first, at most ``limit``."""
 
     async def operator_page(self, *, tenant_id: UUID | None, before: int | None, limit: int) -> list[OperatorEntry]:
         """Newest first."""

@@ -81,12 +81,16 @@ async def list_audit(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> AuditPage:
-    """What was done in this tenant and by whom, newest first; ids and counts, never content. Not for confined keys."""
+    """What was done in this tenant and by whom, newest first; ids and counts, never content. Not for confined keys.
+
+    A page of `object_id`, `since` or `until` looks through a part of the log: it may be short or empty and still have a
+    `next_cursor`.
+    """
     query = AuditQuery(action, object_id, since, until, whole(cursor))
-    entries = await use.audit.page(scope, query, limit + 1)
+    found = await use.audit.page(scope, query, limit)
     return AuditPage(
-        entries=[audit_out(entry) for entry in entries[:limit]],
-        next_cursor=to_cursor(str(entries[limit - 1].audit_id)) if len(entries) > limit else None,
+        entries=[audit_out(entry) for entry in found.entries],
+        next_cursor=None if found.before is None else to_cursor(str(found.before)),
     )
 
 

@@ -47,7 +47,9 @@ _ENTRIES = (
         RememberArguments,
         "Store one self-contained memory. Repeating a call stores nothing twice. To correct one, name it in supersedes.",
     ),
-    _entry("forget", Action.DELETE, ForgetArguments, "Take a memory out of recall; an admin can bring it back unless purged."),
+    _entry(
+        "forget", Action.DELETE, ForgetArguments, "Take a memory out of recall; a revert over REST brings it back unless purged."
+    ),
     _entry("expand", Action.READ, ExpandArguments, "The full text of a shortened result."),
     _entry("timeline", Action.READ, TimelineArguments, "Memories by time, without a question; next_cursor goes on."),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,8 +45,11 @@ class Unit(Protocol):
     async def lock(self, memory_id: UUID) -> Revision | None:
         """The head revision of a memory, deleted ones included, locked until the unit ends."""
 
-    async def revise(self, head: Revision, new: NewRevision) -> int:
-        """Retire ``head`` and append; the new revision's number. Raises ``Conflict`` when its identity is taken."""
+    async def lock_all(self, memory_ids: Collection[UUID]) -> dict[UUID, Revision]:
+        """As :meth:`lock`, for many at once and in one order for all writers; what there is not is missing."""
+
+    async def revise(self, head: Revision, new: NewRevision) -> Revision:
+        """Retire ``head`` and append; the new head. Raises ``Conflict`` when its identity is taken."""
 
     async def purge(self, memory_id: UUID) -> int:
         """Erase the memory, its revisions, passages, postings and vectors; how many revisions went."""

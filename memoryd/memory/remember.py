@@ -7,7 +7,7 @@ from uuid import UUID
 
 from memoryd.access.model import Space
 from memoryd.access.service import SpaceService, require
-from memoryd.errors import Conflict, InvalidRequest, NotFound
+from memoryd.errors import Collision, Conflict, InvalidRequest, NotFound
 from memoryd.ids import uuid7
 from memoryd.memory.identity import identity
 from memoryd.memory.model import Change, Content, Draft, Idempotency, Outcome, Prepared, Revision, Written
@@ -44,19 +44,19 @@ class Remember:
             if idempotency is not None:
                 earlier = await self._reader.earlier_receipt(scope, idempotency)
                 if earlier is not None:
-                    return _written(earlier)
+                    return _written(earlier, [draft.external_id for draft in drafts])
             spaces = await self._spaces.writable(scope, sorted({draft.space for draft in drafts}))
             for _ in range(_ATTEMPTS):
                 try:
                     return await self._write(scope, await self._prepare(scope, drafts, spaces, batch), idempotency)
-                except _Outdated:
-                    continue
+                except (_Outdated, Collision):
+                    continue  # a collision: memories are inserted as they were sent, others sent them in another order
         raise _Outdated("the same memories are being changed by others; try again")
 
     async def _write(self, scope: Scope, prepared: Sequence[Prepared], idempotency: Idempotency | None) -> list[Written]:
         async with self._units.begin(scope, idempotency) as unit:
             if unit.replay is not None:
-                return _written(unit.replay)
+                return _written(unit.replay, [one.external_id for one in prepared])
             written = await unit.insert(prepared)
             if any(w.outcome is Outcome.CREATED and not p.passages for p, w in zip(prepared, written, strict=True)):
                 raise _Outdated("a memory that was there is gone")
@@ -89,16 +89,15 @@ class Remember:
         return [replace(one, passages=passages[number]) if number in passages else one for number, one in enumerate(bare)]
 
     async def _supersede(self, unit: Unit, prepared: Sequence[Prepared], written: Sequence[Written]) -> None:
-        """Close what the memories replace, also where one was there already. Locks in the order of ids, so that two
-        writers cannot wait in a circle."""
+        """Close what the memories replace, also where one was there already."""
         named: dict[tuple[UUID, UUID], tuple[Prepared, Written]] = {}
         for one, answer in zip(prepared, written, strict=True):
             if one.content.supersedes is not None:
                 named.setdefault((one.content.supersedes, answer.memory_id), (one, answer))
         said_before = {answer.memory_id for _, answer in named.values() if answer.outcome is Outcome.DUPLICATE}
-        heads = {id_: await unit.lock(id_) for id_ in sorted({old for old, _ in named} | said_before)}
+        heads = await unit.lock_all({old for old, _ in named} | said_before)
         for (old_id, new_id), (one, answer) in named.items():
-            head = heads[old_id]
+            head = heads.get(old_id)
             if head is None or head.deleted_at is not None:
                 raise NotFound("supersedes: no such memory")
             if head.space_id != one.space_id:
@@ -107,9 +106,8 @@ class Remember:
                 continue  # the same request again
             if head.superseded_by is not None:
                 raise Conflict("supersedes: that memory was superseded already; name the one that did")
-            content = one.content if answer.outcome is Outcome.CREATED else _standing(heads[new_id], head)
-            await supersede(unit, head, new_id, content, self._clock.now(), self._preparer)
-            heads[old_id] = await unit.lock(old_id)
+            content = one.content if answer.outcome is Outcome.CREATED else _standing(heads.get(new_id), head)
+            heads[old_id] = await supersede(unit, head, new_id, content, self._clock.now(), self._preparer)
             await unit.audit("memory.supersede", [old_id], {"by": str(new_id), "change": Change.SUPERSEDED})
 
 
@@ -125,14 +123,20 @@ def _standing(duplicate: Revision | None, old: Revision) -> Content:
 
 
 def _receipt(written: Sequence[Written]) -> Receipt:
-    return {"results": [[str(one.memory_id), one.external_id, one.outcome] for one in written]}
+    """Ids of ours only: what the caller called them outlives no purge."""
+    return {"results": [[str(one.memory_id), one.outcome] for one in written]}
 
 
-def _written(receipt: Receipt) -> list[Written]:
+def _written(receipt: Receipt, external_ids: Sequence[str | None]) -> list[Written]:
+    """The answer to the same request again: the key's fingerprint says that it is, so these are the first one's too."""
     results = receipt.get("results")
-    if not isinstance(results, list):
+    if not isinstance(results, list) or len(results) != len(external_ids):
         raise Conflict("this Idempotency-Key belongs to another kind of request")
-    return [Written(UUID(str(id_)), external, Outcome(outcome)) for id_, external, outcome in results]
+    # Receipts of earlier builds have the external id between the two.
+    return [
+        Written(UUID(str(id_)), external, Outcome(outcome))
+        for (id_, *_, outcome), external in zip(results, external_ids, strict=True)
+    ]
 
 
 def _timed(content: Content, now: datetime) -> Content:

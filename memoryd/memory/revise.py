@@ -151,7 +151,7 @@ class Revise:
         return number
 
     async def _recorded(self, unit: Unit, head: Revision, new: NewRevision) -> int:
-        number = await unit.revise(head, new)
+        number = (await unit.revise(head, new)).revision
         verb = "update" if new.action is Change.UPDATED else "revert"
         await unit.audit(f"memory.{verb}", [head.memory_id], {"id": str(head.memory_id), "revision": number})
         return number

@@ -10,12 +10,12 @@ from memoryd.memory.ports import NewRevision, Unit
 from memoryd.memory.prepare import Preparer
 
 
-async def supersede(unit: Unit, head: Revision, new_id: UUID, new: Content, now: datetime, preparer: Preparer) -> None:
-    """Append to ``head`` the revision that says so. It is true until the new one is, in the world's time."""
+async def supersede(unit: Unit, head: Revision, new_id: UUID, new: Content, now: datetime, preparer: Preparer) -> Revision:
+    """Append to ``head`` the revision that says so, the new head. It is true until the new one is, in the world's time."""
     ends = new.valid_from or new.event_time or now
     valid_to = min(head.content.valid_to, ends) if head.content.valid_to else ends
     content = replace(head.content, valid_to=valid_to)
-    await unit.revise(
+    return await unit.revise(
         head,
         NewRevision(
             content=content,

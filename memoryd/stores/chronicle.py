@@ -6,14 +6,10 @@ from uuid import UUID
 from memoryd.mcp.ports import KindProfile, Moment, Period, Position
 from memoryd.stores.database import Database
 from memoryd.stores.filter_sql import conditions
-from memoryd.stores.revisions import COLUMNS, FROM, revision
+from memoryd.stores.revisions import first, revision
 from retrieval.filters import Filters
 from retrieval.scope import Scope
 
-_MOMENTS = (
-    f"SELECT r.occurred_at, {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.space_id = ANY(%(ids)s) {{where}} "
-    "ORDER BY r.occurred_at {direction}, r.seq {direction} LIMIT %(limit)s"
-)
 _AFTER = " AND r.occurred_at >= %(period_after)s"
 _BEFORE = " AND r.occurred_at < %(period_before)s"
 _BEHIND = " AND (r.occurred_at, r.seq) {comparison} (%(behind_at)s, %(behind_seq)s)"
@@ -50,10 +46,11 @@ class PgChronicle:
         if behind is not None:
             where += _BEHIND.format(comparison="<" if newest_first else ">")
             params |= {"behind_at": behind.occurred_at, "behind_seq": behind.seq}
-        sql = _MOMENTS.format(where=where, direction="DESC" if newest_first else "ASC")
+        direction = "DESC" if newest_first else "ASC"
+        sql = first(where, (f"occurred_at {direction}", f"seq {direction}"))
         moments = []
         for occurred_at, *columns in await self._database.read(scope, sql, params):
-            one = revision(tuple(columns))
+            one = revision(columns)
             moments.append(Moment(one, Position(occurred_at, one.seq)))
         return moments
 

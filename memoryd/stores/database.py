@@ -15,7 +15,7 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from memoryd.errors import Conflict, StoreUnavailable
+from memoryd.errors import Collision, Conflict, StoreUnavailable
 from memoryd.stores import arrays
 from memoryd.stores.vectors import register
 from retrieval.errors import MemorydError
@@ -263,8 +263,8 @@ async def _pipelined(
 
 
 class Translated:
-    """Driver errors become ours, the cause kept: :class:`StoreUnavailable` for a server that is not there, and
-    :class:`Conflict` where a space or a tenant went away under a write."""
+    """Driver errors become ours, the cause kept: :class:`StoreUnavailable` for a server that is not there or takes no writes,
+    :class:`Conflict` where a space or a tenant went away under a write, :class:`Collision` for the loser of a deadlock."""
 
     def __enter__(self) -> None:
         return None
@@ -276,6 +276,10 @@ class Translated:
             raise StoreUnavailable("the database did not answer in time") from error
         if isinstance(error, psycopg.errors.ForeignKeyViolation):
             raise Conflict("what this belongs to was deleted meanwhile") from error
+        if isinstance(error, psycopg.errors.DeadlockDetected):
+            raise Collision("others are writing the same just now; send the request again") from error
+        if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+            raise StoreUnavailable("the database takes no writes at present: it is a standby") from error
         if isinstance(error, _LOST):
             log.warning("database connection lost: %s", type(error).__name__)
             raise StoreUnavailable("the database cannot be reached") from error

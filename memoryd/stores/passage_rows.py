@@ -91,10 +91,9 @@ class PassageRows:
         """Reserves ``amount`` pids; a row each."""
         return _PIDS, (amount,)
 
-    async def copy_vectors(self, memory_id: UUID, *, old: int, new: int, live: bool) -> None:
-        """Give the passages of revision ``new`` the vectors of ``old``, ordinal by ordinal, in every generation."""
-        params = {"tenant": self._tenant, "memory": memory_id, "old": old, "new": new, "live": live}
-        await self._connection.execute(_COPY_EMBEDDINGS, params)
+    def copy_vectors(self, memory_id: UUID, *, old: int, new: int, live: bool) -> Statement:
+        """Gives the passages of revision ``new`` the vectors of ``old``, ordinal by ordinal, in every generation."""
+        return _COPY_EMBEDDINGS, {"tenant": self._tenant, "memory": memory_id, "old": old, "new": new, "live": live}
 
     async def retire(self, memory_id: UUID) -> None:
         """Take the live passages of a memory out of what recall sees."""

@@ -3,9 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
-
-from psycopg.rows import TupleRow
 
 from memoryd.memory.model import Change, Content, Idempotency, Kind, Revision
 from memoryd.memory.ports import NOW, Moment, Page, Receipt
@@ -25,21 +24,32 @@ FROM memory_revisions r
 JOIN memories m ON m.tenant_id = r.tenant_id AND m.memory_id = r.memory_id
 JOIN spaces s ON s.tenant_id = r.tenant_id AND s.space_id = r.space_id
 """
-HEAD = f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = %(memory)s AND r.revision = m.head_revision"
+_IS_HEAD = "r.revision = m.head_revision"
+HEAD = f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = %(memory)s AND {_IS_HEAD}"
+HEADS = f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = ANY(%(memories)s) AND {_IS_HEAD}"
 _ALLOWED = "(%(spaces)s::text[] IS NULL OR s.name = ANY(%(spaces)s))"
 _GET = f"{HEAD} AND m.deleted_at IS NULL AND {_ALLOWED}"
 _MANY = f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = ANY(%(memories)s) AND {_ALLOWED}"
-_HEADS = ("r.revision = m.head_revision", "m.deleted_at IS NULL")
+_KEPT = (_IS_HEAD, "m.deleted_at IS NULL")
 _OF_MEMORY = f"SELECT {COLUMNS} {FROM} WHERE r.tenant_id = %(tenant)s AND r.memory_id = %(memory)s AND {_ALLOWED} "
 _HISTORY = "AND (%(before)s::bigint IS NULL OR r.revision < %(before)s) ORDER BY r.revision DESC LIMIT %(limit)s"
 # Topics and metadata are postings of the passages; the first passage has them all.
 _PASSAGES = (
     "JOIN passages p ON p.tenant_id = r.tenant_id AND p.memory_id = r.memory_id AND p.revision = r.revision AND p.ordinal = 0"
 )
-_PAGE = (
-    f"SELECT {COLUMNS} {FROM} {{join}} WHERE r.tenant_id = %(tenant)s AND r.space_id = ANY(%(ids)s) {{where}} "
-    "AND r.seq > %(after)s ORDER BY r.seq LIMIT %(limit)s"
-)
+# Each space's next rows in the order of an index, merged; `space_id = ANY` would read and sort all that is left of them.
+_FIRST = f"""
+WITH shown AS MATERIALIZED (
+    SELECT next.memory_id, next.revision
+    FROM unnest(%(ids)s::uuid[]) AS o(space_id)
+    CROSS JOIN LATERAL (
+        SELECT r.memory_id, r.revision, r.occurred_at, r.seq FROM memory_revisions r {{join}}
+        WHERE r.tenant_id = %(tenant)s AND r.space_id = o.space_id {{where}}
+        ORDER BY {{order}} LIMIT %(limit)s) next
+    ORDER BY {{order_of_all}} LIMIT %(limit)s)
+SELECT r.occurred_at, {COLUMNS} {FROM} JOIN shown ON shown.memory_id = r.memory_id AND shown.revision = r.revision
+WHERE r.tenant_id = %(tenant)s ORDER BY {{order}}
+"""
 _KNOWN = """
 SELECT m.space_id, m.identity, m.memory_id
 FROM unnest(%(spaces)s::uuid[], %(identities)s::bytea[]) AS q(space_id, identity)
@@ -53,6 +63,12 @@ _TALK = (
 _TURN = "(coalesce(%(event_time)s, %(created_at)s), %(seq)s::bigint)"
 _BEFORE = f"{_TALK} AND (r.occurred_at, r.seq) < {_TURN} ORDER BY r.occurred_at DESC, r.seq DESC LIMIT %(before)s"
 _AFTER = f"{_TALK} AND (r.occurred_at, r.seq) > {_TURN} ORDER BY r.occurred_at, r.seq LIMIT %(after)s"
+
+
+def first(where: str, order: Sequence[str], *, join: str = "") -> str:
+    """The first ``limit`` revisions of the spaces ``ids`` in an order; rows of ``occurred_at`` and :data:`COLUMNS`."""
+    inner, outer = (", ".join(f"{table}.{column}" for column in order) for table in ("r", "next"))
+    return _FIRST.format(join=join, where=where, order=inner, order_of_all=outer)
 
 
 class PgMemoryReader:
@@ -71,7 +87,7 @@ class PgMemoryReader:
 
     async def get_many(self, scope: Scope, memory_ids: Sequence[UUID], at: Moment = NOW) -> dict[UUID, Revision]:
         """As :meth:`get`, for many in one query."""
-        now = _HEADS if at == NOW else (CURRENT if at.known_at is None else KNOWN, *_valid(at))
+        now = _KEPT if at == NOW else (CURRENT if at.known_at is None else KNOWN, *_valid(at))
         sql = _MANY + "".join(f" AND {one}" for one in now)
         rows = await self._database.read(scope, sql, _confined(scope) | _times(at) | {"memories": list(memory_ids)})
         return {found.memory_id: found for found in map(revision, rows)}
@@ -97,8 +113,9 @@ class PgMemoryReader:
             "after": after or 0,
             "limit": limit + 1,
         }
-        rows = await self._database.read(scope, _PAGE.format(where=filtered.where, join=_PASSAGES if faceted else ""), params)
-        revisions = tuple(revision(row) for row in rows[:limit])
+        sql = first(filtered.where + " AND r.seq > %(after)s", ("seq",), join=_PASSAGES if faceted else "")
+        rows = await self._database.read(scope, sql, params)
+        revisions = tuple(revision(columns) for _, *columns in rows[:limit])
         return Page(revisions, revisions[-1].seq if len(rows) > limit else None)
 
     async def known(self, scope: Scope, identities: Sequence[tuple[UUID, bytes]]) -> dict[tuple[UUID, bytes], UUID]:
@@ -163,7 +180,7 @@ def _confined(scope: Scope) -> dict[str, object]:
     return {"tenant": scope.tenant_id, "spaces": None if scope.spaces is None else sorted(scope.spaces)}
 
 
-def revision(row: TupleRow) -> Revision:
+def revision(row: Sequence[Any]) -> Revision:
     """A row of :data:`COLUMNS`."""
     (
         memory_id,

@@ -45,13 +45,23 @@ _FIND = "SELECT fingerprint, response FROM operator_idempotency_keys WHERE key =
 _ANSWER = "UPDATE operator_idempotency_keys SET response = %(response)s WHERE key = %(key)s"
 
 # The tables with many rows, each before those that it points to. What else a tenant has goes with its own row, by cascade.
-_LARGE = ("embeddings", "postings", "passages", "memory_revisions", "memories", "term_statistics", "idempotency_keys")
+_LARGE = (
+    *("embeddings", "postings", "passages", "memory_revisions", "memories", "term_statistics", "spaces"),
+    *("idempotency_keys", "audit_log"),
+)
 _BATCH = 10_000
 # Two deletions of one tenant take turns: they would lock the same rows in different orders.
 _TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(tenant)s::text, 5))"
 _ERASE = """
 DELETE FROM {table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM {table} WHERE tenant_id = %(tenant)s LIMIT %(batch)s))
 """
+# By its key: the operator may read nothing else of it.
+_ERASE_LOG = """
+DELETE FROM audit_log WHERE tenant_id = %(tenant)s
+    AND audit_id = ANY(ARRAY(SELECT audit_id FROM audit_log WHERE tenant_id = %(tenant)s LIMIT %(batch)s))
+"""
+# The one table that no cascade reaches.
+_ERASE_POSTINGS = "DELETE FROM postings WHERE tenant_id = %(tenant)s"
 _LEAVE_GRAPH = """
 UPDATE hnsw_graphs g SET vectors = greatest(0, g.vectors - t.vectors) FROM tenant_hnsw_graphs t
 WHERE t.tenant_id = %(tenant)s AND g.graph = t.graph
@@ -159,18 +169,26 @@ class PgTenants:
             await _act_as(connection, tenant_id, operation)
             await connection.execute(_LEAVE_GRAPH, {"tenant": tenant_id})
             await connection.execute("SET LOCAL ROLE memoryd_operator")
-            if (await connection.execute(_DELETE, {"tenant": tenant_id})).rowcount:
+            gone = (await connection.execute(_DELETE, {"tenant": tenant_id})).rowcount
+            # A write that was under way when its key was stopped may have committed until now: the deletion waited for it, and
+            # there are no spaces any more for another.
+            await _act_as(connection, tenant_id, operation)
+            await connection.execute(_ERASE_POSTINGS, {"tenant": tenant_id})
+            await connection.execute("SET LOCAL ROLE memoryd_operator")
+            if gone:
                 await _log(connection, operation, "tenant.erased", tenant_id, {"rows": dict[str, JsonValue](erased)})
             await _answer(connection, operation, {})
 
     async def _erase(self, tenant_id: UUID, table: str) -> int:
         """All rows of a tenant in one table; how many."""
-        sql, params = _ERASE.format(table=table).encode(), {"tenant": tenant_id, "batch": _BATCH}
+        of_operator = table == "audit_log"  # the service may only append to it
+        sql = _ERASE_LOG if of_operator else _ERASE.format(table=table)
+        params = {"tenant": tenant_id, "batch": _BATCH}
         erased, step = 0, _BATCH
         while step:
-            async with self._database.tenant(tenant_id) as connection:
+            async with self._database.operator() if of_operator else self._database.tenant(tenant_id) as connection:
                 await connection.execute(_TAKE_TURNS, params)
-                step = (await connection.execute(sql, params)).rowcount
+                step = (await connection.execute(sql.encode(), params)).rowcount
             erased += step
         return erased
 

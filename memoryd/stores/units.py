@@ -1,8 +1,9 @@
 """Units of work on PostgreSQL: everything that one write changes commits together, or not at all."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -16,7 +17,7 @@ from memoryd.stores.audit import Entry, audit_statement
 from memoryd.stores.database import Connection, Database
 from memoryd.stores.passage_blocks import Addressed, Statement
 from memoryd.stores.passage_rows import PassageRows
-from memoryd.stores.revisions import HEAD, revision, row
+from memoryd.stores.revisions import HEADS, revision, row
 from memoryd.threads import UNIT
 from retrieval.scope import Scope
 
@@ -59,7 +60,8 @@ SELECT %(tenant)s, %(memory)s, %(revision)s, %(space)s, %(seq)s, %(action)s, %(a
     coalesce(event_time, %(created_at)s), %(superseded_by)s, %(live)s, {_CONTENT}
 FROM jsonb_to_record(%(row)s::jsonb) AS q({_CONTENT_TYPES})
 """
-_LOCK = "SELECT FROM memories WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s FOR UPDATE"
+# In the order of ids, so that two writers cannot wait in a circle.
+_LOCK = "SELECT FROM memories WHERE tenant_id = %(tenant)s AND memory_id = ANY(%(memories)s) ORDER BY memory_id FOR UPDATE"
 _RETIRE = """
 UPDATE memory_revisions SET retired_at = coalesce(retired_at, %(now)s), live = false
 WHERE tenant_id = %(tenant)s AND memory_id = %(memory)s AND revision = %(revision)s
@@ -152,18 +154,24 @@ class PgUnit:
 
     async def lock(self, memory_id: UUID) -> Revision | None:
         """The head revision, deleted memories included, locked until the unit ends; ``None`` outside the key's spaces."""
+        return (await self.lock_all([memory_id])).get(memory_id)
+
+    async def lock_all(self, memory_ids: Collection[UUID]) -> dict[UUID, Revision]:
+        """As :meth:`lock`, for many at once; what there is not is missing."""
+        if not memory_ids:
+            return {}
         await self._flush()
-        params = {"tenant": self._scope.tenant_id, "memory": memory_id}
+        params = {"tenant": self._scope.tenant_id, "memories": list(memory_ids)}
         async with self._connection.pipeline():
             await self._connection.execute(_LOCK, params)
             # Sees what was committed while the lock was waited for: each statement has a snapshot of its own.
-            reading = await self._connection.execute(HEAD, params)
-        found = await reading.fetchone()
-        head = revision(found) if found else None
-        return head if head and self._scope.may_use(head.space) else None
+            reading = await self._connection.execute(HEADS, params)
+        heads = map(revision, await reading.fetchall())
+        return {head.memory_id: head for head in heads if self._scope.may_use(head.space)}
 
-    async def revise(self, head: Revision, new: NewRevision) -> int:
-        """Retire ``head``, which is locked, and append ``new``; its number."""
+    async def revise(self, head: Revision, new: NewRevision) -> Revision:
+        """Retire ``head``, which is locked, and append ``new``; the new head."""
+        await self._flush()
         number = head.revision + 1
         deleted = new.action is Change.DELETED
         live = not deleted and new.superseded_by is None
@@ -176,16 +184,29 @@ class PgUnit:
             "deleted_at": now if deleted else None,
             "identity": new.identity,
         }
-        await self._connection.execute(_RETIRE, params | {"revision": head.revision})
         try:
             await self._connection.execute(_ADVANCE, params | {"revision": number})
         except psycopg.errors.UniqueViolation as error:
             raise AlreadyExists("the space has another memory with this very content") from error
-        await self._connection.execute(_INSERT_REVISION, self._revision(head, new, number, now, live=live))
+        async with self._connection.pipeline():
+            await self._connection.execute(_RETIRE, params | {"revision": head.revision})
+            await self._connection.execute(_INSERT_REVISION, self._revision(head, new, number, now, live=live))
         await self._passages.retire(head.memory_id)
         if new.passages is not None:
             await self._index(head, new, number, live=live)
-        return number
+        return replace(
+            head,
+            revision=number,
+            action=new.action,
+            actor=self._scope.principal,
+            reason=new.reason,
+            recorded_at=now,
+            retired_at=now if deleted else None,
+            deleted_at=now if deleted else None,
+            superseded_by=new.superseded_by,
+            live=live,
+            content=new.content,
+        )
 
     async def purge(self, memory_id: UUID) -> int:
         """Erase every trace but the audit entry; how many revisions went."""
@@ -237,8 +258,7 @@ class PgUnit:
         addressed = Addressed(head.memory_id, number, head.space_id, passages, live=live)
         self._pending += await self._passages.insert([addressed], [pid for (pid,) in pids])
         if new.keep_vectors:
-            await self._flush()
-            await self._passages.copy_vectors(head.memory_id, old=head.revision, new=number, live=live)
+            self._pending.append(self._passages.copy_vectors(head.memory_id, old=head.revision, new=number, live=live))
 
     def _revision(self, head: Revision, new: NewRevision, number: int, now: datetime, *, live: bool) -> dict[str, object]:
         return {

@@ -19,7 +19,9 @@ from memoryd.stores.database import Database
 from memoryd.stores.redis import Redis
 from memoryd.stores.tenants import PgTenants
 from memoryd.wiring import database
+from retrieval.scope import Action, Scope
 from tests.http.conftest import Tenant, client
+from tests.http.test_contention import draft
 from tests.stack import Stack
 
 
@@ -78,7 +80,9 @@ async def test_a_deleted_tenant_leaves_nothing_and_is_logged(
         assert (again.status_code, again.json()["code"]) == (404, "not_found")
     assert await _actions(operator, tenant) == ["tenant.erased", "tenant.delete", "tenant.create"]
     answer = await operator.get("/v1/admin/audit", params={"tenant_id": str(tenant.tenant_id), "limit": 1})
-    assert answer.json()["entries"][0]["detail"]["rows"]["memories"] == 26
+    rows = answer.json()["entries"][0]["detail"]["rows"]
+    assert {table: rows[table] for table in store._LARGE} == {table: before[table] for table in store._LARGE}, "in batches"
+    assert rows["memories"] == 26
     assert "note" not in answer.text
 
 
@@ -111,6 +115,26 @@ async def test_an_interrupted_deletion_goes_on_and_never_back(
         assert (await operator.delete(_path(tenant), params=confirm, headers=headers)).status_code == 204
     assert set(_rows(stack, tenant.tenant_id).values()) == {0}
     assert await _actions(operator, tenant) == ["tenant.erased", "tenant.delete", "tenant.create"]
+
+
+async def test_a_write_that_was_under_way_leaves_nothing(
+    stack: Stack, operator: httpx.AsyncClient, tenant: Tenant, app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was let in before its key was stopped, and commits when the postings have been erased."""
+    await _filled(tenant)
+    erase = PgTenants._erase
+
+    async def interrupted(self: PgTenants, tenant_id: UUID, table: str) -> int:
+        erased = await erase(self, tenant_id, table)
+        if table == "postings":
+            scope = Scope(tenant_id, "test", frozenset(Action))
+            await app.state.services.remember(scope, [draft("the late note", "late")], None)
+            assert _rows(stack, tenant_id)["postings"]
+        return erased
+
+    monkeypatch.setattr(PgTenants, "_erase", interrupted)
+    assert (await operator.delete(_path(tenant), params={"confirm": tenant.name})).status_code == 204
+    assert set(_rows(stack, tenant.tenant_id).values()) == {0}
 
 
 async def test_two_deletions_at_once(stack: Stack, operator: httpx.AsyncClient, tenant: Tenant) -> None:

@@ -15,7 +15,7 @@ from memoryd.mcp.arguments import RecallArguments
 from memoryd.mcp.catalogue import ENTRIES
 from memoryd.mcp.refusals import of_arguments
 from retrieval.packing import TokenizerRegistry
-from tests.http.conftest import Tenant
+from tests.http.conftest import Tenant, client
 from tests.mcp.conftest import connected, plain, text
 
 COUNTER = TokenizerRegistry().counter("o200k_base")
@@ -72,6 +72,16 @@ async def test_an_idempotency_key_answers_as_before_and_refuses_another_request(
     other = await agent.call_tool("remember", one | {"text": "Said otherwise."})
     assert other.is_error
     assert other.structured_content["code"] == "idempotency_key_reused"
+
+
+async def test_what_forget_says_of_coming_back_is_so(app: FastAPI, agent: Client, tenant: Tenant) -> None:
+    tools = {tool.name: tool for tool in (await agent.list_tools()).tools}
+    assert "a revert over REST brings it back" in (tools["forget"].description or "")
+    (memory,) = await tenant.remember("forgotten by mistake")
+    await agent.call_tool("forget", {"id": memory})
+    key = (await tenant.http.post("/v1/keys", json={"name": "writer", "actions": ["write"]})).json()["key"]
+    async with client(app, key) as writer:  # no admin
+        assert (await writer.post(f"/v1/memories/{memory}/revert", json={"revision": 1})).status_code == 200
 
 
 async def test_forgetting_twice_is_forgetting_once(agent: Client, tenant: Tenant) -> None:

@@ -113,6 +113,19 @@ async def test_connections_that_died_unused_are_replaced_unnoticed(settings: Set
             await connection.execute("SELECT 1")
 
 
+async def _write_to_a_standby(database: Database) -> None:
+    async with database.transaction(_SCOPE) as connection:
+        await connection.execute("SET TRANSACTION READ ONLY")  # as every transaction there is
+        await connection.execute("DELETE FROM spaces")
+
+
+async def test_a_server_that_became_a_standby_is_one_that_is_not_there(settings: Settings) -> None:
+    async with _database_behind_a_line(settings) as (database, _):
+        with pytest.raises(StoreUnavailable, match="no writes"):
+            await _write_to_a_standby(database)
+        assert await _one(database) == 1
+
+
 @pytest.mark.slow
 async def test_a_server_that_was_long_away_is_found_again(settings: Settings) -> None:
     async with _database_behind_a_line(settings) as (database, line):

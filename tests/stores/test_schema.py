@@ -1,6 +1,8 @@
 """Row security, read off the catalogue: a table that is added without it fails here."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -49,6 +51,9 @@ def test_every_policy_of_the_service_is_the_tenants(catalogue: psycopg.Connectio
     ).fetchall()
     isolated = set()
     for table, name, roles, qual, check, command in policies:
+        if roles == ["memoryd_operator"] and table == "audit_log":
+            assert "deleted_at IS NOT NULL" in qual, "of tenants that are being erased"
+            continue
         if roles == ["memoryd_operator"]:
             assert table in {"tenants", *OPERATORS}, "the operator sees the list of tenants and its own"
             continue
@@ -113,7 +118,30 @@ def test_operator_role_sees_tenants_and_its_own_only(stack: Stack, catalogue: ps
         service.execute("SELECT count(*) FROM memoryd.tenants")
         for table in sorted(set(_tables(catalogue)) - SHARED - OPERATORS - {"tenants"}):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
-                service.execute(f"SELECT count(*) FROM memoryd.{table}")  # noqa: S608
+                service.execute(f"SELECT * FROM memoryd.{table}")  # noqa: S608
+
+
+def test_the_operator_erases_the_log_of_a_tenant_that_is_being_deleted_only(stack: Stack, catalogue: psycopg.Connection) -> None:
+    tenants = {name: uuid4() for name in ("kept", "deleted")}
+    for name, tenant in tenants.items():
+        catalogue.execute(
+            "INSERT INTO memoryd.tenants (tenant_id, name, deleted_at) VALUES (%s, %s, %s)",
+            (tenant, f"{name}-{tenant}", datetime.now(UTC) if name == "deleted" else None),
+        )
+        catalogue.execute(
+            "INSERT INTO memoryd.audit_log (tenant_id, principal, action, object_type, request_id) "
+            "VALUES (%s, 'test', 'test', 'test', 'test')",
+            (tenant,),
+        )
+    catalogue.commit()
+    with psycopg.connect(stack.service_url) as service, service.transaction():
+        service.execute("SET LOCAL ROLE memoryd_operator")
+        both = (list(tenants.values()),)
+        seen = service.execute("SELECT tenant_id FROM memoryd.audit_log WHERE tenant_id = ANY(%s)", both).fetchall()
+        assert seen == [(tenants["deleted"],)]
+        assert service.execute("DELETE FROM memoryd.audit_log WHERE tenant_id = ANY(%s)", both).rowcount == 1
+    catalogue.execute("DELETE FROM memoryd.tenants WHERE tenant_id = ANY(%s)", (list(tenants.values()),))
+    catalogue.commit()
 
 
 @pytest.mark.usefixtures("settings")

@@ -267,8 +267,8 @@ async def test_reading_and_writing_renew_a_session(working: Working) -> None:
     await sessions.read(scope, "s")
     assert (await sessions.get(scope, "s")).touched_at == working.clock.now()
     due = working.clock.now() + timedelta(seconds=LIMITS.ttl_s)
-    assert await working.life.waiting(scope, {"due": due - timedelta(milliseconds=1)}, 10) == {"due": []}
-    assert await working.life.waiting(scope, {"due": due}, 10) == {"due": ["s"]}
+    assert await working.life.waiting(scope, "due", due - timedelta(milliseconds=1), 10) == []
+    assert await working.life.waiting(scope, "due", due, 10) == ["s"]
     working.clock.pass_(10)
     await sessions.read(scope, "s")  # within a minute, reading writes nothing
     assert (await sessions.get(scope, "s")).touched_at < working.clock.now()

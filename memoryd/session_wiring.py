@@ -149,5 +149,6 @@ async def open_rounds(
 
 
 def round_interval_s(settings: Settings) -> int:
-    """Seconds between rounds: with the half interval that a session waits, and the time to write, within the interval."""
+    """Seconds between rounds: after the half interval that a session waits and a sixth until the next round, a third is left
+    for writing."""
     return max(1, min(10, settings.session_snapshot_interval_s // 6))

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from operator import methodcaller
 from typing import Any
 
 from arq.connections import RedisSettings
@@ -52,11 +53,11 @@ def create_worker(
         while opened:
             await opened.pop().__aexit__(None, None, None)
 
-    jobs = [_job("maintain", _alone("maintenance", Maintenance.run), interval_s)]
+    jobs = [_job("maintain", _alone("maintenance", methodcaller("run")), interval_s)]
     if sessions is not None:
         # Apart from each other: a language model that takes minutes for a summary must not hold up snapshots.
-        apart = (SessionRounds.save, SessionRounds.tend, SessionRounds.summarise)
-        jobs += [_job(f"sessions_{work.__name__}", _alone("sessions", work), sessions_interval_s) for work in apart]
+        apart = ("save", "tend", "summarise")
+        jobs += [_job(f"sessions_{one}", _alone("sessions", methodcaller(one)), sessions_interval_s) for one in apart]
     return Worker(
         cron_jobs=jobs,
         redis_settings=_settings(redis_url),

@@ -122,7 +122,7 @@ async def test_a_round_ends_where_redis_takes_no_writes(whole: Whole) -> None:
     async def refuse(*given: object) -> bool:
         raise WorkingMemoryUnavailable("full")
 
-    whole.life.settle = refuse  # type: ignore[method-assign]
+    whole.life.settle = refuse  # type: ignore[method-assign, assignment]
     whole.life.postpone = refuse  # type: ignore[method-assign, assignment]
     assert (await whole.rounds.save()).failed == 200
 

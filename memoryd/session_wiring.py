@@ -11,12 +11,13 @@ from memoryd.sessions.commit import Commit
 from memoryd.sessions.events import Events
 from memoryd.sessions.lifecycle import Lifecycle
 from memoryd.sessions.model import Limits
-from memoryd.sessions.rounds import SessionRounds, Tenants
+from memoryd.sessions.rounds import SessionRounds
 from memoryd.sessions.services import SessionServices
 from memoryd.sessions.snapshots import Snapshots
 from memoryd.sessions.summary import Summaries
 from memoryd.sessions.window import Windows
 from memoryd.sessions.working import Finder, Sessions
+from memoryd.sessions.worklists import Tenants
 from memoryd.settings import Settings
 from memoryd.stores.chat import ChatSummaryWriter
 from memoryd.stores.database import Database
@@ -148,5 +149,6 @@ async def open_rounds(
 
 
 def round_interval_s(settings: Settings) -> int:
-    """Seconds between rounds: with the half interval that a session waits, and the time to write, within the interval."""
-    return max(1, min(15, settings.session_snapshot_interval_s // 4))
+    """Seconds between rounds: after the half interval that a session waits and a sixth until the next round, a third is left
+    for writing."""
+    return max(1, min(10, settings.session_snapshot_interval_s // 6))

@@ -16,7 +16,7 @@ from memoryd.access.service import KeyService, SpaceService
 from memoryd.access.tenants import TenantService
 from memoryd.clock import SystemClock
 from memoryd.embedded.credentials import store
-from memoryd.errors import InvalidRequest, ServiceError
+from memoryd.errors import InvalidRequest
 from memoryd.jobs.maintenance import Maintenance
 from memoryd.mcp.doors import Doors, open_doors
 from memoryd.memory.context import Contexts

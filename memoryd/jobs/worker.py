@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from operator import methodcaller
 from typing import Any
 
 from arq.connections import RedisSettings
@@ -52,27 +53,11 @@ def create_worker(
         while opened:
             await opened.pop().__aexit__(None, None, None)
 
-    maintaining, turn = asyncio.Lock(), asyncio.Lock()
-
-    async def maintain(ctx: dict[Any, Any], *_args: object, **_kwargs: object) -> None:
-        if maintaining.locked():
-            return  # a large load takes longer to index than the interval; a second round would take a second core
-        maintenance = ctx["maintenance"]
-        assert isinstance(maintenance, Maintenance)  # noqa: S101 - put there by startup
-        async with maintaining:
-            await maintenance.run()
-
-    async def tend_sessions(ctx: dict[Any, Any], *_args: object, **_kwargs: object) -> None:
-        if turn.locked():
-            return  # the last round still runs
-        rounds = ctx["sessions"]
-        assert isinstance(rounds, SessionRounds)  # noqa: S101 - put there by startup
-        async with turn:
-            await rounds.run()
-
-    jobs = [_job("maintain", maintain, interval_s)]
+    jobs = [_job("maintain", _alone("maintenance", methodcaller("run")), interval_s)]
     if sessions is not None:
-        jobs.append(_job("sessions", tend_sessions, sessions_interval_s))
+        # Apart from each other: a language model that takes minutes for a summary must not hold up snapshots.
+        apart = ("save", "tend", "summarise")
+        jobs += [_job(f"sessions_{one}", _alone("sessions", methodcaller(one)), sessions_interval_s) for one in apart]
     return Worker(
         cron_jobs=jobs,
         redis_settings=_settings(redis_url),
@@ -85,6 +70,22 @@ def create_worker(
         keep_result=0,
         log_results=False,
     )
+
+
+def _alone(service: str, work: Callable[[Any], Awaitable[object]]) -> WorkerCoroutine:
+    """A job that does ``work`` of a service that startup opened, unless it still does from the last time.
+
+    A large load takes longer to index than the interval; a second round beside the first would only take a second core.
+    """
+    running = asyncio.Lock()
+
+    async def run(ctx: dict[Any, Any], *_args: object, **_kwargs: object) -> None:
+        if running.locked():
+            return
+        async with running:
+            await work(ctx[service])
+
+    return run
 
 
 def _job(name: str, work: WorkerCoroutine, interval_s: int) -> CronJob:

@@ -21,7 +21,7 @@ from memoryd.memory.model import Content, Draft, Kind, Outcome
 from memoryd.memory.ports import Clock
 from memoryd.sessions.model import Page, Role, Session, Stored
 from memoryd.sessions.ports import MessageStore, ProgressStore, Remembering, Target
-from memoryd.sessions.ranges import Ranges, Span, closed, minus, union
+from memoryd.sessions.ranges import Ranges, Span, closed, common, minus, union
 from memoryd.sessions.working import Finder
 from retrieval.filters import JsonValue
 from retrieval.scope import Action, Scope
@@ -61,13 +61,15 @@ class Commit:
         while True:
             page, pending = await self._pending(scope, session_id)
             session = page.session
-            if not pending:
-                # Also where nothing was left: the session is taken off the list of those to commit.
+            if pending is None:
+                # Also where nothing was left from the start: the session is taken off the list of those to commit.
                 await self._progress.commit(scope, self._target(session_id), session, session.committed)
                 return Committed(created, duplicates, passed, max((span.last or 0 for span in session.committed), default=0))
+            if not pending:
+                continue  # a restore came between, and set aside what was left
             drafts = [draft for one in page.messages if (draft := _draft(session, one, roles)) is not None]
             written = await self._remember(scope, drafts, None) if drafts else []
-            through = union(session.committed, (pending,))
+            through = union(session.committed, pending)
             if not await self._progress.commit(scope, self._target(session_id), session, through):
                 # Somebody else committed at the same time; the memories are the same ones.
                 collisions += 1
@@ -78,8 +80,8 @@ class Commit:
             created, duplicates = created + made, duplicates + len(written) - made
             passed += len(page.messages) - len(drafts)
 
-    async def _pending(self, scope: Scope, session_id: str) -> tuple[Page, Span | None]:
-        """The next page to commit, and the positions that it covers; ``None``: everything is."""
+    async def _pending(self, scope: Scope, session_id: str) -> tuple[Page, Ranges | None]:
+        """The next page to commit, and the positions that it covers; ``None``: everything is committed."""
         page = await self._find(scope, session_id, lambda target: self._read(scope, target, 0, 1))
         session = page.session
         left: Ranges = minus(closed(session.visible, session.head), session.committed)
@@ -89,7 +91,8 @@ class Commit:
         page = await self._find(scope, session_id, lambda target: self._read(scope, target, first - 1, (last or first) + 1))
         if page.more:
             last = page.messages[-1].position
-        return page, Span(first, last)
+        # What was visible when these messages were read, which a restore may have changed since the first look.
+        return page, common(closed(page.session.visible, page.session.head), (Span(first, last),))
 
     async def _read(self, scope: Scope, target: Target, after: int, before: int) -> Page:
         return await self._messages.read(scope, target, after=after, before=before, limit=_PAGE, newest=False, renew=False)

@@ -1,9 +1,10 @@
 """Sessions as a whole: list, snapshot, delete, and what a tenant's sessions do by default."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from memoryd.access.service import require
-from memoryd.errors import Forbidden
+from memoryd.errors import Forbidden, StoreUnavailable
 from memoryd.sessions.ports import LifeStore, SessionPage, SessionRecords, SnapshotRecord, TenantSettings
 from memoryd.sessions.snapshots import Reason, Snapshots
 from memoryd.sessions.working import Finder
@@ -51,4 +52,6 @@ class Lifecycle:
         if scope.spaces is not None:
             raise Forbidden("a key that is confined to spaces cannot change what all sessions of the tenant do")
         await self._records.configure(scope, settings)
+        with suppress(StoreUnavailable):  # the worker looks at each of them within the hour anyway
+            await self._life.reconsider(scope)
         return settings

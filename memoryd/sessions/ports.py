@@ -161,24 +161,31 @@ class LifeStore(Protocol):
     ) -> SessionPage:
         """The sessions that Redis has, of a user or an agent."""
 
-    async def waiting(self, scope: Scope, before: Mapping[str, datetime], limit: int) -> Mapping[str, Sequence[str]]:
-        """Ids in work lists since before these times: ``due``, ``dirty``, ``uncommitted``, ``unsummarised``."""
+    async def waiting(self, scope: Scope, name: str, before: datetime, limit: int) -> Sequence[str]:
+        """Ids in a work list since before that time, oldest first: ``due``, ``dirty``, ``uncommitted``, ``unsummarised``."""
 
-    async def forget(self, scope: Scope, target: Target, index: str | None = None) -> None:
-        """Take an id out of one work list; out of all of them when it has no session."""
+    async def postpone(self, scope: Scope, session_id: str, name: str, until: datetime) -> None:
+        """Where it is in that work list, it is there since ``until`` now, unless it is since later."""
+
+    async def reconsider(self, scope: Scope) -> None:
+        """All that are in ``uncommitted`` are there since ever: what a tenant's sessions do has changed."""
+
+    async def forget(self, scope: Scope, target: Target) -> None:
+        """Take an id out of all work lists when it has no session."""
 
 
 class ProgressStore(Protocol):
     """What the worker writes back: none of it renews the session."""
 
     async def commit(self, scope: Scope, target: Target, session: Session, committed: Ranges) -> bool:
-        """Note what went into long-term memory; ``False`` when somebody else did meanwhile."""
+        """Note what went into long-term memory; ``False`` when somebody else did meanwhile. Where that is what ``session`` has
+        already, nothing is left, and it leaves the list of those to commit."""
 
     async def summary(self, scope: Scope, target: Target) -> str | None:
         """The stored summary, as JSON."""
 
-    async def summarise(self, scope: Scope, target: Target, session: Session, text: str) -> bool:
-        """Store a summary of what was visible; ``False`` when that has changed."""
+    async def summarise(self, scope: Scope, target: Target, session: Session, text: str, *, last: bool) -> bool:
+        """Store a summary of what was visible; ``False`` when that has changed. ``last``: no whole block is left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +225,13 @@ class SessionRecords(Protocol):
 
     async def remove(self, scope: Scope, snapshots: Sequence[UUID]) -> None: ...
     async def finish(self, scope: Scope, snapshot_id: UUID) -> None:
-        """Mark as final."""
+        """Mark as final, unless the session was read back from it already."""
 
     async def restored(self, scope: Scope, snapshot_id: UUID, leaps: int) -> None:
         """Note that it was read back: it is final no more, and has at least so many ``leaps``."""
 
-    async def outdated(self, scope: Scope, before: datetime, limit: int) -> list[SnapshotRecord]:
-        """Taken before that time, oldest first."""
+    async def outdated(self, scope: Scope, before: datetime, limit: int, *, skip: int) -> list[SnapshotRecord]:
+        """Taken before that time, oldest first, without the ``skip`` oldest."""
 
     async def settings(self, scope: Scope) -> TenantSettings: ...
     async def configure(self, scope: Scope, settings: TenantSettings) -> None: ...
@@ -239,6 +246,9 @@ class Objects(Protocol):
 
     async def delete(self, keys: Sequence[str]) -> None:
         """Those that are not there are gone already."""
+
+    async def clear(self, prefix: str) -> None:
+        """Delete whatever is below ``prefix``, which ends with a slash."""
 
 
 class Remembering(Protocol):

@@ -80,6 +80,11 @@ def minus(one: Ranges, other: Ranges) -> Ranges:
     return tuple(left)
 
 
+def common(one: Ranges, other: Ranges) -> Ranges:
+    """What is in both; closed ranges only."""
+    return minus(one, minus(one, other))
+
+
 def _end(span: Span) -> int:
     if span.last is None:
         raise ValueError("an open range: close it at the head first")

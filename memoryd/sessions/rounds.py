@@ -1,40 +1,46 @@
-"""The worker's round over sessions: summaries, snapshots, commits, and the end of those that have expired.
+"""The worker's rounds over sessions: snapshots; the end of those that expired, commits and retention; summaries.
 
-Every step may be killed at any moment and is done again by the next round. A session that expired leaves Redis only after its
-snapshot is stored and, where it is set so, after it was committed; without an object store it does not leave at all.
+Three rounds, so that the slower ones do not hold up snapshots, whose interval bounds what can be lost. Every step may be
+killed at any moment and is done again by the next round. A session that expired leaves Redis only after its snapshot is stored
+and, where it is set so, after it was committed; without an object store it does not leave at all.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Protocol
-from uuid import UUID
 
 from memoryd.memory.ports import Clock
 from memoryd.sessions.commit import Commit
 from memoryd.sessions.model import AutoCommit, Session
-from memoryd.sessions.ports import Changed, LifeStore, MessageStore, SessionGone, SessionRecords, Target, TenantSettings
+from memoryd.sessions.ports import LifeStore, MessageStore, SessionGone, SessionRecords, Target
 from memoryd.sessions.snapshots import Reason, Snapshots
-from retrieval.scope import Action, Scope
+from memoryd.sessions.worklists import Tenants, Walks, WorkList, each, failure
+from retrieval.scope import Scope
 
 log = logging.getLogger(__name__)
 
-_TENANTS = 200
-_SESSIONS = 200
-
-
-class Tenants(Protocol):
-    """Every tenant of the installation, by page."""
-
-    async def tenants(self, after: UUID | None, limit: int) -> list[UUID]: ...
+_BATCH = 200
+_SAVED_AT_ONCE = 8
+_OTHERS_AT_ONCE = 4
+# A summary can be a language model's, and take minutes: tenants take turns sooner.
+_SUMMARISED = 20
+_RETRY = timedelta(minutes=1)
+_STUCK = timedelta(minutes=10)
+# A session that is not to be committed when idle; a change of settings brings it forward.
+_UNCONCERNED = timedelta(hours=1)
+# Retention counts in days, and looking for it costs a query a tenant.
+_SWEEP = timedelta(minutes=10)
 
 
 class Summarise(Protocol):
     """Brings one session's summary up to date."""
 
-    async def __call__(self, scope: Scope, session_id: str) -> None: ...
+    def begin(self) -> None: ...
+    async def __call__(self, scope: Scope, session_id: str) -> bool:
+        """``False``: there is more to read, for the next turn."""
 
 
 @dataclass(slots=True)
@@ -50,7 +56,7 @@ class SessionReport:
 
 
 class SessionRounds:
-    """One round at a time over all tenants."""
+    """Each of the three runs once at a time, beside the others."""
 
     def __init__(
         self,
@@ -66,105 +72,110 @@ class SessionRounds:
         snapshot_interval: timedelta,
         retention: timedelta,
     ) -> None:
-        self._tenants = tenants
+        self._walks = Walks(tenants, life, clock)
         self._messages = messages
-        self._life = life
         self._snapshots = snapshots
         self._commit = commit
         self._summarise = summarise
         self._records = records
         self._clock = clock
-        # A session waits for half the interval; the other half is for the pause between rounds and for writing.
-        self._wait = snapshot_interval / 2
+        # A session waits for half the interval; the other half is for the pause between rounds and for writing. One that
+        # cannot be written waits for as long again.
+        self._dirty = WorkList("dirty", _SAVED_AT_ONCE, _BATCH, wait=snapshot_interval / 2)
         self._retention = retention
+        self._swept: datetime | None = None
 
-    async def run(self) -> SessionReport:
-        """One round. What fails is counted and logged, and stops nothing else."""
+    async def save(self) -> SessionReport:
+        """Snapshots of all sessions that changed, until none is due."""
         report = SessionReport()
-        after: UUID | None = None
-        while page := await self._tenants.tenants(after, _TENANTS):
-            for tenant_id in page:
-                scope = Scope(tenant_id, "worker", frozenset({Action.READ, Action.WRITE, Action.DELETE}))
-                await self._guarded(report, tenant_id, self._tenant(scope, report))
-            after = page[-1]
-        if report.stuck:
-            log.warning("%d expired sessions stay in Redis: set MEMORYD_OBJECT_STORE for their snapshots", report.stuck)
-        return report
 
-    async def _tenant(self, scope: Scope, report: SessionReport) -> None:
-        now = self._clock.now()
-        waiting = await self._life.waiting(
-            scope, {"unsummarised": now, "dirty": now - self._wait, "uncommitted": now, "due": now}, _SESSIONS
-        )
-        if self._snapshots.enabled:
-            await self._retire(scope, report)
-        if not any(waiting.values()):
-            return
-        settings = await self._records.settings(scope)
-        steps: Mapping[str, Callable[[str], Awaitable[None]]] = {
-            "dirty": lambda one: self._save(scope, one, report),
-            "due": lambda one: self._expire(scope, one, settings, report),
-            "uncommitted": lambda one: self._idle(scope, one, settings, report),
-            "unsummarised": lambda one: self._sum_up(scope, one, report),
-        }
-        for name, step in steps.items():
-            for session_id in waiting[name]:
-                await self._guarded(report, scope.tenant_id, self._there(scope, session_id, step))
-
-    async def _there(self, scope: Scope, session_id: str, step: Callable[[str], Awaitable[None]]) -> None:
-        try:
-            await step(session_id)
-        except SessionGone:
-            await self._life.forget(scope, Target(session_id, self._clock.now()))
-        except Changed:
-            return  # it goes on; the next round looks again
-
-    async def _save(self, scope: Scope, session_id: str, report: SessionReport) -> None:
-        if self._snapshots.enabled:
+        async def step(scope: Scope, session_id: str) -> None:
             await self._snapshots.take(scope, session_id, Reason.PERIODIC)
             report.snapshots += 1
 
-    async def _expire(self, scope: Scope, session_id: str, settings: TenantSettings, report: SessionReport) -> None:
+        if self._snapshots.enabled:
+            report.failed = await self._walks.drain(self._dirty, step)
+        return report
+
+    async def tend(self) -> SessionReport:
+        """Sessions that expired, then those that are idle, then snapshots that are older than they are kept."""
+        report = SessionReport()
+        for name, step in (("due", partial(self._expire, report)), ("uncommitted", partial(self._idle, report))):
+            failed = await self._walks.drain(WorkList(name, _OTHERS_AT_ONCE, _BATCH, retry=_RETRY), step)
+            report.failed += failed
+        if report.stuck:
+            log.warning("%d expired sessions stay in Redis: set MEMORYD_OBJECT_STORE for their snapshots", report.stuck)
+        now = self._clock.now()
+        if self._snapshots.enabled and (self._swept is None or now - self._swept >= _SWEEP):
+            async for scopes in self._walks.pages():
+                await each(scopes, partial(self._retire, report), _OTHERS_AT_ONCE)
+            self._swept = now
+        return report
+
+    async def summarise(self) -> SessionReport:
+        """Summaries of all sessions that have new blocks."""
+        report = SessionReport()
+
+        async def step(scope: Scope, session_id: str) -> datetime | None:
+            if not await self._summarise(scope, session_id):
+                return self._clock.now()
+            report.summarised += 1
+            return None
+
+        self._summarise.begin()
+        work = WorkList("unsummarised", _OTHERS_AT_ONCE, _SUMMARISED, retry=_RETRY)
+        report.failed = await self._walks.drain(work, step)
+        return report
+
+    async def _expire(self, report: SessionReport, scope: Scope, session_id: str) -> datetime | None:
         session = await self._session(scope, session_id)
         if session.expires_at > self._clock.now():
-            return
-        auto = session.auto_commit or settings.auto_commit
+            return session.expires_at
+        auto = session.auto_commit or (await self._records.settings(scope)).auto_commit
         if auto is not AutoCommit.OFF:
-            report.committed += (await self._commit(scope, session_id)).created
+            await self._committed(report, scope, session_id)
         if not self._snapshots.enabled:
             report.stuck += 1
-            return
+            return self._clock.now() + _STUCK
         record, session = await self._snapshots.image(scope, session_id, Reason.EXPIRY)
         await self._snapshots.evict(scope, record, session)
         report.expired += 1
+        return None
 
-    async def _idle(self, scope: Scope, session_id: str, settings: TenantSettings, report: SessionReport) -> None:
-        session = await self._session(scope, session_id)
+    async def _idle(self, report: SessionReport, scope: Scope, session_id: str) -> datetime | None:
+        now, session = self._clock.now(), await self._session(scope, session_id)
+        settings = await self._records.settings(scope)
         if (session.auto_commit or settings.auto_commit) is not AutoCommit.IDLE:
-            await self._life.forget(scope, Target(session_id, self._clock.now()), "uncommitted")
-        elif session.written_at <= self._clock.now() - timedelta(seconds=settings.idle_s):
-            report.committed += (await self._commit(scope, session_id)).created
+            return now + _UNCONCERNED
+        idle_at = session.written_at + timedelta(seconds=settings.idle_s)
+        if idle_at > now:
+            return idle_at
+        await self._committed(report, scope, session_id)
+        return None
+
+    async def _committed(self, report: SessionReport, scope: Scope, session_id: str) -> None:
+        done = await self._commit(scope, session_id)  # apart from the sum, which others add to meanwhile
+        report.committed += done.created
 
     async def _session(self, scope: Scope, session_id: str) -> Session:
         target = Target(session_id, self._clock.now())
         page = await self._messages.read(scope, target, after=0, before=None, limit=1, newest=True, renew=False)
         return page.session
 
-    async def _sum_up(self, scope: Scope, session_id: str, report: SessionReport) -> None:
-        await self._summarise(scope, session_id)
-        report.summarised += 1
-
-    async def _retire(self, scope: Scope, report: SessionReport) -> None:
+    async def _retire(self, report: SessionReport, scope: Scope) -> None:
         """Erase snapshots beyond their retention; of a session that still lives, after a new one was taken."""
-        for record in await self._records.outdated(scope, self._clock.now() - self._retention, _SESSIONS):
-            with suppress(SessionGone):
-                await self._snapshots.take(scope, record.session_id, Reason.PERIODIC)
-            await self._snapshots.forget_old(scope, [record])
-
-    @staticmethod
-    async def _guarded(report: SessionReport, tenant_id: UUID, work: Awaitable[None]) -> None:
+        before, failed = self._clock.now() - self._retention, 0
         try:
-            await work
-        except Exception as error:  # noqa: BLE001 - one session must not stop the others; it is counted
-            report.failed += 1
-            log.warning("a session round of tenant %s failed: %s", tenant_id, type(error).__name__)
+            while found := await self._records.outdated(scope, before, _BATCH, skip=failed):
+                for record in found:
+                    try:
+                        with suppress(SessionGone):
+                            await self._snapshots.take(scope, record.session_id, Reason.PERIODIC)
+                        await self._snapshots.forget_old(scope, record)
+                    except Exception as error:  # noqa: BLE001 - one snapshot must not stop the others; it is counted
+                        failure(scope, error)
+                        failed += 1
+        except Exception as error:  # noqa: BLE001 - as above, of a tenant
+            failure(scope, error)
+            failed += 1
+        report.failed += failed

@@ -121,15 +121,18 @@ class Snapshots:
         await self._life.bury(scope, session_id)
         await self._evict_all(scope, session_id)
         await self._drop(scope, records)
+        await self._clear(scope, session_id)
 
     async def evict(self, scope: Scope, record: SnapshotRecord, session: Session) -> None:
         """Take an expired session out of Redis, of which ``record`` is the snapshot. Raises ``Changed``."""
         await self._life.evict(scope, session, now=self._clock.now(), only_due=True)
         await self._records.finish(scope, record.snapshot_id)
 
-    async def forget_old(self, scope: Scope, records: Sequence[SnapshotRecord]) -> None:
-        """Erase these snapshots."""
-        await self._drop(scope, records)
+    async def forget_old(self, scope: Scope, record: SnapshotRecord) -> None:
+        """Erase a snapshot; with a session's last one, all that there is of it in object storage."""
+        await self._drop(scope, [record])
+        if not await self._records.snapshots(scope, record.session_id, 1):
+            await self._clear(scope, record.session_id)
 
     async def _evict_all(self, scope: Scope, session_id: str) -> None:
         for _ in range(_ATTEMPTS):
@@ -170,8 +173,11 @@ class Snapshots:
             # Deleted meanwhile: nothing of it may stay.
             await self._drop(scope, [record])
             raise SessionGone("no such session")
-        older = (await self._records.snapshots(scope, session.session_id, 100))[KEPT:]
-        await self._drop(scope, older)
+        try:
+            await self._drop(scope, (await self._records.snapshots(scope, session.session_id, 100))[KEPT:])
+        except MemorydError as error:
+            # The new one is there, which is what matters; who writes the next one tries again.
+            log.warning("older snapshots of a session cannot be erased: %s", error.code)
         return record
 
     async def _drop(self, scope: Scope, records: Sequence[SnapshotRecord]) -> None:
@@ -181,6 +187,11 @@ class Snapshots:
         if self._objects is not None:
             await self._objects.delete([record.object_key for record in records])
         await self._records.remove(scope, [record.snapshot_id for record in records])
+
+    async def _clear(self, scope: Scope, session_id: str) -> None:
+        """Erase also what a process left that was killed between writing an object and recording it: no record names it."""
+        if self._objects is not None:
+            await self._objects.clear(_folder(scope.tenant_id, session_id))
 
     async def _read(self, scope: Scope, objects: Objects, record: SnapshotRecord) -> Sequence[Part] | None:
         data = await objects.get(record.object_key)
@@ -210,5 +221,8 @@ def _leaped(parts: Sequence[Part], head: int, version: int) -> Sequence[Part]:
 
 
 def _object_key(tenant_id: UUID, session_id: str, snapshot_id: UUID) -> str:
-    name = hashlib.sha256(session_id.encode()).hexdigest()[:32]
-    return f"{tenant_id}/sessions/{name}/{snapshot_id}.mds"
+    return f"{_folder(tenant_id, session_id)}{snapshot_id}.mds"
+
+
+def _folder(tenant_id: UUID, session_id: str) -> str:
+    return f"{tenant_id}/sessions/{hashlib.sha256(session_id.encode()).hexdigest()[:32]}/"

@@ -3,7 +3,8 @@
 Messages are read in blocks of :data:`BLOCK`, in order, so the result depends on what was said and not on when the worker came
 by. Of each block the sentences nearest to the block's mean embedding are kept, near-doubles aside; when there are too many
 lines, the lines themselves are read in the same way. Since a line knows its position, a context of any budget takes only those
-that its window does not show. Where a language model is configured it writes a text beside the lines; they stand when it fails.
+that its window does not show. Where a language model is configured it writes a text beside the lines; they stand when it fails,
+and are what it goes on from when it answers again.
 """
 
 import json
@@ -35,7 +36,7 @@ _SENTENCES = 24  # of one message
 _SHORTEST = 20  # characters: «ok» and «thank you!» say nothing about a session
 _SAME = 0.92  # cosine above which two sentences say the same
 _MODEL_TOKENS = 400
-_BLOCKS_A_CALL = 64
+_BLOCKS_A_CALL = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,14 @@ class Summaries:
         self._embedder = embedder
         self._writer = writer
         self._clock = clock
+        self._model_failed = False
 
-    async def __call__(self, scope: Scope, session_id: str) -> None:
-        """Read the whole blocks that came since. Raises ``SessionGone``, ``InferenceError``."""
+    def begin(self) -> None:
+        """Ask the language model again, although it failed before: from a failure on it is left alone until then."""
+        self._model_failed = False
+
+    async def __call__(self, scope: Scope, session_id: str) -> bool:
+        """Read whole blocks that came since, and say whether these were all. Raises ``SessionGone``, ``InferenceError``."""
         target = Target(session_id, self._clock.now())
         summary = loaded(await self._progress.summary(scope, target))
         for _ in range(_BLOCKS_A_CALL):
@@ -100,12 +106,14 @@ class Summaries:
             if not summary.holds(page.session):
                 summary = Summary()  # a restore changed what was said: begin again
                 continue
-            if len(page.messages) == BLOCK:
+            last = len(page.messages) < BLOCK
+            if not last:
                 summary = await self._extended(scope, summary, page.session, page.messages)
-            if not await self._progress.summarise(scope, target, page.session, summary.dumped()):
-                return
-            if len(page.messages) < BLOCK:
-                return
+            if not await self._progress.summarise(scope, target, page.session, summary.dumped(), last=last):
+                return False
+            if last:
+                return True
+        return False
 
     async def _extended(self, scope: Scope, summary: Summary, session: Session, block: Sequence[Stored]) -> Summary:
         candidates = [line for message in block for line in _sentences(message)]
@@ -114,19 +122,24 @@ class Summaries:
             lines = await self._central(scope, lines, _KEPT_LINES)
         covers = block[-1].position
         of = ranges.dump(ranges.closed(session.visible, covers))
-        return await self._written(Summary(covers, of, lines, summary.text), block)
+        # Without a text of the model, the lines are what there is of the time before this block.
+        earlier = "\n".join(map(_told, summary.lines)) if summary.text is None else summary.text
+        return await self._written(Summary(covers, of, lines), earlier, block)
 
-    async def _written(self, summary: Summary, block: Sequence[Stored]) -> Summary:
+    async def _written(self, summary: Summary, earlier: str, block: Sequence[Stored]) -> Summary:
         if self._writer is None:
-            return replace(summary, text=None)
+            return summary
+        if self._model_failed:
+            return replace(summary, model_failed=True)
         told = [one.payload for one in block]
         turns = [{"speaker": speaker_of(one), "time": time_of(one), "text": text_of(one)} for one in told]
         try:
-            text = await self._writer.write(summary.text or "", turns, tokens=_MODEL_TOKENS)
+            text = await self._writer.write(earlier, turns, tokens=_MODEL_TOKENS)
         except ServiceError as error:
             log.warning("the summary model failed: %s", error.code)
+            self._model_failed = True
             # Without this block the model's text would be of something else than it says: the lines stand.
-            return replace(summary, text=None, model_failed=True)
+            return replace(summary, model_failed=True)
         return replace(summary, text=text)
 
     async def _central(self, scope: Scope, lines: Sequence[Line], most: int) -> tuple[Line, ...]:
@@ -150,6 +163,10 @@ def central(lines: Sequence[Line], vectors: Vectors, most: int) -> tuple[Line, .
         if all(float(vectors[number] @ vectors[other]) < _SAME for other in chosen):
             chosen.append(number)
     return tuple(replace(lines[number], weight=float(weights[number])) for number in sorted(chosen))
+
+
+def _told(line: Line) -> str:
+    return f"{line.time[:10]} {line.speaker}: {line.text}"
 
 
 def _sentences(message: Stored) -> list[Line]:

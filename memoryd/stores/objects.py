@@ -5,6 +5,7 @@ call back while the interpreter shuts down, and then abort the process.
 """
 
 import asyncio
+import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -58,14 +59,19 @@ class ObstoreObjects:
 
         await self._run(remove)
 
-    async def erase(self, tenant_id: UUID) -> None:
-        """Remove every object of a tenant: their keys begin with its id (see :class:`memoryd.access.ports.Eraser`)."""
-
+    async def clear(self, prefix: str) -> None:
         def remove() -> None:
-            for found in obstore.list(self._store, f"{tenant_id}/", chunk_size=_ERASED_AT_ONCE):
+            for found in obstore.list(self._store, prefix, chunk_size=_ERASED_AT_ONCE):
                 obstore.delete(self._store, [one["path"] for one in found])
+            if isinstance(self._store, LocalStore) and self._store.prefix is not None:
+                # Half-written files, which a list does not show, and the folders.
+                shutil.rmtree(self._store.prefix / prefix, ignore_errors=True)
 
         await self._run(remove)
+
+    async def erase(self, tenant_id: UUID) -> None:
+        """Remove every object of a tenant: their keys begin with its id (see :class:`memoryd.access.ports.Eraser`)."""
+        await self.clear(f"{tenant_id}/")
 
     async def _run(self, work: Callable[[], Answer]) -> Answer:
         try:

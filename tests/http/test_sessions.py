@@ -18,6 +18,7 @@ from memoryd.stores.redis import Redis
 from memoryd.wiring import open_services, open_session_rounds
 from retrieval.packing import TokenizerRegistry
 from tests.http.conftest import Tenant, client
+from tests.sessions.whole import together
 
 User = Mapping[str, object]
 
@@ -390,7 +391,7 @@ async def test_the_worker_summarises_snapshots_and_brings_back(app: FastAPI, ten
     soon = settings.model_copy(update={"session_snapshot_interval_s": 2})
     await asyncio.sleep(1.1)
     async with open_session_rounds(soon) as rounds:
-        report = await rounds.run()
+        report = together([await rounds.save(), await rounds.tend(), await rounds.summarise()])
         assert report.failed == 0
         assert report.snapshots >= 1
         assert report.summarised >= 1

@@ -36,15 +36,16 @@ class Records:
     async def finish(self, scope: Scope, snapshot_id: UUID) -> None:
         key = scope.tenant_id, snapshot_id
         if key in self.kept:
-            self.kept[key] = replace(self.kept[key], final=True)
+            self.kept[key] = replace(self.kept[key], final=self.kept[key].leaps == 0)
 
     async def restored(self, scope: Scope, snapshot_id: UUID, leaps: int) -> None:
         key = scope.tenant_id, snapshot_id
         if key in self.kept:
             self.kept[key] = replace(self.kept[key], final=False, leaps=max(leaps, self.kept[key].leaps))
 
-    async def outdated(self, scope: Scope, before: datetime, limit: int) -> list[SnapshotRecord]:
-        return [one for (tenant, _), one in self.kept.items() if tenant == scope.tenant_id and one.taken_at < before][:limit]
+    async def outdated(self, scope: Scope, before: datetime, limit: int, *, skip: int) -> list[SnapshotRecord]:
+        old = [one for (tenant, _), one in self.kept.items() if tenant == scope.tenant_id and one.taken_at < before]
+        return sorted(old, key=lambda one: (one.taken_at, one.snapshot_id))[skip : skip + limit]
 
     async def settings(self, scope: Scope) -> TenantSettings:
         return self.by_tenant.get(scope.tenant_id, TenantSettings())

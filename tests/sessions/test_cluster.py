@@ -131,7 +131,7 @@ async def test_sessions_of_many_tenants_on_all_servers(nodes: list[Node], cluste
         assert len(next(part.values for part in image.parts if part.name == "messages")) == 6
         page = await working.life.page(scope, user_id=None, agent_id=None, cursor=None, limit=5)
         assert [one.session_id for one in page.sessions] == ["s"]
-        assert (await working.life.waiting(scope, {"dirty": working.clock.now()}, 5))["dirty"] == ["s"]
+        assert await working.life.waiting(scope, "dirty", working.clock.now(), 5) == ["s"]
     for node in nodes:
         await node.says("SCRIPT", "FLUSH")
     for scope in scopes:

@@ -211,6 +211,7 @@ async def test_a_failing_commit_keeps_the_session(whole: Whole) -> None:
     report = await whole.rounds.run()
     assert (report.expired, report.failed) == (0, 1)
     whole.memory.broken = False
+    whole.clock.pass_(60)
     report = await whole.rounds.run()
     assert (report.expired, report.committed) == (1, 1)
 

@@ -4,6 +4,7 @@ import asyncio
 import copy
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from memoryd.errors import NotFound, VersionConflict
-from memoryd.sessions.model import Birth, CheckpointWish, Expected, NewMessage
+from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Expected, NewMessage
+from memoryd.sessions.ports import TenantSettings
 from memoryd.stores.redis import Redis
 from tests.sessions.conftest import LIMITS, tenant
 from tests.sessions.whole import INTERVAL_S, Whole
@@ -22,6 +24,7 @@ from tests.stack import Stack
 Answer = TypeVar("Answer")
 SESSION = "the session"
 KEYS = st.sampled_from(["a", "b", "c"])
+IDLE_S = 4 * INTERVAL_S
 
 
 @dataclass
@@ -37,6 +40,12 @@ class Model:
     effects: dict[str, int] = field(default_factory=dict)
     checkpoints: dict[UUID, tuple[list[int], dict[str, tuple[int, int]]]] = field(default_factory=dict)
     committed: set[int] = field(default_factory=set)
+    auto: AutoCommit | None = None
+    written: datetime | None = None
+
+    @property
+    def pending(self) -> list[int]:
+        return [position for position in self.visible if position not in self.committed]
 
     def said(self, client_id: str | None) -> int | None:
         """Where a message with this id is visible."""
@@ -64,6 +73,9 @@ class Objects:
         for key in keys:
             self.kept.pop(key, None)
 
+    async def clear(self, prefix: str) -> None:
+        await self.delete([key for key in self.kept if key.startswith(prefix)])
+
 
 class Machine(RuleBasedStateMachine):
     """``saved`` is the model as the newest snapshot has it; ``safe``: nothing was written since."""
@@ -78,6 +90,7 @@ class Machine(RuleBasedStateMachine):
         self.model: Model | None = None
         self.saved: Model | None = None
         self.remembered: list[str] = []
+        self.auto = AutoCommit.OFF
         self.number = 0
 
     def teardown(self) -> None:
@@ -113,6 +126,7 @@ class Machine(RuleBasedStateMachine):
             if n == 0 and known is not None:
                 assert (placed.position, placed.created) == (known, False)
                 continue
+            model.written = self.whole.clock.now()
             assert placed.created
             assert placed.position > model.head
             model.head = placed.position
@@ -199,18 +213,37 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def commit(self) -> None:
         done = self.run(self.whole.commit(self.whole.scope, SESSION))
-        new = [position for position in self.there.visible if position not in self.there.committed]
-        assert done.created + done.duplicates == len(new)
-        self.there.committed.update(new)
-        self.remembered += [self.there.texts[position] for position in new]
+        assert done.created + done.duplicates == len(self.there.pending)
+        self.remember()
+
+    def remember(self) -> None:
+        """What is pending is committed."""
+        self.remembered += [self.there.texts[position] for position in self.there.pending]
+        self.there.committed.update(self.there.pending)
+
+    @rule(auto=st.sampled_from(AutoCommit), of_all=st.booleans())
+    def configure(self, auto: AutoCommit, of_all: bool) -> None:
+        """When sessions are committed by themselves: all of the tenant, or this one."""
+        if of_all:
+            self.run(self.whole.lifecycle.configure(self.whole.scope, TenantSettings(auto, IDLE_S)))
+            self.auto = auto
+        elif self.model is not None:
+            work = self.whole.sessions.configure(self.whole.scope, SESSION, ttl_s=None, auto=auto, clear=False, once=None)
+            self.run(work)
+            self.model.auto = auto
 
     @precondition(alive)
-    @rule()
-    def round(self) -> None:
-        self.whole.clock.pass_(INTERVAL_S)
+    @rule(intervals=st.sampled_from([1, 5]))
+    def round(self, intervals: int) -> None:
+        clock = self.whole.clock
+        clock.pass_(INTERVAL_S * intervals)
         report = self.run(self.whole.rounds.run())
         assert report.failed == 0
+        # Commits come after snapshots, and are in the next one.
         self.saved = copy.deepcopy(self.model)
+        idle = self.there.written is None or clock.now() - self.there.written >= timedelta(seconds=IDLE_S)
+        if (self.there.auto or self.auto) is AutoCommit.IDLE and idle:
+            self.remember()
 
     @precondition(alive)
     @rule()
@@ -220,6 +253,8 @@ class Machine(RuleBasedStateMachine):
         assert (report.expired, report.failed) == (1, 0)
         page = self.run(self.whole.lifecycle.page(self.whole.scope, user_id=None, agent_id=None, cursor=None, limit=1))
         assert page.sessions == ()
+        if (self.there.auto or self.auto) is not AutoCommit.OFF:
+            self.remember()
         self.saved = copy.deepcopy(self.model)
 
     @rule()

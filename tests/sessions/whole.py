@@ -1,6 +1,7 @@
 """All session use cases on a real Valkey, for tests that lose it, let sessions expire, and look at what comes back."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -9,7 +10,7 @@ from memoryd.sessions.commit import Commit
 from memoryd.sessions.lifecycle import Lifecycle
 from memoryd.sessions.model import Birth, Limits, NewMessage
 from memoryd.sessions.ports import Objects, SessionRecords, SummaryWriter
-from memoryd.sessions.rounds import SessionRounds
+from memoryd.sessions.rounds import SessionReport, SessionRounds
 from memoryd.sessions.snapshots import Snapshots
 from memoryd.sessions.summary import Summaries
 from memoryd.sessions.window import Windows
@@ -33,12 +34,26 @@ INTERVAL_S = 60
 
 @dataclass
 class Tenants:
-    """One tenant."""
+    """Some tenants."""
 
-    tenant_id: UUID
+    some: list[UUID]
 
     async def tenants(self, after: UUID | None, limit: int) -> list[UUID]:
-        return [] if after else [self.tenant_id]
+        rest = self.some[self.some.index(after) + 1 :] if after else self.some
+        return rest[:limit]
+
+
+class Rounds(SessionRounds):
+    """All rounds of the worker, one after the other."""
+
+    async def run(self) -> SessionReport:
+        """What they did together."""
+        return together([await self.save(), await self.tend(), await self.summarise()])
+
+
+def together(reports: Sequence[SessionReport]) -> SessionReport:
+    """Sums of what rounds did."""
+    return SessionReport(**{one.name: sum(getattr(report, one.name) for report in reports) for one in fields(SessionReport)})
 
 
 @dataclass
@@ -72,8 +87,9 @@ class Whole:
         self.commit = Commit(finder, self.messages, self.progress, self.memory, self.clock)
         self.summaries = Summaries(self.messages, self.progress, Embedder(), self.writer, self.clock)
         self.windows = Windows(finder, self.messages, self.progress, TokenizerRegistry())
-        self.rounds = SessionRounds(
-            Tenants(self.scope.tenant_id),
+        self.tenants = Tenants([self.scope.tenant_id])
+        self.rounds = Rounds(
+            self.tenants,
             self.messages,
             self.life,
             self.snapshots,

@@ -1,7 +1,7 @@
 """:class:`memoryd.sessions.ports.LifeStore` on Redis: whole sessions, their lists, their end."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 
@@ -160,21 +160,20 @@ class RedisLife:
         ids = [decoded(one) for one, _ in page]
         return ids, f"{page[-1][1]}:{page[-1][0].decode()}" if len(scored) > limit else None
 
-    async def waiting(self, scope: Scope, before: Mapping[str, datetime], limit: int) -> Mapping[str, Sequence[str]]:
-        keys = Keys(scope.tenant_id)
-        commands: list[tuple[Argument, ...]] = [
-            ("ZRANGEBYSCORE", keys.index(index), "-inf", milliseconds(at), "LIMIT", 0, limit) for index, at in before.items()
-        ]
-        answers = await self._scripts.redis.together(commands, atomic=False)
-        return {
-            index: [decoded(one) for one in list_of(found) if isinstance(one, bytes)]
-            for index, found in zip(before, answers, strict=True)
-        }
+    async def waiting(self, scope: Scope, name: str, before: datetime, limit: int) -> Sequence[str]:
+        index = Keys(scope.tenant_id).index(name)
+        found = await self._scripts.redis.command("ZRANGEBYSCORE", index, "-inf", milliseconds(before), "LIMIT", 0, limit)
+        return [decoded(one) for one in list_of(found) if isinstance(one, bytes)]
 
-    async def forget(self, scope: Scope, target: Target, index: str | None = None) -> None:
-        if index is not None:
-            await self._scripts.redis.command("ZREM", Keys(scope.tenant_id).index(index), encoded(target.session_id))
-            return
+    async def postpone(self, scope: Scope, session_id: str, name: str, until: datetime) -> None:
+        index = Keys(scope.tenant_id).index(name)
+        await self._scripts.redis.command("ZADD", index, "XX", "GT", milliseconds(until), encoded(session_id))
+
+    async def reconsider(self, scope: Scope) -> None:
+        index = Keys(scope.tenant_id).index("uncommitted")
+        await self._scripts.redis.command("ZUNIONSTORE", index, 1, index, "WEIGHTS", 0)
+
+    async def forget(self, scope: Scope, target: Target) -> None:
         with suppress(Changed):
             await self._scripts("forget", scope, target)
 

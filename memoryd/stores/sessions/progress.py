@@ -15,7 +15,7 @@ class RedisProgress:
         self._scripts = scripts
 
     async def commit(self, scope: Scope, target: Target, session: Session, committed: Ranges) -> bool:
-        arguments: list[str | int] = [dump(session.committed), dump(committed), session.head]
+        arguments: list[str | int] = [dump(session.committed), dump(committed), session.head, dump(session.visible)]
         try:
             await self._scripts("committed", scope, target, arguments)
         except Changed:
@@ -26,9 +26,10 @@ class RedisProgress:
         found = await self._scripts.redis.command("GET", Keys(scope.tenant_id).part(target.session_id, "summary"))
         return None if found is None else str_of(found)
 
-    async def summarise(self, scope: Scope, target: Target, session: Session, text: str) -> bool:
+    async def summarise(self, scope: Scope, target: Target, session: Session, text: str, *, last: bool) -> bool:
+        arguments: list[str | int] = [dump(session.visible), session.head, text, "1" if last else "0"]
         try:
-            await self._scripts("summary_put", scope, target, [dump(session.visible), session.head, text])
+            await self._scripts("summary_put", scope, target, arguments)
         except Changed:
             return False
         return True

@@ -22,10 +22,12 @@ SELECT {_COLUMNS} FROM session_snapshots WHERE tenant_id = %(tenant)s AND sessio
 ORDER BY taken_at DESC, snapshot_id DESC LIMIT %(limit)s
 """
 _OLD = f"""
-SELECT {_COLUMNS} FROM session_snapshots WHERE tenant_id = %(tenant)s AND taken_at < %(before)s ORDER BY taken_at LIMIT %(limit)s
+SELECT {_COLUMNS} FROM session_snapshots WHERE tenant_id = %(tenant)s AND taken_at < %(before)s
+ORDER BY taken_at, snapshot_id LIMIT %(limit)s OFFSET %(skip)s
 """
 _REMOVE = "DELETE FROM session_snapshots WHERE tenant_id = %(tenant)s AND snapshot_id = ANY(%(ids)s)"
-_FINISH = "UPDATE session_snapshots SET final = true WHERE tenant_id = %(tenant)s AND snapshot_id = %(id)s"
+# Who read it back has noted a leap, and may have written since: what the session became is not in it.
+_FINISH = "UPDATE session_snapshots SET final = true WHERE tenant_id = %(tenant)s AND snapshot_id = %(id)s AND leaps = 0"
 _RESTORED = """
 UPDATE session_snapshots SET final = false, leaps = greatest(leaps, %(leaps)s)
 WHERE tenant_id = %(tenant)s AND snapshot_id = %(id)s
@@ -72,8 +74,8 @@ class PgSessionRecords:
     async def restored(self, scope: Scope, snapshot_id: UUID, leaps: int) -> None:
         await self._write(scope, _RESTORED, {"id": snapshot_id, "leaps": leaps})
 
-    async def outdated(self, scope: Scope, before: datetime, limit: int) -> list[SnapshotRecord]:
-        params = {"tenant": scope.tenant_id, "before": before, "limit": limit}
+    async def outdated(self, scope: Scope, before: datetime, limit: int, *, skip: int) -> list[SnapshotRecord]:
+        params = {"tenant": scope.tenant_id, "before": before, "limit": limit, "skip": skip}
         return [_record(row) for row in await self._database.read(scope, _OLD, params)]
 
     async def settings(self, scope: Scope) -> TenantSettings:

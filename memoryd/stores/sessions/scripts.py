@@ -34,7 +34,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "checkpoint_put": (*_WRITE, *_CHECKPOINTS),
     "checkpoint_get": ("meta", *_CHECKPOINTS),
     "restore": (*_WRITE, *_CHECKPOINTS, "uncommitted", "unsummarised"),
-    "patch": _WRITE,
+    "patch": (*_WRITE, "uncommitted"),
     "evict": (*PARTS, *INDEXES),
     "forget": ("meta", *INDEXES),
     "settle": ("meta", "dirty"),

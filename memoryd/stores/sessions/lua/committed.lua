@@ -1,10 +1,13 @@
--- Note what went into long-term memory. ARGV: the ranges as they were read, the new ones, the head then. Renews nothing.
+-- Note what went into long-term memory. ARGV: the ranges as they were read, the new ones, the head and the visible ranges then.
+-- Where both ranges are the same, nothing was left to commit of what was visible. Renews nothing.
 local no = refused()
 if no then return no end
-if call('HGET', K.meta, 'committed') ~= ARGV[11] then return {'changed'} end
+local committed, head, vis = unpack(call('HMGET', K.meta, 'committed', 'head', 'vis'))
+if committed ~= ARGV[11] then return {'changed'} end
 if ARGV[11] ~= ARGV[12] then
   call('HSET', K.meta, 'committed', ARGV[12])
   changed()
+elseif head == ARGV[13] and vis == ARGV[14] then
+  call('ZREM', K.uncommitted, SID)
 end
-if call('HGET', K.meta, 'head') == ARGV[13] then call('ZREM', K.uncommitted, SID) end
 return {'ok'}

@@ -1,0 +1,329 @@
+"""The worker's rounds where there is much to do, where something fails or is killed, and where somebody else acts between."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from memoryd.errors import StoreUnavailable, WorkingMemoryUnavailable
+from memoryd.memory.model import Draft, Idempotency, Written
+from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Page
+from memoryd.sessions.ports import SnapshotRecord, Target, TenantSettings
+from memoryd.sessions.snapshots import KEPT
+from memoryd.stores.redis import Redis
+from retrieval.scope import Scope
+from tests.sessions.conftest import LIMITS, tenant
+from tests.sessions.fakes import Memory, Records
+from tests.sessions.whole import INTERVAL_S, Whole, folder
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Counting:
+    """Objects in memory, which know how many were written at the same time."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.now = self.most = 0
+        self.refused: set[str] = set()
+
+    async def put(self, key: str, data: bytes) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        await asyncio.sleep(0.001)
+        self.now -= 1
+        self.kept[key] = data
+
+    async def get(self, key: str) -> bytes | None:
+        return self.kept.get(key)
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        for key in keys:
+            if key in self.refused:
+                raise StoreUnavailable("denied")
+            self.kept.pop(key, None)
+
+    async def clear(self, prefix: str) -> None:
+        await self.delete([key for key in self.kept if key.startswith(prefix)])
+
+
+class Picky(Memory):
+    """Takes nothing that is bad."""
+
+    async def __call__(self, scope: Scope, drafts: Sequence[Draft], idempotency: Idempotency | None) -> list[Written]:
+        if any("bad" in draft.content.text for draft in drafts):
+            raise OSError("bad")
+        return await super().__call__(scope, drafts, idempotency)
+
+
+@pytest.fixture
+def whole(redis: Redis, tmp_path: Path) -> Whole:
+    return Whole(redis, tenant(), folder(tmp_path))
+
+
+def files(tmp_path: Path) -> list[Path]:
+    return [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+async def made(whole: Whole, names: Sequence[str], text: str = "a") -> None:
+    for start in range(0, len(names), 50):
+        await asyncio.gather(*(whole.say(name, text) for name in names[start : start + 50]))
+
+
+async def test_one_round_snapshots_all_that_are_due_a_few_at_once(redis: Redis) -> None:
+    objects, records = Counting(), Records()
+    whole = Whole(redis, tenant(), objects, records=records)
+    others = [Whole(redis, tenant(), objects, clock=whole.clock, records=records) for _ in range(20)]
+    await made(whole, [f"s{number}" for number in range(1_000)])
+    for other in others:
+        await made(other, ["a", "b", "c"])
+        whole.tenants.some.append(other.scope.tenant_id)
+    whole.clock.pass_(INTERVAL_S / 2)
+    report = await whole.rounds.save()
+    assert (report.snapshots, report.failed) == (1_060, 0)
+    assert 2 <= objects.most <= 8
+    await whole.lose_redis()
+    assert await whole.said("s999") == ["a"]
+    assert (await whole.rounds.save()).snapshots == 0
+
+
+async def test_a_session_that_cannot_be_written_holds_up_no_other(redis: Redis) -> None:
+    objects = Counting()
+    whole = Whole(redis, tenant(), objects)
+    await made(whole, [f"bad{number}" for number in range(220)])
+    whole.clock.pass_(1)
+    await whole.say("good", "a")
+    whole.clock.pass_(INTERVAL_S)
+    image = whole.life.image
+
+    async def broken(scope: Scope, target: Target) -> object:
+        if target.session_id.startswith("bad"):
+            raise ValueError("broken")
+        return await image(scope, target)
+
+    whole.life.image = broken  # type: ignore[method-assign, assignment]
+    report = await whole.rounds.save()
+    assert (report.snapshots, report.failed) == (1, 220)
+    assert (await whole.rounds.save()).failed == 0
+    whole.life.image = image  # type: ignore[method-assign]
+    whole.clock.pass_(INTERVAL_S / 2)
+    assert (await whole.rounds.save()).snapshots == 220
+
+
+async def test_a_round_ends_where_redis_takes_no_writes(whole: Whole) -> None:
+    await made(whole, [f"s{number}" for number in range(200)])
+    whole.clock.pass_(INTERVAL_S)
+
+    async def refuse(*given: object) -> bool:
+        raise WorkingMemoryUnavailable("full")
+
+    whole.life.settle = refuse  # type: ignore[method-assign, assignment]
+    whole.life.postpone = refuse  # type: ignore[method-assign, assignment]
+    assert (await whole.rounds.save()).failed == 200
+
+
+async def test_expired_sessions_that_stay_hold_up_no_other(redis: Redis) -> None:
+    """Without an object store they stay for good, and are committed all the same."""
+    whole = Whole(redis, tenant(), None)
+    await whole.lifecycle.configure(whole.scope, TenantSettings(AutoCommit.EXPIRY, 100))
+    await made(whole, [f"s{number}" for number in range(250)])
+    whole.clock.pass_(LIMITS.ttl_s + 1)
+    report = await whole.rounds.tend()
+    assert (report.committed, report.stuck, report.failed) == (250, 250, 0)
+    assert (await whole.rounds.tend()).stuck == 0
+    whole.clock.pass_(600)
+    assert (await whole.rounds.tend()).stuck == 250
+
+
+async def test_commits_that_fail_hold_up_no_other(redis: Redis) -> None:
+    whole = Whole(redis, tenant(), Counting(), memory=Picky())
+    await whole.lifecycle.configure(whole.scope, TenantSettings(AutoCommit.EXPIRY, 100))
+    await made(whole, [f"s{number}" for number in range(220)], "bad")
+    whole.clock.pass_(1)
+    await whole.say("good", "a")
+    whole.clock.pass_(LIMITS.ttl_s + 1)
+    report = await whole.rounds.tend()
+    assert (report.expired, report.failed) == (1, 220)
+    assert whole.memory.texts == ["a"]
+
+
+async def test_where_nothing_can_be_erased_everything_else_goes_on(redis: Redis) -> None:
+    objects = Counting()
+    whole = Whole(redis, tenant(), objects)
+    for number in range(KEPT + 1):
+        await whole.say("s", f"{number}")
+        record = await whole.lifecycle.snapshot(whole.scope, "s")
+        objects.refused.add(record.object_key)
+        whole.clock.pass_(1)
+    whole.clock.pass_(LIMITS.ttl_s)
+    report = await whole.rounds.tend()
+    assert (report.expired, report.failed) == (1, 0)
+    # One that can be erased is, whatever comes before it; and sessions that expire go.
+    await whole.say("t", "a")
+    await whole.lifecycle.snapshot(whole.scope, "t")
+    whole.clock.pass_(timedelta(days=91).total_seconds())
+    report = await whole.rounds.tend()
+    assert report.expired == 1
+    assert report.failed > 0
+    left = {
+        record.session_id
+        for record in await whole.records.outdated(whole.scope, whole.clock.now() - timedelta(days=90), 9, skip=0)
+    }
+    assert left == {"s"}
+
+
+async def test_idle_is_for_sessions_that_were_quiet_already(whole: Whole) -> None:
+    scope = whole.scope
+    for name in ("one", "other", "third"):
+        await whole.say(name, name)
+    whole.clock.pass_(900)
+    assert (await whole.rounds.tend()).committed == 0
+    await whole.sessions.configure(scope, "one", ttl_s=None, auto=AutoCommit.IDLE, clear=False, once=None)
+    assert (await whole.rounds.tend()).committed == 1
+    assert whole.memory.texts == ["one"]
+    await whole.lifecycle.configure(scope, TenantSettings(AutoCommit.IDLE, 2_000))
+    assert (await whole.rounds.tend()).committed == 0
+    await whole.lifecycle.configure(scope, TenantSettings(AutoCommit.IDLE, 900))
+    assert (await whole.rounds.tend()).committed == 2
+    # Nothing is left to look at.
+    assert await whole.life.waiting(scope, "uncommitted", whole.clock.now() + timedelta(days=1), 9) == []
+
+
+async def test_settings_can_be_changed_while_redis_is_gone(whole: Whole) -> None:
+    async def refuse(scope: Scope) -> None:
+        raise WorkingMemoryUnavailable("gone")
+
+    await whole.say("s", "a")
+    await whole.rounds.tend()
+    whole.life.reconsider = refuse  # type: ignore[method-assign]
+    await whole.lifecycle.configure(whole.scope, TenantSettings(AutoCommit.IDLE, 60))
+    whole.clock.pass_(3_600)
+    await whole.sessions.read(whole.scope, "s")
+    assert (await whole.rounds.tend()).committed == 1
+
+
+async def test_an_idle_commit_that_died_after_its_first_page_goes_on(whole: Whole) -> None:
+    await whole.lifecycle.configure(whole.scope, TenantSettings(AutoCommit.IDLE, 60))
+    await whole.say("s", *(f"turn {number}" for number in range(450)))
+    remember, calls = whole.memory.__call__, 0
+
+    async def dying(scope: Scope, drafts: Sequence[Draft], idempotency: Idempotency | None) -> list[Written]:
+        nonlocal calls
+        calls += 1
+        if calls == 2:
+            raise OSError("killed")
+        return await remember(scope, drafts, idempotency)
+
+    whole.commit._remember = dying
+    whole.clock.pass_(60)
+    assert (await whole.rounds.tend()).failed == 1
+    whole.clock.pass_(60)
+    assert (await whole.rounds.tend()).failed == 0
+    assert whole.memory.texts == [f"turn {number}" for number in range(450)]
+
+
+def between(whole: Whole, number: int, act: Callable[[], Awaitable[object]]) -> None:
+    """``act`` just before the read of that number."""
+    read, count = whole.messages.read, 0
+
+    async def reading(*given: object, **named: object) -> Page:
+        nonlocal count
+        count += 1
+        if count == number:
+            await act()
+        return await read(*given, **named)  # type: ignore[arg-type]
+
+    whole.messages.read = reading  # type: ignore[method-assign]
+
+
+async def test_a_restore_beside_a_commit_hides_nothing_from_the_next_one(whole: Whole) -> None:
+    sessions, scope = whole.sessions, whole.scope
+    await whole.say("s", "a")
+    point = await sessions.checkpoint(scope, "s", CheckpointWish(None, None, {}), None)
+    await whole.say("s", "b", "c")
+    undo: list[UUID] = []
+
+    async def restore() -> None:
+        undo.append((await sessions.restore(scope, "s", point.checkpoint_id, None)).undo)
+
+    between(whole, 2, restore)
+    assert (await whole.commit(scope, "s")).created == 1
+    await sessions.restore(scope, "s", undo[0], None)
+    assert (await whole.commit(scope, "s")).created == 2
+    assert whole.memory.texts == ["a", "b", "c"]
+
+
+async def test_a_restore_that_sets_aside_all_that_was_to_be_committed(whole: Whole) -> None:
+    sessions, scope = whole.sessions, whole.scope
+    await whole.say("s", "a")
+    await whole.commit(scope, "s")
+    point = await sessions.checkpoint(scope, "s", CheckpointWish(None, None, {}), None)
+    await whole.say("s", "b")
+    between(whole, 2, lambda: sessions.restore(scope, "s", point.checkpoint_id, None))
+    done = await whole.commit(scope, "s")
+    assert (done.created, done.through) == (0, 1)
+
+
+async def test_a_restore_at_the_end_of_a_commit_is_seen_by_the_next_round(whole: Whole) -> None:
+    sessions, scope = whole.sessions, whole.scope
+    await whole.lifecycle.configure(scope, TenantSettings(AutoCommit.IDLE, 60))
+    await whole.say("s", "a")
+    point = await sessions.checkpoint(scope, "s", CheckpointWish(None, None, {}), None)
+    await whole.say("s", "b")
+    undo = (await sessions.restore(scope, "s", point.checkpoint_id, None)).undo
+    await whole.commit(scope, "s")
+    page = await sessions.read(scope, "s")
+    await sessions.restore(scope, "s", undo, None)
+    # The end of a commit that looked before this restore: nothing was left then.
+    assert await whole.progress.commit(scope, Target("s", whole.clock.now()), page.session, page.session.committed)
+    whole.clock.pass_(60)
+    assert (await whole.rounds.tend()).committed == 1
+    assert whole.memory.texts == ["a", "b"]
+
+
+async def test_an_object_that_a_killed_writer_left_goes_with_its_session(whole: Whole, tmp_path: Path) -> None:
+    add = whole.records.add
+
+    async def killed(scope: Scope, record: SnapshotRecord) -> None:
+        raise Killed
+
+    for name in ("s", "t", "ended"):
+        await whole.say(name, "secret", birth=Birth(ttl_s=100 if name == "ended" else None))
+        whole.records.add = killed  # type: ignore[method-assign]
+        with pytest.raises(Killed):
+            await whole.lifecycle.snapshot(whole.scope, name)
+        whole.records.add = add  # type: ignore[method-assign]
+    assert len(files(tmp_path)) == 3
+    (files(tmp_path)[0].parent / "half.mds#1").write_bytes(b"written by half")
+    await whole.lifecycle.snapshot(whole.scope, "s")
+    for name in ("s", "t"):
+        await whole.lifecycle.delete(whole.scope, name)
+    left = files(tmp_path)
+    whole.clock.pass_(101)
+    assert (await whole.rounds.tend()).expired == 1
+    assert len(files(tmp_path)) == len(left) + 1
+    whole.clock.pass_(timedelta(days=91).total_seconds())
+    assert (await whole.rounds.tend()).failed == 0
+    assert files(tmp_path) == []
+
+
+async def test_a_session_that_came_back_while_it_was_evicted_leaps(whole: Whole) -> None:
+    """What is said between its return and the end of its eviction is not in the snapshot."""
+    finish = whole.records.finish
+
+    async def late(scope: Scope, snapshot_id: UUID) -> None:
+        assert (await whole.say("s", "lost"))[0] > 1
+        await finish(scope, snapshot_id)
+
+    await whole.say("s", "a")
+    whole.clock.pass_(LIMITS.ttl_s + 1)
+    whole.records.finish = late  # type: ignore[method-assign]
+    assert (await whole.rounds.tend()).expired == 1
+    lost = (await whole.sessions.get(whole.scope, "s")).head
+    await whole.lose_redis()
+    assert (await whole.say("s", "b"))[0] > lost

@@ -8,7 +8,7 @@ scan goes on until enough of them have passed.
 Large tenants have graphs of their own while there are enough (``tenant_hnsw_graphs``). Where the candidates (of the spaces asked
 for, and as far as counted, of the filter) are only a part of a graph, the search is widened by the inverse of that part: it
 keeps the nearest of the whole graph in view, and ends when enough candidates were among them. Where they are less than a
-twentieth, pgvector cannot be widened enough, and the search is exact.
+fifth, pgvector cannot be widened enough, and the search is exact.
 """
 
 import math
@@ -95,7 +95,7 @@ SELECT count(*) FROM (
 # Candidates that a search of a graph of one's own keeps in view: for 100 hits of 100k, recall@10 .99 (see evals/reports).
 _EF_SEARCH = 200
 _MOST_EF_SEARCH = 1_000  # pgvector's own limit
-_LEAST_PART = 0.05
+_LEAST_PART = _EF_SEARCH / _MOST_EF_SEARCH
 # How far an iterative scan may go: with a tenth of the rows passing the filter, 100 hits need about 1,000 steps.
 _SCAN_TUPLES = 40_000
 
@@ -111,7 +111,7 @@ class Graph:
     def setup(self) -> tuple[str, ...]:
         """How to search it. The scan in the graph's order is the one plan without a sort: the count has decided already,
         and a planner without fresh statistics takes a large tenant for one row and scans it whole."""
-        ef_search = min(_MOST_EF_SEARCH, math.ceil(_EF_SEARCH / self.part))
+        ef_search = min(_MOST_EF_SEARCH, math.ceil(_EF_SEARCH / self.part))  # a rounded part may ask for one more
         return (
             f"SET LOCAL hnsw.max_scan_tuples = {_SCAN_TUPLES}",
             f"SET LOCAL hnsw.ef_search = {ef_search}",

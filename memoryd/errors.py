@@ -19,6 +19,7 @@
         ├── IdempotencyKeyReused     422  idempotency_key_reused
         ├── HandleInvalid            422  handle_invalid
         ├── HandleExpired            410  handle_expired
+        ├── VersionGone              410  version_gone
         ├── DeadlineExceeded         504  deadline_exceeded
         ├── TooManyStreams           429  too_many_streams
         ├── ChatUnavailable          503  chat_unavailable
@@ -132,6 +133,12 @@ class HandleExpired(ServiceError):
     """The handle has expired; ask for the context again."""
 
     code, status, title = "handle_expired", 410, "Handle expired"
+
+
+class VersionGone(ServiceError):
+    """This version of a knowledge base was collected: there is nothing to read in it any more."""
+
+    code, status, title = "version_gone", 410, "Version gone"
 
 
 class DeadlineExceeded(ServiceError):

@@ -1,0 +1,124 @@
+"""What the use cases of knowledge bases need of the stores. Every method takes the scope first."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memoryd.knowledge.model import (
+    Chunk,
+    Collected,
+    Diff,
+    Document,
+    KnowledgeBase,
+    NewDocument,
+    Pin,
+    Read,
+    ReadyChunk,
+    ReadySection,
+    Staging,
+    Version,
+)
+from retrieval.scope import Scope
+
+
+class Bases(Protocol):
+    """The knowledge bases of a tenant. Those of spaces that the key is not for are as if they were not there."""
+
+    async def create(self, scope: Scope, base: KnowledgeBase) -> None:
+        """Raises ``AlreadyExists``."""
+
+    async def get(self, scope: Scope, name: str) -> KnowledgeBase:
+        """Raises ``NotFound``."""
+
+    async def page(self, scope: Scope, *, after: str | None, limit: int) -> list[KnowledgeBase]:
+        """By name, those after ``after``."""
+
+    async def update(self, scope: Scope, base: KnowledgeBase) -> None:
+        """Description, chunking and retention. Raises ``NotFound``."""
+
+    async def delete(self, scope: Scope, kb_id: UUID) -> list[str]:
+        """Everything of it, in every version; the keys of its originals in object storage. Deleting twice is no error."""
+
+
+class Drafts(Protocol):
+    """Staging changes into the draft, which is begun by the first of them. Nothing staged can be read before it is published."""
+
+    async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging | None:
+        """Begin to write a document, or go on with what an earlier attempt at the same content wrote.
+
+        ``None``: the draft has exactly this document already (content and settings are the same), nothing is to be done but
+        for the title, URI and metadata, which were updated. Raises ``NotFound`` without the knowledge base.
+        """
+
+    async def known(self, scope: Scope, hashes: Sequence[bytes]) -> Mapping[bytes, NDArray[np.float32]]:
+        """Vectors that chunks of this tenant with these contents have already; shape ``(dimension,)`` each."""
+
+    async def add(
+        self, scope: Scope, staging: Staging, sections: Sequence[ReadySection], chunks: Sequence[ReadyChunk]
+    ) -> Staging:
+        """Write a batch, all or none; the staging with the new count. Sections that are there already are left as they are.
+
+        Raises ``Conflict`` when the draft is gone (published or discarded meanwhile), or another attempt writes the same.
+        """
+
+    async def finish(self, scope: Scope, staging: Staging, read: Read, now: datetime) -> None:
+        """The document is whole: it takes the place of its former revision in the draft. Raises ``Conflict`` as above."""
+
+    async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
+        """Stage a removal; false when the draft has no such document."""
+
+    async def discard(self, scope: Scope, kb_id: UUID) -> bool:
+        """Drop the draft with all that was staged; false when there is none."""
+
+
+class Versions(Protocol):
+    """Publishing, and moving the pointer."""
+
+    async def resolve(self, scope: Scope, name: str, selector: str) -> Pin:
+        """``selector``: ``live``, a number, or a tag. Raises ``NotFound`` and for a collected version ``VersionGone``."""
+
+    async def page(self, scope: Scope, kb_id: UUID, *, before: int | None, limit: int) -> list[Version]:
+        """Newest first, the draft among them."""
+
+    async def publish(self, scope: Scope, kb_id: UUID, *, note: str | None, now: datetime) -> Version:
+        """Verify the draft in every index, make it the next version, and move the pointer to it by compare-and-swap.
+
+        Raises ``Conflict``: there is no draft, another publish is under way, or what was live when the draft was begun is not
+        live any more; ``StoreUnavailable`` when verification finds rows missing or changed.
+        """
+
+    async def rollback(self, scope: Scope, kb_id: UUID, seq: int, now: datetime) -> Version:
+        """Make a published version live. Moves one pointer. Raises ``NotFound``, ``VersionGone``."""
+
+    async def tag(self, scope: Scope, kb_id: UUID, tag: str, seq: int | None, now: datetime) -> None:
+        """Name a published version, or with ``None`` remove the name. Raises ``NotFound``, ``VersionGone``."""
+
+    async def diff(self, scope: Scope, kb_id: UUID, before: int, after: int, *, cursor: str | None, limit: int) -> Diff:
+        """``before`` 0 is the empty version; either may be the draft's number. Changes after document id ``cursor``."""
+
+    async def collect(self, scope: Scope, kb_id: UUID, *, now: datetime, grace_s: float) -> Collected:
+        """Give up the versions beyond the retention that are neither live nor tagged nor the base of the draft, and delete
+        the rows of those given up for more than ``grace_s`` (nobody who pinned one is still reading)."""
+
+
+class DocumentReader(Protocol):
+    """Reading a pinned version."""
+
+    async def documents(self, scope: Scope, pin: Pin, *, after: str | None, limit: int) -> list[Document]:
+        """By document id."""
+
+    async def document(self, scope: Scope, pin: Pin, document_id: str) -> Document:
+        """Raises ``NotFound``."""
+
+    async def chunks(self, scope: Scope, pin: Pin, document_id: str, *, after: int, limit: int) -> list[Chunk]:
+        """In order, those with an ordinal above ``after``."""
+
+    async def section(self, scope: Scope, pin: Pin, chunk_id: UUID) -> tuple[Chunk, ReadySection, Document]:
+        """A chunk with the section it is of. Raises ``NotFound``."""
+
+    async def object_key(self, scope: Scope, pin: Pin, document_id: str) -> str | None:
+        """Where its original lies. Raises ``NotFound``."""

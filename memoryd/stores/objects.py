@@ -6,7 +6,7 @@ call back while the interpreter shuts down, and then abort the process.
 
 import asyncio
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -25,6 +25,7 @@ Answer = TypeVar("Answer")
 _RETRIES = 2
 _THREADS = 8
 _ERASED_AT_ONCE = 500
+_PIECE_BYTES = 2**20
 
 
 class ObstoreObjects:
@@ -48,6 +49,53 @@ class ObstoreObjects:
                 return None
 
         return await self._run(read)
+
+    async def put_file(self, key: str, path: Path) -> None:
+        """Store a file, in parts where it is large: never in memory whole."""
+        await self._run(lambda: obstore.put(self._store, key, path))
+
+    async def get_file(self, key: str, path: Path) -> bool:
+        """Copy an object into a file, which is written anew; false when there is none."""
+
+        def copy() -> bool:
+            try:
+                found = obstore.get(self._store, key)
+            except FileNotFoundError:
+                return False
+            with path.open("wb") as file:
+                for piece in found.stream(min_chunk_size=_PIECE_BYTES):
+                    file.write(piece)
+            return True
+
+        return await self._run(copy)
+
+    async def exists(self, key: str) -> bool:
+        """Whether there is such an object."""
+
+        def look() -> bool:
+            try:
+                obstore.head(self._store, key)
+            except FileNotFoundError:
+                return False
+            return True
+
+        return await self._run(look)
+
+    async def pieces(self, key: str) -> AsyncIterator[bytes] | None:
+        """An object in pieces of about a mebibyte; ``None`` when there is none."""
+
+        def begin() -> Iterator[bytes] | None:
+            try:
+                return iter(obstore.get(self._store, key).stream(min_chunk_size=_PIECE_BYTES))
+            except FileNotFoundError:
+                return None
+
+        found = await self._run(begin)
+        return None if found is None else self._read(found)
+
+    async def _read(self, found: Iterator[bytes]) -> AsyncIterator[bytes]:
+        while (piece := await self._run(lambda: next(found, None))) is not None:
+            yield piece
 
     async def delete(self, keys: Sequence[str]) -> None:
         def remove() -> None:

@@ -118,7 +118,8 @@ class Hit:
 class SearchResult:
     """Best first, with what went wrong and how long each stage took (milliseconds).
 
-    ``answered`` is false when no arm did; ``failure`` is then the first error of ours, or ``None`` when all were too slow.
+    ``answered`` is false when no arm did: ``late`` says that one of them at least was too slow, ``failure`` is the first error
+    of ours.
     """
 
     hits: list[Hit]
@@ -127,7 +128,14 @@ class SearchResult:
     intervals: list[Interval] = field(default_factory=list)
     reranked: int = 0
     answered: bool = True
+    late: bool = False
     failure: MemorydError | None = None
+
+
+def out_of_time(arms: Sequence[Arm], text: str, query_time: datetime | None) -> SearchResult:
+    """The result of a search that had no time left to say anything: every arm that the question asks for is missing."""
+    intervals = _intervals(text, query_time)
+    return SearchResult([], list(_needed(arms, intervals) or arms), intervals=intervals, answered=False, late=True)
 
 
 class Searcher:
@@ -161,7 +169,7 @@ class Searcher:
         """Find at most ``request.limit`` memories. Raises what reading the items raises, and nothing that an arm raised."""
         result = SearchResult([])
         started = time.perf_counter()
-        result.intervals = find_intervals(request.text[:_TIMES_READ_IN], request.query_time)
+        result.intervals = _intervals(request.text, request.query_time)
         found = await self._run_arms(scope, request, result)
         fuse_started = time.perf_counter()
         ranked = {arm: list_ for arm, list_ in found.items() if arm is not Arm.TEMPORAL}
@@ -182,7 +190,7 @@ class Searcher:
             Arm.LEXICAL: lambda: self._run_lexical(scope, request, result),
             Arm.TEMPORAL: lambda: self._run_temporal(scope, request, result.intervals),
         }
-        arms = [arm for arm in runs if arm in request.arms and (arm is not Arm.TEMPORAL or result.intervals)]
+        arms = _needed([arm for arm in runs if arm in request.arms], result.intervals)
         if not arms:
             # Only the temporal arm was asked for, and the question names no time that could be understood.
             result.degraded.append(Arm.TEMPORAL)
@@ -202,6 +210,7 @@ class Searcher:
                 return await run()
         except TimeoutError:
             log.warning("recall arm %s missed its deadline", arm)
+            result.late = True
         except MemorydError as error:
             log.warning("recall arm %s failed: %s", arm, error.code)
             result.failure = result.failure or error
@@ -308,6 +317,15 @@ class Searcher:
             )
             for index, score in outcome.order
         ]
+
+
+def _intervals(text: str, query_time: datetime | None) -> list[Interval]:
+    return find_intervals(text[:_TIMES_READ_IN], query_time)
+
+
+def _needed(arms: Sequence[Arm], intervals: Sequence[Interval]) -> list[Arm]:
+    """Without the temporal arm where the question names no time."""
+    return [arm for arm in arms if arm is not Arm.TEMPORAL or intervals]
 
 
 def _hit(one: Fused[int], item: Item, boost: float, scores: Mapping[Arm, Mapping[int, float]], lexical: Found | None) -> Hit:

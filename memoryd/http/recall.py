@@ -19,7 +19,8 @@ router = APIRouter(prefix="/v1", tags=["recall"], route_class=StrictRoute)
 async def recall(body: RecallIn, scope: Caller, use: Uses) -> RecallOut:
     """Find memories: dense, lexical (BM25) and temporal arms at once, fused, optionally reranked.
 
-    An arm that fails or is too slow is left out and named in `degraded`; with none left, the answer is a problem.
+    An arm that fails or is too slow is left out and named in `degraded`. With none left there are no hits when it was
+    `deadline_ms` that passed, and the answer is a problem (503) when not.
     """
     return recall_out(await use.recall(scope, _request(body)), explain=body.explain, most=body.max_text_chars)
 

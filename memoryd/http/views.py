@@ -1,7 +1,5 @@
 """From the use cases' results to the bodies of answers."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import cast
 
@@ -9,7 +7,6 @@ from pydantic import JsonValue as PydanticJson
 
 from memoryd.access.model import AuditEntry, OperatorEntry, Space, Tenant
 from memoryd.access.service import NewKey
-from memoryd.errors import InvalidRequest
 from memoryd.http.schemas.admin import AuditEntryOut, KeyOut, NewKeyOut, OperatorEntryOut, SpaceOut, TenantOut
 from memoryd.http.schemas.common import SourceOut
 from memoryd.http.schemas.memories import MemoryOut, RevisionOut
@@ -244,16 +241,3 @@ def operator_entry_out(entry: OperatorEntry) -> OperatorEntryOut:
         request_id=entry.request_id,
         detail=_json(entry.detail),
     )
-
-
-def to_cursor(position: str) -> str:
-    """An opaque text for a position in a list."""
-    return base64.urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
-
-
-def from_cursor(cursor: str) -> str:
-    """The position. Raises ``InvalidRequest``."""
-    try:
-        return base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeError) as error:
-        raise InvalidRequest("cursor: not one that this service gave out") from error

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from memoryd.access.service import require
-from memoryd.errors import DeadlineExceeded, NotFound
+from memoryd.errors import NotFound, StoreUnavailable
 from memoryd.memory.handles import Handle, Handles
 from memoryd.memory.model import Revision
 from memoryd.memory.ports import NOW, Clock, MemoryReader, Moment
@@ -112,7 +112,7 @@ class Contexts:
         counter = self._tokenizers.counter(request.tokenizer)
         asked = replace(self.begun(request).recall, limit=CANDIDATES)
         at = Moment(asked.filters.as_of, asked.filters.known_at)
-        wanted = await self._wanted(scope, request.must_include, asked, at)
+        wanted = await self._wanted(scope, request.must_include, at)
         recalled = await self._recall(scope, asked)
         hits = {str(hit.item.memory_id): hit for hit in recalled.result.hits}
         scores = {key: max(hit.score, 0.0) for key, hit in hits.items()}
@@ -178,15 +178,16 @@ class Contexts:
             raise NotFound("no such memory")
         return found[0]
 
-    async def _wanted(self, scope: Scope, ids: Sequence[UUID], asked: RecallRequest, at: Moment) -> dict[str, Revision]:
+    async def _wanted(self, scope: Scope, ids: Sequence[UUID], at: Moment) -> dict[str, Revision]:
+        """What must be shown. It takes from the caller's time but is not cut off by it: a context without it is none."""
         require(scope, Action.READ)
         if not ids:
             return {}
         try:
-            async with asyncio.timeout(None if asked.deadline is None else asked.deadline.stage_s()):
+            async with asyncio.timeout(self._recall.patience_s):
                 found = await self._reader.get_many(scope, ids, at)
         except TimeoutError as error:
-            raise DeadlineExceeded("must_include was not read in time; allow more time") from error
+            raise StoreUnavailable("must_include was not read in time") from error
         if len(found) < len(set(ids)):
             raise NotFound("must_include: no such memory")
         return {str(memory_id): found[memory_id] for memory_id in ids}

@@ -8,14 +8,14 @@ from enum import StrEnum
 from uuid import UUID
 
 from memoryd.access.service import SpaceService, require
-from memoryd.errors import DeadlineExceeded, ServiceError, StoreUnavailable
+from memoryd.errors import StoreUnavailable
 from retrieval.candidates import Fusion
 from retrieval.deadline import Deadline
 from retrieval.filters import Filters
 from retrieval.ports import Query
 from retrieval.rerank import RerankPlan
 from retrieval.scope import Action, Scope
-from retrieval.search import DEFAULT_ARMS, Arm, Embedding, Searcher, SearchRequest, SearchResult
+from retrieval.search import DEFAULT_ARMS, Arm, Embedding, Searcher, SearchRequest, SearchResult, out_of_time
 
 
 class RerankMode(StrEnum):
@@ -72,6 +72,11 @@ class Recall:
         self._searcher = searcher
         self._policy = policy
 
+    @property
+    def patience_s(self) -> float:
+        """How long the stores may take for what a caller cannot do without, whatever its own deadline."""
+        return self._policy.recall_ms / 1000
+
     def deadline(self, request: RecallRequest) -> Deadline:
         """When the answer is due, counted from now: what the caller asks for, else the installation's bound."""
         if request.deadline is not None:
@@ -84,8 +89,9 @@ class Recall:
     async def __call__(self, scope: Scope, request: RecallRequest) -> Recalled:
         """Hits, best first.
 
-        Raises ``Forbidden``, ``SpaceNotFound``, ``StoreUnavailable``, and when time is up with nothing to say
-        ``DeadlineExceeded`` (the caller's deadline) or ``StoreUnavailable`` (ours).
+        When the caller's own ``deadline_ms`` passes with nothing found there are none, and every arm is named in ``degraded``.
+        Raises ``Forbidden``, ``SpaceNotFound``, ``StoreUnavailable`` (also when time is up that the caller did not set), and
+        what an arm raised when no arm answered.
         """
         require(scope, Action.READ)
         deadline = self.deadline(request)
@@ -94,14 +100,15 @@ class Recall:
         try:
             async with asyncio.timeout(deadline.stage_s()):
                 recalled = await self._recall(scope, request, arms, deadline, embedding)
-        except TimeoutError as error:
-            raise _late(request) from error
+        except TimeoutError:
+            recalled = Recalled(out_of_time(arms, request.query, request.query_time), {}, deadline)
         finally:
             if embedding is not None:
                 embedding.cancel()
-        if not recalled.result.answered:
-            raise recalled.result.failure or _late(request)
-        return recalled
+        result = recalled.result
+        if result.answered or (result.late and request.deadline_ms is not None):
+            return recalled
+        raise result.failure or StoreUnavailable("the stores did not answer in time")
 
     async def _recall(
         self,
@@ -134,13 +141,6 @@ class Recall:
 
     def _reranks(self, request: RecallRequest) -> bool:
         return request.rerank is RerankMode.ON or (request.rerank is RerankMode.AUTO and self._policy.rerank_auto)
-
-
-def _late(request: RecallRequest) -> ServiceError:
-    """Nothing can be said in time. The caller's own deadline is 504; without one, something of ours is too slow."""
-    if request.deadline_ms is not None:
-        return DeadlineExceeded("nothing was found out within deadline_ms; allow more time")
-    return StoreUnavailable("the stores did not answer in time")
 
 
 def _unique(names: Sequence[str] | None) -> list[str] | None:

@@ -1,6 +1,5 @@
 """Snapshots: writing them, and reading a session back when Redis does not have it."""
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from memoryd.sessions.archive import SnapshotCorrupt, decode, encode
 from memoryd.sessions.model import Limits, Restored, Session, milliseconds
 from memoryd.sessions.ports import Changed, Image, LifeStore, Objects, Part, SessionGone, SessionRecords, SnapshotRecord, Target
 from memoryd.sessions.ranges import Span, closed, dump, parse
+from memoryd.threads import SNAPSHOTS
 from retrieval.errors import MemorydError
 from retrieval.scope import Action, Scope
 
@@ -151,7 +151,7 @@ class Snapshots:
         if self._objects is None:
             raise Conflict("this installation has no object store for snapshots: set MEMORYD_OBJECT_STORE")
         session, snapshot_id = image.session, uuid7()
-        data = await asyncio.to_thread(encode, scope.tenant_id, image)
+        data = await SNAPSHOTS.run(encode, scope.tenant_id, image)
         record = SnapshotRecord(
             snapshot_id=snapshot_id,
             session_id=session.session_id,
@@ -199,10 +199,11 @@ class Snapshots:
             log.error("snapshot %s is missing; the one before is taken", record.snapshot_id)
             return None
         try:
-            return await asyncio.to_thread(decode, scope.tenant_id, record.session_id, data)
+            return await SNAPSHOTS.run(decode, scope.tenant_id, record.session_id, data)
         except (SnapshotCorrupt, ValueError, LookupError) as error:
-            log.error("snapshot %s cannot be read (%s); the one before is taken", record.snapshot_id, type(error).__name__)  # noqa: TRY400
-            return None
+            what = type(error).__name__  # not its text, which may quote content
+        log.error("snapshot %s cannot be read (%s); the one before is taken", record.snapshot_id, what)
+        return None
 
 
 def _leaped(parts: Sequence[Part], head: int, version: int) -> Sequence[Part]:

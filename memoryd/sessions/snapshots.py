@@ -116,12 +116,26 @@ class Snapshots:
         if records and not scope.may_use(records[0].space):
             raise NotFound("no such session")
         if not records:
-            await self._life.image(scope, Target(session_id, self._clock.now()))
+            await self._found(scope, session_id)
         # A reader that finds it gone from Redis, or did so just now, must not bring it back from a snapshot.
         await self._life.bury(scope, session_id)
         await self._evict_all(scope, session_id)
         await self._drop(scope, records)
         await self._clear(scope, session_id)
+
+    async def _found(self, scope: Scope, session_id: str) -> None:
+        """Raises ``NotFound`` where Redis has no such session for this key, of which there is no record either.
+
+        Where it has none at all, an object of its may still be there: a process was killed before it recorded what it had
+        written, and then Redis lost the session. That goes all the same.
+        """
+        try:
+            image = await self._life.image(replace(scope, spaces=None), Target(session_id, self._clock.now()))
+        except SessionGone:
+            await self._clear(scope, session_id)
+            raise
+        if not scope.may_use(image.session.space):
+            raise NotFound("no such session")
 
     async def evict(self, scope: Scope, record: SnapshotRecord, session: Session) -> None:
         """Take an expired session out of Redis, of which ``record`` is the snapshot. Raises ``Changed``."""

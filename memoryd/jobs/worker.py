@@ -1,4 +1,4 @@
-"""The worker role on arq: one cron job now, one queue for what later issues enqueue. Payloads are JSON, never pickle."""
+"""The worker role on arq: rounds of maintenance, and three of sessions, each a cron job. Payloads are JSON, never pickle."""
 
 import asyncio
 import json
@@ -19,8 +19,6 @@ from memoryd.sessions.rounds import SessionRounds
 QUEUE = "memoryd:jobs"
 
 Running = Callable[[], AbstractAsyncContextManager[Maintenance]]
-
-
 SessionsRunning = Callable[[], AbstractAsyncContextManager[SessionRounds]]
 
 

@@ -10,11 +10,21 @@ local before = head
 local placed, new, seen, told = {}, {}, {}, {}
 -- Of the positions that a caller's id was given, one at most is visible: the others were set aside by restores, and what is
 -- said again after a restore is new.
+local spans = nil
 local function visible(positions)
-  for position in string.gmatch(positions, '%d+') do
-    for from, to in string.gmatch(vis, '(%d+):(%d*)') do
-      if int(from) <= int(position) and (to == '' or int(position) <= int(to)) then return int(position) end
+  if positions == '' then return nil end
+  if not spans then
+    spans = {}
+    for from, to in string.gmatch(vis, '(%d+):(%d*)') do spans[#spans + 1] = {int(from), to == '' and math.huge or int(to)} end
+  end
+  for found in string.gmatch(positions, '%d+') do
+    -- Restores can leave thousands of spans, in order: the last that begins no later.
+    local position, low, high = int(found), 0, #spans
+    while low < high do
+      local middle = math.ceil((low + high) / 2)
+      if spans[middle][1] <= position then low = middle else high = middle - 1 end
     end
+    if low > 0 and position <= spans[low][2] then return position end
   end
   return nil
 end

@@ -48,7 +48,11 @@ def api(host: str | None, port: int | None) -> None:
     settings = Settings()
     configure(settings.log_level)
     app = create_app(
-        lambda: open_services(settings), max_body_bytes=settings.max_body_bytes, request_timeout_s=settings.request_timeout_s
+        lambda: open_services(settings),
+        max_body_bytes=settings.max_body_bytes,
+        request_timeout_s=settings.request_timeout_s,
+        max_upload_bytes=settings.max_upload_bytes,
+        upload_timeout_s=settings.upload_timeout_s,
     )
     config = uvicorn.Config(
         app,

@@ -8,6 +8,7 @@ from memoryd.access.audit import AuditService
 from memoryd.access.authenticate import Authenticator
 from memoryd.access.service import KeyService, SpaceService
 from memoryd.access.tenants import TenantService
+from memoryd.jobs.services import JobServices
 from memoryd.mcp.doors import Doors
 from memoryd.mcp.ports import Chronicle
 from memoryd.memory.context import Contexts
@@ -62,3 +63,4 @@ class Services:
     doors: Doors
     sessions: SessionServices | None
     joint: Joint
+    jobs: JobServices

@@ -17,7 +17,10 @@ from memoryd.access.tenants import TenantService
 from memoryd.clock import SystemClock
 from memoryd.embedded.credentials import store
 from memoryd.errors import InvalidRequest
+from memoryd.job_wiring import open_job_services, open_job_work
 from memoryd.jobs.maintenance import Maintenance
+from memoryd.jobs.ports import ItemHandler
+from memoryd.jobs.work import JobWork
 from memoryd.mcp.doors import Doors, open_doors
 from memoryd.memory.context import Contexts
 from memoryd.memory.handles import Handles
@@ -174,6 +177,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             doors=_doors(settings),
             sessions=sessions,
             joint=Joint(contexts, sessions.windows if sessions else None, models.tokenizers),
+            jobs=await stack.enter_async_context(open_job_services(settings, db, clock)),
         )
 
 
@@ -209,6 +213,19 @@ async def open_session_rounds(settings: Settings) -> AsyncIterator[SessionRounds
         tenants = PgMaintenance(db, generation=generation.number, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
         opened = open_rounds(settings, db, redis, remember, models.runtime, tenants, clock)
         yield await stack.enter_async_context(opened)
+
+
+@asynccontextmanager
+async def open_jobs(settings: Settings) -> AsyncIterator[JobWork]:
+    """What the worker needs to work on jobs."""
+    async with _opened(database(settings)) as db:
+        generation = await live_generation(db)
+        if generation is None:
+            raise MigrationRefused("the database has no embedding generation: run `memoryd migrate`")
+        handlers: dict[str, ItemHandler] = {}
+        tenants = PgMaintenance(db, generation=generation.number, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
+        async with open_job_work(settings, db, tenants, handlers, SystemClock()) as work:
+            yield work
 
 
 def _redis(settings: Settings) -> Redis | None:

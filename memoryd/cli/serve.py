@@ -19,7 +19,7 @@ from memoryd.logs import configure
 from memoryd.session_wiring import round_interval_s
 from memoryd.settings import Settings
 from memoryd.stores.redis_cluster import is_cluster
-from memoryd.wiring import open_maintenance, open_services, open_session_rounds, prepare_database
+from memoryd.wiring import open_jobs, open_maintenance, open_services, open_session_rounds, prepare_database
 
 log = logging.getLogger("memoryd")
 
@@ -96,6 +96,8 @@ async def _work(settings: Settings, redis_url: str) -> None:
         on_ready=ready,
         sessions=lambda: open_session_rounds(settings),
         sessions_interval_s=round_interval_s(settings),
+        jobs=lambda: open_jobs(settings),
+        sweep_interval_s=settings.jobs_sweep_interval_s,
     )
     task = asyncio.ensure_future(running.main())
     loop = asyncio.get_running_loop()

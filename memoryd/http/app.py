@@ -9,6 +9,7 @@ from memoryd import __version__
 from memoryd.http import (
     admin,
     health,
+    jobs,
     knowledge,
     knowledge_documents,
     mcp,
@@ -59,7 +60,7 @@ def create_app(
         redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    for part in (memories, recall, sessions, session_life, knowledge, knowledge_documents, admin, operator, health):
+    for part in (memories, recall, sessions, session_life, knowledge, knowledge_documents, jobs, admin, operator, health):
         app.include_router(part.router)
     mcp.install(app)
     problems.install(app)

@@ -86,14 +86,20 @@ class WindowAnswer(_Answer):
     used_tokens: int
 
 
+class JobCounters(_Answer):
+    """What became of a job's documents."""
+
+    chunks: int
+    failed: int
+    unchanged: int
+
+
 class JobAnswer(_Answer):
     """A job as it stands."""
 
     id: str
     state: str
-    chunks: int = 0
-    failed: int = 0
-    unchanged: int = 0
+    counters: JobCounters
 
     @property
     def ended(self) -> bool:

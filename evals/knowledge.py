@@ -70,9 +70,9 @@ async def throughput(client: Client, name: str, docs: Sequence[Mapping[str, str]
     again, idle = await ingest(client, name, docs)
     rate, alone = len(texts) / seconds, len(texts) / bare
     rows: tuple[tuple[Cell, ...], ...] = (
-        ("ingest, parse to publish", len(docs), len(texts), seconds, rate, rate / alone, job.failed),
+        ("ingest, parse to publish", len(docs), len(texts), seconds, rate, rate / alone, job.counters.failed),
         ("bare embedder", len(docs), len(texts), bare, alone, None, None),
-        ("the same corpus again", len(docs), 0, idle, None, None, again.failed),
+        ("the same corpus again", len(docs), 0, idle, None, None, again.counters.failed),
     )
     table = Table(
         "Ingest: throughput",
@@ -80,7 +80,7 @@ async def throughput(client: Client, name: str, docs: Sequence[Mapping[str, str]
         rows,
         note="The ingest is one job over HTTP, from its order to the end of its publish, by one worker at nice 10. The bare "
         "embedder gets the same texts (prefix and text) in batches of 64, in the benchmark's process, when the service is idle. "
-        f"The second time every document was unchanged: {again.unchanged} of {len(docs)}.",
+        f"The second time every document was unchanged: {again.counters.unchanged} of {len(docs)}.",
     )
     return table, Ingested(name, job, seconds, chunks)
 
@@ -192,7 +192,7 @@ async def beside_ingest(
         ("when", "n", "p50 ms", "p95 ms", "p99 ms"),
         rows,
         note=f"One recall after another, rerank off. The ingest is ordered for about {chunks} chunks; it had written "
-        f"{job.chunks} when the last recall was answered and was {job.state} then; it is cancelled afterwards.",
+        f"{job.counters.chunks} when the last recall was answered and was {job.state} then; it is cancelled afterwards.",
     )
 
 
@@ -206,7 +206,7 @@ async def _ingesting(client: Client, name: str, pool: Sequence[str], chunks: int
         docs.append({"document_id": f"d{len(docs):05d}", "title": f"Document {len(docs)}", "text": text})
     job = await client.ingest(name, docs, publish=False)
     try:
-        while not job.chunks:
+        while not job.counters.chunks:
             await asyncio.sleep(_POLL_S)
             job = await client.job(job.id)
         yield job.id

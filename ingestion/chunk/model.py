@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+CHUNKER_VERSION = "1"
+"""Goes up when the same blocks give other chunks: documents are then cut again when they are ingested again."""
+
 SECTION_TOKENS = 2048
 """A section holds at most so many tokens; what is longer becomes several of one path."""
 

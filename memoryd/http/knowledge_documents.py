@@ -15,7 +15,7 @@ from memoryd.errors import InvalidRequest
 from memoryd.http.caller import Caller, Once, Uses
 from memoryd.http.cursors import from_cursor, whole
 from memoryd.http.fields import IdempotencyKey
-from memoryd.http.jobs import job_out
+from memoryd.http.job_views import job_out
 from memoryd.http.knowledge import Base, Cursor, Knowledge, Limit
 from memoryd.http.knowledge_views import chunk_page, disposition, document_out, document_page
 from memoryd.http.problems import documented

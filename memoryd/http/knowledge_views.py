@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from ingestion.chunk import Chunking
 from memoryd.http.cursors import to_cursor
 from memoryd.http.schemas.knowledge import (
     BaseOut,
@@ -18,7 +19,7 @@ from memoryd.http.schemas.knowledge import (
     DocumentPage,
     VersionOut,
 )
-from memoryd.knowledge.model import Chunk, Chunking, Collected, Counts, Diff, Document, KnowledgeBase, Pin, Version
+from memoryd.knowledge.model import Chunk, Collected, Counts, Diff, Document, KnowledgeBase, Pin, Version
 
 
 def chunking(body: ChunkingIn) -> Chunking:

@@ -19,6 +19,8 @@ from memoryd.jobs.maintenance import Maintenance
 from memoryd.jobs.work import JobWork
 from memoryd.sessions.rounds import SessionRounds
 
+_COLLECT_INTERVAL_S = 60
+
 Running = Callable[[], AbstractAsyncContextManager[Maintenance]]
 SessionsRunning = Callable[[], AbstractAsyncContextManager[SessionRounds]]
 
@@ -68,6 +70,7 @@ def create_worker(
         rounds += [_job(f"sessions_{one}", _alone("sessions", methodcaller(one)), sessions_interval_s) for one in apart]
     if jobs is not None:
         rounds.append(_job("jobs_sweep", _alone("jobs", methodcaller("sweep")), sweep_interval_s))
+        rounds.append(_job("versions_collect", _alone("jobs", methodcaller("collect")), _COLLECT_INTERVAL_S))
     return Worker(
         functions=[func(run_job, name=RUN_JOB, max_tries=1)],
         cron_jobs=rounds,

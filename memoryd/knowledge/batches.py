@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from uuid import UUID
 
 import numpy as np
-from ingestion.chunk import Chunk, Section
 from numpy.typing import NDArray
 
+from ingestion.chunk import Chunk, Section
 from memoryd.knowledge.model import ReadyChunk, ReadySection
 from memoryd.threads import BULK
 from retrieval.analysis import Analyzer, Indexed

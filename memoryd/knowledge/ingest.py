@@ -17,9 +17,10 @@ from typing import Protocol, TypeVar
 
 from ingestion.chunk import CHUNKER_VERSION, Section
 from ingestion.document import Block, Parsed
-from ingestion.parse import PARSER_VERSION, ParseFailed
-from ingestion.sources import Fetched, FetchFailed
-
+from ingestion.parse import PARSER_VERSION
+from ingestion.parse.failures import ParseFailed
+from ingestion.sources.errors import SourceRefused
+from ingestion.sources.url import Fetched
 from memoryd.errors import Conflict, NotFound, StoreUnavailable
 from memoryd.jobs.model import ItemState, Job, JobItem, Outcome
 from memoryd.jobs.ports import Control
@@ -62,9 +63,9 @@ class Parser(Protocol):
 
 
 class Fetcher(Protocol):
-    """Fetches a document into a file. Raises ``FetchFailed``."""
+    """Fetches a document into a file. Raises ``SourceRefused``."""
 
-    async def fetch(self, url: str, path: Path) -> Fetched: ...
+    async def fetch(self, url: str, into: Path) -> Fetched: ...
 
 
 Cutter = Callable[[AsyncIterator[Block], KnowledgeBase, str | None], AsyncIterator[Section]]
@@ -125,8 +126,12 @@ class Ingest:
             with tempfile.TemporaryDirectory(prefix="memoryd-ingest-") as folder:
                 source = await self._source(scope, base, item, Path(folder))
                 return await self._ingested(scope, base, item.document_id, source, control)
-        except (ParseFailed, FetchFailed) as error:
+        except ParseFailed as error:
             return _failed(error.reason.value, error.detail)
+        except SourceRefused as error:
+            if error.retryable:
+                raise
+            return _failed(error.reason.value, str(error))
 
     async def finished(self, scope: Scope, job: Job) -> None:
         """Publish, where the job was asked to and no document failed. Without a draft there was nothing to change."""

@@ -13,6 +13,7 @@ from ingestion.chunk import Chunking
 from retrieval.filters import JsonValue
 
 LIVE = "live"
+DRAFT = "draft"
 
 
 @dataclass(frozen=True, slots=True)

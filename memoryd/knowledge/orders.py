@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from memoryd.access.service import require
 from memoryd.jobs.model import Job, NewItem, NewJob
-from memoryd.jobs.service import JobService
+from memoryd.jobs.service import Jobs
 from memoryd.knowledge.uploads import Uploads, Wish
 from memoryd.memory.model import Idempotency
 from retrieval.filters import JsonValue
@@ -17,7 +17,7 @@ REMOVE: Mapping[str, JsonValue] = {"remove": True}
 class Orders:
     """Makes jobs of what somebody wants ingested or taken out."""
 
-    def __init__(self, uploads: Uploads, jobs: JobService) -> None:
+    def __init__(self, uploads: Uploads, jobs: Jobs) -> None:
         self._uploads = uploads
         self._jobs = jobs
 

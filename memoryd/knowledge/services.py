@@ -6,6 +6,7 @@ from typing import Protocol
 
 from memoryd.knowledge.bases import KnowledgeBases
 from memoryd.knowledge.library import Library
+from memoryd.knowledge.orders import Orders
 from memoryd.knowledge.uploads import Uploads
 from memoryd.knowledge.versioning import Versioning
 from memoryd.memory.model import Idempotency
@@ -28,4 +29,5 @@ class KnowledgeServices:
     versions: Versioning
     library: Library
     uploads: Uploads
+    orders: Orders
     once: Once

@@ -4,12 +4,10 @@ from datetime import datetime
 
 from memoryd.access.service import require
 from memoryd.errors import Conflict, InvalidRequest, NotFound
-from memoryd.knowledge.model import Collected, Diff, KnowledgeBase, Version, VersionState
+from memoryd.knowledge.model import DRAFT, Collected, Diff, KnowledgeBase, Version, VersionState
 from memoryd.knowledge.ports import ActiveJobs, Bases, Drafts, Originals, Versions
 from memoryd.memory.ports import Clock
 from retrieval.scope import Action, Scope
-
-_DRAFT = "draft"
 
 
 class Versioning:
@@ -104,7 +102,7 @@ class Versioning:
         return done
 
     async def _number(self, scope: Scope, base: KnowledgeBase, selector: str) -> int:
-        if selector == _DRAFT:
+        if selector == DRAFT:
             return (await self._draft(scope, base)).seq
         return (await self._versions.resolve(scope, base.name, selector)).seq
 

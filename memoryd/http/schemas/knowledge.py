@@ -4,14 +4,22 @@ from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import BaseModel, Field, JsonValue, StrictBool, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, Field, JsonValue, StrictBool, StringConstraints, model_validator
 
+from ingestion.chunk import Strategy
 from memoryd.http.fields import MAX_TEXT, Identifier, Metadata, Name, Reason, Text, Uri, Whole
 from memoryd.http.schemas.common import Body
-from memoryd.knowledge.model import Change, Strategy, VersionState
+from memoryd.knowledge.model import DRAFT, LIVE, Change, VersionState
+
+
+def _free(name: str) -> str:
+    if name in {LIVE, DRAFT}:
+        raise ValueError(f"{name} has a meaning of its own")
+    return name
+
 
 BaseName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
-TagName = Annotated[str, StringConstraints(pattern=r"^(?!(live|draft)$)[A-Za-z][A-Za-z0-9._-]{0,99}$")]
+TagName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,99}$"), AfterValidator(_free)]
 Selector = Annotated[str, StringConstraints(pattern=r"^([0-9]{1,15}|[A-Za-z][A-Za-z0-9._-]{0,99})$")]
 DocumentId = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\u0000-\u001f\u007f]+$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -22,7 +30,9 @@ class ChunkingIn(Body):
     """How documents are cut. Of what is ingested from then on: ingest again what shall have it."""
 
     strategy: Strategy = Strategy.STRUCTURAL
-    max_tokens: Whole = Field(384, ge=32, le=2_048, description="Of a chunk with its prefix, in the embedder's tokenizer")
+    max_tokens: Whole = Field(
+        384, ge=64, le=2_048, description="Of a chunk with its prefix, in the embedder's tokenizer; at most what that reads"
+    )
     overlap_tokens: Whole = Field(32, ge=0, le=512, description="Between neighbours of one section; at most half of max_tokens")
 
 

@@ -12,9 +12,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from ingestion.parse.confine import confine
+from ingestion.parse.confine import enclose, limit
 from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.limits import ParseLimits
 from ingestion.parse.pieces import Facts, Piece, finish
@@ -50,19 +50,26 @@ def parse(source: Source, facts: Facts, send: Callable[[bytes], object]) -> None
 
 def main() -> int:
     """0 when the end was written, be it a failure."""
-    request = json.loads(os.environ.pop(REQUEST))
-    limits = ParseLimits(**request["limits"])
-    results = os.fdopen(os.dup(1), "wb", buffering=1 << 16)
+    results = os.dup(1)
     # C libraries may print; what they print is no result.
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 1)
     os.close(nowhere)
+    return work(json.loads(os.environ.pop(REQUEST)), results, enclosed=False)
+
+
+def work(request: dict[str, Any], descriptor: int, *, enclosed: bool) -> int:
+    """Parse the file on standard input, and write to ``descriptor``. ``enclosed``: but for its limits, this process is confined."""
+    limits = ParseLimits(**request["limits"])
+    results = os.fdopen(descriptor, "wb", buffering=1 << 16)
     stream: BinaryIO = io.BufferedReader(io.FileIO(0, closefd=False))
     size = os.fstat(0).st_size
     # Optional to a library, costly to load, and nothing that a parser needs.
     sys.modules["numpy"] = None  # type: ignore[assignment]
     sys.setrecursionlimit(_DEPTH)
-    confine(limits, size)
+    if not enclosed:
+        enclose()
+    limit(limits, size)
     try:
         run(Source(stream, size, limits, request["name"], request["media_type"]), results.write)
         results.flush()

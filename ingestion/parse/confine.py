@@ -54,11 +54,22 @@ class Refused(PermissionError):
     """Parsing code tried what parsing needs not."""
 
 
-def confine(limits: ParseLimits, size: int) -> None:
-    """Confines this process, for good, to the limits for a file of ``size`` bytes.
+def enclose() -> None:
+    """Takes from this process, and all that it starts, the network and the file system. What a system lacks is left out."""
+    if sys.platform != "linux":
+        return
+    from ingestion.parse import landlock
 
-    What a system lacks is left out; the audit hook and the limits are always there.
-    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    _die_with_parent(libc)
+    if libc.unshare(_CLONE_NEWNET) != 0:
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    landlock.restrict(libc, readable())
+
+
+def limit(limits: ParseLimits, size: int) -> None:
+    """Confines this process, for good, to the limits for a file of ``size`` bytes, and refuses it sockets and processes."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
@@ -67,23 +78,16 @@ def confine(limits: ParseLimits, size: int) -> None:
     seconds = limits.cpu_s + limits.more_s(size)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     if sys.platform == "linux":
-        _confine_on_linux()
+        _die_with_parent(ctypes.CDLL(None, use_errno=True))
+        # Threads count too; no parser needs one. The kernel does not hold root to it.
+        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     sys.addaudithook(_audit)
 
 
-def _confine_on_linux() -> None:
-    from ingestion.parse import landlock
-
-    libc = ctypes.CDLL(None, use_errno=True)
-    # The worker may be killed; its parser must not go on alone.
+def _die_with_parent(libc: ctypes.CDLL) -> None:
+    """The worker may be killed; its parser must not go on alone. Nor may anybody look into it."""
     libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    if libc.unshare(_CLONE_NEWNET) != 0:
-        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
-    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-    landlock.restrict(libc, readable())
-    # Threads count too; no parser needs one. The kernel does not hold root to it.
-    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def readable() -> list[Path]:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import httpx
 
-from evals import context, filtered, latency, mcp, quality, sessions, writes
+from evals import context, filtered, latency, mcp, parsing, quality, sessions, writes
 from evals.beside import Beside
 from evals.client import Client
 from evals.datasets import load, spread
@@ -83,6 +83,8 @@ class Bench:
                 return await self.filtered()
             case "sessions":
                 return await self.sessions()
+            case "parsing":
+                return Outcome(*await parsing.measure(self.options.data / "documents"))
             case _:
                 raise ValueError(f"no part named {name!r}")
 

@@ -49,6 +49,11 @@ class Reading:
             raise RuntimeError("the document was not read to its end")
         return self._parsed
 
+    @property
+    def process_id(self) -> int:
+        """Of the parsing process, for whoever watches what it uses."""
+        return self._process.pid
+
     def __aiter__(self) -> AsyncIterator[Block]:
         return self
 

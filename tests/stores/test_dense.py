@@ -194,9 +194,7 @@ async def test_tenants_that_share_a_graph_still_find_their_nearest(
 ) -> None:
     """Unequal tenants in one graph, the same clumps: the small one's neighbours are mostly the large one's."""
     maintenance = PgMaintenance(database, generation=generation.number, exact_limit=100, ann_tail=100)
-    crowds = [
-        await _filled(database, generation, count, seed) for count, seed in ((6000, 21), (2500, 24), (900, 22), (250, 23))
-    ]
+    crowds = [await _filled(database, generation, count, seed) for count, seed in ((6000, 21), (2500, 24), (900, 22), (250, 23))]
     large = crowds[0]
     async with database.tenant(large.library.scope.tenant_id) as connection:
         await connection.execute("UPDATE hnsw_graphs SET vectors = CASE graph WHEN 15 THEN 0 ELSE 1000000 END")

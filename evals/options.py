@@ -11,7 +11,7 @@ from pathlib import Path
 from evals.datasets import DEFAULT_ROOT
 from evals.report import FOLDER
 
-PARTS = ("quality", "context", "latency", "writes", "filtered", "sessions", "knowledge")
+PARTS = ("quality", "context", "latency", "writes", "filtered", "sessions", "knowledge", "parsing")
 
 
 @dataclass(frozen=True, slots=True)

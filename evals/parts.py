@@ -10,7 +10,7 @@ from uuid import UUID
 
 import httpx
 
-from evals import context, filtered, knowledge, latency, mcp, quality, sessions, writes
+from evals import context, filtered, knowledge, latency, mcp, parsing, quality, sessions, writes
 from evals.beside import Beside
 from evals.client import Client
 from evals.datasets import load, spread
@@ -85,6 +85,8 @@ class Bench:
                 return await self.sessions()
             case "knowledge":
                 return await self.knowledge()
+            case "parsing":
+                return Outcome(*await parsing.measure(self.options.data / "documents"))
             case _:
                 raise ValueError(f"no part named {name!r}")
 

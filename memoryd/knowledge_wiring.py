@@ -1,6 +1,7 @@
 """The part of the composition root that builds knowledge bases, for the API and for the worker."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from ingestion.chunk import Chunker, Section, readable_tokens, stream
 from ingestion.document import Block
@@ -57,9 +58,10 @@ def knowledge_services(
     )
 
 
-def job_handlers(
+@asynccontextmanager
+async def open_job_handlers(
     settings: Settings, db: Database, generation: Generation, stored: ObstoreObjects | None, models: Models, clock: Clock
-) -> dict[str, ItemHandler]:
+) -> AsyncIterator[dict[str, ItemHandler]]:
     """What the worker does with jobs, by kind."""
     if stored is None:
         raise InvalidRequest("set MEMORYD_OBJECT_STORE: documents are ingested from object storage")
@@ -67,8 +69,9 @@ def job_handlers(
         memory_bytes=settings.parse_memory_mb * _MIB, cpu_s=int(settings.parse_timeout_s), wait_s=settings.parse_timeout_s
     )
     policy = FetchPolicy(max_bytes=settings.fetch_max_bytes, total_s=settings.fetch_timeout_s)
+    parser = DocumentParser(limits, forking=True)
     tools = Tools(
-        parser=DocumentParser(limits),
+        parser=parser,
         cut=_cutter(models),
         fetcher=Fetcher(policy) if settings.fetch_urls else None,
         embedder=models.runtime,
@@ -76,7 +79,10 @@ def job_handlers(
     )
     versions = _versioning(settings, db, generation, stored, clock)
     ingest = Ingest(PgBases(db), PgDrafts(db, generation.number), versions, ObjectOriginals(stored), tools, clock)
-    return {INGEST: ingest}
+    try:
+        yield {INGEST: ingest}
+    finally:
+        await parser.close()
 
 
 def collection(

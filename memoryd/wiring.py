@@ -20,7 +20,7 @@ from memoryd.errors import InvalidRequest
 from memoryd.job_wiring import open_job_services, open_job_work
 from memoryd.jobs.maintenance import Maintenance
 from memoryd.jobs.work import JobWork
-from memoryd.knowledge_wiring import collection, job_handlers, knowledge_services
+from memoryd.knowledge_wiring import collection, knowledge_services, open_job_handlers
 from memoryd.mcp.doors import Doors, open_doors
 from memoryd.memory.context import Contexts
 from memoryd.memory.handles import Handles
@@ -229,10 +229,12 @@ async def open_jobs(settings: Settings, models: Models) -> AsyncIterator[JobWork
     async with _opened(database(settings)) as db:
         generation, clock = await _generation(db, models.card), SystemClock()
         stored = objects(settings)
-        handlers = job_handlers(settings, db, generation, stored, models, clock)
         tenants = PgMaintenance(db, generation=generation.number, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
         collecting = collection(settings, db, generation, stored, tenants, clock)
-        async with open_job_work(settings, db, tenants, handlers, collecting, clock) as work:
+        async with (
+            open_job_handlers(settings, db, generation, stored, models, clock) as handlers,
+            open_job_work(settings, db, tenants, handlers, collecting, clock) as work,
+        ):
             yield work
 
 

@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def work(request: dict[str, Any], descriptor: int, *, enclosed: bool) -> int:
-    """Parse the file on standard input, and write to ``descriptor``. ``enclosed``: but for its limits, this process is confined."""
+    """Parse the file on standard input, and write to ``descriptor``. ``enclosed``: this process lacks only its limits."""
     limits = ParseLimits(**request["limits"])
     results = os.fdopen(descriptor, "wb", buffering=1 << 16)
     stream: BinaryIO = io.BufferedReader(io.FileIO(0, closefd=False))

@@ -1,7 +1,8 @@
-"""``python -m ingestion.parse.nursery``: forks a confined process for each document that its socket (standard input) brings.
+"""``python -m ingestion.parse.nursery MODULE``: forks a confined process for each document that its socket brings.
 
 Starting Python takes some 50 ms of processor time, about what a short document takes to be embedded; a fork takes a few. What is
-loaded here is what all documents need; this process reads none of them. Without its other end it ends, and its children with it.
+loaded here is what all documents need; this process reads none of them. What a child does is ``work`` of the module. Without its
+other end (of standard input) this process ends, and its children with it.
 
 Messages (``SOCK_SEQPACKET``, JSON): ``{"number", "request"}`` with two descriptors (the document, where to write) is answered by
 ``{"number", "pid"}`` and, when the child has ended, ``{"number", "code"}`` as in :attr:`subprocess.Popen.returncode`;
@@ -18,20 +19,26 @@ import signal
 import socket
 import sys
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
-from ingestion.parse import child
 from ingestion.parse.confine import enclose
 
 MESSAGE_BYTES = 65_536
 _WARM = ("plain", "markdown", "records", "delimited", "sourcecode")
 
 
+class Work(Protocol):
+    """Parses the file on standard input, and writes to a descriptor; the exit status."""
+
+    def __call__(self, request: dict[str, Any], descriptor: int, /, *, enclosed: bool) -> int: ...
+
+
 class Nursery:
     """The children of this process, by the number that the other end gave them."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, work: Work) -> None:
         self._control = control
+        self._work = work
         self._pids: dict[int, int] = {}
         self._news, wake = os.pipe()
         os.set_blocking(wake, False)
@@ -65,13 +72,28 @@ class Nursery:
     def _fork(self, number: int, request: dict[str, Any], document: int, result: int) -> None:
         pid = os.fork()
         if pid == 0:
-            _become(self._control, self._news, request, document, result)
+            self._become(request, document, result)
         # Here too, so that a kill that comes at once meets a group.
         os.setpgid(pid, pid)
         os.close(document)
         os.close(result)
         self._pids[number] = pid
         self._say({"number": number, "pid": pid})
+
+    def _become(self, request: dict[str, Any], document: int, result: int) -> None:
+        """The child: it never returns."""
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._control.close()
+            os.close(self._news)
+            os.dup2(document, 0)
+            os.close(document)
+            code = self._work(request, result, enclosed=True)
+        finally:
+            os._exit(code)
 
     def _reap(self) -> None:
         while self._pids:
@@ -86,32 +108,17 @@ class Nursery:
         self._control.send(json.dumps(message).encode())
 
 
-def _become(control: socket.socket, news: int, request: dict[str, Any], document: int, result: int) -> None:
-    """The child: it never returns."""
-    code = 1
-    try:
-        os.setpgid(0, 0)
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        control.close()
-        os.close(news)
-        os.dup2(document, 0)
-        os.close(document)
-        code = child.work(request, result, enclosed=True)
-    finally:
-        os._exit(code)
-
-
 def main() -> int:
     """0 when the other end was closed."""
     control = socket.socket(fileno=os.dup(0))
+    work: Work = import_module(sys.argv[1]).work
     enclose()
     for name in _WARM:
         import_module(f"ingestion.parse.formats.{name}")
     # What is loaded stays: children share its pages as long as nobody counts in them.
     gc.collect()
     gc.freeze()
-    Nursery(control).serve()
+    Nursery(control, work).serve()
     return 0
 
 

@@ -64,8 +64,10 @@ class Layout:
 def pieces_of(lines: Sequence[Line], layout: Layout, page: int) -> Iterator[Piece]:
     """The page's pieces. A paragraph that goes on over the page's end is two."""
     furniture = {line for line in _edges(lines) if _furniture(line) in layout.furniture or _PAGE_NUMBER.match(line.text)}
+    # A page of nothing else has it for its content.
+    read = [line for line in lines if line not in furniture] or lines
     held: Piece | None = None
-    for piece in _pieces([line for line in lines if line not in furniture], layout, page):
+    for piece in _pieces(read, layout, page):
         if held is not None and held.kind is piece.kind is BlockKind.LIST and len(held.text) < _LONG_LIST:
             held = Piece(BlockKind.LIST, f"{held.text}\n{piece.text}", page=page)
             continue

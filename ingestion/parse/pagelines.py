@@ -92,8 +92,9 @@ class _Reader:
         run: list[str] = []
         left = right = edge = 0.0
         bottom, top = math.inf, -math.inf
-        size, bold, mono = self._type(start)
-        # A line that only begins in bold is no heading.
+        # Not of the first character, which may be a bullet in a type of its own; a line that only begins in bold is no heading.
+        middle = next(index for index in range((start + end) // 2, end) if characters[index] not in (32, 0xA0))
+        size, bold, mono = self._type(middle)
         bold = bold and self._type(end - 1)[1]
         for index in range(start, end):
             character = chr(characters[index]) if 0 < characters[index] < 0x110000 else ""

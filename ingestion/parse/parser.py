@@ -126,7 +126,7 @@ class DocumentParser:
         self._child = child
         # Forking is safe where a process has one thread, and passing descriptors is for Linux here.
         able = forking and sys.platform == "linux"
-        self._forks = Forks(_command("ingestion.parse.nursery"), _environment()) if able else None
+        self._forks = Forks([*_command("ingestion.parse.nursery"), child], _environment()) if able else None
 
     async def close(self) -> None:
         """End what is being parsed, and the process that others are forked from."""

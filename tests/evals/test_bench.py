@@ -41,7 +41,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def write_sets(root: Path) -> None:
-    """Three sets with the names that the benchmark asks for, of sentences that can be told apart."""
+    """Three sets with the names that the benchmark asks for, of sentences that can be told apart, and a document."""
+    (root / "documents/expected").mkdir(parents=True)
+    (root / "documents/note.html").write_text("<h1>Salt</h1><p>It dissolves.")
+    (root / "documents/expected/note.html.md").write_text("# Salt\n\nIt dissolves.")
+    (root / "documents/empty.txt").write_text("")
     rng = random.Random(7)
     for number, name in enumerate(("locomo-dev", "scifact-train", "musique-dev")):
         folder = root / name
@@ -129,6 +133,12 @@ def test_writes_are_compared_with_the_floor_and_the_bare_embedder(reports: Repor
     bulk = reports["writes"]["Writes: bulk"]
     assert [row["what"] for row in bulk][1::2] == ["memoryd over HTTP, 1 client", "memoryd over HTTP, 2 clients"]
     assert all(0 < row["of the bare embedder"] < 2 for row in bulk[1::2])
+
+
+def test_parsing_is_compared_with_the_reference(reports: Reports) -> None:
+    rows = {row["file"]: row for row in reports["parsing"]["Parsing: similarity to the reference"]}
+    assert rows["note.html"]["similarity"] == rows["note.html"]["words F1"] == 1.0
+    assert rows["empty.txt"]["outcome"] == "empty"
 
 
 def test_filters_lose_nothing(reports: Reports) -> None:

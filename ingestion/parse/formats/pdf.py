@@ -45,9 +45,9 @@ def read(source: Source, facts: Facts) -> Iterator[Piece]:
         if visible < _STAMP:
             without.append(number)
         yield from pieces_of(lines, layout, number)
-    if characters < _STAMP * facts.pages and len(without) == facts.pages:
-        raise ParseFailed(FailureReason.NO_TEXT_LAYER, f"none of the {facts.pages} pages has text: they are scans or drawings")
     images = [number for number in without if _has_image(document, number - 1)]
+    if not characters or len(images) == facts.pages:
+        raise ParseFailed(FailureReason.NO_TEXT_LAYER, f"none of the {facts.pages} pages has text: they are scans or drawings")
     if images:
         facts.warn(f"no text layer on pages {pages_named(images)}")
 

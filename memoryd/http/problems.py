@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from memoryd.errors import ServiceError, VersionConflict
+from ingestion.sources.errors import SourceRefused
 from retrieval.errors import (
     BatchTooLarge,
     BudgetTooSmall,
@@ -41,6 +42,7 @@ _INNER = {
     BudgetTooSmall: (422, "Budget too small"),
     UnknownTokenizer: (422, "Unknown tokenizer"),
     PackingError: (422, "Packing failed"),
+    SourceRefused: (422, "Source refused"),
 }
 
 

@@ -24,7 +24,7 @@ class ArqCourier:
     fails it answers false within ``timeout_s``."""
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
-        self._settings = replace(RedisSettings.from_dsn(url), conn_timeout=max(1, int(timeout_s)), conn_retries=0)
+        self._url = url
         self._timeout_s = timeout_s
         self._pool: ArqRedis | None = None
         self._connecting = asyncio.Lock()
@@ -49,8 +49,9 @@ class ArqCourier:
     async def _connected(self) -> ArqRedis:
         async with self._connecting:
             if self._pool is None:
+                settings = replace(RedisSettings.from_dsn(self._url), conn_timeout=max(1, int(self._timeout_s)), conn_retries=0)
                 self._pool = await create_pool(
-                    self._settings, job_serializer=encode, job_deserializer=json.loads, default_queue_name=QUEUE
+                    settings, job_serializer=encode, job_deserializer=json.loads, default_queue_name=QUEUE
                 )
             return self._pool
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,7 +53,7 @@ class JobEvents:
         self._poll_s = poll_s
         self._sleep = sleep
 
-    async def open(self, scope: Scope, job_id: UUID, after: int | None) -> AsyncIterator[Event]:
+    async def open(self, scope: Scope, job_id: UUID, after: int | None) -> AsyncGenerator[Event, None]:
         """Events after a revision; ``None``: from how it stands. Of a job that has ended, its end, whatever was seen before.
 
         Raises ``NotFound``, ``TooManyStreams``.

@@ -19,12 +19,14 @@ from memoryd.embedded.credentials import store
 from memoryd.errors import InvalidRequest
 from memoryd.jobs.maintenance import Maintenance
 from memoryd.mcp.doors import Doors, open_doors
+from memoryd.memory.chunks import Chunks
 from memoryd.memory.context import Contexts
 from memoryd.memory.handles import Handles
 from memoryd.memory.prepare import Preparer
 from memoryd.memory.recall import Recall, RecallPolicy
 from memoryd.memory.remember import Remember
 from memoryd.memory.revise import Revise
+from memoryd.memory.sources import Sources
 from memoryd.models import embedder_card, open_models
 from memoryd.probes import Probes, Recent
 from memoryd.services import Services
@@ -39,6 +41,11 @@ from memoryd.stores.database import Database
 from memoryd.stores.dense import PgDenseIndex
 from memoryd.stores.generations import Generation, live_generation
 from memoryd.stores.items import PgItems
+from memoryd.stores.knowledge.chunk_dense import PgChunkDense
+from memoryd.stores.knowledge.chunk_items import PgChunkItems
+from memoryd.stores.knowledge.chunk_lexical import PgChunkLexical
+from memoryd.stores.knowledge.documents import PgDocuments
+from memoryd.stores.knowledge.versions import PgVersions
 from memoryd.stores.lexical import PgLexicalIndex
 from memoryd.stores.maintenance import PgMaintenance
 from memoryd.stores.migrate import MigrationRefused, available, ensure_generation, migrate, migrated
@@ -53,6 +60,7 @@ from retrieval.bm25 import DEFAULT_PARAMS
 from retrieval.ports import ModelCard
 from retrieval.rerank import RerankPlan
 from retrieval.search import Searcher
+from retrieval.sources import DenseIndexes, ItemReaders, LexicalIndexes
 
 log = logging.getLogger(__name__)
 
@@ -138,16 +146,18 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         preparer = Preparer(models.runtime, analyzer, models.splitter, facet_terms)
         searcher = Searcher(
             embedder=models.runtime,
-            dense=PgDenseIndex(db, generation, exact_limit=settings.exact_limit),
-            lexical=PgLexicalIndex(db, analyzer, DEFAULT_PARAMS),
+            dense=DenseIndexes(PgDenseIndex(db, generation, exact_limit=settings.exact_limit), PgChunkDense(db, generation)),
+            lexical=LexicalIndexes(PgLexicalIndex(db, analyzer, DEFAULT_PARAMS), PgChunkLexical(db, analyzer, DEFAULT_PARAMS)),
             temporal=items,
-            items=items,
+            items=ItemReaders(items, PgChunkItems(db)),
             reranker=models.runtime if models.has_reranker else None,
         )
-        recall = Recall(spaces, searcher, _policy(settings))
+        sources = Sources(spaces, PgVersions(db, generation.number))
+        recall = Recall(sources, searcher, _policy(settings))
         handles = Handles(settings.handle_secret.get_secret_value().encode(), ttl=timedelta(seconds=settings.handle_ttl_s))
         remember = Remember(units, reader, spaces, preparer, clock)
-        contexts = Contexts(recall, reader, handles, models.tokenizers, clock)
+        chunks = Chunks(sources, PgDocuments(db))
+        contexts = Contexts(recall, reader, handles, models.tokenizers, clock, chunks)
         sessions = None
         if redis is not None:
             opened = open_sessions(settings, db, redis, remember, models.tokenizers, clock)

@@ -6,7 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 
 from memoryd import __version__
-from memoryd.http import admin, health, mcp, memories, operator, problems, recall, session_life, sessions
+from memoryd.http import admin, health, knowledge_search, mcp, memories, operator, problems, recall, session_life, sessions
 from memoryd.http.document import Documented
 from memoryd.http.middleware import Authentication, Envelope
 from memoryd.mcp.endpoint import open_endpoint
@@ -40,7 +40,7 @@ def create_app(running: Running, *, max_body_bytes: int, request_timeout_s: floa
         redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    for part in (memories, recall, sessions, session_life, admin, operator, health):
+    for part in (memories, recall, knowledge_search, sessions, session_life, admin, operator, health):
         app.include_router(part.router)
     mcp.install(app)
     problems.install(app)

@@ -22,12 +22,14 @@ from memoryd.jobs.maintenance import Maintenance
 from memoryd.jobs.work import JobWork
 from memoryd.knowledge_wiring import collection, knowledge_services, open_job_handlers
 from memoryd.mcp.doors import Doors, open_doors
+from memoryd.memory.chunks import Chunks
 from memoryd.memory.context import Contexts
 from memoryd.memory.handles import Handles
 from memoryd.memory.prepare import Preparer
 from memoryd.memory.recall import Recall, RecallPolicy
 from memoryd.memory.remember import Remember
 from memoryd.memory.revise import Revise
+from memoryd.memory.sources import Sources
 from memoryd.models import Models, embedder_card, open_models
 from memoryd.probes import Probes, Recent
 from memoryd.services import Services
@@ -42,6 +44,11 @@ from memoryd.stores.database import Database
 from memoryd.stores.dense import PgDenseIndex
 from memoryd.stores.generations import Generation, live_generation
 from memoryd.stores.items import PgItems
+from memoryd.stores.knowledge.chunk_dense import PgChunkDense
+from memoryd.stores.knowledge.chunk_items import PgChunkItems
+from memoryd.stores.knowledge.chunk_lexical import PgChunkLexical
+from memoryd.stores.knowledge.documents import PgDocuments
+from memoryd.stores.knowledge.versions import PgVersions
 from memoryd.stores.lexical import PgLexicalIndex
 from memoryd.stores.maintenance import PgMaintenance
 from memoryd.stores.migrate import MigrationRefused, available, ensure_generation, migrate, migrated
@@ -56,6 +63,7 @@ from retrieval.bm25 import DEFAULT_PARAMS
 from retrieval.ports import ModelCard
 from retrieval.rerank import RerankPlan
 from retrieval.search import Searcher
+from retrieval.sources import DenseIndexes, ItemReaders, LexicalIndexes
 
 log = logging.getLogger(__name__)
 
@@ -141,16 +149,18 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         preparer = Preparer(models.runtime, analyzer, models.splitter, facet_terms)
         searcher = Searcher(
             embedder=models.runtime,
-            dense=PgDenseIndex(db, generation, exact_limit=settings.exact_limit),
-            lexical=PgLexicalIndex(db, analyzer, DEFAULT_PARAMS),
+            dense=DenseIndexes(PgDenseIndex(db, generation, exact_limit=settings.exact_limit), PgChunkDense(db, generation)),
+            lexical=LexicalIndexes(PgLexicalIndex(db, analyzer, DEFAULT_PARAMS), PgChunkLexical(db, analyzer, DEFAULT_PARAMS)),
             temporal=items,
-            items=items,
+            items=ItemReaders(items, PgChunkItems(db)),
             reranker=models.runtime if models.has_reranker else None,
         )
-        recall = Recall(spaces, searcher, _policy(settings))
+        sources = Sources(spaces, PgVersions(db, generation.number))
+        recall = Recall(sources, searcher, _policy(settings))
         handles = Handles(settings.handle_secret.get_secret_value().encode(), ttl=timedelta(seconds=settings.handle_ttl_s))
         remember = Remember(units, reader, spaces, preparer, clock)
-        contexts = Contexts(recall, reader, handles, models.tokenizers, clock)
+        chunks = Chunks(sources, PgDocuments(db))
+        contexts = Contexts(recall, reader, handles, models.tokenizers, clock, chunks)
         sessions = None
         if redis is not None:
             opened = open_sessions(settings, db, redis, remember, models.tokenizers, clock)

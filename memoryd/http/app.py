@@ -12,6 +12,7 @@ from memoryd.http import (
     jobs,
     knowledge,
     knowledge_documents,
+    knowledge_search,
     mcp,
     memories,
     operator,
@@ -60,7 +61,19 @@ def create_app(
         redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    for part in (memories, recall, sessions, session_life, knowledge, knowledge_documents, jobs, admin, operator, health):
+    for part in (
+        memories,
+        recall,
+        sessions,
+        session_life,
+        knowledge,
+        knowledge_documents,
+        knowledge_search,
+        jobs,
+        admin,
+        operator,
+        health,
+    ):
         app.include_router(part.router)
     mcp.install(app)
     problems.install(app)

@@ -9,6 +9,7 @@ from memoryd.access.model import AuditEntry, OperatorEntry, Space, Tenant
 from memoryd.access.service import NewKey
 from memoryd.http.schemas.admin import AuditEntryOut, KeyOut, NewKeyOut, OperatorEntryOut, SpaceOut, TenantOut
 from memoryd.http.schemas.common import SourceOut
+from memoryd.http.schemas.knowledge_search import CitationOut
 from memoryd.http.schemas.memories import MemoryOut, RevisionOut
 from memoryd.http.schemas.recall import (
     ArmOut,
@@ -25,6 +26,7 @@ from memoryd.memory.context import Context
 from memoryd.memory.model import Kind, Revision
 from memoryd.memory.recall import Recalled
 from retrieval.filters import JsonValue
+from retrieval.ports import CHUNK, Citation
 from retrieval.search import Explanation, Hit
 
 
@@ -91,7 +93,7 @@ def _hit_out(hit: Hit, space: str, *, explain: bool, most: int) -> HitOut:
         id=item.memory_id,
         external_id=item.external_id,
         space=space,
-        kind=Kind(item.kind),
+        kind=Kind(item.kind) if item.citation is None else CHUNK,
         text=item.text[start:end],
         truncated=end - start < len(item.text),
         text_span=(start, end),
@@ -110,7 +112,22 @@ def _hit_out(hit: Hit, space: str, *, explain: bool, most: int) -> HitOut:
         revision=item.revision,
         recorded_at=item.recorded_at,
         passage=item.span,
+        knowledge=None if item.citation is None else _citation_out(item.citation, item.source_uri),
         explain=explain_out(hit.explanation) if explain else None,
+    )
+
+
+def _citation_out(citation: Citation, uri: str | None) -> CitationOut:
+    return CitationOut(
+        kb=citation.kb,
+        version=citation.version,
+        document_id=citation.document_id,
+        title=citation.title,
+        section=list(citation.section),
+        pages=citation.pages,
+        span=citation.span,
+        media_type=citation.media_type,
+        uri=uri,
     )
 
 
@@ -165,6 +182,7 @@ def context_out(context: Context, budget_tokens: int, *, explain: bool) -> Conte
                 spans=[(span.start, span.end) for span in item.spans],
                 merged=list(item.merged),
                 handle=context.handles[item.id],
+                knowledge=_citation_out(cited.citation, cited.uri) if (cited := context.cited.get(item.id)) else None,
                 explain=explain_out(context.hits[item.id].explanation) if explain and item.id in context.hits else None,
             )
             for item in packed.items

@@ -28,7 +28,11 @@ async def test_a_deadline_degrades_and_never_fails(talk: Tenant) -> None:
 async def test_a_deadline_bounds_the_whole_recall(app: FastAPI, talk: Tenant, monkeypatch: pytest.MonkeyPatch, late: str) -> None:
     """Whatever hangs; with the embedder hanging, the lexical arm still answers."""
     recall = app.state.services.recall
-    owner = {"spaces": recall._spaces._store, "read": recall._searcher._items, "embed_queries": recall._searcher._embedder}
+    owner = {
+        "spaces": recall._sources._spaces._store,
+        "read": recall._searcher._items,
+        "embed_queries": recall._searcher._embedder,
+    }
     monkeypatch.setattr(type(owner[late]), late, hang)
     began = time.monotonic()
     answer = await talk.recall("Biscuit", deadline_ms=400)
@@ -48,7 +52,7 @@ async def test_a_deadline_bounds_the_whole_recall(app: FastAPI, talk: Tenant, mo
 async def test_what_is_named_as_missing_is_what_was_asked_for(
     app: FastAPI, talk: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(type(app.state.services.recall._spaces._store), "spaces", hang)
+    monkeypatch.setattr(type(app.state.services.recall._sources._spaces._store), "spaces", hang)
     july = await talk.recall("what happened in July 2023?", deadline_ms=50)
     assert set(july["degraded"]) == {"dense", "lexical", "temporal"}
     assert [one["phrase"].lower() for one in july["understood"]] == ["july 2023"]
@@ -77,7 +81,7 @@ async def test_a_store_that_fails_is_a_problem_whatever_the_deadline(
     async def down(*_: object, **__: object) -> None:
         raise StoreUnavailable("PostgreSQL is gone")
 
-    monkeypatch.setattr(type(app.state.services.recall._spaces._store), "spaces", down)
+    monkeypatch.setattr(type(app.state.services.recall._sources._spaces._store), "spaces", down)
     answer = await talk.http.post("/v1/recall", json={"query": "Biscuit", "deadline_ms": 20_000})
     assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
 

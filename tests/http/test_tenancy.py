@@ -109,7 +109,7 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
     ("POST", "/v1/context"): (
         lambda b, v: b.post("/v1/context", json={"query": "vault code", "budget_tokens": 500, "must_include": [v.memory]}), {404},
     ),
-    ("POST", "/v1/knowledge-bases"): (lambda b, v: b.post("/v1/knowledge-bases", json={"name": CANARY}), {201}),
+    ("POST", "/v1/knowledge-bases"): (lambda b, v: b.post("/v1/knowledge-bases", json={"name": "mine", "space": f"space-{CANARY}"}), {201}),
     ("GET", "/v1/knowledge-bases"): (lambda b, v: b.get("/v1/knowledge-bases"), {200}),
     ("GET", "/v1/knowledge-bases/{name}"): (lambda b, v: b.get(BASE), {404}),
     ("PATCH", "/v1/knowledge-bases/{name}"): (lambda b, v: b.patch(BASE, json={"retain": 1}), {404}),
@@ -123,14 +123,14 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
     ("DELETE", "/v1/knowledge-bases/{name}/draft"): (lambda b, v: b.delete(f"{BASE}/draft"), {404}),
     ("POST", "/v1/knowledge-bases/{name}/collect"): (lambda b, v: b.post(f"{BASE}/collect"), {404}),
     ("GET", "/v1/knowledge-bases/{name}/documents"): (lambda b, v: b.get(f"{BASE}/documents"), {404}),
-    ("GET", "/v1/knowledge-bases/{name}/documents/{document_id}"): (lambda b, v: b.get(f"{BASE}/documents/{CANARY}"), {404}),
-    ("DELETE", "/v1/knowledge-bases/{name}/documents/{document_id}"): (
+    ("GET", "/v1/knowledge-bases/{name}/documents/{document_id:path}"): (lambda b, v: b.get(f"{BASE}/documents/{CANARY}"), {404}),
+    ("DELETE", "/v1/knowledge-bases/{name}/documents/{document_id:path}"): (
         lambda b, v: b.delete(f"{BASE}/documents/{CANARY}"), {404},
     ),
     ("GET", "/v1/knowledge-bases/{name}/chunks"): (
         lambda b, v: b.get(f"{BASE}/chunks", params={"document_id": CANARY}), {404},
     ),
-    ("GET", "/v1/knowledge-bases/{name}/originals/{document_id}"): (lambda b, v: b.get(f"{BASE}/originals/{CANARY}"), {404}),
+    ("GET", "/v1/knowledge-bases/{name}/originals/{document_id:path}"): (lambda b, v: b.get(f"{BASE}/originals/{CANARY}"), {404}),
     ("POST", "/v1/knowledge-bases/{name}/compare"): (
         lambda b, v: b.post(f"{BASE}/compare", json={"documents": {CANARY: "0" * 64}}), {404},
     ),

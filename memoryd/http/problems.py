@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from memoryd.errors import ServiceError, VersionConflict
 from ingestion.sources.errors import SourceRefused
+from memoryd.errors import ServiceError, VersionConflict
 from retrieval.errors import (
     BatchTooLarge,
     BudgetTooSmall,

@@ -123,14 +123,14 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
     ("DELETE", "/v1/knowledge-bases/{name}/draft"): (lambda b, v: b.delete(f"{BASE}/draft"), {404}),
     ("POST", "/v1/knowledge-bases/{name}/collect"): (lambda b, v: b.post(f"{BASE}/collect"), {404}),
     ("GET", "/v1/knowledge-bases/{name}/documents"): (lambda b, v: b.get(f"{BASE}/documents"), {404}),
-    ("GET", "/v1/knowledge-bases/{name}/documents/{document_id:path}"): (lambda b, v: b.get(f"{BASE}/documents/{CANARY}"), {404}),
-    ("DELETE", "/v1/knowledge-bases/{name}/documents/{document_id:path}"): (
+    ("GET", "/v1/knowledge-bases/{name}/documents/{document_id}"): (lambda b, v: b.get(f"{BASE}/documents/{CANARY}"), {404}),
+    ("DELETE", "/v1/knowledge-bases/{name}/documents/{document_id}"): (
         lambda b, v: b.delete(f"{BASE}/documents/{CANARY}"), {404},
     ),
     ("GET", "/v1/knowledge-bases/{name}/chunks"): (
         lambda b, v: b.get(f"{BASE}/chunks", params={"document_id": CANARY}), {404},
     ),
-    ("GET", "/v1/knowledge-bases/{name}/originals/{document_id:path}"): (lambda b, v: b.get(f"{BASE}/originals/{CANARY}"), {404}),
+    ("GET", "/v1/knowledge-bases/{name}/originals/{document_id}"): (lambda b, v: b.get(f"{BASE}/originals/{CANARY}"), {404}),
     ("POST", "/v1/knowledge-bases/{name}/compare"): (
         lambda b, v: b.post(f"{BASE}/compare", json={"documents": {CANARY: "0" * 64}}), {404},
     ),
@@ -239,7 +239,7 @@ def _routes(app: FastAPI) -> set[tuple[str, str]]:
     """Every operation of the application, read off its OpenAPI document and its routes; of whatever kind, hidden or not."""
     documented = {(method.upper(), path) for path, operations in app.openapi()["paths"].items() for method in operations}
     mounted = {
-        (method, str(route.path))
+        (method, str(route.path).replace(":path}", "}"))
         for route in iter_route_contexts(app.routes)
         if route.path not in DOCUMENTATION
         for method in route.methods or (type(route.original_route).__name__,)

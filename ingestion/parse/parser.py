@@ -19,10 +19,9 @@ from ingestion.document import SEPARATOR, Block, Parsed, render
 from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.limits import ParseLimits
 from ingestion.parse.pieces import Piece
-from ingestion.parse.wire import MAX_LINE, Done, read_line
+from ingestion.parse.wire import MAX_LINE, REQUEST, Done, read_line
 
 _ROOT = Path(ingestion.__file__).parents[1]
-_REQUEST = "MEMORYD_PARSE"
 _PATIENCE_S = 5.0
 _KILLED = {
     signal.SIGXCPU: (FailureReason.TIMED_OUT, "the processor time of a document was used up"),
@@ -148,7 +147,7 @@ class DocumentParser:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             cwd="/",
-            env={"PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8", _REQUEST: request},
+            env={"PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8", REQUEST: request},
             start_new_session=True,
             limit=MAX_LINE,
         )

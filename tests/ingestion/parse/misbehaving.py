@@ -12,7 +12,7 @@ from ingestion.parse.confine import confine
 from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.limits import ParseLimits
 from ingestion.parse.pieces import Facts, paragraph
-from ingestion.parse.wire import done_line, failed_line, piece_line
+from ingestion.parse.wire import REQUEST, done_line, failed_line, piece_line
 
 
 def say(text: str) -> None:
@@ -53,7 +53,7 @@ def raw_connection() -> str:
 
 def main() -> None:
     """Does what the name says."""
-    request = json.loads(os.environ.pop("MEMORYD_PARSE"))
+    request = json.loads(os.environ.pop(REQUEST))
     confine(ParseLimits(**request["limits"]), 0)
     match request["name"]:
         case "loop":
@@ -76,6 +76,8 @@ def main() -> None:
             os.write(1, b"x" * 10_000_000)
         case "nonsense":
             os.write(1, b'["block", "paragraph", 5]\n')
+        case "nesting":
+            os.write(1, b"[" * 50_000 + b"\n")
         case "segfault":
             ctypes.string_at(0)
         case "quit":

@@ -80,7 +80,7 @@ async def test_a_flood_is_cut_off(tmp_path: Path) -> None:
     assert await fails("flood", tmp_path, limits=limits) is FailureReason.TOO_LARGE
 
 
-@pytest.mark.parametrize("what", ["long line", "nonsense", "segfault", "quit"])
+@pytest.mark.parametrize("what", ["long line", "nonsense", "nesting", "segfault", "quit"])
 async def test_what_is_no_result_is_a_crash(what: str, tmp_path: Path) -> None:
     assert await fails(what, tmp_path) is FailureReason.CRASHED
 

@@ -1,8 +1,8 @@
 """What the parsing process may still do: read its file, write its result.
 
 On every system: resource limits (of memory only on Linux), and an audit hook that refuses sockets and processes to Python code.
-Where the system has them: a network namespace without interfaces; Landlock, which leaves only Python and its libraries to be read,
-nothing to be written and no TCP; and no new privileges.
+Where the system has them: a network namespace without interfaces; Landlock, which leaves only Python and its libraries to be
+read, nothing to be written and no TCP; and no new privileges.
 """
 
 from __future__ import annotations

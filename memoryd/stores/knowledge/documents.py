@@ -38,6 +38,7 @@ JOIN kb_documents d ON d.tenant_id = %(tenant)s AND d.document_pid = c.document_
 WHERE c.tenant_id = %(tenant)s AND c.chunk_id = %(chunk)s AND {_AT}
 """
 _WIDTH = 13
+_WARNINGS = 11
 
 
 class PgDocuments:
@@ -86,8 +87,9 @@ def _params(scope: Scope, pin: Pin) -> dict[str, object]:
 
 
 def _document(row: TupleRow) -> Document:
-    warnings, from_seq, stored_at = row[-3:]
-    return Document(*row[:-3], tuple(warnings), from_seq, stored_at)
+    values = list(row)
+    values[_WARNINGS] = tuple(values[_WARNINGS])
+    return Document(*values)
 
 
 def _chunk(row: TupleRow) -> Chunk:

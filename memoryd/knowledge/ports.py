@@ -42,7 +42,10 @@ class Bases(Protocol):
         """Description, chunking and retention. Raises ``NotFound``."""
 
     async def delete(self, scope: Scope, kb_id: UUID) -> list[str]:
-        """Everything of it, in every version; the keys of its originals in object storage. Deleting twice is no error."""
+        """Everything of it, in every version; the keys of its originals in object storage. Deleting twice is no error.
+
+        Interrupted, it is empty and keeps its name until it is deleted again.
+        """
 
 
 class Drafts(Protocol):
@@ -51,8 +54,10 @@ class Drafts(Protocol):
     async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging | None:
         """Begin to write a document, or go on with what an earlier attempt at the same content wrote.
 
-        ``None``: the draft has exactly this document already (content and settings are the same), nothing is to be done but
-        for the title, URI and metadata, which were updated. Raises ``NotFound`` without the knowledge base.
+        ``None``: the draft has exactly this document already (content and settings are the same), or has it again as it was
+        before the draft changed it; nothing is to be done but for the title, URI and metadata, which were updated in the draft
+        (those that are ``None`` stay). A title that is in the chunks' prefixes belongs into ``settings_hash``.
+        Raises ``NotFound`` without the knowledge base, ``Conflict`` while the draft is being discarded.
         """
 
     async def known(self, scope: Scope, hashes: Sequence[bytes]) -> Mapping[bytes, NDArray[np.float32]]:
@@ -70,10 +75,13 @@ class Drafts(Protocol):
         """The document is whole: it takes the place of its former revision in the draft. Raises ``Conflict`` as above."""
 
     async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
-        """Stage a removal; false when the draft has no such document."""
+        """Stage a removal; false when the draft has no such document, which begins none. Raises ``Conflict`` as ``begin``."""
 
     async def discard(self, scope: Scope, kb_id: UUID) -> bool:
-        """Drop the draft with all that was staged; false when there is none."""
+        """Drop the draft with all that was staged; false when there is none. Raises ``NotFound``.
+
+        Interrupted, the draft takes nothing more until this is asked again or garbage is collected.
+        """
 
     async def hashes(self, scope: Scope, kb_id: UUID, document_ids: Sequence[str]) -> Mapping[str, str]:
         """SHA-256 (hex) of the originals, by document id, of those that the draft, or without one the live version, has."""
@@ -106,7 +114,10 @@ class Versions(Protocol):
 
     async def collect(self, scope: Scope, kb_id: UUID, *, now: datetime, grace_s: float) -> Collected:
         """Give up the versions beyond the retention that are neither live nor tagged nor the base of the draft, and delete
-        the rows of those given up for more than ``grace_s`` (nobody who pinned one is still reading)."""
+        the rows of those given up for more than ``grace_s`` (nobody who pinned one is still reading).
+
+        ``object_keys`` are named in two rounds, so that an interruption after the first leaves no object for ever.
+        """
 
 
 class DocumentReader(Protocol):

@@ -38,6 +38,7 @@ JOIN kb_documents d ON d.tenant_id = %(tenant)s AND d.document_pid = c.document_
 WHERE c.tenant_id = %(tenant)s AND c.chunk_id = %(chunk)s AND {_AT}
 """
 _WIDTH = 13
+_WARNINGS = 11
 
 
 class PgDocuments:
@@ -86,23 +87,9 @@ def _params(scope: Scope, pin: Pin) -> dict[str, object]:
 
 
 def _document(row: TupleRow) -> Document:
-    (document_id, title, media_type, uri, metadata, content, size, pages, characters, chunks, tokens, warnings, since, at) = row
-    return Document(
-        document_id=document_id,
-        title=title,
-        media_type=media_type,
-        source_uri=uri,
-        metadata=metadata,
-        content_hash=content,
-        size=size,
-        pages=pages,
-        characters=characters,
-        chunks=chunks,
-        tokens=tokens,
-        warnings=tuple(warnings),
-        from_seq=since,
-        stored_at=at,
-    )
+    values = list(row)
+    values[_WARNINGS] = tuple(values[_WARNINGS])
+    return Document(*values)
 
 
 def _chunk(row: TupleRow) -> Chunk:

@@ -38,16 +38,19 @@ LEFT JOIN LATERAL (
     SELECT pid, embedding, from_seq, to_seq FROM kb_vectors
     WHERE tenant_id = %(tenant)s AND pid = c.pid AND generation = %(generation)s AND kb_id = %(kb)s OFFSET 0) v ON true
 """
+# A look-up a term, for all its chunks at once: a fifth of what one a posting costs.
 _POSTINGS = f"""
 {_TOUCHED}
-SELECT count(*) - count(o.found), count(*) FILTER (WHERE o.tf <= 0 OR o.length <> k.length),
-    count(*) FILTER (WHERE o.from_seq <> k.from_seq OR o.to_seq IS DISTINCT FROM k.to_seq)
-FROM (SELECT c.pid, c.length, c.from_seq, c.to_seq, t.term FROM touched d
+SELECT coalesce(sum(k.chunks - o.found), 0), count(*) FILTER (WHERE o.lengths <> k.lengths), coalesce(sum(o.elsewhen), 0)
+FROM (SELECT t.term, c.from_seq, c.to_seq, array_agg(c.pid) AS pids, count(*) AS chunks, sum(c.length) AS lengths
+      FROM touched d
       JOIN kb_chunks c ON c.tenant_id = %(tenant)s AND c.document_pid = d.document_pid
-      CROSS JOIN LATERAL unnest(c.terms) AS t(term) ORDER BY t.term OFFSET 0) k
-LEFT JOIN LATERAL (
-    SELECT true AS found, tf, length, from_seq, to_seq FROM kb_postings p
-    WHERE p.tenant_id = %(tenant)s AND p.term = k.term AND p.pid = k.pid OFFSET 0) o ON true
+      CROSS JOIN LATERAL unnest(c.terms) AS t(term) GROUP BY t.term, c.from_seq, c.to_seq OFFSET 0) k
+CROSS JOIN LATERAL (
+    SELECT count(*) AS found, coalesce(sum(p.length), 0) AS lengths,
+        count(*) FILTER (WHERE p.from_seq <> k.from_seq OR p.to_seq IS DISTINCT FROM k.to_seq) AS elsewhen
+    FROM kb_postings p
+    WHERE p.tenant_id = %(tenant)s AND p.term = k.term AND p.pid = ANY(k.pids) AND p.tf > 0) o
 """
 # Each statement with what each of its numbers is the count of; all of them are to be 0.
 _CHECKS = (
@@ -63,7 +66,7 @@ _CHECKS = (
     ),
     (_STRAY, ("chunks of no document",)),
     (_VECTORS, ("chunks without a vector", "vectors of another dimension", "vectors in other versions than their chunk")),
-    (_POSTINGS, ("postings missing", "postings of another length", "postings in other versions than their chunk")),
+    (_POSTINGS, ("postings missing", "terms whose postings have other lengths", "postings in other versions than their chunk")),
 )
 
 

@@ -368,7 +368,7 @@ def test_any_life_of_a_knowledge_base_is_as_the_model_says(settings: Settings, m
         assert generation is not None
         machine = type("Bound", (Machine,), {"loop": loop, "database": database, "generation": replace(generation)})
         run = machine.TestCase  # type: ignore[attr-defined]
-        run.settings = hypothesis.settings(max_examples=60, stateful_step_count=30, deadline=None)
+        run.settings = hypothesis.settings(max_examples=40, stateful_step_count=30, deadline=None)
         run("runTest").runTest()
     finally:
         loop.run_until_complete(database.close())

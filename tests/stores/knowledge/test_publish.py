@@ -27,7 +27,7 @@ DAMAGES = {
     "vectors of another dimension": "UPDATE kb_vectors SET embedding = '[1,0]' WHERE tenant_id = %(tenant)s",
     "vectors in other versions": "UPDATE kb_vectors SET from_seq = 7 WHERE tenant_id = %(tenant)s",
     "postings missing": "DELETE FROM kb_postings WHERE tenant_id = %(tenant)s AND tf = 1",
-    "postings of another length": "UPDATE kb_postings SET length = 99 WHERE tenant_id = %(tenant)s",
+    "terms whose postings have other lengths": "UPDATE kb_postings SET length = 99 WHERE tenant_id = %(tenant)s",
     "postings in other versions": "UPDATE kb_postings SET to_seq = 9 WHERE tenant_id = %(tenant)s",
 }
 

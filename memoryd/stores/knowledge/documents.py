@@ -86,8 +86,8 @@ def _params(scope: Scope, pin: Pin) -> dict[str, object]:
 
 
 def _document(row: TupleRow) -> Document:
-    *rest, warnings, from_seq, stored_at = row
-    return Document(*rest, warnings=tuple(warnings), from_seq=from_seq, stored_at=stored_at)
+    warnings, from_seq, stored_at = row[-3:]
+    return Document(*row[:-3], tuple(warnings), from_seq, stored_at)
 
 
 def _chunk(row: TupleRow) -> Chunk:

@@ -194,19 +194,25 @@ class Shelf:
 
     async def another(self, name: str, space: str = "default") -> "Shelf":
         """One more knowledge base of the tenant."""
-        return await _made(self.database, self.generation, self.scope, name, space)
+        return await shelf_of(self.database, self.generation, self.scope, name, space)
 
 
 async def new_shelf(database: Database, generation: Generation, name: str = "handbook", retain: int | None = None) -> Shelf:
     """A fresh tenant with an empty knowledge base."""
     tenants = TenantService(PgTenants(database, idempotency_ttl=timedelta(days=1)), SystemClock())
     tenant, _ = await tenants.create(f"shelf-{uuid4().hex[:12]}", tenants.operation("test"))
-    return await _made(database, generation, Scope(tenant.tenant_id, "test", frozenset(Action)), name, "default", retain)
+    return await shelf_of(database, generation, Scope(tenant.tenant_id, "test", frozenset(Action)), name, "default", retain)
 
 
-async def _made(
-    database: Database, generation: Generation, scope: Scope, name: str, space: str, retain: int | None = None
+async def shelf_of(
+    database: Database,
+    generation: Generation,
+    scope: Scope,
+    name: str = "handbook",
+    space: str = "default",
+    retain: int | None = None,
 ) -> Shelf:
+    """A new knowledge base of a tenant that is there."""
     base = KnowledgeBase(uuid7(), name, space, None, Chunking(), retain, None, 0, START, START)
     bases = PgBases(database)
     await bases.create(scope, base)

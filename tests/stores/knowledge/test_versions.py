@@ -1,5 +1,7 @@
 """Staging, publishing, reading and rolling back."""
 
+from dataclasses import replace
+
 import pytest
 
 from memoryd.errors import Conflict, NotFound, VersionGone
@@ -288,7 +290,7 @@ async def test_what_is_collected_is_gone(shelf: Shelf) -> None:
     await shelf.release(a=OMEGA)
     base = await shelf.bases.get(shelf.scope, "handbook")
     assert (base.live_seq, base.newest_seq) == (2, 2)
-    await shelf.bases.update(shelf.scope, type(base)(**{**_fields(base), "retain": 1}))
+    await shelf.bases.update(shelf.scope, replace(base, retain=1))
     done = await shelf.versions.collect(shelf.scope, shelf.kb, now=shelf.now(), grace_s=0)
     assert done.versions == (1,)
     for gone in (
@@ -299,7 +301,3 @@ async def test_what_is_collected_is_gone(shelf: Shelf) -> None:
     ):
         with pytest.raises(VersionGone):
             await gone
-
-
-def _fields(base: object) -> dict[str, object]:
-    return {name: getattr(base, name) for name in base.__slots__}  # type: ignore[attr-defined]

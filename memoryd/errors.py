@@ -13,6 +13,7 @@
         │   ├── AlreadyExists        409  already_exists
         │   ├── Collision            409  conflict
         │   ├── VersionConflict      409  version_conflict
+        │   ├── WrongState           409  wrong_state
         │   └── IdempotencyInProgress 409 idempotency_in_progress
         ├── PreconditionFailed       412  precondition_failed
         ├── PayloadTooLarge          413  payload_too_large
@@ -95,6 +96,17 @@ class VersionConflict(Conflict):
     def __init__(self, message: str, current_version: int) -> None:
         super().__init__(message)
         self.current_version = current_version
+
+
+class WrongState(Conflict):
+    """A job's state does not allow what was asked of it; ``state`` says which it is."""
+
+    code, title = "wrong_state", "Wrong state"
+    state = ""
+
+    def __init__(self, message: str, state: str) -> None:
+        super().__init__(message)
+        self.state = state
 
 
 class IdempotencyInProgress(Conflict):

@@ -17,7 +17,10 @@ from memoryd.access.tenants import TenantService
 from memoryd.clock import SystemClock
 from memoryd.embedded.credentials import store
 from memoryd.errors import InvalidRequest
+from memoryd.job_wiring import open_job_services, open_job_work
 from memoryd.jobs.maintenance import Maintenance
+from memoryd.jobs.work import JobWork
+from memoryd.knowledge_wiring import collection, knowledge_services, open_job_handlers
 from memoryd.mcp.doors import Doors, open_doors
 from memoryd.memory.chunks import Chunks
 from memoryd.memory.context import Contexts
@@ -27,7 +30,7 @@ from memoryd.memory.recall import Recall, RecallPolicy
 from memoryd.memory.remember import Remember
 from memoryd.memory.revise import Revise
 from memoryd.memory.sources import Sources
-from memoryd.models import embedder_card, open_models
+from memoryd.models import Models, embedder_card, open_models
 from memoryd.probes import Probes, Recent
 from memoryd.services import Services
 from memoryd.session_wiring import objects, open_rounds, open_sessions
@@ -162,6 +165,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         if redis is not None:
             opened = open_sessions(settings, db, redis, remember, models.tokenizers, clock)
             sessions = await stack.enter_async_context(opened)
+        jobs = await stack.enter_async_context(open_job_services(settings, db, clock))
         yield Services(
             authenticator=authenticator,
             keys=KeyService(access, clock),
@@ -184,6 +188,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             doors=_doors(settings),
             sessions=sessions,
             joint=Joint(contexts, sessions.windows if sessions else None, models.tokenizers),
+            jobs=jobs,
+            knowledge=knowledge_services(settings, db, generation, objects(settings), jobs.use, clock),
         )
 
 
@@ -202,7 +208,14 @@ async def open_maintenance(settings: Settings) -> AsyncIterator[Maintenance]:
 
 
 @asynccontextmanager
-async def open_session_rounds(settings: Settings) -> AsyncIterator[SessionRounds]:
+async def open_worker_models(settings: Settings) -> AsyncIterator[Models]:
+    """The worker's models, one set for everything that it does."""
+    async with open_models(settings.model_copy(update={"rerank_model": ""})) as models:
+        yield models
+
+
+@asynccontextmanager
+async def open_session_rounds(settings: Settings, models: Models) -> AsyncIterator[SessionRounds]:
     """What the worker's rounds over sessions need: the stores, and a model for summaries and commits."""
     redis = _redis(settings)
     if redis is None:
@@ -210,7 +223,6 @@ async def open_session_rounds(settings: Settings) -> AsyncIterator[SessionRounds
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis.close)
         clock = SystemClock()
-        models = await stack.enter_async_context(open_models(settings.model_copy(update={"rerank_model": ""})))
         db = await stack.enter_async_context(_opened(database(settings)))
         generation = await _generation(db, models.card)
         preparer = Preparer(models.runtime, Analyzer(), models.splitter, facet_terms)
@@ -219,6 +231,21 @@ async def open_session_rounds(settings: Settings) -> AsyncIterator[SessionRounds
         tenants = PgMaintenance(db, generation=generation.number, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
         opened = open_rounds(settings, db, redis, remember, models.runtime, tenants, clock)
         yield await stack.enter_async_context(opened)
+
+
+@asynccontextmanager
+async def open_jobs(settings: Settings, models: Models) -> AsyncIterator[JobWork]:
+    """What the worker needs to work on jobs, and to collect what versions leave."""
+    async with _opened(database(settings)) as db:
+        generation, clock = await _generation(db, models.card), SystemClock()
+        stored = objects(settings)
+        tenants = PgMaintenance(db, generation=generation.number, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
+        collecting = collection(settings, db, generation, stored, tenants, clock)
+        async with (
+            open_job_handlers(settings, db, generation, stored, models, clock) as handlers,
+            open_job_work(settings, db, tenants, handlers, collecting, clock) as work,
+        ):
+            yield work
 
 
 def _redis(settings: Settings) -> Redis | None:

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from memoryd.errors import ServiceError, VersionConflict
+from ingestion.sources.errors import SourceRefused
+from memoryd.errors import ServiceError, VersionConflict, WrongState
 from retrieval.errors import (
     BatchTooLarge,
     BudgetTooSmall,
@@ -41,6 +42,7 @@ _INNER = {
     BudgetTooSmall: (422, "Budget too small"),
     UnknownTokenizer: (422, "Unknown tokenizer"),
     PackingError: (422, "Packing failed"),
+    SourceRefused: (422, "Source refused"),
 }
 
 
@@ -77,6 +79,7 @@ class Problem(BaseModel):
     request_id: str
     errors: list[FieldError] | None = None
     current_version: int | None = Field(None, description="With `version_conflict`; 0: there is no such key")
+    state: str | None = Field(None, description="With `wrong_state`: the job's")
 
 
 def problem_response(
@@ -89,6 +92,7 @@ def problem_response(
     retry_after_s: float | None = None,
     errors: list[FieldError] | None = None,
     current_version: int | None = None,
+    state: str | None = None,
 ) -> JSONResponse:
     """The answer for one problem."""
     problem = Problem(
@@ -100,6 +104,7 @@ def problem_response(
         request_id=request_id,
         errors=errors,
         current_version=current_version,
+        state=state,
     )
     headers = {}
     if status in _LATER or retry_after_s is not None:
@@ -129,6 +134,7 @@ def error_response(request_id: str, error: MemorydError) -> JSONResponse:
         detail=str(error) or title,
         retry_after_s=error.retry_after_s,
         current_version=error.current_version if isinstance(error, VersionConflict) else None,
+        state=error.state if isinstance(error, WrongState) else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The worker role on arq: one cron job now, one queue for what later issues enqueue. Payloads are JSON, never pickle."""
+"""The worker role on arq: rounds of maintenance, and three of sessions, each a cron job. Payloads are JSON, never pickle."""
 
 import asyncio
 import json
@@ -7,21 +7,25 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from operator import methodcaller
 from typing import Any
+from uuid import UUID
 
 from arq.connections import RedisSettings
 from arq.cron import CronJob, cron
 from arq.typing import WorkerCoroutine
-from arq.worker import Worker
+from arq.worker import Worker, func
 
+from memoryd.jobs.courier import QUEUE, RUN_JOB, encode
 from memoryd.jobs.maintenance import Maintenance
+from memoryd.jobs.work import JobWork
 from memoryd.sessions.rounds import SessionRounds
 
-QUEUE = "memoryd:jobs"
+_COLLECT_INTERVAL_S = 60
 
 Running = Callable[[], AbstractAsyncContextManager[Maintenance]]
-
-
 SessionsRunning = Callable[[], AbstractAsyncContextManager[SessionRounds]]
+
+
+JobsRunning = Callable[[], AbstractAsyncContextManager[JobWork]]
 
 
 def create_worker(
@@ -32,10 +36,12 @@ def create_worker(
     on_ready: Callable[[], Awaitable[None]],
     sessions: SessionsRunning | None = None,
     sessions_interval_s: int = 15,
+    jobs: JobsRunning | None = None,
+    sweep_interval_s: int = 5,
 ) -> Worker:
     """A worker that opens its services with ``running``; ``await worker.main()`` serves until it is cancelled.
 
-    ``sessions`` opens those of the rounds over working memory, which run beside the others.
+    ``sessions`` opens those of the rounds over working memory, which run beside the others; ``jobs`` what works on jobs.
     """
     opened: list[AbstractAsyncContextManager[object]] = []
 
@@ -47,29 +53,43 @@ def create_worker(
             rounds = sessions()
             ctx["sessions"] = await rounds.__aenter__()
             opened.append(rounds)
+        if jobs is not None:
+            work = jobs()
+            ctx["jobs"] = await work.__aenter__()
+            opened.append(work)
         await on_ready()
 
     async def shutdown(ctx: dict[Any, Any]) -> None:
         while opened:
             await opened.pop().__aexit__(None, None, None)
 
-    jobs = [_job("maintain", _alone("maintenance", methodcaller("run")), interval_s)]
+    rounds = [_job("maintain", _alone("maintenance", methodcaller("run")), interval_s)]
     if sessions is not None:
         # Apart from each other: a language model that takes minutes for a summary must not hold up snapshots.
         apart = ("save", "tend", "summarise")
-        jobs += [_job(f"sessions_{one}", _alone("sessions", methodcaller(one)), sessions_interval_s) for one in apart]
+        rounds += [_job(f"sessions_{one}", _alone("sessions", methodcaller(one)), sessions_interval_s) for one in apart]
+    if jobs is not None:
+        rounds.append(_job("jobs_sweep", _alone("jobs", methodcaller("sweep")), sweep_interval_s))
+        rounds.append(_job("versions_collect", _alone("jobs", methodcaller("collect")), _COLLECT_INTERVAL_S))
     return Worker(
-        cron_jobs=jobs,
+        functions=[func(run_job, name=RUN_JOB, max_tries=1)],
+        cron_jobs=rounds,
         redis_settings=_settings(redis_url),
         queue_name=QUEUE,
         on_startup=startup,
         on_shutdown=shutdown,
         handle_signals=False,
-        job_serializer=lambda job: json.dumps(job).encode(),
+        job_serializer=encode,
         job_deserializer=json.loads,
         keep_result=0,
         log_results=False,
     )
+
+
+async def run_job(ctx: dict[Any, Any], tenant_id: str, job_id: str) -> None:
+    """A reminder: a slot of this worker will look what the tenant has to do. It works on the job apart from the queue, so that
+    the order of messages decides nothing."""
+    ctx["jobs"].remind(UUID(tenant_id))
 
 
 def _alone(service: str, work: Callable[[Any], Awaitable[object]]) -> WorkerCoroutine:

@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ingestion.chunk import Chunking
 from memoryd.access.service import require
 from memoryd.errors import Forbidden, InvalidRequest
 from memoryd.ids import uuid7
-from memoryd.knowledge.model import Chunking, KnowledgeBase
+from memoryd.knowledge.model import KnowledgeBase
 from memoryd.knowledge.ports import Bases, Originals
 from memoryd.memory.ports import Clock
 from retrieval.scope import Action, Scope
@@ -31,11 +32,10 @@ class BaseChange:
 class KnowledgeBases:
     """Knowledge bases of one tenant. Those of spaces that a key is not for are as if they were not there."""
 
-    def __init__(self, bases: Bases, originals: Originals | None, clock: Clock, *, max_tokens: int) -> None:
+    def __init__(self, bases: Bases, originals: Originals | None, clock: Clock) -> None:
         self._bases = bases
         self._originals = originals
         self._clock = clock
-        self._max_tokens = max_tokens
 
     async def create(
         self, scope: Scope, *, name: str, space: str, description: str | None, chunking: Chunking, retain: int | None
@@ -44,7 +44,7 @@ class KnowledgeBases:
         require(scope, Action.WRITE)
         if not scope.may_use(space):
             raise Forbidden("this key is confined to other spaces")
-        self._check(chunking)
+        _check(chunking)
         now = self._clock.now()
         base = KnowledgeBase(uuid7(), name, space, description, chunking, retain, None, 0, now, now)
         await self._bases.create(scope, base)
@@ -67,7 +67,7 @@ class KnowledgeBases:
         if not isinstance(change.description, Unset):
             base = replace(base, description=change.description)
         if not isinstance(change.chunking, Unset):
-            self._check(change.chunking)
+            _check(change.chunking)
             base = replace(base, chunking=change.chunking)
         if not isinstance(change.retain, Unset):
             base = replace(base, retain=change.retain)
@@ -83,8 +83,7 @@ class KnowledgeBases:
         if self._originals is not None:
             await self._originals.clear(scope, base.kb_id)
 
-    def _check(self, chunking: Chunking) -> None:
-        if chunking.overlap_tokens * 2 > chunking.max_tokens:
-            raise InvalidRequest("chunking.overlap_tokens: at most half of max_tokens")
-        if chunking.max_tokens > self._max_tokens:
-            raise InvalidRequest(f"chunking.max_tokens: at most {self._max_tokens}")
+
+def _check(chunking: Chunking) -> None:
+    if chunking.overlap_tokens * 2 > chunking.max_tokens:
+        raise InvalidRequest("chunking.overlap_tokens: at most half of max_tokens")

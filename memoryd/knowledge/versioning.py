@@ -4,12 +4,10 @@ from datetime import datetime
 
 from memoryd.access.service import require
 from memoryd.errors import Conflict, InvalidRequest, NotFound
-from memoryd.knowledge.model import Collected, Diff, KnowledgeBase, Version, VersionState
+from memoryd.knowledge.model import DRAFT, Collected, Diff, KnowledgeBase, Version, VersionState
 from memoryd.knowledge.ports import ActiveJobs, Bases, Drafts, Originals, Versions
 from memoryd.memory.ports import Clock
 from retrieval.scope import Action, Scope
-
-_DRAFT = "draft"
 
 
 class Versioning:
@@ -49,10 +47,13 @@ class Versioning:
             raise Conflict(f"{running} job(s) still write to the draft: wait until they are through, or cancel them")
         return await self._versions.publish(scope, base.kb_id, note=note, now=self._clock.now())
 
-    async def published_by_job(self, scope: Scope, name: str, *, note: str | None) -> Version:
-        """What a job does that was asked to publish when it is through: it does not wait for itself."""
+    async def published_by_job(self, scope: Scope, name: str, *, note: str | None) -> None:
+        """What a job does that was asked to publish when it is through: it does not wait for itself. Nothing without a draft:
+        nothing was changed, or an earlier attempt has published it."""
         base = await self._bases.get(scope, name)
-        return await self._versions.publish(scope, base.kb_id, note=note, now=self._clock.now())
+        newest = await self._versions.page(scope, base.kb_id, before=None, limit=1)
+        if newest and newest[0].state is VersionState.DRAFT:
+            await self._versions.publish(scope, base.kb_id, note=note, now=self._clock.now())
 
     async def rollback(self, scope: Scope, name: str, to: str) -> Version:
         """Make a published version live: ``to`` is its number or tag. Raises ``NotFound``, ``VersionGone``."""
@@ -101,7 +102,7 @@ class Versioning:
         return done
 
     async def _number(self, scope: Scope, base: KnowledgeBase, selector: str) -> int:
-        if selector == _DRAFT:
+        if selector == DRAFT:
             return (await self._draft(scope, base)).seq
         return (await self._versions.resolve(scope, base.name, selector)).seq
 

@@ -4,10 +4,8 @@ The library's blocking calls run in threads. Its asynchronous ones finish on thr
 call back while the interpreter shuts down, and then abort the process.
 """
 
-import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +17,7 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from memoryd.errors import InvalidRequest, StoreUnavailable
+from memoryd.threads import Threads
 
 Answer = TypeVar("Answer")
 
@@ -36,7 +35,7 @@ class ObstoreObjects:
 
     def __init__(self, where: str, *, timeout_s: float) -> None:
         self._store = _opened(where, timeout_s)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
+        self._threads = Threads("objects", _THREADS)
 
     async def put(self, key: str, data: bytes) -> None:
         await self._run(lambda: obstore.put(self._store, key, data))
@@ -123,7 +122,7 @@ class ObstoreObjects:
 
     async def _run(self, work: Callable[[], Answer]) -> Answer:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await self._threads.run(work)
         except (BaseError, OSError) as error:
             raise StoreUnavailable("object storage cannot be reached") from error
 

@@ -19,6 +19,11 @@ class ObjectOriginals:
         await self._objects.put_file(key, path)
         return key
 
+    async def keep_bytes(self, scope: Scope, kb_id: UUID, data: bytes, sha256: str) -> str:
+        key = _key(scope, kb_id, sha256)
+        await self._objects.put(key, data)
+        return key
+
     async def fetch(self, key: str, path: Path) -> bool:
         return await self._objects.get_file(key, path)
 

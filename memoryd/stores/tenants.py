@@ -46,6 +46,7 @@ _ANSWER = "UPDATE operator_idempotency_keys SET response = %(response)s WHERE ke
 
 # The tables with many rows, each before those that it points to. What else a tenant has goes with its own row, by cascade.
 _LARGE = (
+    *("job_items", "jobs"),
     *("embeddings", "postings", "passages", "memory_revisions", "memories", "term_statistics", "spaces"),
     *("kb_vectors", "kb_postings", "kb_chunks", "kb_sections", "kb_documents"),
     *("idempotency_keys", "audit_log"),

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from uuid import uuid4
 
 import httpx
+import psycopg
 import pytest
 from fastapi import APIRouter, FastAPI
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Route
 
 from memoryd.access.keys import parse
+from memoryd.jobs.model import NewItem, NewJob
+from retrieval.scope import Action, Scope
 from tests.http.conftest import Tenant, client
 from tests.http.document import application
+from tests.stack import Stack
 
 CANARY = "xylophone-canary-7f3a"
 
@@ -31,14 +35,15 @@ class Victim:
     key_id: str
     cursor: str | None
     checkpoint: str
+    job: str
 
     @property
     def secrets(self) -> list[str]:
-        return [CANARY, self.memory, self.key_id, str(self.tenant.tenant_id), self.checkpoint]
+        return [CANARY, self.memory, self.key_id, str(self.tenant.tenant_id), self.checkpoint, self.job]
 
 
 @pytest.fixture
-async def victim(tenant: Tenant) -> Victim:
+async def victim(app: FastAPI, stack: Stack, tenant: Tenant) -> Victim:
     ids = await tenant.remember(
         f"The vault code is {CANARY}", f"Backup of {CANARY}", space=f"space-{CANARY}", user_id=CANARY, session_id=CANARY,
         external_id=None, topics=[CANARY], metadata={"k": CANARY},
@@ -47,7 +52,29 @@ async def victim(tenant: Tenant) -> Victim:
     key = await tenant.http.post("/v1/keys", json={"name": CANARY, "actions": ["read"]})
     page = await tenant.http.get("/v1/memories", params={"limit": 1})
     handle = context.json()["items"][0]["handle"]
-    return Victim(tenant, ids[0], handle, key.json()["id"], page.json()["next_cursor"], await _session(tenant))
+    return Victim(
+        tenant,
+        ids[0],
+        handle,
+        key.json()["id"],
+        page.json()["next_cursor"],
+        await _session(tenant),
+        await _job(app, stack, tenant),
+    )
+
+
+async def _job(app: FastAPI, stack: Stack, tenant: Tenant) -> str:
+    """A job of which one document is a dead letter; its id."""
+    scope = Scope(tenant.tenant_id, CANARY, frozenset(Action))
+    items = [NewItem(CANARY, {"text": CANARY}), NewItem(f"{CANARY}-2", {})]
+    made = await app.state.services.jobs.use.create(
+        scope, NewJob("no-worker-knows", {"c": CANARY}, items, space=f"space-{CANARY}")
+    )
+    with psycopg.connect(stack.superuser_url) as connection:
+        of = (made.job_id,)
+        connection.execute("UPDATE memoryd.job_items SET state = 'failed', dead = true WHERE job_id = %s AND item = 1", of)
+        connection.execute("UPDATE memoryd.jobs SET failed = 1 WHERE job_id = %s", of)
+    return str(made.job_id)
 
 
 async def _session(tenant: Tenant) -> str:
@@ -121,6 +148,16 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
     ("POST", "/v1/sessions/{session_id}/commit"): (lambda b, v: b.post(f"/v1/sessions/{CANARY}/commit"), {404}),
     ("GET", "/v1/session-settings"): (lambda b, v: b.get("/v1/session-settings"), {200}),
     ("PUT", "/v1/session-settings"): (lambda b, v: b.put("/v1/session-settings", json={"auto_commit": "idle"}), {200}),
+    ("GET", "/v1/jobs"): (lambda b, v: b.get("/v1/jobs"), {200}),
+    ("GET", "/v1/jobs/{job_id}"): (lambda b, v: b.get(f"/v1/jobs/{v.job}"), {404}),
+    ("GET", "/v1/jobs/{job_id}/items"): (lambda b, v: b.get(f"/v1/jobs/{v.job}/items"), {404}),
+    ("GET", "/v1/jobs/{job_id}/events"): (lambda b, v: b.get(f"/v1/jobs/{v.job}/events"), {404}),
+    ("POST", "/v1/jobs/{job_id}/cancel"): (lambda b, v: b.post(f"/v1/jobs/{v.job}/cancel"), {404}),
+    ("POST", "/v1/jobs/{job_id}/pause"): (lambda b, v: b.post(f"/v1/jobs/{v.job}/pause"), {404}),
+    ("POST", "/v1/jobs/{job_id}/resume"): (lambda b, v: b.post(f"/v1/jobs/{v.job}/resume"), {404}),
+    ("POST", "/v1/jobs/{job_id}/retry"): (lambda b, v: b.post(f"/v1/jobs/{v.job}/retry"), {404}),
+    ("GET", "/v1/dead-letters"): (lambda b, v: b.get("/v1/dead-letters"), {200}),
+    ("POST", "/v1/dead-letters/replay"): (lambda b, v: b.post("/v1/dead-letters/replay", json={"job_id": v.job}), {404}),
     ("POST", "/v1/spaces"): (lambda b, v: b.post("/v1/spaces", json={"name": f"s-{uuid4().hex}"}), {201}),
     ("GET", "/v1/spaces"): (lambda b, v: b.get("/v1/spaces"), {200}),
     ("POST", "/v1/keys"): (lambda b, v: b.post("/v1/keys", json={"name": "k", "actions": ["read"]}), {201}),
@@ -253,6 +290,9 @@ async def _everything(victim: Victim) -> list[object]:
         await http.get(f"/v1/sessions/{CANARY}/checkpoints"),
         await http.get(f"/v1/sessions/{CANARY}/snapshots"),
         await http.get("/v1/session-settings"),
+        await http.get("/v1/jobs"),
+        await http.get(f"/v1/jobs/{victim.job}/items"),
+        await http.get("/v1/dead-letters"),
     ]
     keys = (await http.get("/v1/keys")).json()["keys"]
     found = (await http.post("/v1/recall", json={"query": "vault code", "explain": True})).json()["hits"]

@@ -19,6 +19,7 @@ from memoryd.errors import (
 from memoryd.memory.model import Idempotency
 from memoryd.sessions.model import Birth, CheckpointWish, Expected
 from memoryd.stores.redis import Redis
+from memoryd.stores.sessions.keys import Keys
 from retrieval.scope import Action, Scope
 from tests.sessions.conftest import LIMITS, Working, build, message, tenant
 from tests.stack import Stack
@@ -95,6 +96,22 @@ async def test_what_a_restore_set_aside_can_be_said_again(working: Working) -> N
     # Undoing the restore brings the first back, and its id is that one's again.
     await sessions.restore(scope, "s", undo, None)
     assert await step() == [(2, False), (8, True), (2, False)]
+
+
+async def test_ids_and_pages_among_many_gaps(working: Working) -> None:
+    """Every other message is set aside, as thousands of restores would leave it."""
+    sent = [message(f"{number}", client_id=f"m{number}") for number in range(1, 101)]
+    await working.sessions.append(working.scope, "s", sent, Birth(), None)
+    spans = ",".join(f"{number}:{number}" for number in range(1, 101, 2))
+    await working.redis.command("HSET", Keys(working.scope.tenant_id).part("s", "meta"), "vis", f"{spans},101:")
+    odd = [str(number) for number in range(1, 101, 2)]
+    assert await working.said("s") == odd
+    page = await working.sessions.read(working.scope, "s", before=50, limit=3, newest=True)
+    assert ([one.position for one in page.messages], page.more) == ([45, 47, 49], True)
+    again = await working.sessions.append(working.scope, "s", sent, Birth(), None)
+    assert [one.position for one in again.placed if not one.created] == list(range(1, 101, 2))
+    assert [one.position for one in again.placed if one.created] == list(range(101, 151))
+    assert await working.said("s") == odd + [str(number) for number in range(2, 101, 2)]
 
 
 async def test_concurrent_retries_of_one_request_append_once(working: Working) -> None:

@@ -6,8 +6,9 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
+from ingestion.chunk import Chunking, Strategy
 from memoryd.errors import AlreadyExists, NotFound
-from memoryd.knowledge.model import Chunking, KnowledgeBase, Strategy
+from memoryd.knowledge.model import KnowledgeBase
 from memoryd.stores.database import Database
 from memoryd.stores.knowledge.locks import IN_SPACES, find_draft, naming
 from memoryd.stores.knowledge.rows import erase

@@ -10,11 +10,11 @@ from uuid import UUID, uuid4
 import numpy as np
 from numpy.typing import NDArray
 
+from ingestion.chunk import Chunking
 from memoryd.access.tenants import TenantService
 from memoryd.clock import SystemClock
 from memoryd.ids import uuid7
 from memoryd.knowledge.model import (
-    Chunking,
     KnowledgeBase,
     NewDocument,
     Pin,

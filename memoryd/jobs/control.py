@@ -1,0 +1,78 @@
+"""A held job: the lease is renewed in the background and at checkpoints, and what was asked of the job is passed on."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from memoryd.jobs.model import Claim, Wish
+from memoryd.jobs.ports import Cancelled, Desk, LeaseLost, Paused
+from memoryd.memory.ports import Clock
+from retrieval.errors import MemorydError
+
+log = logging.getLogger(__name__)
+
+# Two beats may fail before the third is too late.
+_BEATS_PER_LEASE = 3
+
+
+class Hold:
+    """Keeps a claim: while the context of :meth:`kept` is open, the lease is renewed three times in its length.
+
+    ``item`` is the one under way; ``lost``: the job is another worker's.
+    """
+
+    def __init__(self, desk: Desk, claim: Claim, clock: Clock) -> None:
+        self._desk = desk
+        self._claim = claim
+        self._clock = clock
+        self.lost = False
+        self.item: int | None = None
+
+    @asynccontextmanager
+    async def kept(self) -> AsyncIterator[None]:
+        """Beats until the context ends."""
+        beating = asyncio.create_task(self._beat())
+        try:
+            yield
+        finally:
+            beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await beating
+
+    async def advance(self, item: int, chunks: int, tokens: int) -> None:
+        """Count, renew, and raise what a handler is to stop for."""
+        if self.lost:
+            raise LeaseLost
+        now = self._clock.now()
+        wish = await self._desk.progress(self._claim, item, chunks=chunks, tokens=tokens, now=now)
+        if wish is Wish.CANCEL:
+            raise Cancelled
+        if wish is Wish.PAUSE:
+            raise Paused
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._claim.lease.total_seconds() / _BEATS_PER_LEASE)
+            try:
+                await self._desk.progress(self._claim, None, chunks=0, tokens=0, now=self._clock.now())
+            except LeaseLost:
+                self.lost = True
+                return
+            except MemorydError:
+                log.warning("the lease of job %s could not be renewed; trying again", self._claim.job.job_id)
+
+
+class ItemControl:
+    """:class:`memoryd.jobs.ports.Control` of one item. Each checkpoint puts the time off by which there must be another."""
+
+    def __init__(self, hold: Hold, item: int, stalled: asyncio.Timeout, stall_s: float) -> None:
+        self._hold = hold
+        self._item = item
+        self._stalled = stalled
+        self._stall_s = stall_s
+
+    async def checkpoint(self, *, chunks: int = 0, tokens: int = 0) -> None:
+        """See :class:`memoryd.jobs.ports.Control`."""
+        await self._hold.advance(self._item, chunks, tokens)
+        self._stalled.reschedule(asyncio.get_running_loop().time() + self._stall_s)

@@ -1,0 +1,151 @@
+"""One turn at a job: items one after the other until the slice is over, the job is, or somebody stops it."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from memoryd.jobs.control import Hold, ItemControl
+from memoryd.jobs.model import Again, Claim, Dead, Failure, ItemState, Job, JobItem, Outcome, Settled, Through, Waits
+from memoryd.jobs.ports import Cancelled, Courier, Desk, ItemHandler, LeaseLost, Paused, Stopped
+from memoryd.jobs.retry import INTERNAL, Retries, failure_of
+from memoryd.memory.ports import Clock
+from retrieval.errors import MemorydError
+
+log = logging.getLogger(__name__)
+
+# Of a worker that is told to stop, for handing back what it holds.
+_FAREWELL_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class RunPolicy:
+    """``slice_s``: after so long the tenant's turn ends with the item that is under way. ``lease``: so long after its last sign
+    of life a worker counts as dead. ``per_tenant``: jobs of one tenant that are held at the same time, by all workers.
+    ``stall_s``: an item, or a job's finishing, that comes to no checkpoint for so long is given up and tried again."""
+
+    retries: Retries
+    slice_s: float
+    lease: timedelta
+    per_tenant: int
+    stall_s: float
+
+
+class Runner:
+    """Works on jobs of the kinds that it has handlers of."""
+
+    def __init__(
+        self, desk: Desk, courier: Courier, handlers: Mapping[str, ItemHandler], clock: Clock, policy: RunPolicy
+    ) -> None:
+        self._desk = desk
+        self._courier = courier
+        self._handlers = handlers
+        self._clock = clock
+        self._policy = policy
+
+    async def claim(self, tenant_id: UUID) -> Claim | None:
+        """A turn at a job of this tenant, if there is one to be had."""
+        policy = self._policy
+        kinds = sorted(self._handlers)
+        return await self._desk.claim(tenant_id, kinds, self._clock.now(), lease=policy.lease, limit=policy.per_tenant)
+
+    async def work(self, claim: Claim) -> None:
+        """One slice. Whatever it is interrupted by, the job can go on from where it is."""
+        hold = Hold(self._desk, claim, self._clock)
+        async with hold.kept():
+            try:
+                await self._slice(claim, hold)
+            except LeaseLost:
+                log.warning("job %s belongs to another worker now", claim.job.job_id)
+            except asyncio.CancelledError:
+                await self._farewell(claim, hold.item)
+                raise
+
+    async def _slice(self, claim: Claim, hold: Hold) -> None:
+        clock = asyncio.get_running_loop().time
+        end = clock() + self._policy.slice_s
+        while True:
+            step = await self._desk.next(claim, self._clock.now())
+            if isinstance(step, JobItem):
+                await self._item(claim, step, hold)
+            else:
+                await self._pause(claim, step)
+                return
+            if clock() >= end:
+                await self._desk.let_go(claim, self._clock.now())
+                return
+
+    async def _pause(self, claim: Claim, step: Waits | Through | Settled) -> None:
+        """There is no item to do now."""
+        if isinstance(step, Through):
+            job = await self._finish(claim, step.job)
+            log.info("job %s (%s) is %s", job.job_id, job.kind, job.state.value)
+        elif isinstance(step, Waits):
+            wait = (step.until - self._clock.now()).total_seconds()
+            await self._courier.enqueue(claim.scope.tenant_id, claim.job.job_id, max(0.0, wait))
+
+    async def _item(self, claim: Claim, item: JobItem, hold: Hold) -> None:
+        hold.item = item.item
+        verdict: Outcome | Again | Dead
+        try:
+            verdict = await self._outcome(claim, item, hold)
+        except (Paused, Cancelled):
+            verdict = Again(self._clock.now(), counted=False)
+        await self._desk.settle(claim, item.item, verdict, self._clock.now())
+        hold.item = None
+
+    async def _outcome(self, claim: Claim, item: JobItem, hold: Hold) -> Outcome | Again | Dead:
+        handler, stall_s = self._handlers[claim.job.kind], self._policy.stall_s
+        try:
+            async with asyncio.timeout(stall_s) as stalled:
+                control = ItemControl(hold, item.item, stalled, stall_s)
+                return await handler.process(claim.scope, claim.job, item, control)
+        except Stopped:
+            raise
+        except Exception as error:  # noqa: BLE001 - one item must not stop the others; it is counted and told
+            failure, retryable = self._failed(claim.job, error)
+            if not retryable:
+                return Outcome(ItemState.FAILED, failure.code, failure.detail)
+            return self._again(item.attempts, failure, error) or Dead(failure)
+
+    async def _finish(self, claim: Claim, job: Job) -> Job:
+        counters = job.counters
+        verdict: Failure | Again | None = None
+        try:
+            if counters.succeeded or counters.unchanged or not counters.items:
+                async with asyncio.timeout(self._policy.stall_s):
+                    await self._handlers[job.kind].finished(claim.scope, job)
+        except Exception as error:  # noqa: BLE001 - it is the job's end, and told there
+            failure, retryable = self._failed(job, error)
+            verdict = failure
+            if retryable and (again := self._again(job.attempts + 1, failure, error)):
+                verdict = again
+                wait = (again.not_before - self._clock.now()).total_seconds()
+                await self._courier.enqueue(claim.scope.tenant_id, job.job_id, max(0.0, wait))
+        return await self._desk.finish(claim, verdict, self._clock.now())
+
+    def _failed(self, job: Job, error: Exception) -> tuple[Failure, bool]:
+        failure, retryable = failure_of(error)
+        if failure.code == INTERNAL:
+            # Not the message: it may quote a value.
+            where = "".join(traceback.format_tb(error.__traceback__))
+            log.error("job %s (%s) failed unexpectedly: %s\n%s", job.job_id, job.kind, type(error).__name__, where)
+        return failure, retryable
+
+    def _again(self, attempt: int, failure: Failure, error: Exception) -> Again | None:
+        wanted = (error.retry_after_s or 0.0) if isinstance(error, MemorydError) else 0.0
+        return self._policy.retries.again(attempt, failure, self._clock.now(), at_least_s=wanted)
+
+    async def _farewell(self, claim: Claim, item: int | None) -> None:
+        """The worker stops: what it has not done is for another at once, and was no attempt."""
+        try:
+            async with asyncio.timeout(_FAREWELL_S):
+                if item is not None:
+                    await self._desk.settle(claim, item, Again(self._clock.now(), counted=False), self._clock.now())
+                await self._desk.let_go(claim, self._clock.now())
+                await self._courier.enqueue(claim.scope.tenant_id, claim.job.job_id)
+        except Exception as error:  # noqa: BLE001 - the lease runs out by itself
+            log.info("job %s was not handed back: %s", claim.job.job_id, type(error).__name__)

@@ -1,0 +1,54 @@
+"""Finds jobs that could go on and that nobody holds: the courier lost them, or a worker died."""
+
+import logging
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from memoryd.jobs.ports import Courier, Waiting
+from memoryd.memory.ports import Clock
+from memoryd.sessions.worklists import Tenants, each
+
+log = logging.getLogger(__name__)
+
+_TENANTS = 200
+_AT_ONCE = 4
+# Old jobs are looked for as seldom as they become old.
+_FORGET_EVERY = timedelta(minutes=10)
+
+
+class Sweeper:
+    """One round looks once at every tenant. A tenant needs one reminder however many of its jobs wait: a worker that is
+    reminded goes on until none does. Jobs that ended ``retention`` ago are forgotten."""
+
+    def __init__(self, waiting: Waiting, tenants: Tenants, courier: Courier, clock: Clock, *, retention: timedelta) -> None:
+        self._waiting = waiting
+        self._tenants = tenants
+        self._courier = courier
+        self._clock = clock
+        self._retention = retention
+        self._forgot: datetime | None = None
+
+    async def run(self) -> int:
+        """How many reminders were sent. A tenant that fails is logged, and does not stop the others."""
+        now = self._clock.now()
+        forgets = self._forgot is None or now - self._forgot >= _FORGET_EVERY
+        sent = 0
+
+        async def look(tenant_id: UUID) -> None:
+            nonlocal sent
+            try:
+                job_id = await self._waiting.waiting(tenant_id, now)
+                if job_id is not None:
+                    sent += await self._courier.enqueue(tenant_id, job_id)
+                while forgets and await self._waiting.forget(tenant_id, now - self._retention):
+                    pass
+            except Exception as error:  # noqa: BLE001 - one tenant must not stop the others
+                log.warning("the sweep over jobs of tenant %s failed: %s", tenant_id, type(error).__name__)
+
+        after: UUID | None = None
+        while page := await self._tenants.tenants(after, _TENANTS):
+            await each(page, look, _AT_ONCE)
+            after = page[-1]
+        if forgets:
+            self._forgot = now
+        return sent

@@ -1,0 +1,1 @@
+"""The ledger of jobs in PostgreSQL: for callers, and for workers."""

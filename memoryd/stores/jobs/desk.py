@@ -1,0 +1,295 @@
+""":class:`memoryd.jobs.ports.Desk` in PostgreSQL: what workers do to jobs, each step in one short transaction."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import LiteralString
+from uuid import UUID, uuid4
+
+from memoryd.jobs.decide import ended
+from memoryd.jobs.model import (
+    Again,
+    Claim,
+    Dead,
+    Failure,
+    ItemState,
+    Job,
+    JobItem,
+    JobState,
+    Outcome,
+    Settled,
+    Through,
+    Waits,
+    Wish,
+)
+from memoryd.jobs.ports import LeaseLost
+from memoryd.jobs.retry import WORKER_LOST
+from memoryd.stores.database import Connection, Database
+from memoryd.stores.jobs.rows import BEAT, ITEM, JOB, OF, RELEASE, cancel, changed, item, job
+
+# Claims of one tenant take turns, so that its limit holds however many workers there are.
+_TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(tenant)s::text, 9))"
+_RUNNABLE: LiteralString = """
+tenant_id = %(tenant)s AND state IN ('queued', 'running') AND not_before <= %(now)s
+AND (lease_until IS NULL OR lease_until <= %(now)s)
+AND EXISTS (SELECT FROM tenants WHERE tenant_id = %(tenant)s AND suspended_at IS NULL)
+"""
+_NEXT_JOB = f"""
+SELECT {JOB} FROM jobs WHERE {_RUNNABLE} AND kind = ANY(%(kinds)s)
+    AND (SELECT count(*) FROM jobs WHERE tenant_id = %(tenant)s AND state IN ('queued', 'running')
+         AND lease_until > %(now)s) < %(limit)s
+ORDER BY turn_at, job_id LIMIT 1 FOR UPDATE
+"""
+_WAITING = f"SELECT job_id FROM jobs WHERE {_RUNNABLE} ORDER BY turn_at, job_id LIMIT 1"
+_FORGET = """
+DELETE FROM jobs WHERE tenant_id = %(tenant)s AND job_id = ANY(ARRAY(
+    SELECT job_id FROM jobs WHERE tenant_id = %(tenant)s AND finished_at < %(before)s ORDER BY finished_at LIMIT %(batch)s))
+"""
+# Each brings up to ten thousand items with it.
+_FORGOTTEN = 10
+_RECOVER = f"""
+WITH lost AS (
+    UPDATE job_items SET state = CASE WHEN attempts >= %(attempts)s THEN 'failed' ELSE 'queued' END,
+        dead = attempts >= %(attempts)s, reason = '{WORKER_LOST}', detail = 'the worker that did this item ended in the middle',
+        finished_at = CASE WHEN attempts >= %(attempts)s THEN %(now)s::timestamptz END, not_before = %(now)s
+    WHERE {OF} AND state = 'running' RETURNING dead)
+SELECT count(*) FILTER (WHERE dead) FROM lost
+"""
+_CLAIM = f"""
+UPDATE jobs SET state = 'running', lease_owner = %(owner)s, lease_until = %(until)s, beat_at = %(now)s, turn_at = %(now)s,
+    started_at = coalesce(started_at, %(now)s), updated_at = %(now)s, failed = failed + %(lost)s, revision = revision + 1
+WHERE {OF} RETURNING {JOB}
+"""
+_PAUSE = f"""
+UPDATE jobs SET state = 'paused', wish = NULL, {BEAT}, revision = revision + 1 WHERE {OF} RETURNING {JOB}
+"""
+_RELEASE = f"UPDATE jobs SET {RELEASE} WHERE {OF}"
+_HELD: LiteralString = f"{OF} AND lease_owner = %(owner)s"
+_BEAT = f"UPDATE jobs SET {BEAT}, lease_until = %(until)s WHERE {_HELD} RETURNING {JOB}"
+_NEXT_ITEM = f"""
+SELECT {ITEM} FROM job_items WHERE {OF} AND state = 'queued' ORDER BY not_before, item LIMIT 1
+"""
+_BEGIN = f"""
+UPDATE job_items SET state = 'running', attempts = attempts + 1, started_at = coalesce(started_at, %(now)s), reason = NULL,
+    detail = NULL
+WHERE {OF} AND item = %(item)s RETURNING {ITEM}
+"""
+_WAIT = f"UPDATE jobs SET not_before = %(due)s, {RELEASE} WHERE {OF}"
+_PROGRESS = f"""
+UPDATE jobs SET {BEAT}, lease_until = %(until)s, chunks = chunks + %(chunks)s, tokens = tokens + %(tokens)s,
+    revision = revision + %(seen)s
+WHERE {_HELD} RETURNING wish
+"""
+_ITEM_PROGRESS = f"""
+UPDATE job_items SET chunks = chunks + %(chunks)s, tokens = tokens + %(tokens)s
+WHERE {OF} AND item = %(item)s AND state = 'running'
+"""
+# What its checkpoints counted gives way to what it came to.
+_END_ITEM = f"""
+UPDATE job_items i SET state = %(state)s, reason = %(reason)s, detail = %(detail)s, chunks = %(chunks)s, tokens = %(tokens)s,
+    bytes = %(size)s, pages = %(pages)s, finished_at = %(now)s, dead = %(dead)s
+FROM (SELECT chunks, tokens, bytes FROM job_items WHERE {OF} AND item = %(item)s AND state = 'running') before
+WHERE {OF} AND item = %(item)s AND state = 'running' RETURNING before.*
+"""
+_COUNT = f"""
+UPDATE jobs SET {{counter}} = {{counter}} + 1, chunks = chunks + %(chunks)s, tokens = tokens + %(tokens)s,
+    bytes = bytes + %(size)s, revision = revision + 1
+WHERE {OF}
+"""
+_BACK = f"""
+UPDATE job_items SET state = 'queued', attempts = attempts - %(uncounted)s, not_before = %(due)s, reason = %(reason)s,
+    detail = %(detail)s
+WHERE {OF} AND item = %(item)s AND state = 'running'
+"""
+_LEFT = f"SELECT EXISTS (SELECT FROM job_items WHERE {OF} AND state IN ('queued', 'running'))"
+_LATER = f"""
+UPDATE jobs SET attempts = attempts + 1, not_before = %(due)s, error_code = %(code)s, error_detail = %(detail)s, {RELEASE},
+    revision = revision + 1
+WHERE {OF} RETURNING {JOB}
+"""
+_FINISH = f"""
+UPDATE jobs SET state = %(state)s, wish = NULL, error_code = %(code)s, error_detail = %(detail)s, finished_at = %(now)s,
+    {RELEASE}, revision = revision + 1
+WHERE {OF} RETURNING {JOB}
+"""
+
+
+class PgDesk:
+    """Jobs as workers see them. ``attempts``: how often an item is tried when workers die of it."""
+
+    def __init__(self, database: Database, *, attempts: int) -> None:
+        self._database = database
+        self._attempts = attempts
+
+    async def claim(self, tenant_id: UUID, kinds: Sequence[str], now: datetime, *, lease: timedelta, limit: int) -> Claim | None:
+        """See :class:`memoryd.jobs.ports.Desk`."""
+        params: dict[str, object] = {
+            "tenant": tenant_id,
+            "kinds": list(kinds),
+            "now": now,
+            "limit": limit,
+            "owner": uuid4(),
+            "until": now + lease,
+            "lease_s": lease.total_seconds(),
+            "attempts": self._attempts,
+        }
+        async with self._database.tenant(tenant_id) as connection:
+            await connection.execute(_TAKE_TURNS, params)
+            while row := await (await connection.execute(_NEXT_JOB, params)).fetchone():
+                found = job(row)
+                params["job"] = found.job_id
+                lost = await (await connection.execute(_RECOVER, params)).fetchone()
+                params["lost"] = lost[0] if lost else 0
+                claimed = await changed(connection, _CLAIM, params)
+                # Its worker died before it could do what was asked of it.
+                if not await _granted(connection, claimed, params):
+                    owner = params["owner"]
+                    assert isinstance(owner, UUID)  # noqa: S101
+                    return Claim(claimed, claimed.scope(tenant_id), owner, lease)
+        return None
+
+    async def next(self, claim: Claim, now: datetime) -> JobItem | Waits | Through | Settled:
+        """See :class:`memoryd.jobs.ports.Desk`."""
+        params = _params(claim, now)
+        async with self._database.transaction(claim.scope) as connection:
+            row = await (await connection.execute(_BEAT, params)).fetchone()
+            if row is not None:
+                return await _next(connection, job(row), params, now)
+        raise LeaseLost
+
+    async def progress(self, claim: Claim, item: int | None, *, chunks: int, tokens: int, now: datetime) -> Wish | None:
+        """See :class:`memoryd.jobs.ports.Desk`."""
+        params = _params(claim, now) | {"item": item, "chunks": chunks, "tokens": tokens, "seen": int(bool(chunks or tokens))}
+        async with self._database.transaction(claim.scope) as connection:
+            row = await (await connection.execute(_PROGRESS, params)).fetchone()
+            if row is not None and item is not None and params["seen"]:
+                await connection.execute(_ITEM_PROGRESS, params)
+        if row is None:
+            raise LeaseLost
+        return Wish(row[0]) if row[0] else None
+
+    async def settle(self, claim: Claim, item: int, verdict: Outcome | Again | Dead, now: datetime) -> None:
+        """See :class:`memoryd.jobs.ports.Desk`."""
+        params = _params(claim, now) | {"item": item}
+        async with self._database.transaction(claim.scope) as connection:
+            held = await (await connection.execute(_BEAT, params)).fetchone()
+            if held is not None:
+                await _settle(connection, verdict, params)
+        if held is None:
+            raise LeaseLost
+
+    async def finish(self, claim: Claim, verdict: Failure | Again | None, now: datetime) -> Job:
+        """See :class:`memoryd.jobs.ports.Desk`."""
+        params = _params(claim, now)
+        async with self._database.transaction(claim.scope) as connection:
+            row = await (await connection.execute(_BEAT, params)).fetchone()
+            if row is not None:
+                return await _finish(connection, job(row), verdict, params)
+        raise LeaseLost
+
+    async def let_go(self, claim: Claim, now: datetime) -> None:
+        """See :class:`memoryd.jobs.ports.Desk`."""
+        params = _params(claim, now)
+        async with self._database.transaction(claim.scope) as connection:
+            if await (await connection.execute(_BEAT, params)).fetchone() is not None:
+                await connection.execute(_RELEASE, params)
+
+    async def waiting(self, tenant_id: UUID, now: datetime) -> UUID | None:
+        """See :class:`memoryd.jobs.ports.Waiting`."""
+        async with self._database.tenant(tenant_id) as connection:
+            row = await (await connection.execute(_WAITING, {"tenant": tenant_id, "now": now})).fetchone()
+        return row[0] if row else None
+
+    async def forget(self, tenant_id: UUID, before: datetime) -> int:
+        """See :class:`memoryd.jobs.ports.Waiting`."""
+        params = {"tenant": tenant_id, "before": before, "batch": _FORGOTTEN}
+        async with self._database.tenant(tenant_id) as connection:
+            return (await connection.execute(_FORGET, params)).rowcount
+
+
+def _params(claim: Claim, now: datetime) -> dict[str, object]:
+    return {
+        "tenant": claim.scope.tenant_id,
+        "job": claim.job.job_id,
+        "owner": claim.owner,
+        "now": now,
+        "until": now + claim.lease,
+        "lease_s": claim.lease.total_seconds(),
+    }
+
+
+async def _granted(connection: Connection, found: Job, params: dict[str, object]) -> Settled | None:
+    """Do what was asked of a job that is held; ``None``: nothing was."""
+    if found.wish is None:
+        return None
+    if found.wish is Wish.CANCEL:
+        tenant_id = params["tenant"]
+        now = params["now"]
+        assert isinstance(tenant_id, UUID)  # noqa: S101
+        assert isinstance(now, datetime)  # noqa: S101
+        after = await cancel(connection, tenant_id, found.job_id, now)
+    else:
+        after = await changed(connection, _PAUSE, params)
+        await connection.execute(_RELEASE, params)
+    return Settled(after.state)
+
+
+async def _next(
+    connection: Connection, found: Job, params: dict[str, object], now: datetime
+) -> JobItem | Waits | Through | Settled:
+    if (settled := await _granted(connection, found, params)) is not None:
+        return settled
+    row = await (await connection.execute(_NEXT_ITEM, params)).fetchone()
+    if row is None:
+        return Through(found)
+    waiting = item(row)
+    if waiting.not_before > now:
+        await connection.execute(_WAIT, params | {"due": waiting.not_before})
+        return Waits(waiting.not_before)
+    begun = await (await connection.execute(_BEGIN, params | {"item": waiting.item})).fetchone()
+    if begun is None:
+        raise AssertionError  # the job's row is locked
+    return item(begun)
+
+
+async def _settle(connection: Connection, verdict: Outcome | Again | Dead, params: dict[str, object]) -> None:
+    if isinstance(verdict, Again):
+        failure = verdict.failure
+        back = {
+            "uncounted": int(not verdict.counted),
+            "due": verdict.not_before,
+            "reason": failure.code if failure else None,
+            "detail": failure.detail if failure else None,
+        }
+        await connection.execute(_BACK, params | back)
+        return
+    dead = isinstance(verdict, Dead)
+    outcome = Outcome(ItemState.FAILED, verdict.failure.code, verdict.failure.detail) if isinstance(verdict, Dead) else verdict
+    end = {
+        "state": outcome.state,
+        "reason": outcome.reason,
+        "detail": outcome.detail,
+        "chunks": outcome.chunks,
+        "tokens": outcome.tokens,
+        "size": outcome.size,
+        "pages": outcome.pages,
+        "dead": dead,
+    }
+    before = await (await connection.execute(_END_ITEM, params | end)).fetchone()
+    if before is None:
+        return
+    chunks, tokens, size = before
+    grown = {"chunks": outcome.chunks - chunks, "tokens": outcome.tokens - tokens, "size": outcome.size - size}
+    await connection.execute(_COUNT.format(counter=outcome.state.value).encode(), params | grown)
+
+
+async def _finish(connection: Connection, found: Job, verdict: Failure | Again | None, params: dict[str, object]) -> Job:
+    left = await (await connection.execute(_LEFT, params)).fetchone()
+    if left is not None and left[0]:
+        await connection.execute(_RELEASE, params)
+        return found
+    failure = verdict.failure if isinstance(verdict, Again) else verdict
+    said = {"code": failure.code if failure else None, "detail": failure.detail if failure else None}
+    if isinstance(verdict, Again):
+        return await changed(connection, _LATER, params | said | {"due": verdict.not_before})
+    state: JobState = ended(found.counters, failed=failure is not None)
+    return await changed(connection, _FINISH, params | said | {"state": state})

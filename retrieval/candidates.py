@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeVar
 
@@ -39,7 +39,8 @@ class Fusion(StrEnum):
 
 @dataclass(slots=True)
 class Found:
-    """One arm's list, by memory: its best passage, with raw scores; ``own`` says which were not handed on.
+    """One arm's list, by memory: its best passage, with raw scores; ``own`` says which were not handed on, ``part`` in which of
+    several lists it was (missing: the first).
 
     A memory is named by ``memory_id.int``: hashing a ``UUID`` is Python code, and fusing hashes each some twenty times.
     """
@@ -47,6 +48,7 @@ class Found:
     scored: list[tuple[int, float]]
     pids: dict[int, int]
     own: frozenset[int]
+    part: dict[int, int] = field(default_factory=dict)
 
 
 async def distinct(find: Callable[[int], Awaitable[list[ArmHit]]], *, wanted: int) -> Found:

@@ -33,7 +33,7 @@ from retrieval.fusion import Fused
 from retrieval.ports import DenseIndex, Embedder, Item, ItemReader, LexicalIndex, Query, Reranker, TemporalIndex, Vectors
 from retrieval.rerank import RerankCandidate, RerankPlan, rerank
 from retrieval.scope import Scope
-from retrieval.sources import capped, merged, parts, together
+from retrieval.sources import capped, limits, merged, parts, together, worth_reading
 from retrieval.temporal import Interval, RecencyPrior, find_intervals, temporal_boost, wants_recent
 
 log = logging.getLogger(__name__)
@@ -281,15 +281,17 @@ class Searcher:
         """Reads the candidates (filters applied again) and adds the temporal boost."""
         recent = wants_recent(request.text)
         depth = max(request.limit, request.rerank.depth if request.rerank else 0)
-        # Intervals may lift anything that was found, and caps let it move up; without them only what can be shown is read.
-        read = len(fused) if result.intervals or recent or request.caps else 2 * depth + 10
-        pids = {one.key: passage_of(one.key, found.values()) for one in fused[:read]}
+        # Intervals may lift anything that was found; without them only what can be shown is read.
+        if not (result.intervals or recent):
+            caps = limits(request.query, request.caps)
+            fused = [fused[n] for n in worth_reading([one.key for one in fused], found.values(), caps, 2 * depth + 10)]
+        pids = {one.key: passage_of(one.key, found.values()) for one in fused}
         items = await self._items.read(scope, request.query, sorted(set(pids.values())))
         recency = RecencyPrior() if recent and request.query_time else None
         scores = {arm: dict(list_.scored) for arm, list_ in found.items()}
         weight = TEMPORAL_WEIGHT * unit if Arm.TEMPORAL in request.arms else 0.0
         hits = []
-        for one in fused[:read]:
+        for one in fused:
             item = items.get(pids[one.key])
             if item is None:
                 continue

@@ -7,7 +7,7 @@ only roughly, as each has its own document frequencies; see docs/decisions.md.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
@@ -17,6 +17,9 @@ from retrieval.ports import ArmHit, DenseIndex, Following, Item, ItemReader, Lex
 from retrieval.scope import Scope
 
 T = TypeVar("T")
+
+# Of a source with a cap, so many hits more than twice its cap are read.
+_SPARE = 10
 
 
 def parts(query: Query, apart: Collection[UUID] = ()) -> list[Query]:
@@ -46,17 +49,48 @@ async def together(work: Sequence[Coroutine[object, object, T]]) -> list[T]:
 
 
 def merged(lists: Sequence[Found]) -> Found:
-    """One list of one arm, by its score, each key once; nothing is cut off."""
+    """One list of one arm, by its score, each key once; nothing is cut off. ``part`` is the place in ``lists``."""
     if len(lists) == 1:
         return lists[0]
     best: dict[int, float] = {}
     pids: dict[int, int] = {}
-    for one in lists:
+    part: dict[int, int] = {}
+    for number, one in enumerate(lists):
         for key, score in one.scored:
             if key not in best or score > best[key]:
-                best[key], pids[key] = score, one.pids[key]
+                best[key], pids[key], part[key] = score, one.pids[key], number
     scored = sorted(best.items(), key=lambda pair: -pair[1])
-    return Found(scored, pids, frozenset().union(*(one.own for one in lists)))
+    return Found(scored, pids, frozenset().union(*(one.own for one in lists)), part)
+
+
+def worth_reading(keys: Sequence[int], lists: Iterable[Found], limits: Sequence[int | None], most: int) -> list[int]:
+    """The places of the best ``keys`` to read, so that ``most`` can be shown where so many were found.
+
+    ``limits`` are the caps of the parts (``None``: none). Of a part with a cap some more are read than may be shown, in case
+    some are gone; they do not count, so that they take no other's place.
+    """
+    if all(limit is None for limit in limits):
+        return list(range(min(most, len(keys))))
+    part = {key: number for one in lists for key, number in one.part.items()}
+    counts = [0] * len(limits)
+    chosen: list[int] = []
+    for place, key in enumerate(keys):
+        number = part.get(key, 0)
+        limit = limits[number]
+        if limit is not None and counts[number] >= 2 * limit + _SPARE:
+            continue
+        counts[number] += 1
+        chosen.append(place)
+        most -= limit is None or counts[number] <= limit
+        if most == 0:
+            break
+    return chosen
+
+
+def limits(query: Query, caps: Mapping[UUID, int]) -> list[int | None]:
+    """The cap of each part of ``parts(query, caps)``, where it is of one source and that has one."""
+    found = ([*part.spaces, *(pin.kb_id for pin in part.pins)] for part in parts(query, caps))
+    return [caps.get(ids[0]) if len(ids) == 1 else None for ids in found]
 
 
 def capped(hits: Sequence[Item], caps: Mapping[UUID, int]) -> list[int]:

@@ -6,7 +6,8 @@ from fastapi import APIRouter, Path
 
 from memoryd.http.caller import Caller, Uses
 from memoryd.http.problems import documented
-from memoryd.http.schemas.knowledge_search import KbName, KbSourceIn, KnowledgeFiltersIn, KnowledgeSearchIn, SourceIn
+from memoryd.http.schemas.knowledge import BaseName
+from memoryd.http.schemas.knowledge_search import KbSourceIn, KnowledgeFiltersIn, KnowledgeSearchIn, SourceIn
 from memoryd.http.schemas.recall import RecallOut
 from memoryd.http.strict import StrictRoute
 from memoryd.http.views import recall_out
@@ -20,7 +21,7 @@ router = APIRouter(prefix="/v1/knowledge-bases", tags=["knowledge"], route_class
 
 
 @router.post("/{name}/search", responses=documented(404, 410), operation_id="search_knowledge")
-async def search_knowledge(name: Annotated[KbName, Path()], body: KnowledgeSearchIn, scope: Caller, use: Uses) -> RecallOut:
+async def search_knowledge(name: Annotated[BaseName, Path()], body: KnowledgeSearchIn, scope: Caller, use: Uses) -> RecallOut:
     """Search one version of a knowledge base, as a recall with it as the only source does."""
     request = RecallRequest(
         query=body.query,

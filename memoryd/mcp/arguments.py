@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, JsonValue, StrictBool, WithJsonSche
 from memoryd.access.model import DEFAULT_SPACE
 from memoryd.http.closed import Closed
 from memoryd.http.fields import IdempotencyKey, Identifier, Name, Query, Reason, Text, Time, Topic, Whole
+from memoryd.http.schemas.knowledge_search import KbReference
 from memoryd.memory.model import Kind
 
 DEFAULT_BUDGET = 1_000
@@ -52,19 +53,29 @@ class _Question(_Whose):
     """A question, and the time it is about."""
 
     query: Query
-    as_of: Time | None = Field(None, description="what was true then")
-    known_at: Time | None = Field(None, description="what was known then")
+    as_of: Time | None = None
+    known_at: Time | None = None
     budget_tokens: Budget = DEFAULT_BUDGET
 
 
 class RecallArguments(_Question):
-    """``recall``"""
+    """``recall``, which says for both what the times mean."""
 
+    as_of: Time | None = Field(None, description="what was true then")
+    known_at: Time | None = Field(None, description="what was known then")
     limit: Annotated[Whole, Field(ge=1, le=50)] = 10
 
 
 class ContextArguments(_Question):
     """``context``"""
+
+
+class SearchKnowledgeArguments(Arguments):
+    """``search_knowledge``"""
+
+    kb: KbReference = Field(description="name[@version]")
+    query: Query
+    budget_tokens: Budget = DEFAULT_BUDGET
 
 
 class RememberArguments(Arguments):

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -11,6 +12,7 @@ from pydantic import JsonValue
 
 from memoryd.access.service import require
 from memoryd.errors import InvalidRequest, NotFound
+from memoryd.knowledge.model import LIVE
 from memoryd.mcp.arguments import (
     Arguments,
     ContextArguments,
@@ -18,24 +20,31 @@ from memoryd.mcp.arguments import (
     ForgetArguments,
     RecallArguments,
     RememberArguments,
+    SearchKnowledgeArguments,
     TimelineArguments,
 )
 from memoryd.mcp.ports import Period, Position
-from memoryd.mcp.shown import Entry, of_hit, of_revision, show
+from memoryd.mcp.shown import Entry, of_hit, of_revision, reference, show
 from memoryd.memory.context import Context, ContextRequest
 from memoryd.memory.handles import Handle
 from memoryd.memory.model import Content, Draft, Idempotency
-from memoryd.memory.recall import RecallRequest
+from memoryd.memory.recall import Recalled, RecallRequest
+from memoryd.memory.sources import KnowledgeSource
 from memoryd.services import Services
 from memoryd.threads import QUICK
 from retrieval.filters import Filters
 from retrieval.packing import DEFAULT_TOKENIZER, Order, Rendition
 from retrieval.scope import Action, Scope
+from retrieval.search import Arm
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Kept of a budget for the list of what can be expanded.
 _LIST_SHARE = 0.15
 _NOTHING = "Nothing found."
+# Of a knowledge base; the budget decides how many are shown.
+_CHUNKS = 10
+# What names a chunk, as results do.
+_CHUNK = re.compile(r"([a-z0-9][a-z0-9._-]{0,99})@([1-9][0-9]{0,17})/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +57,18 @@ class Answer:
 
 async def recall(scope: Scope, use: Services, asked: RecallArguments) -> Answer:
     """Hits, best first; the later ones shortened, or left out, when the budget is small."""
-    recalled = await use.recall(scope, _request(asked, asked.limit))
+    return await _shown(await use.recall(scope, _request(asked, asked.limit)), asked, use)
+
+
+async def search_knowledge(scope: Scope, use: Services, asked: SearchKnowledgeArguments) -> Answer:
+    """Chunks of one version of a knowledge base, best first, shortened and left out as memories are."""
+    name, _, selector = asked.kb.partition("@")
+    source = KnowledgeSource(name, selector or LIVE)
+    request = RecallRequest(asked.query, None, Filters(), _CHUNKS, arms=(Arm.DENSE, Arm.LEXICAL), sources=(source,))
+    return await _shown(await use.recall(scope, request), asked, use)
+
+
+async def _shown(recalled: Recalled, asked: RecallArguments | SearchKnowledgeArguments, use: Services) -> Answer:
     entries = [of_hit(hit, recalled.spaces[hit.item.space_id]) for hit in recalled.result.hits]
     shown = await QUICK.run(show, entries, asked.budget_tokens, use.tokenizers.counter(), asked.query)
     omitted = len(entries) - shown.count
@@ -110,15 +130,17 @@ async def forget(scope: Scope, use: Services, asked: ForgetArguments) -> Answer:
 
 
 async def expand(scope: Scope, use: Services, asked: ExpandArguments) -> Answer:
-    """More of one memory: its text, or with ``around`` the turns before and after it too."""
+    """More of one memory: its text, or with ``around`` the turns before and after it too; of a chunk, its section."""
     require(scope, Action.READ)
     handle = asked.handle
-    memory_id = _id(handle)
+    memory_id, rendition = _id(handle), Rendition.FULL if asked.around else Rendition.EXCERPT
+    if chunk := _CHUNK.fullmatch(handle):
+        kb, version, chunk_id = chunk.groups()
+        handle = await use.contexts.handle_of_chunk(scope, kb, version, UUID(chunk_id), shown=rendition)
     if memory_id is not None:
         revision = await use.reader.get(scope, memory_id)
         if revision is None:
             raise NotFound("no such memory")
-        rendition = Rendition.FULL if asked.around else Rendition.EXCERPT
         handle = use.handles.issue(scope, Handle(memory_id, revision.space, rendition), use.clock.now())
     budget = asked.budget_tokens - int(asked.budget_tokens * _LIST_SHARE)
     found = await use.contexts.expand(scope, handle, budget, DEFAULT_TOKENIZER)
@@ -157,12 +179,14 @@ def _packed(found: Context, budget_tokens: int, use: Services) -> Answer:
     for item in packed.items:
         if item.rendition is Rendition.FULL:
             continue
-        line = f"{item.citation}: {item.id}"
+        cited = found.cited.get(item.id)
+        handle = reference(cited.citation, UUID(item.id)) if cited else item.id
+        line = f"{item.citation}: {handle}"
         left -= counter.count(line + "\n") + (0 if notes else counter.count("Shortened; expand these ids:\n"))
         if left < 0:
             break
         notes.append(line)
-        items.append({"citation": item.citation, "handle": item.id, "rendition": str(item.rendition)})
+        items.append({"citation": item.citation, "handle": handle, "rendition": str(item.rendition)})
     degraded = list(found.degraded)
     text = "\n".join([packed.text or _NOTHING, *(["Shortened; expand these ids:", *notes] if notes else [])])
     structured: dict[str, JsonValue] = {
@@ -228,6 +252,8 @@ def _position(cursor: str) -> Position:
 async def call(scope: Scope, use: Services, arguments: Arguments) -> Answer:
     """The tool that takes these arguments. Raises what its use case raises."""
     match arguments:
+        case SearchKnowledgeArguments():
+            return await search_knowledge(scope, use, arguments)
         case RecallArguments():
             return await recall(scope, use, arguments)
         case ContextArguments():

@@ -11,6 +11,7 @@ from memoryd.mcp.arguments import (
     ForgetArguments,
     RecallArguments,
     RememberArguments,
+    SearchKnowledgeArguments,
     TimelineArguments,
     schema,
 )
@@ -27,11 +28,13 @@ class Entry:
 
 
 def _entry(name: str, action: Action, arguments: type[Arguments], description: str) -> Entry:
-    # A repeated call finds what the first one did: no tool here adds up.
+    # A repeated call finds what the first one did: no tool here adds up. What goes without saying (of one that only reads, that
+    # it destroys nothing) is not said: every agent pays for it.
+    reads = action is Action.READ
     annotations = ToolAnnotations(
-        read_only_hint=action is Action.READ,
-        destructive_hint=action is Action.DELETE,
-        idempotent_hint=True,
+        read_only_hint=True if reads else None,
+        destructive_hint=None if reads else action is Action.DELETE,
+        idempotent_hint=None if reads else True,
         open_world_hint=False,
     )
     tool = Tool(name=name, description=description, input_schema=schema(arguments), annotations=annotations)
@@ -41,6 +44,7 @@ def _entry(name: str, action: Action, arguments: type[Arguments], description: s
 _ENTRIES = (
     _entry("recall", Action.READ, RecallArguments, "Search long-term memory; hits best first, with ids."),
     _entry("context", Action.READ, ContextArguments, "Memories on a question, packed into budget_tokens for a prompt."),
+    _entry("search_knowledge", Action.READ, SearchKnowledgeArguments, "Search a knowledge base."),
     _entry(
         "remember",
         Action.WRITE,

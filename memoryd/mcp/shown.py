@@ -9,9 +9,10 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
+from memoryd.memory.chunks import origin
 from memoryd.memory.model import Revision
 from retrieval.packing.fence import CLOSE, OPEN, label, quote
-from retrieval.ports import TokenCounter
+from retrieval.ports import Citation, TokenCounter
 from retrieval.search import Hit
 
 # Below so many tokens a part of a text says too little to be worth its line.
@@ -31,9 +32,12 @@ _MOST_WORDS = 200
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One memory to show. ``span`` is what matched of the text, ``score`` ``None`` where nothing was asked."""
+    """One memory or chunk to show. ``span`` is what matched of the text, ``score`` ``None`` where nothing was asked.
 
-    memory_id: UUID
+    ``reference`` is what names it to ``expand``; ``origin`` the place in its document, of a chunk.
+    """
+
+    reference: str
     space: str
     kind: str
     text: str
@@ -42,6 +46,7 @@ class Entry:
     speaker: str | None
     session_id: str | None
     score: float | None = None
+    origin: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +68,29 @@ def of_hit(hit: Hit, space: str) -> Entry:
     item = hit.item
     moment = item.event_time or item.recorded_at
     return Entry(
-        item.memory_id, space, item.kind, item.text, item.span, moment, item.speaker, item.session_id, round(hit.score, 4)
+        reference=str(item.memory_id) if item.citation is None else reference(item.citation, item.memory_id),
+        space=space,
+        kind=item.kind,
+        text=item.text,
+        span=item.span,
+        moment=moment,
+        speaker=item.speaker,
+        session_id=item.session_id,
+        score=round(hit.score, 4),
+        origin=None if item.citation is None else ", ".join(label(part) for part in origin(item.citation)),
     )
+
+
+def reference(citation: Citation, chunk_id: UUID) -> str:
+    """The name of a chunk in one version, by which ``expand`` finds it."""
+    return f"{citation.kb}@{citation.version}/{chunk_id}"
 
 
 def of_revision(revision: Revision, moment: datetime) -> Entry:
     """A memory of a timeline."""
     content = revision.content
     return Entry(
-        memory_id=revision.memory_id,
+        reference=str(revision.memory_id),
         space=revision.space,
         kind=content.kind,
         text=content.text,
@@ -124,7 +143,8 @@ def _fitted(
 
 def _line(entry: Entry, number: int, start: int, end: int) -> str:
     who = f", {label(entry.speaker)}" if entry.speaker else ""
-    head = f"{number} id {entry.memory_id} ({entry.kind}, {entry.moment:%Y-%m-%d}, space {entry.space}{who})"
+    about = entry.origin or f"{entry.kind}, {entry.moment:%Y-%m-%d}, space {entry.space}{who}"
+    head = f"{number} id {entry.reference} ({about})"
     before, after = "…" if start else "", "… [shortened: expand this id]" if end < len(entry.text) else ""
     return quote(f"{head}: {before}{entry.text[start:end]}{after}") + "\n"
 
@@ -132,14 +152,16 @@ def _line(entry: Entry, number: int, start: int, end: int) -> str:
 def _structured(entry: Entry, start: int, end: int) -> dict[str, JsonValue]:
     """Without what it does not have: an agent pays for every key."""
     structured: dict[str, JsonValue] = {
-        "id": str(entry.memory_id),
+        "id": entry.reference,
         "space": entry.space,
         "kind": entry.kind,
         "text": entry.text[start:end],
         "time": entry.moment.isoformat(timespec="seconds"),
     }
     if end - start < len(entry.text):
-        structured |= {"truncated": True, "handle": str(entry.memory_id)}
+        structured |= {"truncated": True, "handle": entry.reference}
+    if entry.origin:
+        structured["source"] = entry.origin
     if entry.speaker:
         structured["speaker"] = label(entry.speaker)
     if entry.session_id and len(entry.session_id) <= _LONGEST_SESSION:

@@ -73,6 +73,11 @@ class Chunks:
         self._sources = sources
         self._reader = reader
 
+    async def find(self, scope: Scope, kb: str, version: str, chunk_id: UUID, *, shown: Rendition) -> ChunkHandle:
+        """A handle of a chunk by its name, as if so much of it was shown. Raises ``NotFound``, ``VersionGone``."""
+        pin = await self._sources.pin(scope, kb, version)
+        return ChunkHandle(chunk_id, pin.space, shown, pin.kb_id, pin.name, pin.seq)
+
     async def open(self, scope: Scope, handle: ChunkHandle) -> tuple[Candidate, Cited]:
         """The chunk, or where all of it was shown, the section that it stands in. Raises ``NotFound``, ``VersionGone``."""
         pin = await self._sources.pin(scope, handle.kb, str(handle.version))

@@ -180,6 +180,11 @@ class Contexts:
         origins = {str(turn.memory_id): _Origin(turn.space, turn.revision) for turn in turns}
         return Context(packed, counter.name, self._issue(scope, packed, origins, _Asked(handle.terms, handle.at)), {}, None)
 
+    async def handle_of_chunk(self, scope: Scope, kb: str, version: str, chunk_id: UUID, *, shown: Rendition) -> str:
+        """What expands a chunk of which so much was shown. Raises ``NotFound``, ``VersionGone``."""
+        require(scope, Action.READ)
+        return self._handles.issue(scope, await self._chunks.find(scope, kb, version, chunk_id, shown=shown), self._clock.now())
+
     async def _expand_chunk(self, scope: Scope, handle: ChunkHandle, budget_tokens: int, counter: TokenCounter) -> Context:
         shown, found = await self._chunks.open(scope, handle)
         packed = await QUICK.run(

@@ -15,7 +15,7 @@ from retrieval.candidates import Found
 from retrieval.filters import Filters
 from retrieval.ports import ArmHit, Following, Item, PinnedSource, Query, Turn, Vectors
 from retrieval.scope import Action, Scope
-from retrieval.sources import DenseIndexes, ItemReaders, LexicalIndexes, capped, merged, parts, together
+from retrieval.sources import DenseIndexes, ItemReaders, LexicalIndexes, capped, limits, merged, parts, together, worth_reading
 
 SCOPE = Scope(UUID(int=1), "tests", frozenset(Action))
 SPACES = tuple(UUID(int=n) for n in (11, 12, 13))
@@ -122,6 +122,23 @@ async def test_work_is_answered_in_order() -> None:
 
     assert await together([answer(1), answer(2), answer(3)]) == [1, 2, 3]
     assert await together([answer(1)]) == [1]
+
+
+def test_no_more_is_read_than_can_be_shown() -> None:
+    keys = list(range(200))
+    assert worth_reading(keys, [], [None], 30) == list(range(30))
+    # The even are of a part with a cap of 2, and come first; the odd are of one without.
+    found = Found([], {}, frozenset(), {key: key % 2 for key in keys})
+    order = sorted(keys, key=lambda key: (key % 2, key))
+    chosen = [order[place] for place in worth_reading(order, [found], [2, None], 30)]
+    assert chosen == [*range(0, 28, 2), *range(1, 57, 2)]
+    assert worth_reading(order[:100], [found], [2, None], 30) == list(range(14))
+
+
+def test_the_cap_of_a_part_is_that_of_its_one_source() -> None:
+    assert limits(MEMORIES, {}) == [None]
+    assert limits(Query(SPACES[:1], Filters()), {SPACES[0]: 3}) == [3]
+    assert limits(BOTH, {SPACES[1]: 3, PINS[0].kb_id: 4}) == [None, 3, None, 4]
 
 
 def item(source: int) -> Item:

@@ -6,18 +6,17 @@ from pydantic import BaseModel, Discriminator, Field, StrictBool, StringConstrai
 
 from memoryd.http.fields import MAX_TEXT, Name, Query, Wanted, Whole
 from memoryd.http.schemas.common import Body
+from memoryd.http.schemas.knowledge import DocumentId, Selector
 from memoryd.knowledge.model import LIVE
 from memoryd.memory.recall import RerankMode
 from retrieval.candidates import Fusion
 
-_KB = r"[a-z0-9][a-z0-9._-]{0,99}"
-_SELECTOR = r"([1-9][0-9]{0,17}|[A-Za-z][A-Za-z0-9._-]{0,99})"
 MAX_SOURCES = 10
 
-KbName = Annotated[str, StringConstraints(pattern=f"^{_KB}$")]
-Selector = Annotated[str, StringConstraints(pattern=f"^{_SELECTOR}$")]
-KbReference = Annotated[str, StringConstraints(pattern=f"^{_KB}(@{_SELECTOR})?$")]
-DocumentId = Annotated[str, StringConstraints(min_length=1, max_length=500)]
+KbReference = Annotated[
+    str,
+    StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}(@([0-9]{1,15}|[A-Za-z][A-Za-z0-9._-]{0,99}))?$"),
+]
 Cap = Annotated[Whole, Field(ge=1, le=100, description="At most so many hits of this source")]
 
 

@@ -1,0 +1,92 @@
+"""Knowledge bases over MCP: found with their sources, expanded by the ids of results, and never another tenant's."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+from fastapi import FastAPI
+from mcp import Client
+
+from memoryd.settings import Settings
+from memoryd.stores.database import Database
+from memoryd.stores.generations import live_generation
+from memoryd.wiring import database as service_database
+from retrieval.packing import TokenizerRegistry
+from retrieval.scope import Action, Scope
+from tests.http.conftest import Tenant
+from tests.mcp.conftest import connected, text
+from tests.stores.knowledge.bookcase import Bookcase, Doc, Part, doc
+
+COUNTER = TokenizerRegistry().counter("o200k_base")
+RULES = " ".join(f"Rule {n}: everybody asks the office in writing before day {n}." for n in range(60))
+LEAVE = Doc(
+    "Employee handbook",
+    (
+        Part("Parental leave is sixteen weeks at full pay.", ("Leave",), 12),
+        Part(f"Parental leave is asked for like this. {RULES}", ("Leave",), 13),
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    opened = service_database(settings)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def handbook(app: FastAPI, database: Database, tenant: Tenant) -> Bookcase:
+    generation = await live_generation(database)
+    assert generation is not None
+    embed = app.state.services.recall._searcher._embedder.embed_passages
+    scope = Scope(tenant.tenant_id, "test", frozenset(Action))
+    made = await Bookcase.make(database, scope, generation.number, embed, name="handbook")
+    await made.publish({"handbook.pdf": LEAVE})
+    return made
+
+
+async def test_a_chunk_is_found_with_its_source_and_expanded(agent: Client, handbook: Bookcase) -> None:
+    found = await agent.call_tool("search_knowledge", {"kb": "handbook", "query": "How long is parental leave?"})
+    best = found.structured_content["hits"][0]
+    assert best["source"] == "Employee handbook, Leave, page 12"
+    assert best["id"] == f"handbook@1/{handbook.chunk_id('handbook.pdf', 0)}"
+    assert f"1 id {best['id']} (Employee handbook, Leave, page 12): Parental leave is sixteen weeks" in text(found)
+    # What is live moves on; the ids name what was shown.
+    await handbook.publish({"handbook.pdf": None, "new.pdf": doc("There is no leave.")})
+    again = await agent.call_tool("search_knowledge", {"kb": "handbook@1", "query": "How long is parental leave?"})
+    assert again.structured_content["hits"][0] == best
+    alone = text(await agent.call_tool("expand", {"handle": best["id"]}))
+    assert "sixteen weeks" in alone
+    assert "asked for" not in alone
+    around = await agent.call_tool("expand", {"handle": best["id"], "around": True, "budget_tokens": 4_000})
+    assert "sixteen weeks" in text(around)
+    assert "Rule 59" in text(around)
+
+
+async def test_what_is_shortened_can_be_expanded(agent: Client, handbook: Bookcase) -> None:
+    asked: dict[str, object] = {"kb": "handbook@live", "query": "How is parental leave asked for?"}
+    for budget in (256, 400, 1_000):
+        answer = await agent.call_tool("search_knowledge", {**asked, "budget_tokens": budget})
+        assert 60 < COUNTER.count(text(answer)) <= budget
+        assert COUNTER.count(json.dumps(answer.structured_content, ensure_ascii=False)) <= budget
+    cut = next(hit for hit in answer.structured_content["hits"] if hit.get("truncated"))
+    part = await agent.call_tool("expand", {"handle": cut["handle"], "budget_tokens": 500})
+    assert COUNTER.count(text(part)) <= 500
+    (more,) = part.structured_content["expandable"]
+    assert more["handle"] == cut["handle"]
+    whole = text(await agent.call_tool("expand", {"handle": more["handle"], "budget_tokens": 4_000}))
+    assert "Rule 0:" in whole
+    assert "Rule 59:" in whole
+
+
+async def test_another_tenants_knowledge_base_does_not_exist(app: FastAPI, handbook: Bookcase, other: Tenant) -> None:
+    async with connected(app, other.key) as stranger:
+        for tool, asked in (
+            ("search_knowledge", {"kb": "handbook", "query": "parental leave"}),
+            ("expand", {"handle": f"handbook@1/{handbook.chunk_id('handbook.pdf', 0)}"}),
+        ):
+            answer = await stranger.call_tool(tool, asked)
+            assert answer.structured_content["code"] == "not_found"
+            assert "sixteen" not in text(answer)

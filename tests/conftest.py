@@ -9,6 +9,7 @@ import pytest
 from memoryd.models import pull_models
 from memoryd.settings import Settings
 from memoryd.wiring import prepare_database
+from tests.s3 import S3, Bucket
 from tests.stack import OPERATOR_KEY, Stack, running_stack
 
 # The same examples every time, so that CI fails for what changed; HYPOTHESIS_PROFILE=explore looks for new ones.
@@ -44,3 +45,19 @@ def settings(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Settings
     pull_models(settings, print)
     prepare_database(settings)
     return settings
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3]:
+    """A server that speaks S3."""
+    server = S3()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3: S3, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """An empty bucket, and the environment to reach it with."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3.bucket()

@@ -220,16 +220,21 @@ class Snapshots:
         return None
 
 
-def _leaped(parts: Sequence[Part], head: int, version: int) -> Sequence[Part]:
-    """With the head moved up; the positions between are not visible. Versions of the state go on from the time in
-    milliseconds, which is above all that were given out: nobody writes once a millisecond for years."""
+def _leaped(parts: Sequence[Part], head: int, now_ms: int) -> Sequence[Part]:
+    """With the head moved up; the positions between are not visible.
+
+    Versions of the state, and the revision, go on from the time in milliseconds, which is above all that were given out: nobody
+    writes once a millisecond for years. A revision that came twice would let who read the session before the loss take what was
+    written since for what they have, and settle or evict it unsaved.
+    """
     made = []
     for part in parts:
         values = part.values
         if part.name == "meta":
             fields = dict(zip(values[::2], values[1::2], strict=True))
             visible = (*closed(parse(fields["vis"]), int(fields["head"])), Span(head + 1, None))
-            fields |= {"head": str(head), "vis": dump(visible), "sver": str(max(version, int(fields["sver"])))}
+            fields |= {"head": str(head), "vis": dump(visible)}
+            fields |= {name: str(max(now_ms, int(fields[name]))) for name in ("sver", "rev")}
             values = tuple(one for pair in fields.items() for one in pair)
         made.append(replace(part, values=values))
     return made

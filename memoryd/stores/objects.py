@@ -4,6 +4,7 @@ The library's blocking calls run in threads. Its asynchronous ones finish on thr
 call back while the interpreter shuts down, and then abort the process.
 """
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import timedelta
@@ -25,16 +26,27 @@ _RETRIES = 2
 _THREADS = 8
 _ERASED_AT_ONCE = 500
 _PIECE_BYTES = 2**20
+# Parts of a file on their way at once, of 5 MiB each: they are in memory, and share the network within a request's timeout.
+_PARTS_AT_ONCE = 2
+# A file may take this long as a whole, as long as something moves.
+_FILE_TIMEOUT = timedelta(hours=1)
+# What a 404 says where the whole bucket is missing: every object would seem to be gone, and every deletion done.
+_NO_STORE = ("NoSuchBucket", "ContainerNotFound")
+_VARIABLES = {"gs": "GOOGLE"} | dict.fromkeys(("az", "azure", "adl", "abfs", "abfss"), "AZURE")
 
 
 class ObstoreObjects:
     """Objects below a folder's path, or below a URL such as ``s3://bucket/prefix``; credentials from the environment.
 
-    It has threads of its own: a store that hangs holds up nothing else.
+    It has threads of its own: a store that hangs holds up nothing else. ``timeout_s`` is for a request, from connecting to the
+    last byte of the answer; where objects are files or read in pieces, it is for any pause in the answer, since a large one over
+    a slow network, or for a slow reader, takes longer.
     """
 
     def __init__(self, where: str, *, timeout_s: float) -> None:
-        self._store = _opened(where, timeout_s)
+        whole = timedelta(seconds=timeout_s)
+        self._store = _opened(where, timeout=whole, pause=whole)
+        self._files = _opened(where, timeout=max(whole, _FILE_TIMEOUT), pause=whole)
         self._threads = Threads("objects", _THREADS)
 
     async def put(self, key: str, data: bytes) -> None:
@@ -44,22 +56,24 @@ class ObstoreObjects:
         def read() -> bytes | None:
             try:
                 return bytes(obstore.get(self._store, key).bytes())
-            except FileNotFoundError:
+            except FileNotFoundError as error:
+                _only_the_object(error)
                 return None
 
         return await self._run(read)
 
     async def put_file(self, key: str, path: Path) -> None:
         """Store a file, in parts where it is large: never in memory whole."""
-        await self._run(lambda: obstore.put(self._store, key, path))
+        await self._run(lambda: obstore.put(self._files, key, path, max_concurrency=_PARTS_AT_ONCE))
 
     async def get_file(self, key: str, path: Path) -> bool:
         """Copy an object into a file, which is written anew; false when there is none."""
 
         def copy() -> bool:
             try:
-                found = obstore.get(self._store, key)
-            except FileNotFoundError:
+                found = obstore.get(self._files, key)
+            except FileNotFoundError as error:
+                _only_the_object(error)
                 return False
             with path.open("wb") as file:
                 for piece in found.stream(min_chunk_size=_PIECE_BYTES):
@@ -85,8 +99,9 @@ class ObstoreObjects:
 
         def begin() -> Iterator[bytes] | None:
             try:
-                return iter(obstore.get(self._store, key).stream(min_chunk_size=_PIECE_BYTES))
-            except FileNotFoundError:
+                return iter(obstore.get(self._files, key).stream(min_chunk_size=_PIECE_BYTES))
+            except FileNotFoundError as error:
+                _only_the_object(error)
                 return None
 
         found = await self._run(begin)
@@ -101,8 +116,8 @@ class ObstoreObjects:
             for key in keys:
                 try:
                     obstore.delete(self._store, key)
-                except FileNotFoundError:
-                    continue
+                except FileNotFoundError as error:
+                    _only_the_object(error)
 
         await self._run(remove)
 
@@ -127,16 +142,31 @@ class ObstoreObjects:
             raise StoreUnavailable("object storage cannot be reached") from error
 
 
-def _opened(where: str, timeout_s: float) -> ObjectStore:
+def _only_the_object(error: FileNotFoundError) -> None:
+    """Raises ``error`` where not the object is missing but the whole bucket."""
+    if any(code in str(error) for code in _NO_STORE):
+        raise error
+
+
+def _opened(where: str, *, timeout: timedelta, pause: timedelta) -> ObjectStore:
     scheme = urlsplit(where).scheme
     if scheme in {"", "file"}:
         return LocalStore(prefix=Path(urlsplit(where).path if scheme else where).expanduser().absolute(), mkdir=True)
-    whole = timedelta(seconds=timeout_s)
     try:
         return from_url(
             where,
-            client_options={"timeout": whole, "connect_timeout": whole},
-            retry_config={"max_retries": _RETRIES, "retry_timeout": whole},
+            # These replace what the library takes from the environment for its client, so that this one is passed on.
+            client_options={
+                "allow_http": _is_set(f"{_VARIABLES.get(scheme, 'AWS')}_ALLOW_HTTP"),
+                "timeout": timeout,
+                "read_timeout": pause,
+                "connect_timeout": pause,
+            },
+            retry_config={"max_retries": _RETRIES, "retry_timeout": pause},
         )
     except (BaseError, ValueError) as error:
         raise InvalidRequest(f"MEMORYD_OBJECT_STORE: {scheme}:// with this setting cannot be used") from error
+
+
+def _is_set(variable: str) -> bool:
+    return os.environ.get(variable, "").lower() in {"1", "true", "on", "yes", "y"}

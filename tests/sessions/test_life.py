@@ -139,6 +139,22 @@ async def test_what_changes_while_it_is_written_is_written_again(whole: Whole) -
     assert (await whole.rounds.run()).snapshots == 1
 
 
+async def test_who_read_a_session_before_its_loss_does_not_settle_what_was_written_since(whole: Whole) -> None:
+    await whole.say("s", "a")
+    await whole.lifecycle.snapshot(whole.scope, "s")
+    await whole.say("s", "lost")
+    before = await whole.life.image(whole.scope, Target("s", whole.clock.now()))
+    await whole.lose_redis()
+    await whole.say("s", "b")  # as many writes after the snapshot as the image has
+    await whole.life.settle(whole.scope, before)
+    with pytest.raises(Conflict):
+        await whole.life.evict(whole.scope, before.session, now=whole.clock.now(), only_due=False)
+    whole.clock.pass_(INTERVAL_S)
+    assert (await whole.rounds.run()).snapshots == 1
+    await whole.lose_redis()
+    assert await whole.said("s") == ["a", "b"]
+
+
 async def test_an_expired_session_goes_after_its_snapshot_and_comes_back(whole: Whole) -> None:
     await whole.say("s", "a", "b")
     whole.clock.pass_(LIMITS.ttl_s - 1)

@@ -109,7 +109,7 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
     ("POST", "/v1/context"): (
         lambda b, v: b.post("/v1/context", json={"query": "vault code", "budget_tokens": 500, "must_include": [v.memory]}), {404},
     ),
-    ("POST", "/v1/knowledge-bases"): (lambda b, v: b.post("/v1/knowledge-bases", json={"name": "mine", "space": f"space-{CANARY}"}), {201}),
+    ("POST", "/v1/knowledge-bases"): (lambda b, v: b.post("/v1/knowledge-bases", json={"name": "mine"}), {201}),
     ("GET", "/v1/knowledge-bases"): (lambda b, v: b.get("/v1/knowledge-bases"), {200}),
     ("GET", "/v1/knowledge-bases/{name}"): (lambda b, v: b.get(BASE), {404}),
     ("PATCH", "/v1/knowledge-bases/{name}"): (lambda b, v: b.patch(BASE, json={"retain": 1}), {404}),

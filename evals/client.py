@@ -86,6 +86,41 @@ class WindowAnswer(_Answer):
     used_tokens: int
 
 
+class JobCounters(_Answer):
+    """What became of a job's documents."""
+
+    chunks: int
+    failed: int
+    unchanged: int
+
+
+class JobAnswer(_Answer):
+    """A job as it stands."""
+
+    id: str
+    state: str
+    counters: JobCounters
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing happens any more."""
+        return self.state not in {"queued", "running", "paused"}
+
+
+class ChunkText(_Answer):
+    """What was embedded of a chunk: its prefix and its text."""
+
+    prefix: str
+    text: str
+
+
+class ChunkTexts(_Answer):
+    """Chunks of a document, in order."""
+
+    chunks: list[ChunkText]
+    next_cursor: str | None = None
+
+
 class NewKey(_Answer):
     """A key, shown once."""
 
@@ -208,6 +243,40 @@ class Client:
         """``GET /v1/sessions/{session}/context``."""
         params = {"budget_tokens": str(budget_tokens), "tokenizer": tokenizer}
         return _parse(WindowAnswer, await self._get(f"/v1/sessions/{session}/context", params))
+
+    async def create_base(self, name: str) -> None:
+        """Makes a knowledge base."""
+        await self._post("/v1/knowledge-bases", {"name": name})
+
+    async def ingest(self, name: str, documents: Sequence[Body], *, publish: bool) -> JobAnswer:
+        """Orders a job."""
+        body: dict[str, JsonValue] = {"documents": [dict(one) for one in documents], "publish": publish}
+        return _parse(JobAnswer, await self._post(f"/v1/knowledge-bases/{name}/jobs", body))
+
+    async def job(self, job_id: str) -> JobAnswer:
+        """How a job stands."""
+        return _parse(JobAnswer, await self._get(f"/v1/jobs/{job_id}", {}))
+
+    async def cancel_job(self, job_id: str) -> None:
+        """Ends a job; one that has ended is left as it is."""
+        await self._post(f"/v1/jobs/{job_id}/cancel", {}, accept=(httpx.codes.CONFLICT,))
+
+    async def chunk_texts(self, name: str, documents: Sequence[str]) -> dict[str, list[str]]:
+        """Of the live version, what was embedded of each document."""
+        found: dict[str, list[str]] = {}
+        for document in documents:
+            cursor: str | None = ""
+            while cursor is not None:
+                params = {"document_id": document, "limit": "200"} | ({"cursor": cursor} if cursor else {})
+                page = _parse(ChunkTexts, await self._get(f"/v1/knowledge-bases/{name}/chunks", params))
+                found.setdefault(document, []).extend(one.prefix + one.text for one in page.chunks)
+                cursor = page.next_cursor
+        return found
+
+    async def search_base(self, name: str, query: str, *, arms: Sequence[str], limit: int) -> RecallAnswer:
+        """``POST /v1/knowledge-bases/{name}/search``."""
+        body: dict[str, JsonValue] = {"query": query, "limit": limit, "arms": list(arms), "rerank": "off", "fusion": "convex"}
+        return _parse(RecallAnswer, await self._post(f"/v1/knowledge-bases/{name}/search", body))
 
     async def post(self, path: str, body: Body, headers: Mapping[str, str]) -> bytes:
         """A request that is not of the REST API, with headers of its own."""

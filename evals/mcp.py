@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from pydantic import BaseModel, JsonValue
+from pydantic import BaseModel, Field, JsonValue
 
 from evals.client import ApiError, Client, Recall
 from evals.report import Cell, Table
@@ -28,8 +28,7 @@ class _Structured(BaseModel):
 
 
 class _Result(BaseModel):
-    structuredContent: _Structured  # noqa: N815 - the protocol's name
-    isError: bool = False  # noqa: N815
+    structured: _Structured = Field(alias="structuredContent")
 
 
 class _Answer(BaseModel):
@@ -78,7 +77,7 @@ async def _mcp(client: Client, space: str, question: str, version: str) -> list[
         params["_meta"] = {f"{about}protocolVersion": version, f"{about}clientInfo": _ME, f"{about}clientCapabilities": {}}
     body: dict[str, JsonValue] = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
     answer = _Answer.model_validate_json(await client.post("/mcp", body, headers))
-    return [hit.id for hit in answer.result.structuredContent.hits]
+    return [hit.id for hit in answer.result.structured.hits]
 
 
 _NOTE = (

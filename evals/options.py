@@ -11,7 +11,7 @@ from pathlib import Path
 from evals.datasets import DEFAULT_ROOT
 from evals.report import FOLDER
 
-PARTS = ("quality", "context", "latency", "writes", "filtered", "sessions")
+PARTS = ("quality", "context", "latency", "writes", "filtered", "sessions", "knowledge", "parsing")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,8 @@ class Options:
     filtered: int
     sessions: int
     paced_s: int
+    documents: int | None
+    chunks: int
 
 
 def parse(arguments: Sequence[str] | None = None) -> tuple[Options, Service]:
@@ -93,6 +95,8 @@ def _common(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
         ("--bulk", 4000, "memories of each bulk write"),
         ("--filtered", 60, "questions a filter"),
         ("--sessions", 1000, "sessions of working memory"),
+        ("--documents", None, "documents of SciFact that are ingested; default: all"),
+        ("--chunks", 20_000, "chunks of the ingest that runs beside recalls"),
         ("--paced-s", 30, "seconds of each paced measurement of sessions"),
     )
     for name, default, described in counts:
@@ -123,4 +127,6 @@ def _options(given: argparse.Namespace) -> Options:
         filtered=given.filtered,
         sessions=given.sessions,
         paced_s=given.paced_s,
+        documents=given.documents,
+        chunks=given.chunks,
     )

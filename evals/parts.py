@@ -10,7 +10,7 @@ from uuid import UUID
 
 import httpx
 
-from evals import context, filtered, latency, mcp, quality, sessions, writes
+from evals import context, filtered, knowledge, latency, mcp, parsing, quality, sessions, writes
 from evals.beside import Beside
 from evals.client import Client
 from evals.datasets import load, spread
@@ -83,6 +83,10 @@ class Bench:
                 return await self.filtered()
             case "sessions":
                 return await self.sessions()
+            case "knowledge":
+                return await self.knowledge()
+            case "parsing":
+                return Outcome(*await parsing.measure(self.options.data / "documents"))
             case _:
                 raise ValueError(f"no part named {name!r}")
 
@@ -183,6 +187,24 @@ class Bench:
         load = sessions.Load(self.service.url, account.key, account.tenant, self.beside.settings.redis_url.get_secret_value())
         plan = sessions.Plan(sessions=self.options.sessions, seconds=self.options.paced_s)
         return Outcome(await sessions.measure(load, sentence_pool(self.options.data), plan), self._synthetic_hashes())
+
+    async def knowledge(self) -> Outcome:
+        """SciFact as a knowledge base; then recalls beside a larger ingest."""
+        if self.beside is None:
+            raise ValueError("the bare embedder is needed: run `python -m evals.bench knowledge`")
+        account, embedder = await self._account("knowledge"), self.beside.embedder
+        dataset = load("scifact-train", self.options.data)
+        docs = knowledge.documents(dataset, self.options.documents)
+        rate, made = await knowledge.throughput(account.client, "scifact", docs, embedder)
+        queries = dataset.sample(self.options.queries)
+        found = await knowledge.quality(account.client, made, dataset, queries, embedder)
+        space, pool = f"{self.options.prefix}-beside", sentence_pool(self.options.data)
+        await account.client.create_space(space)
+        await populate(account.client, space, list(islice(recombine(pool, seed=_MEMORIES), min(self.options.sizes))))
+        questions = question_pool(self.options.data)[: 2 * self.options.timed]
+        busy = await knowledge.beside_ingest(account.client, space, "busy", pool, questions, self.options.chunks)
+        hashes = {f"scifact-train/{file}": digest for file, digest in dataset.hashes.items()}
+        return Outcome((rate, found, busy), hashes | self._synthetic_hashes())
 
     @property
     def _crowd_space(self) -> str:

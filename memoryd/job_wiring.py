@@ -12,7 +12,7 @@ from memoryd.jobs.runner import Runner, RunPolicy
 from memoryd.jobs.service import Jobs
 from memoryd.jobs.services import JobServices
 from memoryd.jobs.sweep import Sweeper
-from memoryd.jobs.work import JobWork
+from memoryd.jobs.work import Collecting, JobWork
 from memoryd.memory.ports import Clock
 from memoryd.sessions.worklists import Tenants
 from memoryd.settings import Settings
@@ -42,7 +42,12 @@ async def open_job_services(settings: Settings, db: Database, clock: Clock) -> A
 
 @asynccontextmanager
 async def open_job_work(
-    settings: Settings, db: Database, tenants: Tenants, handlers: Mapping[str, ItemHandler], clock: Clock
+    settings: Settings,
+    db: Database,
+    tenants: Tenants,
+    handlers: Mapping[str, ItemHandler],
+    collecting: Collecting,
+    clock: Clock,
 ) -> AsyncIterator[JobWork]:
     """What the worker needs: it takes jobs of the kinds that ``handlers`` has while the context is open."""
     desk = PgDesk(db, attempts=settings.jobs_attempts)
@@ -56,7 +61,7 @@ async def open_job_work(
     async with _courier(settings) as courier:
         runner = Runner(desk, courier, handlers, clock, policy)
         sweeper = Sweeper(desk, tenants, courier, clock, retention=timedelta(days=settings.jobs_retention_days))
-        async with JobWork(runner, sweeper, slots=settings.jobs_slots).running() as work:
+        async with JobWork(runner, sweeper, collecting, slots=settings.jobs_slots).running() as work:
             yield work
 
 

@@ -26,10 +26,11 @@ _EMBEDDING_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What the use cases need of models. ``runtime`` is embedder and reranker."""
+    """What the use cases need of models. ``runtime`` is embedder and reranker, ``tokenizer`` the embedder's."""
 
     runtime: InferenceRuntime
     has_reranker: bool
+    tokenizer: ModelTokenizer
     splitter: Splitter
     tokenizers: TokenizerRegistry
 
@@ -64,10 +65,12 @@ async def open_models(settings: Settings, *, request_s: float | None = None) -> 
         tokenizers = TokenizerRegistry([HuggingFaceCounter(embedder.name, embedder.tokenizer)])
         # Seconds, which the first context would spend on the event loop.
         await asyncio.to_thread(tokenizers.warm)
+        tokenizer = ModelTokenizer(embedder.tokenizer)
         yield Models(
             runtime,
             reranker is not None,
-            Splitter(ModelTokenizer(embedder.tokenizer), max_tokens=runtime.card.max_tokens),
+            tokenizer,
+            Splitter(tokenizer, max_tokens=runtime.card.max_tokens),
             tokenizers,
         )
     finally:

@@ -9,6 +9,7 @@ from memoryd.access.authenticate import Authenticator
 from memoryd.access.service import KeyService, SpaceService
 from memoryd.access.tenants import TenantService
 from memoryd.jobs.services import JobServices
+from memoryd.knowledge.services import KnowledgeServices
 from memoryd.mcp.doors import Doors
 from memoryd.mcp.ports import Chronicle
 from memoryd.memory.context import Contexts
@@ -63,4 +64,5 @@ class Services:
     doors: Doors
     sessions: SessionServices | None
     joint: Joint
+    knowledge: KnowledgeServices
     jobs: JobServices

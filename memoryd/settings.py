@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="Address the API listens on")
     port: int = Field(7077, ge=0, le=65535, description="Port the API listens on; 0 picks a free one")
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="Larger request bodies answer 413")
+    max_upload_bytes: int = Field(2**30, ge=1024, description="Larger uploads of files to a knowledge base answer 413")
+    upload_timeout_s: float = Field(3600.0, gt=0, le=86_400, description="An upload that takes longer answers 504")
     max_connections: int = Field(800, ge=1, le=1_000_000, description="Connections of clients to one process; more are refused")
     request_timeout_s: float = Field(120.0, gt=0, le=3600, description="A request that takes longer answers 504")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Never logs content at any level")
@@ -88,6 +90,13 @@ class Settings(BaseSettings):
     chat_model: str = Field("gpt-4o-mini", description="Its model")
     chat_key: SecretStr | None = Field(None, description="Its key")
     chat_timeout_s: float = Field(60.0, gt=0, le=600, description="Timeout of a request to it")
+
+    # Knowledge bases
+    fetch_urls: bool = Field(False, description="Whether jobs may fetch documents from public addresses")
+    fetch_max_bytes: int = Field(64 * 2**20, ge=1024, le=2**32, description="Most bytes of a document that is fetched")
+    fetch_timeout_s: float = Field(60.0, gt=0, le=3600, description="Most seconds that fetching a document may take")
+    parse_memory_mb: int = Field(1024, ge=256, le=65_536, description="Address space of the process that parses a document")
+    parse_timeout_s: float = Field(300.0, gt=0, le=3600, description="Most seconds that parsing a document may take")
 
     # Jobs
     jobs_slots: int = Field(2, ge=1, le=64, description="Jobs that one worker works on at the same time")

@@ -30,5 +30,8 @@ QUICK = Threads("quick", 4)
 UNIT = Threads("unit", 2)
 """Encoding inside an open transaction, a block at a time: it waits for nothing but other transactions."""
 
+SNAPSHOTS = Threads("snapshots", 2)
+"""Sessions into the bytes of their snapshots and back: megabytes of JSON, compressed."""
+
 BULK = Threads("bulk", 2)
 """Loads of any size, in slices: parsing large bodies, cutting and analysing long texts."""

@@ -19,16 +19,18 @@ from memoryd.embedded.credentials import store
 from memoryd.errors import InvalidRequest
 from memoryd.job_wiring import open_job_services, open_job_work
 from memoryd.jobs.maintenance import Maintenance
-from memoryd.jobs.ports import ItemHandler
 from memoryd.jobs.work import JobWork
+from memoryd.knowledge_wiring import collection, knowledge_services, open_job_handlers
 from memoryd.mcp.doors import Doors, open_doors
+from memoryd.memory.chunks import Chunks
 from memoryd.memory.context import Contexts
 from memoryd.memory.handles import Handles
 from memoryd.memory.prepare import Preparer
 from memoryd.memory.recall import Recall, RecallPolicy
 from memoryd.memory.remember import Remember
 from memoryd.memory.revise import Revise
-from memoryd.models import embedder_card, open_models
+from memoryd.memory.sources import Sources
+from memoryd.models import Models, embedder_card, open_models
 from memoryd.probes import Probes, Recent
 from memoryd.services import Services
 from memoryd.session_wiring import objects, open_rounds, open_sessions
@@ -42,6 +44,11 @@ from memoryd.stores.database import Database
 from memoryd.stores.dense import PgDenseIndex
 from memoryd.stores.generations import Generation, live_generation
 from memoryd.stores.items import PgItems
+from memoryd.stores.knowledge.chunk_dense import PgChunkDense
+from memoryd.stores.knowledge.chunk_items import PgChunkItems
+from memoryd.stores.knowledge.chunk_lexical import PgChunkLexical
+from memoryd.stores.knowledge.documents import PgDocuments
+from memoryd.stores.knowledge.versions import PgVersions
 from memoryd.stores.lexical import PgLexicalIndex
 from memoryd.stores.maintenance import PgMaintenance
 from memoryd.stores.migrate import MigrationRefused, available, ensure_generation, migrate, migrated
@@ -56,6 +63,7 @@ from retrieval.bm25 import DEFAULT_PARAMS
 from retrieval.ports import ModelCard
 from retrieval.rerank import RerankPlan
 from retrieval.search import Searcher
+from retrieval.sources import DenseIndexes, ItemReaders, LexicalIndexes
 
 log = logging.getLogger(__name__)
 
@@ -141,20 +149,23 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         preparer = Preparer(models.runtime, analyzer, models.splitter, facet_terms)
         searcher = Searcher(
             embedder=models.runtime,
-            dense=PgDenseIndex(db, generation, exact_limit=settings.exact_limit),
-            lexical=PgLexicalIndex(db, analyzer, DEFAULT_PARAMS),
+            dense=DenseIndexes(PgDenseIndex(db, generation, exact_limit=settings.exact_limit), PgChunkDense(db, generation)),
+            lexical=LexicalIndexes(PgLexicalIndex(db, analyzer, DEFAULT_PARAMS), PgChunkLexical(db, analyzer, DEFAULT_PARAMS)),
             temporal=items,
-            items=items,
+            items=ItemReaders(items, PgChunkItems(db)),
             reranker=models.runtime if models.has_reranker else None,
         )
-        recall = Recall(spaces, searcher, _policy(settings))
+        sources = Sources(spaces, PgVersions(db, generation.number))
+        recall = Recall(sources, searcher, _policy(settings))
         handles = Handles(settings.handle_secret.get_secret_value().encode(), ttl=timedelta(seconds=settings.handle_ttl_s))
         remember = Remember(units, reader, spaces, preparer, clock)
-        contexts = Contexts(recall, reader, handles, models.tokenizers, clock)
+        chunks = Chunks(sources, PgDocuments(db))
+        contexts = Contexts(recall, reader, handles, models.tokenizers, clock, chunks)
         sessions = None
         if redis is not None:
             opened = open_sessions(settings, db, redis, remember, models.tokenizers, clock)
             sessions = await stack.enter_async_context(opened)
+        jobs = await stack.enter_async_context(open_job_services(settings, db, clock))
         yield Services(
             authenticator=authenticator,
             keys=KeyService(access, clock),
@@ -177,7 +188,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             doors=_doors(settings),
             sessions=sessions,
             joint=Joint(contexts, sessions.windows if sessions else None, models.tokenizers),
-            jobs=await stack.enter_async_context(open_job_services(settings, db, clock)),
+            jobs=jobs,
+            knowledge=knowledge_services(settings, db, generation, objects(settings), jobs.use, clock),
         )
 
 
@@ -196,7 +208,14 @@ async def open_maintenance(settings: Settings) -> AsyncIterator[Maintenance]:
 
 
 @asynccontextmanager
-async def open_session_rounds(settings: Settings) -> AsyncIterator[SessionRounds]:
+async def open_worker_models(settings: Settings) -> AsyncIterator[Models]:
+    """The worker's models, one set for everything that it does."""
+    async with open_models(settings.model_copy(update={"rerank_model": ""})) as models:
+        yield models
+
+
+@asynccontextmanager
+async def open_session_rounds(settings: Settings, models: Models) -> AsyncIterator[SessionRounds]:
     """What the worker's rounds over sessions need: the stores, and a model for summaries and commits."""
     redis = _redis(settings)
     if redis is None:
@@ -204,7 +223,6 @@ async def open_session_rounds(settings: Settings) -> AsyncIterator[SessionRounds
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis.close)
         clock = SystemClock()
-        models = await stack.enter_async_context(open_models(settings.model_copy(update={"rerank_model": ""})))
         db = await stack.enter_async_context(_opened(database(settings)))
         generation = await _generation(db, models.card)
         preparer = Preparer(models.runtime, Analyzer(), models.splitter, facet_terms)
@@ -216,15 +234,17 @@ async def open_session_rounds(settings: Settings) -> AsyncIterator[SessionRounds
 
 
 @asynccontextmanager
-async def open_jobs(settings: Settings) -> AsyncIterator[JobWork]:
-    """What the worker needs to work on jobs."""
+async def open_jobs(settings: Settings, models: Models) -> AsyncIterator[JobWork]:
+    """What the worker needs to work on jobs, and to collect what versions leave."""
     async with _opened(database(settings)) as db:
-        generation = await live_generation(db)
-        if generation is None:
-            raise MigrationRefused("the database has no embedding generation: run `memoryd migrate`")
-        handlers: dict[str, ItemHandler] = {}
+        generation, clock = await _generation(db, models.card), SystemClock()
+        stored = objects(settings)
         tenants = PgMaintenance(db, generation=generation.number, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
-        async with open_job_work(settings, db, tenants, handlers, SystemClock()) as work:
+        collecting = collection(settings, db, generation, stored, tenants, clock)
+        async with (
+            open_job_handlers(settings, db, generation, stored, models, clock) as handlers,
+            open_job_work(settings, db, tenants, handlers, collecting, clock) as work,
+        ):
             yield work
 
 

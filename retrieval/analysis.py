@@ -8,10 +8,14 @@ import re
 import sys
 import threading
 import unicodedata
+from collections import Counter
+from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
 
+import numpy as np
 import Stemmer
+from numpy.typing import NDArray
 
 MAX_TOKEN_CHARS = 64
 """Longer runs (base64, hashes, keys) are cut here, alike when writing and reading."""
@@ -31,6 +35,7 @@ _STOP_WORDS = """
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
+_MAX_TF = 32767  # smallint; a term said more often has reached BM25's saturation long before
 _ACCENTS = re.compile("[\u0300-\u036f]")
 # Scripts written without spaces (kana and Han): runs become overlapping pairs, as Lucene's CJKAnalyzer does.
 _UNSPACED = re.compile("([\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]+)")
@@ -51,6 +56,15 @@ def _fold(text: str) -> str:
     """Case and compatibility folded, accents off: "CAFÉ" and "café" are both "cafe"."""
     folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     return unicodedata.normalize("NFC", _ACCENTS.sub("", folded))
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """A text's length in terms, its distinct terms in ascending order (int64), and how often each is there (int16)."""
+
+    length: int
+    terms: NDArray[np.int64]
+    tfs: NDArray[np.int16]
 
 
 class Analyzer:
@@ -78,6 +92,16 @@ class Analyzer:
                 elif part and part not in self._stop_words:
                     words.append(part[:MAX_TOKEN_CHARS])
         return self._stem(words)
+
+    def indexed(self, namespace: UUID, text: str) -> Indexed:
+        """What an inverted index keeps of ``text``, with its terms as ids in ``namespace``."""
+        tokens = self.tokens(text)
+        frequencies: Counter[int] = Counter()
+        for token, count in Counter(tokens).items():
+            frequencies[self.term_id(namespace, token)] += count
+        terms = sorted(frequencies)
+        tfs = [min(frequencies[term], _MAX_TF) for term in terms]
+        return Indexed(len(tokens), np.array(terms, dtype=np.int64), np.array(tfs, dtype=np.int16))
 
     def _stem(self, words: list[str]) -> list[str]:
         stemmer: Stemmer.Stemmer | None = getattr(self._local, "stemmer", None)

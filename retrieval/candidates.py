@@ -114,6 +114,8 @@ def passage_of(key: int, found: Iterable[Found]) -> int:
 def readings(item: Item, before: Turn | None) -> tuple[str, ...]:
     """What the reranker reads: the passage, situated as it was when it was embedded; and again behind the turn before it."""
     start, end = item.span
+    if item.citation is not None:
+        return (item.citation.prefix + item.text[start:end],)
     text = situated(item.text[start:end], item.speaker, item.event_time)
     if before is None:
         return (text,)

@@ -9,17 +9,23 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.filters import Filters, JsonValue
+from retrieval.filters import Filters, JsonValue, Scalar
 from retrieval.scope import Scope
 from retrieval.temporal import Interval
 
 Vectors = NDArray[np.float32]
+
+CHUNK: Final = "knowledge"
+"""The kind of an item that is a chunk of a document, beside the kinds of memories."""
+
+DOCUMENT = "document"
+"""The source type of a chunk."""
 
 
 class Lane(StrEnum):
@@ -89,16 +95,52 @@ class ArmHit:
 
 
 @dataclass(frozen=True, slots=True)
+class PinnedSource:
+    """One version of a knowledge base, and which of its documents: those whose metadata has all of ``metadata``, and of
+    ``documents`` (their own ids) any; an empty one holds for all."""
+
+    kb_id: UUID
+    seq: int
+    metadata: tuple[tuple[str, Scalar], ...] = ()
+    documents: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
-    """Where to look: the spaces (never empty) and the filters."""
+    """Where to look: memories of the spaces that the filters let through, and chunks of the pinned knowledge bases, each named
+    once. One of the two may be empty; the filters speak of memories only."""
 
     spaces: tuple[UUID, ...]
     filters: Filters
+    pins: tuple[PinnedSource, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """Where a chunk stands: the version of the knowledge base (by name) and the place in the document.
+
+    ``section`` are headings from the outermost in, ``pages`` the first and last (from 1), ``span`` characters of the
+    document's text. ``prefix`` is what is embedded, indexed and reranked in front of the chunk, and not shown as its text.
+    """
+
+    kb: str
+    version: int
+    document_id: str
+    title: str | None
+    media_type: str | None
+    section: tuple[str, ...]
+    pages: tuple[int, int] | None
+    span: tuple[int, int]
+    prefix: str
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A memory as recall returns it, with the passage that matched as a span of ``text``."""
+    """A memory as recall returns it, with the passage that matched as a span of ``text``; or a chunk, which has a citation.
+
+    Of a chunk, ``memory_id`` is its own id, ``revision`` the version, ``space_id`` the knowledge base, ``external_id`` the
+    document, ``seq`` its place in it, and the metadata the document's; the passage is the whole text.
+    """
 
     memory_id: UUID
     revision: int
@@ -124,6 +166,7 @@ class Item:
     topics: tuple[str, ...]
     metadata: Mapping[str, JsonValue]
     superseded_by: UUID | None
+    citation: Citation | None = None
 
 
 class DenseIndex(Protocol):

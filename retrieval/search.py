@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from retrieval.candidates import (
     ARM_DEPTH,
@@ -32,6 +33,7 @@ from retrieval.fusion import Fused
 from retrieval.ports import DenseIndex, Embedder, Item, ItemReader, LexicalIndex, Query, Reranker, TemporalIndex, Vectors
 from retrieval.rerank import RerankCandidate, RerankPlan, rerank
 from retrieval.scope import Scope
+from retrieval.sources import capped, merged, parts, together
 from retrieval.temporal import Interval, RecencyPrior, find_intervals, temporal_boost, wants_recent
 
 log = logging.getLogger(__name__)
@@ -77,7 +79,8 @@ class Embedding:
 class SearchRequest:
     """What to look for. ``arm_ms`` bounds each arm, ``deadline`` arms and reranking; without ``rerank`` the fused order stands.
 
-    ``embedding``: see :meth:`Searcher.embed`; without it the question is embedded by the search.
+    ``embedding``: see :meth:`Searcher.embed`; without it the question is embedded by the search. ``caps``: at most so many hits
+    of a source, by the id of a space or a knowledge base; the others take their places.
     """
 
     text: str
@@ -90,6 +93,7 @@ class SearchRequest:
     deadline: Deadline = NO_DEADLINE
     rerank: RerankPlan | None = None
     embedding: asyncio.Task[Embedding] | None = None
+    caps: Mapping[UUID, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,8 @@ class Hit:
 class SearchResult:
     """Best first, with what went wrong and how long each stage took (milliseconds).
 
-    ``answered`` is false when no arm did; ``failure`` is then the first error of ours, or ``None`` when all were too slow.
+    ``answered`` is false when no arm did: ``late`` says that one of them at least was too slow, ``failure`` is the first error
+    of ours.
     """
 
     hits: list[Hit]
@@ -127,7 +132,14 @@ class SearchResult:
     intervals: list[Interval] = field(default_factory=list)
     reranked: int = 0
     answered: bool = True
+    late: bool = False
     failure: MemorydError | None = None
+
+
+def out_of_time(arms: Sequence[Arm], text: str, query_time: datetime | None) -> SearchResult:
+    """The result of a search that had no time left to say anything: every arm that the question asks for is missing."""
+    intervals = _intervals(text, query_time)
+    return SearchResult([], list(_needed(arms, intervals) or arms), intervals=intervals, answered=False, late=True)
 
 
 class Searcher:
@@ -161,7 +173,7 @@ class Searcher:
         """Find at most ``request.limit`` memories. Raises what reading the items raises, and nothing that an arm raised."""
         result = SearchResult([])
         started = time.perf_counter()
-        result.intervals = find_intervals(request.text[:_TIMES_READ_IN], request.query_time)
+        result.intervals = _intervals(request.text, request.query_time)
         found = await self._run_arms(scope, request, result)
         fuse_started = time.perf_counter()
         ranked = {arm: list_ for arm, list_ in found.items() if arm is not Arm.TEMPORAL}
@@ -172,6 +184,8 @@ class Searcher:
         result.timings_ms["fuse"] = _since(fuse_started)
         if request.rerank is not None and hits:
             hits = await self._rerank(scope, request, request.rerank, hits, result, unit)
+        if request.caps:
+            hits = [hits[place] for place in capped([hit.item for hit in hits], request.caps)]
         result.hits = hits[: request.limit]
         result.timings_ms["total"] = _since(started)
         return result
@@ -182,7 +196,7 @@ class Searcher:
             Arm.LEXICAL: lambda: self._run_lexical(scope, request, result),
             Arm.TEMPORAL: lambda: self._run_temporal(scope, request, result.intervals),
         }
-        arms = [arm for arm in runs if arm in request.arms and (arm is not Arm.TEMPORAL or result.intervals)]
+        arms = _needed([arm for arm in runs if arm in request.arms], result.intervals)
         if not arms:
             # Only the temporal arm was asked for, and the question names no time that could be understood.
             result.degraded.append(Arm.TEMPORAL)
@@ -202,6 +216,7 @@ class Searcher:
                 return await run()
         except TimeoutError:
             log.warning("recall arm %s missed its deadline", arm)
+            result.late = True
         except MemorydError as error:
             log.warning("recall arm %s failed: %s", arm, error.code)
             result.failure = result.failure or error
@@ -222,23 +237,26 @@ class Searcher:
         embedding = await (request.embedding or self._embedding(scope, request.text))
         result.timings_ms["embed"] = embedding.milliseconds
         started = time.perf_counter()
-        found = await distinct(
-            lambda limit: self._dense.search(scope, request.query, embedding.vector, limit=limit), wanted=request.limit
-        )
+        found = await together([self._dense_part(scope, request, part, embedding) for part in parts(request.query, request.caps)])
         result.timings_ms[Arm.DENSE] = _since(started)
-        return found
+        return merged(found)
+
+    async def _dense_part(self, scope: Scope, request: SearchRequest, part: Query, embedding: Embedding) -> Found:
+        return await distinct(lambda limit: self._dense.search(scope, part, embedding.vector, limit=limit), wanted=request.limit)
 
     async def _run_lexical(self, scope: Scope, request: SearchRequest, result: SearchResult) -> Found:
+        found = [self._lexical_part(scope, request, part, result) for part in parts(request.query, request.caps)]
+        return merged(await together(found))
+
+    async def _lexical_part(self, scope: Scope, request: SearchRequest, part: Query, result: SearchResult) -> Found:
         """BM25, and a share of each score for the turns that follow in the session.
 
         The answer often stands in the turn after the one that has the question's words: on LoCoMo-dev this lifts
         BM25's recall@10 from .657 to .736 in the fusion. Nothing is stored for it, so a deleted turn leaves no trace.
         """
-        found = await distinct(
-            lambda limit: self._lexical.search(scope, request.query, request.text, limit=limit), wanted=request.limit
-        )
+        found = await distinct(lambda limit: self._lexical.search(scope, part, request.text, limit=limit), wanted=request.limit)
         try:
-            followers = await self._items.following(scope, request.query, list(found.pids.values()), turns=_FOLLOWING_TURNS)
+            followers = await self._items.following(scope, part, list(found.pids.values()), turns=_FOLLOWING_TURNS)
         except MemorydError as error:
             log.warning("neighbouring turns were not read: %s", error.code)
             result.degraded.append("neighbours")
@@ -247,7 +265,8 @@ class Searcher:
         return found
 
     async def _run_temporal(self, scope: Scope, request: SearchRequest, intervals: Sequence[Interval]) -> Found:
-        lists = [await self._temporal.search(scope, request.query, interval, limit=ARM_DEPTH) for interval in intervals]
+        spaces = [part for part in parts(request.query, request.caps) if part.spaces]  # documents did not happen
+        lists = [await self._temporal.search(scope, part, interval, limit=ARM_DEPTH) for part in spaces for interval in intervals]
         return by_memory([hit for hits in lists for hit in hits])
 
     async def _hits(
@@ -262,8 +281,8 @@ class Searcher:
         """Reads the candidates (filters applied again) and adds the temporal boost."""
         recent = wants_recent(request.text)
         depth = max(request.limit, request.rerank.depth if request.rerank else 0)
-        # Intervals may lift anything that was found; without them only what can be shown is read.
-        read = len(fused) if result.intervals or recent else 2 * depth + 10
+        # Intervals may lift anything that was found, and caps let it move up; without them only what can be shown is read.
+        read = len(fused) if result.intervals or recent or request.caps else 2 * depth + 10
         pids = {one.key: passage_of(one.key, found.values()) for one in fused[:read]}
         items = await self._items.read(scope, request.query, sorted(set(pids.values())))
         recency = RecencyPrior() if recent and request.query_time else None
@@ -308,6 +327,15 @@ class Searcher:
             )
             for index, score in outcome.order
         ]
+
+
+def _intervals(text: str, query_time: datetime | None) -> list[Interval]:
+    return find_intervals(text[:_TIMES_READ_IN], query_time)
+
+
+def _needed(arms: Sequence[Arm], intervals: Sequence[Interval]) -> list[Arm]:
+    """Without the temporal arm where the question names no time."""
+    return [arm for arm in arms if arm is not Arm.TEMPORAL or intervals]
 
 
 def _hit(one: Fused[int], item: Item, boost: float, scores: Mapping[Arm, Mapping[int, float]], lexical: Found | None) -> Hit:

@@ -16,10 +16,11 @@ from memoryd.http.app import create_app
 from memoryd.http.connections import bounded
 from memoryd.jobs.worker import create_worker
 from memoryd.logs import configure
+from memoryd.models import Models
 from memoryd.session_wiring import round_interval_s
 from memoryd.settings import Settings
 from memoryd.stores.redis_cluster import is_cluster
-from memoryd.wiring import open_jobs, open_maintenance, open_services, open_session_rounds, prepare_database
+from memoryd.wiring import open_jobs, open_maintenance, open_services, open_session_rounds, open_worker_models, prepare_database
 
 log = logging.getLogger("memoryd")
 
@@ -48,7 +49,11 @@ def api(host: str | None, port: int | None) -> None:
     settings = Settings()
     configure(settings.log_level)
     app = create_app(
-        lambda: open_services(settings), max_body_bytes=settings.max_body_bytes, request_timeout_s=settings.request_timeout_s
+        lambda: open_services(settings),
+        max_body_bytes=settings.max_body_bytes,
+        request_timeout_s=settings.request_timeout_s,
+        max_upload_bytes=settings.max_upload_bytes,
+        upload_timeout_s=settings.upload_timeout_s,
     )
     config = uvicorn.Config(
         app,
@@ -81,6 +86,11 @@ def worker() -> None:
 
 
 async def _work(settings: Settings, redis_url: str) -> None:
+    async with open_worker_models(settings) as models:
+        await _serve(settings, redis_url, models)
+
+
+async def _serve(settings: Settings, redis_url: str, models: Models) -> None:
     async def ready() -> None:
         signal_ready()
         log.info("worker is ready")
@@ -90,9 +100,9 @@ async def _work(settings: Settings, redis_url: str) -> None:
         redis_url,
         interval_s=settings.maintenance_interval_s,
         on_ready=ready,
-        sessions=lambda: open_session_rounds(settings),
+        sessions=lambda: open_session_rounds(settings, models),
         sessions_interval_s=round_interval_s(settings),
-        jobs=lambda: open_jobs(settings),
+        jobs=lambda: open_jobs(settings, models),
         sweep_interval_s=settings.jobs_sweep_interval_s,
     )
     task = asyncio.ensure_future(running.main())

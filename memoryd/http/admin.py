@@ -7,13 +7,13 @@ from fastapi import APIRouter, Query
 
 from memoryd.access.model import AuditQuery
 from memoryd.access.service import KeyWish
-from memoryd.errors import InvalidRequest
 from memoryd.http.caller import Caller, Once, Uses
+from memoryd.http.cursors import after_id, from_cursor, to_cursor, whole
 from memoryd.http.fields import Identifier, Time
 from memoryd.http.problems import documented
 from memoryd.http.schemas.admin import AuditPage, KeyIn, KeyPage, NewKeyOut, RotateIn, SpaceIn, SpaceOut, SpacePage
 from memoryd.http.strict import StrictRoute
-from memoryd.http.views import audit_out, from_cursor, key_out, new_key_out, space_out, to_cursor
+from memoryd.http.views import audit_out, key_out, new_key_out, space_out
 
 router = APIRouter(prefix="/v1", tags=["administration"], route_class=StrictRoute)
 
@@ -31,8 +31,6 @@ async def create_space(body: SpaceIn, scope: Caller, use: Uses, once: Once) -> S
 async def list_spaces(scope: Caller, use: Uses, limit: Limit = 50, cursor: Cursor = None) -> SpacePage:
     """Spaces by name; a confined key sees its own."""
     after = from_cursor(cursor) if cursor else ""
-    if "\0" in after:
-        raise InvalidRequest("cursor: not one that this service gave out")
     spaces = await use.spaces.list(scope, after=after, limit=limit + 1)
     more = len(spaces) > limit
     return SpacePage(
@@ -98,23 +96,3 @@ def wish(body: KeyIn) -> KeyWish:
     """What a new key should be allowed."""
     spaces = None if body.spaces is None else frozenset(body.spaces)
     return KeyWish(body.name, frozenset(body.actions), spaces, body.expires_at)
-
-
-def after_id(cursor: str | None) -> UUID | None:
-    """The id that a page begins after. Raises ``InvalidRequest``."""
-    if cursor is None:
-        return None
-    try:
-        return UUID(from_cursor(cursor))
-    except ValueError as error:
-        raise InvalidRequest("cursor: not one that this service gave out") from error
-
-
-def whole(cursor: str | None) -> int | None:
-    """The number that a page begins before. Raises ``InvalidRequest``."""
-    if cursor is None:
-        return None
-    text = from_cursor(cursor)
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise InvalidRequest("cursor: not one that this service gave out")
-    return int(text)

@@ -6,9 +6,23 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 
 from memoryd import __version__
-from memoryd.http import admin, health, jobs, mcp, memories, operator, problems, recall, session_life, sessions
+from memoryd.http import (
+    admin,
+    health,
+    jobs,
+    knowledge,
+    knowledge_documents,
+    knowledge_search,
+    mcp,
+    memories,
+    operator,
+    problems,
+    recall,
+    session_life,
+    sessions,
+)
 from memoryd.http.document import Documented
-from memoryd.http.middleware import Authentication, Envelope
+from memoryd.http.middleware import Authentication, Bounds, Envelope
 from memoryd.mcp.endpoint import open_endpoint
 from memoryd.services import Services
 
@@ -21,7 +35,14 @@ Errors are RFC 9457 problems with a stable `code`. Writes take an `Idempotency-K
 Running = Callable[[], AbstractAsyncContextManager[Services]]
 
 
-def create_app(running: Running, *, max_body_bytes: int, request_timeout_s: float) -> FastAPI:
+def create_app(
+    running: Running,
+    *,
+    max_body_bytes: int,
+    request_timeout_s: float,
+    max_upload_bytes: int = 2**30,
+    upload_timeout_s: float = 3600.0,
+) -> FastAPI:
     """The application. ``running`` opens the services when the server starts, and closes them when it stops."""
 
     @asynccontextmanager
@@ -40,7 +61,19 @@ def create_app(running: Running, *, max_body_bytes: int, request_timeout_s: floa
         redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    for part in (memories, recall, sessions, session_life, jobs, admin, operator, health):
+    for part in (
+        memories,
+        recall,
+        sessions,
+        session_life,
+        knowledge,
+        knowledge_documents,
+        knowledge_search,
+        jobs,
+        admin,
+        operator,
+        health,
+    ):
         app.include_router(part.router)
     mcp.install(app)
     problems.install(app)
@@ -51,5 +84,5 @@ def create_app(running: Running, *, max_body_bytes: int, request_timeout_s: floa
         operator_key=lambda: app.state.services.operator_key,
     )
     app.add_middleware(mcp.Door, doors=lambda: app.state.services.doors)
-    app.add_middleware(Envelope, max_body_bytes=max_body_bytes, timeout_s=request_timeout_s)
+    app.add_middleware(Envelope, bounds=Bounds(max_body_bytes, request_timeout_s, max_upload_bytes, upload_timeout_s))
     return app

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import StreamingResponse
 
 from memoryd.errors import InvalidRequest
-from memoryd.http.admin import Cursor, Limit, after_id
+from memoryd.http.admin import Cursor, Limit
 from memoryd.http.caller import Caller, Once, Uses
+from memoryd.http.cursors import after_id, from_cursor, to_cursor
 from memoryd.http.job_views import item_out, job_out, letter_out, sent
 from memoryd.http.problems import documented
 from memoryd.http.schemas.jobs import DeadLetterPage, JobItemPage, JobOut, JobPage, ReplayIn, ReplayOut
 from memoryd.http.strict import StrictRoute
-from memoryd.http.views import from_cursor, to_cursor
 from memoryd.jobs.model import MAX_ITEMS, Command, ItemState, JobState
 from memoryd.jobs.services import JobServices
 

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Response
 from memoryd.access.service import require
 from memoryd.errors import InvalidRequest, NotFound
 from memoryd.http.caller import Caller, IfMatch, Once, Uses
+from memoryd.http.cursors import to_cursor, whole
 from memoryd.http.document import VERSIONED
 from memoryd.http.fields import Name, Reason
 from memoryd.http.pages import filled
@@ -30,7 +31,7 @@ from memoryd.http.schemas.memories import (
 )
 from memoryd.http.selection import At, Selected
 from memoryd.http.strict import OPEN_QUERY, StrictRoute
-from memoryd.http.views import from_cursor, memory_out, revision_out, to_cursor
+from memoryd.http.views import memory_out, revision_out
 from memoryd.memory.model import Content, Draft, Kind
 from memoryd.memory.ports import Page
 from retrieval.scope import Action
@@ -72,7 +73,7 @@ async def list_memories(
     async def read(after: int | None, most: int) -> Page:
         return await use.reader.page(scope, ids, filters, after=after, limit=most)
 
-    page = await filled(read, lambda one: one.seq, start=_position(cursor), limit=limit)
+    page = await filled(read, lambda one: one.seq, start=whole(cursor), limit=limit)
     return MemoryPage(
         memories=[memory_out(one) for one in page.revisions],
         next_cursor=None if page.next_seq is None else to_cursor(str(page.next_seq)),
@@ -126,7 +127,7 @@ async def history(memory_id: UUID, scope: Caller, use: Uses, at: At, limit: Limi
         found = await use.reader.history(scope, memory_id, before=before, limit=most + 1, at=at)
         return Page(tuple(found[:most]), found[most - 1].revision if len(found) > most else None)
 
-    page = await filled(read, lambda one: one.revision, start=_position(cursor), limit=limit)
+    page = await filled(read, lambda one: one.revision, start=whole(cursor), limit=limit)
     if not page.revisions:
         raise NotFound("no such memory")
     return HistoryPage(
@@ -143,15 +144,6 @@ async def revert(
     revision = await use.revise.revert(scope, memory_id, body.revision, reason=body.reason, if_match=match, idempotency=once)
     response.headers["ETag"] = f'"{revision.revision}"'
     return memory_out(revision)
-
-
-def _position(cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    text = from_cursor(cursor)
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise InvalidRequest("cursor: not one that this service gave out")
-    return int(text)
 
 
 def _drafts(body: RememberMemories | RememberMessages) -> list[Draft]:

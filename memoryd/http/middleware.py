@@ -7,6 +7,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -22,17 +23,43 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MCP_PATH = "/mcp"
 # The SDK reads it on the event loop. The longest text that a tool takes is 200,000 characters.
 _MCP_BODY_BYTES = 2 * 2**20
+# These spool what they read to disk, and write it to object storage in pieces.
+_UPLOADS = re.compile(r"/v1/knowledge-bases/[^/]+/(uploads|documents)")
 
 log = logging.getLogger("memoryd.access")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a request may take: bytes of its body, and seconds; uploads of files have their own."""
+
+    max_body_bytes: int
+    timeout_s: float
+    max_upload_bytes: int
+    upload_timeout_s: float
+
+    def body(self, scope: Scope) -> int:
+        """Most bytes of the body."""
+        path = scope.get("path", "")
+        if path == _MCP_PATH:
+            return min(self.max_body_bytes, _MCP_BODY_BYTES)
+        return self.max_upload_bytes if _uploads(scope) else self.max_body_bytes
+
+    def seconds(self, scope: Scope) -> float:
+        """Most seconds from its first byte to the answer's last."""
+        return self.upload_timeout_s if _uploads(scope) else self.timeout_s
+
+
+def _uploads(scope: Scope) -> bool:
+    return scope["method"] == "POST" and _UPLOADS.fullmatch(scope.get("path", "")) is not None
 
 
 class Envelope:
     """Request id, body limit, time limit, last resort for unexpected errors, and the access log (never content)."""
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, timeout_s: float) -> None:
+    def __init__(self, app: ASGIApp, bounds: Bounds) -> None:
         self._app = app
-        self._max_body_bytes = max_body_bytes
-        self._timeout_s = timeout_s
+        self._bounds = bounds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -45,7 +72,7 @@ class Envelope:
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
         try:
-            async with asyncio.timeout(self._timeout_s):
+            async with asyncio.timeout(self._bounds.seconds(scope)):
                 await self._app(scope, self._limited(receive, scope, answer), answer.send)
         except TimeoutError:
             await answer.instead(scope, receive, DeadlineExceeded("the request took too long"))
@@ -72,7 +99,7 @@ class Envelope:
         The framework takes any error while reading for a malformed body, so the answer is told the real one.
         """
         announced = Headers(scope=scope).get("content-length", "0")
-        most = min(self._max_body_bytes, _MCP_BODY_BYTES) if scope.get("path") == _MCP_PATH else self._max_body_bytes
+        most = self._bounds.body(scope)
         refused = PayloadTooLarge(f"the body is larger than {most} bytes")
         seen = 0
 

@@ -5,8 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 
-from memoryd.http.admin import Cursor, Limit, after_id, whole, wish
+from memoryd.http.admin import Cursor, Limit, wish
 from memoryd.http.caller import Operating, Uses, operator
+from memoryd.http.cursors import after_id, to_cursor, whole
 from memoryd.http.fields import Name
 from memoryd.http.problems import documented
 from memoryd.http.schemas.admin import (
@@ -20,7 +21,7 @@ from memoryd.http.schemas.admin import (
     TenantPatch,
 )
 from memoryd.http.strict import StrictRoute
-from memoryd.http.views import new_key_out, operator_entry_out, tenant_out, to_cursor
+from memoryd.http.views import new_key_out, operator_entry_out, tenant_out
 
 router = APIRouter(prefix="/v1/admin", tags=["operator"], dependencies=[Depends(operator)], route_class=StrictRoute)
 

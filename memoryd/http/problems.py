@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from ingestion.sources.errors import SourceRefused
 from memoryd.errors import ServiceError, VersionConflict, WrongState
 from retrieval.errors import (
     BatchTooLarge,
@@ -41,6 +42,7 @@ _INNER = {
     BudgetTooSmall: (422, "Budget too small"),
     UnknownTokenizer: (422, "Unknown tokenizer"),
     PackingError: (422, "Packing failed"),
+    SourceRefused: (422, "Source refused"),
 }
 
 

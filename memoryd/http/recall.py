@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from memoryd.http.caller import Caller, Uses
+from memoryd.http.knowledge_search import source
 from memoryd.http.problems import documented
 from memoryd.http.schemas.recall import ContextIn, ContextOut, ExpandIn, FiltersIn, Question, RecallIn, RecallOut
 from memoryd.http.session_views import window_out
@@ -15,16 +16,17 @@ from retrieval.filters import Filters
 router = APIRouter(prefix="/v1", tags=["recall"], route_class=StrictRoute)
 
 
-@router.post("/recall", responses=documented(404), operation_id="recall")
+@router.post("/recall", responses=documented(404, 410), operation_id="recall")
 async def recall(body: RecallIn, scope: Caller, use: Uses) -> RecallOut:
     """Find memories: dense, lexical (BM25) and temporal arms at once, fused, optionally reranked.
 
-    An arm that fails or is too slow is left out and named in `degraded`; with none left, the answer is a problem.
+    An arm that fails or is too slow is left out and named in `degraded`. With none left there are no hits when it was
+    `deadline_ms` that passed, and the answer is a problem (503) when not.
     """
     return recall_out(await use.recall(scope, _request(body)), explain=body.explain, most=body.max_text_chars)
 
 
-@router.post("/context", responses=documented(404), operation_id="pack_context")
+@router.post("/context", responses=documented(404, 410), operation_id="pack_context")
 async def pack_context(body: ContextIn, scope: Caller, use: Uses) -> ContextOut:
     """A recall packed into `budget_tokens`, with sources, handles to expand, and an account of what was left out."""
     request = ContextRequest(
@@ -33,7 +35,7 @@ async def pack_context(body: ContextIn, scope: Caller, use: Uses) -> ContextOut:
         tokenizer=body.tokenizer,
         order=body.order,
         format=body.format,
-        section_budgets={kind.value: tokens for kind, tokens in body.sections.items()},
+        section_budgets={str(kind): tokens for kind, tokens in body.sections.items()},
         must_include=tuple(body.must_include),
     )
     if body.session_id is None:
@@ -48,7 +50,7 @@ async def pack_context(body: ContextIn, scope: Caller, use: Uses) -> ContextOut:
 
 @router.post("/context/expand", responses=documented(404, 410), operation_id="expand_context")
 async def expand_context(body: ExpandIn, scope: Caller, use: Uses) -> ContextOut:
-    """More of an item: its next rendition, or with its full text shown already, the turns around it."""
+    """More of an item: its next rendition, or with its full text shown already, the turns around it; of a chunk, its section."""
     context = await use.contexts.expand(scope, body.handle, body.budget_tokens, body.tokenizer)
     return context_out(context, body.budget_tokens, explain=False)
 
@@ -64,6 +66,7 @@ def _request(body: Question) -> RecallRequest:
         fusion=body.fusion,
         query_time=body.query_time,
         deadline_ms=body.deadline_ms,
+        sources=None if body.sources is None else tuple(source(one) for one in body.sources),
     )
 
 

@@ -7,6 +7,7 @@ from fastapi.responses import StreamingResponse
 
 from memoryd.errors import InvalidRequest
 from memoryd.http.caller import Caller, Once
+from memoryd.http.cursors import from_cursor, to_cursor
 from memoryd.http.problems import documented
 from memoryd.http.schemas.sessions import (
     CommitIn,
@@ -23,7 +24,6 @@ from memoryd.http.schemas.sessions import (
 from memoryd.http.session_views import sent, session_out, snapshot_out, window_out
 from memoryd.http.sessions import SessionId, Sessions
 from memoryd.http.strict import StrictRoute
-from memoryd.http.views import from_cursor, to_cursor
 from memoryd.sessions.ports import TenantSettings
 from retrieval.packing import DEFAULT_TOKENIZER
 

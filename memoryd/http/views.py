@@ -1,7 +1,5 @@
 """From the use cases' results to the bodies of answers."""
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import cast
 
@@ -9,9 +7,9 @@ from pydantic import JsonValue as PydanticJson
 
 from memoryd.access.model import AuditEntry, OperatorEntry, Space, Tenant
 from memoryd.access.service import NewKey
-from memoryd.errors import InvalidRequest
 from memoryd.http.schemas.admin import AuditEntryOut, KeyOut, NewKeyOut, OperatorEntryOut, SpaceOut, TenantOut
 from memoryd.http.schemas.common import SourceOut
+from memoryd.http.schemas.knowledge_search import CitationOut
 from memoryd.http.schemas.memories import MemoryOut, RevisionOut
 from memoryd.http.schemas.recall import (
     ArmOut,
@@ -28,6 +26,7 @@ from memoryd.memory.context import Context
 from memoryd.memory.model import Kind, Revision
 from memoryd.memory.recall import Recalled
 from retrieval.filters import JsonValue
+from retrieval.ports import CHUNK, Citation
 from retrieval.search import Explanation, Hit
 
 
@@ -94,7 +93,7 @@ def _hit_out(hit: Hit, space: str, *, explain: bool, most: int) -> HitOut:
         id=item.memory_id,
         external_id=item.external_id,
         space=space,
-        kind=Kind(item.kind),
+        kind=Kind(item.kind) if item.citation is None else CHUNK,
         text=item.text[start:end],
         truncated=end - start < len(item.text),
         text_span=(start, end),
@@ -113,7 +112,22 @@ def _hit_out(hit: Hit, space: str, *, explain: bool, most: int) -> HitOut:
         revision=item.revision,
         recorded_at=item.recorded_at,
         passage=item.span,
+        knowledge=None if item.citation is None else _citation_out(item.citation, item.source_uri),
         explain=explain_out(hit.explanation) if explain else None,
+    )
+
+
+def _citation_out(citation: Citation, uri: str | None) -> CitationOut:
+    return CitationOut(
+        kb=citation.kb,
+        version=citation.version,
+        document_id=citation.document_id,
+        title=citation.title,
+        section=list(citation.section),
+        pages=citation.pages,
+        span=citation.span,
+        media_type=citation.media_type,
+        uri=uri,
     )
 
 
@@ -168,6 +182,7 @@ def context_out(context: Context, budget_tokens: int, *, explain: bool) -> Conte
                 spans=[(span.start, span.end) for span in item.spans],
                 merged=list(item.merged),
                 handle=context.handles[item.id],
+                knowledge=_citation_out(cited.citation, cited.uri) if (cited := context.cited.get(item.id)) else None,
                 explain=explain_out(context.hits[item.id].explanation) if explain and item.id in context.hits else None,
             )
             for item in packed.items
@@ -244,16 +259,3 @@ def operator_entry_out(entry: OperatorEntry) -> OperatorEntryOut:
         request_id=entry.request_id,
         detail=_json(entry.detail),
     )
-
-
-def to_cursor(position: str) -> str:
-    """An opaque text for a position in a list."""
-    return base64.urlsafe_b64encode(position.encode()).rstrip(b"=").decode()
-
-
-def from_cursor(cursor: str) -> str:
-    """The position. Raises ``InvalidRequest``."""
-    try:
-        return base64.b64decode(cursor.encode() + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
-    except (binascii.Error, UnicodeError) as error:
-        raise InvalidRequest("cursor: not one that this service gave out") from error

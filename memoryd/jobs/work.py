@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Protocol
 from uuid import UUID
 
 from memoryd.jobs.dispatcher import Dispatcher
@@ -10,12 +11,20 @@ from memoryd.jobs.runner import Runner
 from memoryd.jobs.sweep import Sweeper
 
 
-class JobWork:
-    """The slots of one worker, and the sweeper."""
+class Collecting(Protocol):
+    """Clears what jobs have made and nobody needs any more."""
 
-    def __init__(self, runner: Runner, sweeper: Sweeper, *, slots: int) -> None:
+    async def run(self) -> int:
+        """One round; how much it gave up."""
+
+
+class JobWork:
+    """The slots of one worker, the sweeper, and the round that collects."""
+
+    def __init__(self, runner: Runner, sweeper: Sweeper, collecting: Collecting, *, slots: int) -> None:
         self._dispatcher = Dispatcher[Claim](runner.claim, runner.work, slots=slots)
         self._sweeper = sweeper
+        self._collecting = collecting
 
     def remind(self, tenant_id: UUID) -> None:
         """This tenant may have something to do."""
@@ -24,6 +33,10 @@ class JobWork:
     async def sweep(self) -> int:
         """Remind workers of what nobody holds; how many reminders were sent."""
         return await self._sweeper.run()
+
+    async def collect(self) -> int:
+        """Give up versions that nobody needs; how many."""
+        return await self._collecting.run()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["JobWork"]:

@@ -1,4 +1,4 @@
-"""The worker role on arq: one cron job now, one queue for what later issues enqueue. Payloads are JSON, never pickle."""
+"""The worker role on arq: rounds of maintenance, and three of sessions, each a cron job. Payloads are JSON, never pickle."""
 
 import asyncio
 import json
@@ -19,9 +19,9 @@ from memoryd.jobs.maintenance import Maintenance
 from memoryd.jobs.work import JobWork
 from memoryd.sessions.rounds import SessionRounds
 
+_COLLECT_INTERVAL_S = 60
+
 Running = Callable[[], AbstractAsyncContextManager[Maintenance]]
-
-
 SessionsRunning = Callable[[], AbstractAsyncContextManager[SessionRounds]]
 
 
@@ -70,6 +70,7 @@ def create_worker(
         rounds += [_job(f"sessions_{one}", _alone("sessions", methodcaller(one)), sessions_interval_s) for one in apart]
     if jobs is not None:
         rounds.append(_job("jobs_sweep", _alone("jobs", methodcaller("sweep")), sweep_interval_s))
+        rounds.append(_job("versions_collect", _alone("jobs", methodcaller("collect")), _COLLECT_INTERVAL_S))
     return Worker(
         functions=[func(run_job, name=RUN_JOB, max_tries=1)],
         cron_jobs=rounds,

@@ -9,27 +9,11 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
+from ingestion.chunk import Chunking
 from retrieval.filters import JsonValue
 
 LIVE = "live"
-
-
-class Strategy(StrEnum):
-    """How documents are cut."""
-
-    FACT = "fact"
-    CONTEXT = "context"
-    STRUCTURAL = "structural"
-    CODE = "code"
-
-
-@dataclass(frozen=True, slots=True)
-class Chunking:
-    """``max_tokens`` a chunk, in the embedder's tokenizer and with its prefix; ``overlap_tokens`` between neighbours."""
-
-    strategy: Strategy = Strategy.STRUCTURAL
-    max_tokens: int = 384
-    overlap_tokens: int = 32
+DRAFT = "draft"
 
 
 @dataclass(frozen=True, slots=True)

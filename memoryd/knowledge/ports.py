@@ -1,7 +1,8 @@
 """What the use cases of knowledge bases need of the stores. Every method takes the scope first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Protocol
 from uuid import UUID
 
@@ -74,6 +75,9 @@ class Drafts(Protocol):
     async def discard(self, scope: Scope, kb_id: UUID) -> bool:
         """Drop the draft with all that was staged; false when there is none."""
 
+    async def hashes(self, scope: Scope, kb_id: UUID, document_ids: Sequence[str]) -> Mapping[str, str]:
+        """SHA-256 (hex) of the originals, by document id, of those that the draft, or without one the live version, has."""
+
 
 class Versions(Protocol):
     """Publishing, and moving the pointer."""
@@ -122,3 +126,35 @@ class DocumentReader(Protocol):
 
     async def object_key(self, scope: Scope, pin: Pin, document_id: str) -> str | None:
         """Where its original lies. Raises ``NotFound``."""
+
+
+class ActiveJobs(Protocol):
+    """The jobs of a knowledge base."""
+
+    async def active(self, scope: Scope, kb_id: UUID) -> int:
+        """How many are queued, running or paused."""
+
+
+class Originals(Protocol):
+    """Documents as they came, in object storage, addressed by their content. Raises ``StoreUnavailable``."""
+
+    async def keep(self, scope: Scope, kb_id: UUID, path: Path, sha256: str) -> str:
+        """Store a file; its key. Storing the same again is no error, and nothing is read into memory whole."""
+
+    async def keep_bytes(self, scope: Scope, kb_id: UUID, data: bytes, sha256: str) -> str:
+        """The same for what is in memory already."""
+
+    async def fetch(self, key: str, path: Path) -> bool:
+        """Copy an object into a file; false when there is none."""
+
+    async def read(self, key: str) -> AsyncIterator[bytes] | None:
+        """In pieces; ``None`` when there is none."""
+
+    async def held(self, scope: Scope, kb_id: UUID, sha256: str) -> str | None:
+        """The key of an original that is kept already."""
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        """Those that are not there are gone already."""
+
+    async def clear(self, scope: Scope, kb_id: UUID) -> None:
+        """Everything of one knowledge base."""

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from uuid import UUID
 
 from memoryd.access.service import require
-from memoryd.errors import DeadlineExceeded, NotFound
-from memoryd.memory.handles import Handle, Handles
+from memoryd.errors import NotFound, StoreUnavailable
+from memoryd.memory.chunks import Chunks, Cited, cited, origin
+from memoryd.memory.handles import ChunkHandle, Handle, Handles
 from memoryd.memory.model import Revision
 from memoryd.memory.ports import NOW, Clock, MemoryReader, Moment
 from memoryd.memory.recall import Recall, Recalled, RecallRequest
@@ -62,7 +63,7 @@ class ContextRequest:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The packed text with its manifest, a handle for each item, and the recall it came from.
+    """The packed text with its manifest, a handle for each item, the recall it came from, and where chunks stand.
 
     ``degraded`` names the arms and stages that are missing or did less than they would have with more time.
     """
@@ -73,6 +74,7 @@ class Context:
     hits: Mapping[str, Hit]
     recalled: Recalled | None
     degraded: tuple[str, ...] = ()
+    cited: Mapping[str, Cited] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +97,20 @@ class Contexts:
     """Packs contexts and expands their handles."""
 
     def __init__(
-        self, recall: Recall, reader: MemoryReader, handles: Handles, tokenizers: TokenizerRegistry, clock: Clock
+        self,
+        recall: Recall,
+        reader: MemoryReader,
+        handles: Handles,
+        tokenizers: TokenizerRegistry,
+        clock: Clock,
+        chunks: Chunks,
     ) -> None:
         self._recall = recall
         self._reader = reader
         self._handles = handles
         self._tokenizers = tokenizers
         self._clock = clock
+        self._chunks = chunks
 
     def begun(self, request: ContextRequest) -> ContextRequest:
         """The same, with its time running from now on."""
@@ -112,14 +121,16 @@ class Contexts:
         counter = self._tokenizers.counter(request.tokenizer)
         asked = replace(self.begun(request).recall, limit=CANDIDATES)
         at = Moment(asked.filters.as_of, asked.filters.known_at)
-        wanted = await self._wanted(scope, request.must_include, asked, at)
+        wanted = await self._wanted(scope, request.must_include, at)
         recalled = await self._recall(scope, asked)
         hits = {str(hit.item.memory_id): hit for hit in recalled.result.hits}
         scores = {key: max(hit.score, 0.0) for key, hit in hits.items()}
         candidates = [_of_revision(one, score=scores.get(key, 0.0), must_include=True) for key, one in wanted.items()]
         candidates += [_candidate(hit) for key, hit in hits.items() if key not in wanted]
-        seen = [one for one in candidates if one.external_id in request.shown and not one.must_include]
-        candidates = [one for one in candidates if one.external_id not in request.shown or one.must_include]
+        of_chunks = {key: found for key, hit in hits.items() if (found := cited(hit.item, recalled.spaces)) is not None}
+        ours = request.shown  # external ids of memories: a document's may be the same
+        seen = [one for one in candidates if one.external_id in ours and one.id not in of_chunks and not one.must_include]
+        candidates = [one for one in candidates if one.external_id not in ours or one.id in of_chunks or one.must_include]
         looked_at, late = _in_time(candidates, len(wanted) + _AT_LEAST, recalled.deadline.left_ms)
         packing = PackRequest(
             budget_tokens=request.budget_tokens,
@@ -132,22 +143,26 @@ class Contexts:
         packed = await QUICK.run(pack, packing, looked_at, counter)
         left_out = (*_dropped(seen, DropReason.SHOWN_ALREADY), *_dropped(late, DropReason.OUT_OF_TIME))
         packed = replace(packed, dropped=(*packed.dropped, *left_out))
-        origins = {key: _Origin(recalled.spaces[hit.item.space_id], hit.item.revision) for key, hit in hits.items()}
+        origins: dict[str, _Origin | Cited] = {
+            key: of_chunks.get(key) or _Origin(recalled.spaces[hit.item.space_id], hit.item.revision) for key, hit in hits.items()
+        }
         origins |= {key: _Origin(revision.space, revision.revision) for key, revision in wanted.items()}
         handles = self._issue(scope, packed, origins, _Asked(query_terms(asked.query), at))
         degraded = dict.fromkeys((*recalled.result.degraded, *(("packing",) if late else ())))
-        return Context(packed, counter.name, handles, hits, recalled, tuple(degraded))
+        return Context(packed, counter.name, handles, hits, recalled, tuple(degraded), of_chunks)
 
     async def expand(self, scope: Scope, text: str, budget_tokens: int, tokenizer: str) -> Context:
-        """More of a handle's memory than it showed, or with its full text shown, the turns around it.
+        """More of a handle's memory than it showed, or with its full text shown, the turns around it; of a chunk, its section.
 
-        It is the revision that was shown, whatever became of it since. Raises ``UnknownTokenizer``, ``HandleInvalid``,
-        ``HandleExpired``, ``NotFound`` (deleted or purged meanwhile), and ``BudgetTooSmall`` when there is more but the
-        budget does not hold it.
+        It is the revision or version that was shown, whatever became of it since. Raises ``UnknownTokenizer``,
+        ``HandleInvalid``, ``HandleExpired``, ``NotFound`` (deleted or purged meanwhile), ``VersionGone``, and
+        ``BudgetTooSmall`` when there is more but the budget does not hold it.
         """
         require(scope, Action.READ)
         counter = self._tokenizers.counter(tokenizer)
         handle = self._handles.read(scope, text, self._clock.now())
+        if isinstance(handle, ChunkHandle):
+            return await self._expand_chunk(scope, handle, budget_tokens, counter)
         revision = await self._pinned(scope, handle)
         shown = _of_revision(revision, score=1.0)
         turns = [revision]
@@ -165,6 +180,15 @@ class Contexts:
         origins = {str(turn.memory_id): _Origin(turn.space, turn.revision) for turn in turns}
         return Context(packed, counter.name, self._issue(scope, packed, origins, _Asked(handle.terms, handle.at)), {}, None)
 
+    async def _expand_chunk(self, scope: Scope, handle: ChunkHandle, budget_tokens: int, counter: TokenCounter) -> Context:
+        shown, found = await self._chunks.open(scope, handle)
+        packed = await QUICK.run(
+            more, shown, counter, budget_tokens=budget_tokens, seen_chars=handle.seen_chars, terms=handle.terms
+        )
+        of_chunks = {shown.id: found}
+        handles = self._issue(scope, packed, of_chunks, _Asked(handle.terms))
+        return Context(packed, counter.name, handles, {}, None, cited=of_chunks)
+
     async def _pinned(self, scope: Scope, handle: Handle) -> Revision:
         """The revision of a handle. One that was deleted since is shown no more, unless it was asked for as of before that."""
         if handle.revision is None:
@@ -178,26 +202,31 @@ class Contexts:
             raise NotFound("no such memory")
         return found[0]
 
-    async def _wanted(self, scope: Scope, ids: Sequence[UUID], asked: RecallRequest, at: Moment) -> dict[str, Revision]:
+    async def _wanted(self, scope: Scope, ids: Sequence[UUID], at: Moment) -> dict[str, Revision]:
+        """What must be shown. It takes from the caller's time but is not cut off by it: a context without it is none."""
         require(scope, Action.READ)
         if not ids:
             return {}
         try:
-            async with asyncio.timeout(None if asked.deadline is None else asked.deadline.stage_s()):
+            async with asyncio.timeout(self._recall.patience_s):
                 found = await self._reader.get_many(scope, ids, at)
         except TimeoutError as error:
-            raise DeadlineExceeded("must_include was not read in time; allow more time") from error
+            raise StoreUnavailable("must_include was not read in time") from error
         if len(found) < len(set(ids)):
             raise NotFound("must_include: no such memory")
         return {str(memory_id): found[memory_id] for memory_id in ids}
 
-    def _issue(self, scope: Scope, packed: Packed, origins: Mapping[str, _Origin], asked: _Asked) -> dict[str, str]:
+    def _issue(self, scope: Scope, packed: Packed, origins: Mapping[str, _Origin | Cited], asked: _Asked) -> dict[str, str]:
         now = self._clock.now()
         handles = {}
         for item in packed.items:
             seen = sum(end - start for start, end in item.spans)
-            origin = origins[item.id]
-            handle = Handle(UUID(item.id), origin.space, item.rendition, origin.revision, seen, asked.terms, asked.at)
+            made_of = origins[item.id]
+            handle = (
+                made_of.handle(item, seen, asked.terms)
+                if isinstance(made_of, Cited)
+                else Handle(UUID(item.id), made_of.space, item.rendition, made_of.revision, seen, asked.terms, asked.at)
+            )
             handles[item.id] = self._handles.issue(scope, handle, now)
         return handles
 
@@ -235,10 +264,11 @@ def _candidate(hit: Hit) -> Candidate:
         event_time=item.event_time,
         source_type=item.source_type,
         source_uri=item.source_uri,
-        session_id=item.session_id,
+        session_id=item.session_id if item.citation is None else f"{item.space_id} {item.external_id}",
         position=item.seq,
         external_id=item.external_id,
         confidence=item.confidence,
+        origin=() if item.citation is None else origin(item.citation),
     )
 
 

@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from memoryd.errors import HandleExpired, HandleInvalid, NotFound
@@ -18,7 +19,8 @@ _SIGNATURE_BYTES = 16
 _MAX_LENGTH = 1_000
 # Of the question's terms, in UTF-8: what keeps the longest handle, with the longest space name, within the limit.
 _TERM_BYTES = 240
-_FIELDS = 9
+# What a handle is of is told by its fields' number; a chunk's end with a word that says so.
+_FIELDS, _CHUNK_FIELDS, _CHUNK = 9, 11, "chunk"
 _REFUSED = "the handle is not one of this server's for this key"
 
 
@@ -39,6 +41,24 @@ class Handle:
     at: Moment = NOW
 
 
+@dataclass(frozen=True, slots=True)
+class ChunkHandle:
+    """As :class:`Handle`, of a chunk in one version of a knowledge base, which is of ``space``.
+
+    ``in_section``: what was shown (``rendition``, ``seen_chars``) is of the section that the chunk stands in.
+    """
+
+    chunk_id: UUID
+    space: str
+    rendition: str
+    kb_id: UUID
+    kb: str
+    version: int
+    in_section: bool = False
+    seen_chars: int = 0
+    terms: tuple[str, ...] = ()
+
+
 class Handles:
     """Issues and reads handles with one secret, the same on all replicas."""
 
@@ -46,23 +66,13 @@ class Handles:
         self._secret = secret
         self._ttl = ttl
 
-    def issue(self, scope: Scope, handle: Handle, now: datetime) -> str:
+    def issue(self, scope: Scope, handle: Handle | ChunkHandle, now: datetime) -> str:
         """A URL-safe text of 150 to 950 characters."""
-        fields = [
-            int((now + self._ttl).timestamp()),
-            str(handle.memory_id),
-            handle.space,
-            str(handle.rendition),
-            handle.revision,
-            handle.seen_chars,
-            " ".join(_first(handle.terms)),
-            handle.at.as_of and handle.at.as_of.isoformat(),
-            handle.at.known_at and handle.at.known_at.isoformat(),
-        ]
-        body = json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+        fields = _of_chunk(handle) if isinstance(handle, ChunkHandle) else _of_memory(handle)
+        body = json.dumps([int((now + self._ttl).timestamp()), *fields], ensure_ascii=False, separators=(",", ":")).encode()
         return _encode(body) + "." + _encode(self._sign(scope.tenant_id, body))
 
-    def read(self, scope: Scope, text: str, now: datetime) -> Handle:
+    def read(self, scope: Scope, text: str, now: datetime) -> Handle | ChunkHandle:
         """Raises ``HandleInvalid``, ``HandleExpired``; ``NotFound`` outside the key's spaces."""
         head, separator, signature = text.partition(".")
         if not separator or len(text) > _MAX_LENGTH:
@@ -73,16 +83,54 @@ class Handles:
             raise HandleInvalid(_REFUSED)
         fields = json.loads(body)
         # An earlier version of memoryd signed four fields, the time last; none of its handles lives longer than an hour.
-        if len(fields) != _FIELDS or now.timestamp() >= fields[0]:
+        if len(fields) not in (_FIELDS, _CHUNK_FIELDS) or now.timestamp() >= fields[0]:
             raise HandleExpired("the handle has expired; ask for the context again")
-        _, memory_id, space, rendition, revision, seen_chars, terms, as_of, known_at = fields
-        if not scope.may_use(space):
+        handle = _chunk(fields) if fields[-1] == _CHUNK else _memory(fields)
+        if not scope.may_use(handle.space):
             raise NotFound("no such memory")
-        at = Moment(_moment(as_of), _moment(known_at))
-        return Handle(UUID(memory_id), space, rendition, revision, seen_chars, tuple(terms.split()), at)
+        return handle
 
     def _sign(self, tenant_id: UUID, body: bytes) -> bytes:
         return hmac.new(self._secret, tenant_id.bytes + body, hashlib.sha256).digest()[:_SIGNATURE_BYTES]
+
+
+def _of_memory(handle: Handle) -> list[object]:
+    return [
+        str(handle.memory_id),
+        handle.space,
+        str(handle.rendition),
+        handle.revision,
+        handle.seen_chars,
+        " ".join(_first(handle.terms)),
+        handle.at.as_of and handle.at.as_of.isoformat(),
+        handle.at.known_at and handle.at.known_at.isoformat(),
+    ]
+
+
+def _memory(fields: Sequence[Any]) -> Handle:
+    _, memory_id, space, rendition, revision, seen_chars, terms, as_of, known_at = fields
+    at = Moment(_moment(as_of), _moment(known_at))
+    return Handle(UUID(memory_id), space, rendition, revision, seen_chars, tuple(terms.split()), at)
+
+
+def _of_chunk(handle: ChunkHandle) -> list[object]:
+    return [
+        str(handle.chunk_id),
+        handle.space,
+        str(handle.rendition),
+        str(handle.kb_id),
+        handle.kb,
+        handle.version,
+        handle.in_section,
+        handle.seen_chars,
+        " ".join(_first(handle.terms)),
+        _CHUNK,
+    ]
+
+
+def _chunk(fields: Sequence[Any]) -> ChunkHandle:
+    _, chunk_id, space, rendition, kb_id, kb, version, in_section, seen_chars, terms, _ = fields
+    return ChunkHandle(UUID(chunk_id), space, rendition, UUID(kb_id), kb, version, in_section, seen_chars, tuple(terms.split()))
 
 
 def _first(terms: Sequence[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """From a content to passages ready for the index: split, situate, analyse, embed."""
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -37,7 +36,6 @@ _FACET_CHARACTERS = 2
 _CONTENT_CHARACTERS = 20
 # A load is worked on in slices of so many characters, some 0.2 s: loads take turns, and one that nobody waits for any more ends.
 _SLICE_CHARACTERS = 100_000
-_MAX_TF = 32767  # smallint; a term said more often has reached BM25's saturation long before
 
 
 def lane_for(texts: Sequence[str]) -> Lane:
@@ -109,13 +107,8 @@ class Preparer:
             facets = np.array(self._facet_terms(space, content.topics, content.metadata), dtype=np.int64)
             passages = []
             for span, text in zip(cut.spans, cut.texts, strict=True):
-                tokens = self._analyzer.tokens(text)
-                frequencies: Counter[int] = Counter()
-                for token, count in Counter(tokens).items():
-                    frequencies[Analyzer.term_id(space, token)] += count
-                terms = np.array(sorted(frequencies), dtype=np.int64)
-                tfs = np.array([min(frequencies[term], _MAX_TF) for term in sorted(frequencies)], dtype=np.int16)
-                passages.append(Passage(span, len(tokens), terms, tfs, facets, None))
+                one = self._analyzer.indexed(space, text)
+                passages.append(Passage(span, one.length, one.terms, one.tfs, facets, None))
             result.append(tuple(passages))
         return result
 

@@ -7,15 +7,15 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from memoryd.access.service import SpaceService, require
-from memoryd.errors import DeadlineExceeded, ServiceError, StoreUnavailable
+from memoryd.access.service import require
+from memoryd.errors import InvalidRequest, StoreUnavailable
+from memoryd.memory.sources import Source, Sources, Where
 from retrieval.candidates import Fusion
 from retrieval.deadline import Deadline
 from retrieval.filters import Filters
-from retrieval.ports import Query
 from retrieval.rerank import RerankPlan
 from retrieval.scope import Action, Scope
-from retrieval.search import DEFAULT_ARMS, Arm, Embedding, Searcher, SearchRequest, SearchResult
+from retrieval.search import DEFAULT_ARMS, Arm, Embedding, Searcher, SearchRequest, SearchResult, out_of_time
 
 
 class RerankMode(StrEnum):
@@ -28,7 +28,8 @@ class RerankMode(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RecallRequest:
-    """A question to long-term memory. ``spaces`` ``None``: every space that the key may use.
+    """A question to long-term memory. ``spaces`` ``None``: every space that the key may use. ``sources`` instead of spaces: these
+    alone, and they may be knowledge bases.
 
     ``deadline_ms`` bounds the whole; ``deadline`` is it already running, where the recall is a part of something larger.
     """
@@ -43,6 +44,7 @@ class RecallRequest:
     query_time: datetime | None = None
     deadline_ms: float | None = None
     deadline: Deadline | None = None
+    sources: tuple[Source, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,8 @@ class RecallPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What was found, the names of the spaces searched, by id, and how long the rest of the request may take."""
+    """What was found, the names of the spaces searched (by id; by a knowledge base's id, that of its space), and how long the
+    rest of the request may take."""
 
     result: SearchResult
     spaces: Mapping[UUID, str]
@@ -67,10 +70,15 @@ class Recalled:
 class Recall:
     """Resolves spaces, applies the installation's defaults, and searches."""
 
-    def __init__(self, spaces: SpaceService, searcher: Searcher, policy: RecallPolicy) -> None:
-        self._spaces = spaces
+    def __init__(self, sources: Sources, searcher: Searcher, policy: RecallPolicy) -> None:
+        self._sources = sources
         self._searcher = searcher
         self._policy = policy
+
+    @property
+    def patience_s(self) -> float:
+        """How long the stores may take for what a caller cannot do without, whatever its own deadline."""
+        return self._policy.recall_ms / 1000
 
     def deadline(self, request: RecallRequest) -> Deadline:
         """When the answer is due, counted from now: what the caller asks for, else the installation's bound."""
@@ -84,8 +92,9 @@ class Recall:
     async def __call__(self, scope: Scope, request: RecallRequest) -> Recalled:
         """Hits, best first.
 
-        Raises ``Forbidden``, ``SpaceNotFound``, ``StoreUnavailable``, and when time is up with nothing to say
-        ``DeadlineExceeded`` (the caller's deadline) or ``StoreUnavailable`` (ours).
+        When the caller's own ``deadline_ms`` passes with nothing found there are none, and every arm is named in ``degraded``.
+        Raises ``Forbidden``, ``InvalidRequest``, ``NotFound`` (a space or knowledge base), ``VersionGone``,
+        ``StoreUnavailable`` (also when time is up that the caller did not set), and what an arm raised when no arm answered.
         """
         require(scope, Action.READ)
         deadline = self.deadline(request)
@@ -94,14 +103,15 @@ class Recall:
         try:
             async with asyncio.timeout(deadline.stage_s()):
                 recalled = await self._recall(scope, request, arms, deadline, embedding)
-        except TimeoutError as error:
-            raise _late(request) from error
+        except TimeoutError:
+            recalled = Recalled(out_of_time(arms, request.query, request.query_time), {}, deadline)
         finally:
             if embedding is not None:
                 embedding.cancel()
-        if not recalled.result.answered:
-            raise recalled.result.failure or _late(request)
-        return recalled
+        result = recalled.result
+        if result.answered or (result.late and request.deadline_ms is not None):
+            return recalled
+        raise result.failure or StoreUnavailable("the stores did not answer in time")
 
     async def _recall(
         self,
@@ -111,15 +121,14 @@ class Recall:
         deadline: Deadline,
         embedding: asyncio.Task[Embedding] | None,
     ) -> Recalled:
-        spaces = await self._spaces.readable(scope, _unique(request.spaces))
-        names = {space.space_id: space.name for space in spaces.values()}
-        if not names:
-            return Recalled(SearchResult([]), names, deadline)
+        where = await self._where(scope, request)
+        if not where.names:
+            return Recalled(SearchResult([]), where.names, deadline)
         result = await self._searcher.search(
             scope,
             SearchRequest(
                 text=request.query,
-                query=Query(tuple(sorted(names)), request.filters),
+                query=where.query,
                 limit=request.limit,
                 arms=arms,
                 fusion=request.fusion,
@@ -128,19 +137,20 @@ class Recall:
                 deadline=deadline,
                 rerank=self._policy.rerank_plan if self._reranks(request) else None,
                 embedding=embedding,
+                caps=where.caps,
             ),
         )
-        return Recalled(result, names, deadline)
+        return Recalled(result, where.names, deadline)
+
+    async def _where(self, scope: Scope, request: RecallRequest) -> Where:
+        if request.sources is None:
+            return await self._sources.of_spaces(scope, _unique(request.spaces), request.filters)
+        if request.spaces is not None:
+            raise InvalidRequest("name spaces or sources, not both")
+        return await self._sources.of(scope, request.sources, request.filters)
 
     def _reranks(self, request: RecallRequest) -> bool:
         return request.rerank is RerankMode.ON or (request.rerank is RerankMode.AUTO and self._policy.rerank_auto)
-
-
-def _late(request: RecallRequest) -> ServiceError:
-    """Nothing can be said in time. The caller's own deadline is 504; without one, something of ours is too slow."""
-    if request.deadline_ms is not None:
-        return DeadlineExceeded("nothing was found out within deadline_ms; allow more time")
-    return StoreUnavailable("the stores did not answer in time")
 
 
 def _unique(names: Sequence[str] | None) -> list[str] | None:

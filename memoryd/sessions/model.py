@@ -29,7 +29,10 @@ class AutoCommit(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a session may hold. Bytes are of UTF-8 JSON as stored."""
+    """What a session may hold. Bytes are of UTF-8 JSON as stored.
+
+    ``checkpoints`` and their bytes bound what is kept: the oldest go. Everything else is refused beyond its limit.
+    """
 
     message_bytes: int
     messages: int
@@ -38,6 +41,13 @@ class Limits:
     state_bytes: int
     checkpoints: int
     ttl_s: int
+    state_keys: int = 10_000
+    agents: int = 256
+
+    @property
+    def checkpoint_bytes(self) -> int:
+        """Of all checkpoints with their copies of the state."""
+        return 2 * (self.session_bytes + self.state_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import Protocol
 from memoryd.memory.ports import Clock
 from memoryd.sessions.commit import Commit
 from memoryd.sessions.model import AutoCommit, Session
-from memoryd.sessions.ports import LifeStore, MessageStore, SessionGone, SessionRecords, Target
+from memoryd.sessions.ports import LifeStore, MessageStore, SessionGone, SessionRecords, SnapshotRecord, Target
 from memoryd.sessions.snapshots import Reason, Snapshots
-from memoryd.sessions.worklists import Tenants, Walks, WorkList, each, failure
+from memoryd.sessions.worklists import Tenants, Walks, WorkList, attempted, each
 from retrieval.scope import Scope
 
 log = logging.getLogger(__name__)
@@ -164,18 +164,18 @@ class SessionRounds:
 
     async def _retire(self, report: SessionReport, scope: Scope) -> None:
         """Erase snapshots beyond their retention; of a session that still lives, after a new one was taken."""
+        if not await attempted(scope, self._retire_all(report, scope)):
+            report.failed += 1
+
+    async def _retire_all(self, report: SessionReport, scope: Scope) -> None:
         before, failed = self._clock.now() - self._retention, 0
-        try:
-            while found := await self._records.outdated(scope, before, _BATCH, skip=failed):
-                for record in found:
-                    try:
-                        with suppress(SessionGone):
-                            await self._snapshots.take(scope, record.session_id, Reason.PERIODIC)
-                        await self._snapshots.forget_old(scope, record)
-                    except Exception as error:  # noqa: BLE001 - one snapshot must not stop the others; it is counted
-                        failure(scope, error)
-                        failed += 1
-        except Exception as error:  # noqa: BLE001 - as above, of a tenant
-            failure(scope, error)
-            failed += 1
-        report.failed += failed
+        while found := await self._records.outdated(scope, before, _BATCH, skip=failed):
+            for record in found:
+                if not await attempted(scope, self._forget(scope, record)):
+                    failed += 1
+                    report.failed += 1
+
+    async def _forget(self, scope: Scope, record: SnapshotRecord) -> None:
+        with suppress(SessionGone):
+            await self._snapshots.take(scope, record.session_id, Reason.PERIODIC)
+        await self._snapshots.forget_old(scope, record)

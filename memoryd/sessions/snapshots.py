@@ -1,6 +1,5 @@
 """Snapshots: writing them, and reading a session back when Redis does not have it."""
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from memoryd.sessions.archive import SnapshotCorrupt, decode, encode
 from memoryd.sessions.model import Limits, Restored, Session, milliseconds
 from memoryd.sessions.ports import Changed, Image, LifeStore, Objects, Part, SessionGone, SessionRecords, SnapshotRecord, Target
 from memoryd.sessions.ranges import Span, closed, dump, parse
+from memoryd.threads import SNAPSHOTS
 from retrieval.errors import MemorydError
 from retrieval.scope import Action, Scope
 
@@ -116,12 +116,26 @@ class Snapshots:
         if records and not scope.may_use(records[0].space):
             raise NotFound("no such session")
         if not records:
-            await self._life.image(scope, Target(session_id, self._clock.now()))
+            await self._found(scope, session_id)
         # A reader that finds it gone from Redis, or did so just now, must not bring it back from a snapshot.
         await self._life.bury(scope, session_id)
         await self._evict_all(scope, session_id)
         await self._drop(scope, records)
         await self._clear(scope, session_id)
+
+    async def _found(self, scope: Scope, session_id: str) -> None:
+        """Raises ``NotFound`` where Redis has no such session for this key, of which there is no record either.
+
+        Where it has none at all, an object of its may still be there: a process was killed before it recorded what it had
+        written, and then Redis lost the session. That goes all the same.
+        """
+        try:
+            image = await self._life.image(replace(scope, spaces=None), Target(session_id, self._clock.now()))
+        except SessionGone:
+            await self._clear(scope, session_id)
+            raise
+        if not scope.may_use(image.session.space):
+            raise NotFound("no such session")
 
     async def evict(self, scope: Scope, record: SnapshotRecord, session: Session) -> None:
         """Take an expired session out of Redis, of which ``record`` is the snapshot. Raises ``Changed``."""
@@ -151,7 +165,7 @@ class Snapshots:
         if self._objects is None:
             raise Conflict("this installation has no object store for snapshots: set MEMORYD_OBJECT_STORE")
         session, snapshot_id = image.session, uuid7()
-        data = await asyncio.to_thread(encode, scope.tenant_id, image)
+        data = await SNAPSHOTS.run(encode, scope.tenant_id, image)
         record = SnapshotRecord(
             snapshot_id=snapshot_id,
             session_id=session.session_id,
@@ -199,10 +213,11 @@ class Snapshots:
             log.error("snapshot %s is missing; the one before is taken", record.snapshot_id)
             return None
         try:
-            return await asyncio.to_thread(decode, scope.tenant_id, record.session_id, data)
+            return await SNAPSHOTS.run(decode, scope.tenant_id, record.session_id, data)
         except (SnapshotCorrupt, ValueError, LookupError) as error:
-            log.error("snapshot %s cannot be read (%s); the one before is taken", record.snapshot_id, type(error).__name__)  # noqa: TRY400
-            return None
+            what = type(error).__name__  # not its text, which may quote content
+        log.error("snapshot %s cannot be read (%s); the one before is taken", record.snapshot_id, what)
+        return None
 
 
 def _leaped(parts: Sequence[Part], head: int, version: int) -> Sequence[Part]:

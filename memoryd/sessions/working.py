@@ -103,17 +103,14 @@ class Sessions:
         )
 
     async def read(
-        self, scope: Scope, session_id: str, *, after: int = 0, before: int | None = None, limit: int = 50, newest: bool = False,
-        renew: bool = True,
-    ) -> Page:  # fmt: skip
-        """Visible messages in order. ``newest``: the last of them instead of the first."""
+        self, scope: Scope, session_id: str, *, after: int = 0, before: int | None = None, limit: int = 50, newest: bool = False
+    ) -> Page:
+        """Visible messages in order, which renews the session. ``newest``: the last of them instead of the first."""
         require(scope, Action.READ)
         return await self._find(
             scope,
             session_id,
-            lambda target: self._messages.read(
-                scope, target, after=after, before=before, limit=limit, newest=newest, renew=renew
-            ),
+            lambda target: self._messages.read(scope, target, after=after, before=before, limit=limit, newest=newest, renew=True),
         )
 
     async def get(self, scope: Scope, session_id: str) -> Session:

@@ -92,26 +92,22 @@ class Walks:
         return found
 
     async def _look(self, found: _Pass, work: WorkList, scope: Scope) -> None:
-        try:
-            ids = await self._life.waiting(scope, work.name, self._clock.now() - work.wait, work.batch)
-        except Exception as error:  # noqa: BLE001 - one tenant must not stop the others; it is counted
-            failure(scope, error)
+        if not await attempted(scope, self._found(found, work, scope)):
             found.failed += 1
-            return
+
+    async def _found(self, found: _Pass, work: WorkList, scope: Scope) -> None:
+        ids = await self._life.waiting(scope, work.name, self._clock.now() - work.wait, work.batch)
         found.waiting += [(scope, one) for one in ids]
         found.more = found.more or len(ids) == work.batch
 
     async def _turn(self, found: _Pass, work: WorkList, step: Step, scope: Scope, session_id: str) -> None:
-        try:
-            try:
-                await self._worked(found, work, step, scope, session_id)
-            except Exception as error:  # noqa: BLE001 - one session must not stop the others; it is counted
-                failure(scope, error)
-                found.failed += 1
-                await self._life.postpone(scope, session_id, work.name, self._clock.now() + work.retry)
-            found.moved += 1
-        except Exception as error:  # noqa: BLE001 - as above; it keeps its place
-            failure(scope, error)
+        moved = await attempted(scope, self._worked(found, work, step, scope, session_id))
+        if not moved:
+            found.failed += 1
+            # Where this fails too, it keeps its place.
+            until = self._clock.now() + work.retry
+            moved = await attempted(scope, self._life.postpone(scope, session_id, work.name, until))
+        found.moved += moved
 
     async def _worked(self, found: _Pass, work: WorkList, step: Step, scope: Scope, session_id: str) -> None:
         try:
@@ -139,6 +135,14 @@ async def each(things: Iterable[Thing], work: Callable[[Thing], Awaitable[None]]
             group.create_task(take())
 
 
-def failure(scope: Scope, error: Exception) -> None:
-    """Into the log, without content."""
-    log.warning("a session round of tenant %s failed: %s", scope.tenant_id, type(error).__name__)
+async def attempted(scope: Scope, work: Awaitable[object]) -> bool:
+    """Whether ``work`` on one tenant or session succeeded. What it raised goes into the log, without content, and stops no other.
+
+    Whoever calls this counts what failed.
+    """
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - whatever it is, the others have their turn
+        log.warning("a session round of tenant %s failed: %s", scope.tenant_id, type(error).__name__)
+        return False
+    return True

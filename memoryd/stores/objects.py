@@ -4,10 +4,8 @@ The library's blocking calls run in threads. Its asynchronous ones finish on thr
 call back while the interpreter shuts down, and then abort the process.
 """
 
-import asyncio
 import shutil
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -19,12 +17,14 @@ from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
 
 from memoryd.errors import InvalidRequest, StoreUnavailable
+from memoryd.threads import Threads
 
 Answer = TypeVar("Answer")
 
 _RETRIES = 2
 _THREADS = 8
 _ERASED_AT_ONCE = 500
+_PIECE_BYTES = 2**20
 
 
 class ObstoreObjects:
@@ -35,7 +35,7 @@ class ObstoreObjects:
 
     def __init__(self, where: str, *, timeout_s: float) -> None:
         self._store = _opened(where, timeout_s)
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="objects")
+        self._threads = Threads("objects", _THREADS)
 
     async def put(self, key: str, data: bytes) -> None:
         await self._run(lambda: obstore.put(self._store, key, data))
@@ -48,6 +48,53 @@ class ObstoreObjects:
                 return None
 
         return await self._run(read)
+
+    async def put_file(self, key: str, path: Path) -> None:
+        """Store a file, in parts where it is large: never in memory whole."""
+        await self._run(lambda: obstore.put(self._store, key, path))
+
+    async def get_file(self, key: str, path: Path) -> bool:
+        """Copy an object into a file, which is written anew; false when there is none."""
+
+        def copy() -> bool:
+            try:
+                found = obstore.get(self._store, key)
+            except FileNotFoundError:
+                return False
+            with path.open("wb") as file:
+                for piece in found.stream(min_chunk_size=_PIECE_BYTES):
+                    file.write(piece)
+            return True
+
+        return await self._run(copy)
+
+    async def exists(self, key: str) -> bool:
+        """Whether there is such an object."""
+
+        def look() -> bool:
+            try:
+                obstore.head(self._store, key)
+            except FileNotFoundError:
+                return False
+            return True
+
+        return await self._run(look)
+
+    async def pieces(self, key: str) -> AsyncIterator[bytes] | None:
+        """An object in pieces of about a mebibyte; ``None`` when there is none."""
+
+        def begin() -> Iterator[bytes] | None:
+            try:
+                return iter(obstore.get(self._store, key).stream(min_chunk_size=_PIECE_BYTES))
+            except FileNotFoundError:
+                return None
+
+        found = await self._run(begin)
+        return None if found is None else self._read(found)
+
+    async def _read(self, found: Iterator[bytes]) -> AsyncIterator[bytes]:
+        while (piece := await self._run(lambda: next(found, None))) is not None:
+            yield piece
 
     async def delete(self, keys: Sequence[str]) -> None:
         def remove() -> None:
@@ -75,7 +122,7 @@ class ObstoreObjects:
 
     async def _run(self, work: Callable[[], Answer]) -> Answer:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+            return await self._threads.run(work)
         except (BaseError, OSError) as error:
             raise StoreUnavailable("object storage cannot be reached") from error
 

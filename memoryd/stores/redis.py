@@ -7,17 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, Self, TypeVar, cast
 
+from redis import exceptions
 from redis.asyncio.connection import parse_url
-from redis.exceptions import (
-    AuthenticationError,
-    BusyLoadingError,
-    ConnectionError,  # noqa: A004 - redis-py's, which is not the builtin
-    NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
-    TimeoutError,  # noqa: A004
-)
 
 from memoryd.errors import StoreUnavailable, WorkingMemoryUnavailable
 from memoryd.stores.redis_cluster import Cluster, is_cluster
@@ -27,10 +18,16 @@ __all__ = ["Argument", "Redis", "Reply", "Script"]
 
 T = TypeVar("T")
 
+# The builtin ConnectionError and TimeoutError are OSErrors; redis-py's are not.
 _UNAVAILABLE = (
-    ConnectionError, AuthenticationError, BusyLoadingError, OutOfMemoryError, ReadOnlyError, TimeoutError, OSError,
-    asyncio.TimeoutError,
-)  # fmt: skip
+    exceptions.AuthenticationError,
+    exceptions.BusyLoadingError,
+    exceptions.ConnectionError,
+    exceptions.OutOfMemoryError,
+    exceptions.ReadOnlyError,
+    exceptions.TimeoutError,
+    OSError,
+)
 # What a server in trouble answers, and what redis-py has no class for. Before version 7 an error in a script comes inside
 # another one. Any other error is a bug of ours and answers 500.
 _REFUSED = re.compile(
@@ -55,7 +52,7 @@ class Script:
 class Servers(Protocol):
     """One server, or those of a cluster."""
 
-    async def answers(self, key: str | bytes | None, commands: Sequence[Command]) -> list[object]: ...
+    async def answers(self, key: str | bytes, commands: Sequence[Command]) -> list[object]: ...
     async def primaries(self) -> list[Server]: ...
     async def close(self) -> None: ...
 
@@ -89,7 +86,7 @@ class Redis:
         given = (len(keys), *keys, *arguments)
         try:
             reply = await self.command("EVALSHA", script.digest, *given, key=keys[0])
-        except NoScriptError:
+        except exceptions.NoScriptError:
             reply = await self.command("EVAL", script.source, *given, key=keys[0])
         return reply if isinstance(reply, list) else [reply]
 
@@ -128,17 +125,17 @@ class Redis:
             # A whole call may wait for a connection, connect, and read: each has the timeout, and all three together too.
             async with asyncio.timeout(self._timeout_s):
                 return await call
-        except NoScriptError:
+        except exceptions.NoScriptError:
             raise
         except _UNAVAILABLE as error:
             raise WorkingMemoryUnavailable("working memory cannot be reached; try again") from error
-        except ResponseError as error:
+        except exceptions.ResponseError as error:
             if not _REFUSED.search(str(error)):
                 raise
             raise WorkingMemoryUnavailable("working memory is not in a state to answer; try again") from error
 
 
-def _key(command: Command) -> str | bytes | None:
-    """The first argument, where a key mostly is."""
-    first = command[1] if len(command) > 1 else None
-    return first if isinstance(first, str | bytes) else None
+def _key(command: Command) -> str | bytes:
+    """The first argument, where a key mostly is; a command without one is for the server of the empty key."""
+    first = command[1] if len(command) > 1 else ""
+    return first if isinstance(first, str | bytes) else ""

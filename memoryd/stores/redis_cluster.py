@@ -12,13 +12,9 @@ import time
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
+from redis import exceptions
 from redis.asyncio.connection import parse_url
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
-from redis.exceptions import (
-    ConnectionError,  # noqa: A004 - redis-py's, which is not the builtin
-    RedisError,
-    ResponseError,
-)
 
 from memoryd.stores.redis_server import Command, Server
 
@@ -47,20 +43,19 @@ class Cluster:
         self._asked_at = float("-inf")
         self._learning = asyncio.Lock()
 
-    async def answers(self, key: str | bytes | None, commands: Sequence[Command]) -> list[object]:
+    async def answers(self, key: str | bytes, commands: Sequence[Command]) -> list[object]:
         """As :meth:`Server.answers`, of the server that has ``key``, the one slot that all commands are about.
 
         Several commands must be safe to repeat: when the slot moves in their midst, all are sent to where it went.
         """
         await self._known()
-        name = key.encode() if isinstance(key, str) else key
-        address = random.choice(self._primaries()) if name is None else self._slots[key_slot(name)]  # noqa: S311 - no secret
+        address = self._slots[key_slot(key.encode() if isinstance(key, str) else key)]
         for _ in range(_REDIRECTS):
             if address is None:
                 break
             try:
                 return await self._server(address).answers(key, commands)
-            except ResponseError as error:
+            except exceptions.ResponseError as error:
                 word, _, rest = str(error).partition(" ")
                 if word != "MOVED":
                     raise
@@ -71,7 +66,7 @@ class Cluster:
                 self._stale = True
                 raise
         self._stale = True
-        raise ConnectionError("no server of the cluster has the slot")
+        raise exceptions.ConnectionError("no server of the cluster has the slot")
 
     async def primaries(self) -> list[Server]:
         """Every server that has slots."""
@@ -94,7 +89,7 @@ class Cluster:
     def _primaries(self) -> list[Address]:
         found = [address for address in dict.fromkeys(self._slots) if address is not None]
         if not found:
-            raise ConnectionError("the cluster serves no slots")
+            raise exceptions.ConnectionError("the cluster serves no slots")
         return found
 
     async def _known(self) -> None:
@@ -123,10 +118,10 @@ class Cluster:
                 # One that hangs must leave time for another.
                 async with asyncio.timeout(self._timeout_s / 4):
                     (told,) = await self._server(address).answers(None, [("CLUSTER", "SLOTS")])
-            except (RedisError, OSError):
+            except (exceptions.RedisError, OSError):
                 continue
             return _slots(told, address)
-        raise ConnectionError("no server of the cluster answers")
+        raise exceptions.ConnectionError("no server of the cluster answers")
 
 
 def _parsed(url: str) -> tuple[Mapping[str, object], list[Address]]:

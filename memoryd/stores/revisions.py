@@ -50,7 +50,7 @@ WITH shown AS MATERIALIZED (
 SELECT r.occurred_at, {COLUMNS} {FROM} JOIN shown ON shown.memory_id = r.memory_id AND shown.revision = r.revision
 WHERE r.tenant_id = %(tenant)s ORDER BY {{order}}
 """
-_KNOWN = """
+KNOWN_IDENTITIES = """
 SELECT m.space_id, m.identity, m.memory_id
 FROM unnest(%(spaces)s::uuid[], %(identities)s::bytea[]) AS q(space_id, identity)
 JOIN memories m ON m.tenant_id = %(tenant)s AND m.space_id = q.space_id AND m.identity = q.identity
@@ -125,7 +125,7 @@ class PgMemoryReader:
             "spaces": [space for space, _ in identities],
             "identities": [identity for _, identity in identities],
         }
-        rows = await self._database.read(scope, _KNOWN, params)
+        rows = await self._database.read(scope, KNOWN_IDENTITIES, params)
         return {(space, bytes(identity)): memory_id for space, identity, memory_id in rows}
 
     async def earlier_receipt(self, scope: Scope, idempotency: Idempotency) -> Receipt | None:

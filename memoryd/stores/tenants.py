@@ -48,6 +48,7 @@ _ANSWER = "UPDATE operator_idempotency_keys SET response = %(response)s WHERE ke
 _LARGE = (
     *("job_items", "jobs"),
     *("embeddings", "postings", "passages", "memory_revisions", "memories", "term_statistics", "spaces"),
+    *("kb_vectors", "kb_postings", "kb_chunks", "kb_sections", "kb_documents"),
     *("idempotency_keys", "audit_log"),
 )
 _BATCH = 10_000
@@ -61,8 +62,8 @@ _ERASE_LOG = """
 DELETE FROM audit_log WHERE tenant_id = %(tenant)s
     AND audit_id = ANY(ARRAY(SELECT audit_id FROM audit_log WHERE tenant_id = %(tenant)s LIMIT %(batch)s))
 """
-# The one table that no cascade reaches.
-_ERASE_POSTINGS = "DELETE FROM postings WHERE tenant_id = %(tenant)s"
+# The tables that no cascade reaches.
+_ERASE_POSTINGS = ("DELETE FROM postings WHERE tenant_id = %(tenant)s", "DELETE FROM kb_postings WHERE tenant_id = %(tenant)s")
 _LEAVE_GRAPH = """
 UPDATE hnsw_graphs g SET vectors = greatest(0, g.vectors - t.vectors) FROM tenant_hnsw_graphs t
 WHERE t.tenant_id = %(tenant)s AND g.graph = t.graph
@@ -174,7 +175,8 @@ class PgTenants:
             # A write that was under way when its key was stopped may have committed until now: the deletion waited for it, and
             # there are no spaces any more for another.
             await _act_as(connection, tenant_id, operation)
-            await connection.execute(_ERASE_POSTINGS, {"tenant": tenant_id})
+            for erase in _ERASE_POSTINGS:
+                await connection.execute(erase, {"tenant": tenant_id})
             await connection.execute("SET LOCAL ROLE memoryd_operator")
             if gone:
                 await _log(connection, operation, "tenant.erased", tenant_id, {"rows": dict[str, JsonValue](erased)})

@@ -17,7 +17,7 @@ from memoryd.stores.audit import Entry, audit_statement
 from memoryd.stores.database import Connection, Database
 from memoryd.stores.passage_blocks import Addressed, Statement
 from memoryd.stores.passage_rows import PassageRows
-from memoryd.stores.revisions import HEADS, revision, row
+from memoryd.stores.revisions import HEADS, KNOWN_IDENTITIES, revision, row
 from memoryd.threads import UNIT
 from retrieval.scope import Scope
 
@@ -47,11 +47,6 @@ told AS (
         {_CONTENT}
     FROM made JOIN sent USING (memory_id))
 SELECT memory_id FROM made
-"""
-_SAME = """
-SELECT m.space_id, m.identity, m.memory_id
-FROM unnest(%(spaces)s::uuid[], %(identities)s::bytea[]) AS q(space_id, identity)
-JOIN memories m ON m.tenant_id = %(tenant)s AND m.space_id = q.space_id AND m.identity = q.identity
 """
 _INSERT_REVISION = f"""
 INSERT INTO memory_revisions (tenant_id, memory_id, revision, space_id, seq, action, actor, reason, recorded_at, retired_at,
@@ -249,7 +244,7 @@ class PgUnit:
             "spaces": [memory.space_id for memory in memories],
             "identities": [memory.identity for memory in memories],
         }
-        found = await (await self._connection.execute(_SAME, params)).fetchall()
+        found = await (await self._connection.execute(KNOWN_IDENTITIES, params)).fetchall()
         return {(space, bytes(identity)): memory_id for space, identity, memory_id in found}
 
     async def _index(self, head: Revision, new: NewRevision, number: int, *, live: bool) -> None:

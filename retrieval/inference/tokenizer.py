@@ -16,6 +16,8 @@ Row = NDArray[np.int64]
 
 _CHARS_PER_TOKEN = 4
 _SPECIAL_TOKENS = 3
+# Pre-tokenizers that end a word at white space and keep none of it in a token.
+_WORD_SPLITTERS = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,12 @@ class ModelTokenizer:
         self._tokenizer.no_truncation()
         if max_tokens is not None:
             self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
+        self._parts_at_space = type(self._tokenizer.pre_tokenizer).__name__ in _WORD_SPLITTERS
+
+    @property
+    def parts_at_space(self) -> bool:
+        """True when words are tokenised one by one: the counts of parts that are cut at white space add up exactly."""
+        return self._parts_at_space
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Encodings of texts, as the model reads them."""
@@ -55,6 +63,12 @@ class ModelTokenizer:
         """Where each token of ``text`` begins and ends, in characters, without special tokens."""
         found: Sequence[tuple[int, int]] = self._tokenizer.encode(text, add_special_tokens=False).offsets
         return found
+
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """How many tokens each text has, without special tokens."""
+        if len(texts) == 1:
+            return [len(self._tokenizer.encode(texts[0], add_special_tokens=False))]
+        return [len(found) for found in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
 
 
 def estimated_tokens(text: str, most: int) -> int:

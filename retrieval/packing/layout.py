@@ -6,7 +6,7 @@ the cost of a layout is the sum of its lines' costs; :mod:`retrieval.packing.pac
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -48,7 +48,7 @@ class Shown:
 def body_start(candidate: Candidate, *, structured: bool) -> int:
     """Where the text proper begins: after a written-out time (the header has it) and the speaker's own name."""
     start = 0
-    if not structured and (lead := _LEAD.match(candidate.text)):
+    if not structured and not candidate.origin and (lead := _LEAD.match(candidate.text)):
         start = lead.end()
     if candidate.speaker and candidate.text.startswith(f"{candidate.speaker}:", start):
         start += len(candidate.speaker) + 1
@@ -102,13 +102,11 @@ class Layout:
 
         A time written before the text gives way to the day alone when it is the event's: a header costs half as much.
         """
-        parts = [self._date(candidate)]
+        parts = list(candidate.origin) or [self._date(candidate)]
         if self._sections and candidate.section:
             parts.insert(0, candidate.section)
-        if candidate.source_type not in _ORDINARY_SOURCES:
-            parts.append(candidate.source_type or "")
-        if candidate.source_uri:
-            parts.append(candidate.source_uri)
+        if not candidate.origin:
+            parts += _source(candidate)
         if candidate.trust:
             parts.append(candidate.trust)
         if candidate.confidence < LOW_CONFIDENCE:
@@ -138,6 +136,13 @@ class Layout:
             return ()
         notice, fenced = text.split("\n", 1)
         return (Message(role="system", content=notice), Message(role="user", content=fenced))
+
+
+def _source(candidate: Candidate) -> Iterator[str]:
+    if candidate.source_type not in _ORDINARY_SOURCES:
+        yield candidate.source_type or ""
+    if candidate.source_uri:
+        yield candidate.source_uri
 
 
 class JsonLayout(Layout):
@@ -170,6 +175,8 @@ class JsonLayout(Layout):
             "trust": candidate.trust,
         }
         fields.update((name, label(value)) for name, value in named.items() if value)
+        if candidate.origin:
+            fields["source"] = ", ".join(label(part) for part in candidate.origin)
         if candidate.confidence < 1.0:
             fields["confidence"] = round(candidate.confidence, 2)
         if shown.rendition is not Rendition.FULL:

@@ -69,7 +69,8 @@ class Candidate:
     """Something that may be shown. ``score`` is its relevance, at least 0, comparable within one request.
 
     ``position`` is the place inside the session or document; turns of one session are laid out by it under one header.
-    ``trust`` is a short label for the reader, such as ``"untrusted"``; ``confidence`` is in ``[0, 1]``.
+    ``trust`` is a short label for the reader, such as ``"untrusted"``; ``confidence`` is in ``[0, 1]``. ``origin`` names the
+    place in a document (its title, the headings, the pages) and stands in the header instead of a day.
     """
 
     id: str
@@ -87,6 +88,7 @@ class Candidate:
     trust: str | None = None
     confidence: float = 1.0
     must_include: bool = False
+    origin: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

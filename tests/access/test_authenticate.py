@@ -23,12 +23,16 @@ class Keys:
 
     record: KeyRecord
     reads: list[asyncio.Event] = field(default_factory=list)
+    begun: asyncio.Condition = field(default_factory=asyncio.Condition)
     broken: bool = False
 
     async def find_key(self, tenant_id: UUID, key_id: UUID) -> KeyRecord | None:
         found = self.record
-        self.reads.append(asyncio.Event())
-        await self.reads[-1].wait()
+        passed = asyncio.Event()
+        async with self.begun:
+            self.reads.append(passed)
+            self.begun.notify_all()
+        await passed.wait()
         if self.broken:
             raise StoreUnavailable("down")
         return found
@@ -38,9 +42,8 @@ class Keys:
 
     async def read(self, number: int) -> asyncio.Event:
         """The read of that number, once it is under way."""
-        async with asyncio.timeout(5):
-            while len(self.reads) <= number:  # noqa: ASYNC110 - a turn of the loop is what it waits for
-                await asyncio.sleep(0)
+        async with asyncio.timeout(5), self.begun:
+            await self.begun.wait_for(lambda: len(self.reads) > number)
         return self.reads[number]
 
 

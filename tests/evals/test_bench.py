@@ -41,7 +41,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
 
 def write_sets(root: Path) -> None:
-    """Three sets with the names that the benchmark asks for, of sentences that can be told apart."""
+    """Three sets with the names that the benchmark asks for, of sentences that can be told apart, and a document."""
+    (root / "documents/expected").mkdir(parents=True)
+    (root / "documents/note.html").write_text("<h1>Salt</h1><p>It dissolves.")
+    (root / "documents/expected/note.html.md").write_text("# Salt\n\nIt dissolves.")
+    (root / "documents/empty.txt").write_text("")
     rng = random.Random(7)
     for number, name in enumerate(("locomo-dev", "scifact-train", "musique-dev")):
         folder = root / name
@@ -65,7 +69,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> Reports:
     folder = tmp_path_factory.mktemp("bench")
     write_sets(folder / "data")
     counts = "--queries 6 --reranked 2 --context-reranked 2 --curve 4 --timed 6 --tenants 3 --bulk 60 --filtered 6"
-    counts += " --sessions 4 --paced-s 1"
+    counts += " --sessions 4 --paced-s 1 --documents 30 --chunks 40"
     command = [sys.executable, "-m", "evals.bench", "--data", str(folder / "data"), "--out", str(folder / "reports")]
     # pytest's own folders are closed to the account that PostgreSQL runs as.
     with tempfile.TemporaryDirectory(prefix="mb-") as place:
@@ -131,6 +135,12 @@ def test_writes_are_compared_with_the_floor_and_the_bare_embedder(reports: Repor
     assert all(0 < row["of the bare embedder"] < 2 for row in bulk[1::2])
 
 
+def test_parsing_is_compared_with_the_reference(reports: Reports) -> None:
+    rows = {row["file"]: row for row in reports["parsing"]["Parsing: similarity to the reference"]}
+    assert rows["note.html"]["similarity"] == rows["note.html"]["words F1"] == 1.0
+    assert rows["empty.txt"]["outcome"] == "empty"
+
+
 def test_filters_lose_nothing(reports: Reports) -> None:
     rows = {row["filter"]: row for row in reports["filtered"]["Filtered recall: dense arm"]}
     assert len(rows) == 5
@@ -152,3 +162,19 @@ def test_sessions_are_measured_beside_redis_alone(reports: Reports) -> None:
     assert all(0 < row["p50 ms"] <= row["p99 ms"] for row in paced)
     (memory,) = tables["Sessions: memory"]
     assert 50 < memory["messages kB"] < memory["in Redis kB"]
+
+
+def test_knowledge_is_measured_beside_the_bare_embedder(reports: Reports) -> None:
+    tables = reports["knowledge"]
+    ingest, bare, again = tables["Ingest: throughput"]
+    assert ingest["documents"] == 30
+    assert ingest["chunks embedded"] == bare["chunks embedded"] >= 30
+    assert ingest["of the bare embedder"] > 0
+    assert again["chunks embedded"] == again["failed"] == ingest["failed"] == 0
+    quality = {(row["configuration"], row["where"]): row for row in tables["Knowledge: quality on SciFact"]}
+    for arms in ("dense", "lexical", "fused (convex)"):
+        through, inside = quality[arms, "through the API"], quality[arms, "in-process"]
+        assert through["ndcg@10"] == pytest.approx(inside["ndcg@10"], abs=0.02)
+    when = {row["when"]: row for row in tables["Recall while an ingest runs"]}
+    assert when["idle"]["p50 ms"] > 0
+    assert when["while an ingest runs"]["p50 ms"] > 0

@@ -14,6 +14,17 @@ from memoryd.settings import Settings
 from memoryd.wiring import open_services
 from tests.stack import OPERATOR_KEY
 
+TURNS = [
+    ("Caroline", "I went to a support group yesterday and it was powerful.", "2023-05-08T13:56:00Z", "s1"),
+    ("Melanie", "That sounds great! What did you talk about?", "2023-05-08T13:56:00Z", "s1"),
+    ("Caroline", "Courage, mostly, and how to tell family.", "2023-05-08T13:56:00Z", "s1"),
+    ("Melanie", "I painted a sunrise over the lake last year.", "2023-05-08T13:56:00Z", "s1"),
+    ("Caroline", "My pottery class starts in June, on Thursdays.", "2023-06-02T09:00:00Z", "s2"),
+    ("Melanie", "I ran a charity race for mental health.", "2023-06-02T09:00:00Z", "s2"),
+    ("Caroline", "We adopted a greyhound called Biscuit.", "2023-07-15T18:30:00Z", "s3"),
+    ("Melanie", "Biscuit is a lovely name for a dog.", "2023-07-15T18:30:00Z", "s3"),
+]
+
 
 @dataclass(frozen=True)
 class Tenant:
@@ -89,3 +100,12 @@ async def other(app: FastAPI, operator: httpx.AsyncClient) -> AsyncIterator[Tena
     made = await new_tenant(app, operator, "b")
     async with made.http:
         yield made
+
+
+@pytest.fixture
+async def talk(tenant: Tenant) -> Tenant:
+    for session in ("s1", "s2", "s3"):
+        messages = [{"name": name, "content": text, "event_time": time} for name, text, time, of in TURNS if of == session]
+        body = {"messages": messages, "session_id": session, "user_id": "caroline" if session != "s2" else "melanie"}
+        assert (await tenant.http.post("/v1/memories", json=body)).status_code == 201
+    return tenant

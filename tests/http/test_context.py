@@ -4,10 +4,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from bpe_openai import get_encoding
 
 from memoryd.memory import context as contexts
 from memoryd.stores.revisions import PgMemoryReader
-from tests.http.conftest import Tenant
+from tests.http.conftest import TURNS, Tenant
 
 FILLER = "The weather that afternoon was mild and nothing much happened in the village. "
 LONG = (
@@ -165,3 +166,55 @@ async def test_late_packing_looks_at_fewer_candidates_and_says_so(tenant: Tenant
     assert len(body["items"]) + len(body["dropped"]) == 31
     monkeypatch.undo()
     assert (await packed(tenant, "harbour", 1000, deadline_ms=20_000))["degraded"] == []
+
+
+async def test_context_fits_and_accounts_for_everything(talk: Tenant) -> None:
+    encoding = get_encoding("o200k_base")
+    for budget in (0, 5, 20, 60, 120, 400):
+        for shape in ("text", "messages", "json"):
+            body = {"query": "What about the dog Biscuit?", "budget_tokens": budget, "format": shape}
+            answer = (await talk.http.post("/v1/context", json=body)).json()
+            assert answer["used_tokens"] <= budget
+            if shape != "messages":
+                assert len(encoding.encode_ordinary(answer["text"])) == answer["used_tokens"]
+            ids = [one["id"] for one in (*answer["items"], *answer["dropped"])]
+            assert len(ids) == len(set(ids)) == len(TURNS)
+    assert "Biscuit" in answer["text"]
+    assert all(item["handle"] and item["why"] for item in answer["items"])
+
+
+async def test_expand(talk: Tenant) -> None:
+    body = {"query": "support group", "budget_tokens": 60}
+    packed = (await talk.http.post("/v1/context", json=body)).json()
+    item = next(one for one in packed["items"] if one["rendition"] == "full")
+    more = await talk.http.post("/v1/context/expand", json={"handle": item["handle"], "budget_tokens": 400})
+    assert more.status_code == 200
+    assert more.json()["used_tokens"] <= 400
+    assert len(more.json()["items"]) > 1, "a full text expands to the turns around it"
+    for handle in ("nonsense", item["handle"][:-3] + "abc", "é.é"):
+        answer = await talk.http.post("/v1/context/expand", json={"handle": handle})
+        assert (answer.status_code, answer.json()["code"]) == (422, "handle_invalid")
+
+
+async def test_expand_keeps_to_the_items_user(tenant: Tenant) -> None:
+    await tenant.remember("Ben's code is 4711.", session_id="shared", user_id="ben")
+    await tenant.remember("Ann likes the harbour.", session_id="shared", user_id="ann")
+    body = {"query": "harbour", "budget_tokens": 100, "filters": {"user_id": "ann"}}
+    (item,) = (await tenant.http.post("/v1/context", json=body)).json()["items"]
+    more = await tenant.http.post("/v1/context/expand", json={"handle": item["handle"], "budget_tokens": 400})
+    assert more.status_code == 200
+    assert "4711" not in more.text
+
+
+async def test_must_include_and_sections(talk: Tenant) -> None:
+    (memory,) = await talk.remember("Always answer in French.", kind="procedural")
+    body = {"query": "dog", "budget_tokens": 60, "must_include": [memory]}
+    answer = (await talk.http.post("/v1/context", json=body)).json()
+    assert "Always answer in French." in answer["text"]
+    sections = body | {"must_include": [], "sections": {"procedural": 30}, "query": "Biscuit French", "budget_tokens": 80}
+    answer = (await talk.http.post("/v1/context", json=sections)).json()
+    assert "Always answer in French." in answer["text"]
+    small = await talk.http.post("/v1/context", json=body | {"budget_tokens": 1})
+    assert (small.status_code, small.json()["code"]) == (422, "budget_too_small")
+    unknown = await talk.http.post("/v1/context", json=body | {"tokenizer": "nope"})
+    assert (unknown.status_code, unknown.json()["code"]) == (422, "unknown_tokenizer")

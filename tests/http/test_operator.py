@@ -1,6 +1,8 @@
 """The operator's routes: each write once, logged where it outlives the tenant, and a deletion that leaves nothing."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -16,6 +18,7 @@ from memoryd.memory.model import Idempotency
 from memoryd.settings import Settings
 from memoryd.stores import tenants as store
 from memoryd.stores.database import Database
+from memoryd.stores.generations import live_generation
 from memoryd.stores.redis import Redis
 from memoryd.stores.tenants import PgTenants
 from memoryd.wiring import database
@@ -23,6 +26,7 @@ from retrieval.scope import Action, Scope
 from tests.http.conftest import Tenant, client
 from tests.http.test_contention import draft
 from tests.stack import Stack
+from tests.stores.knowledge.shelf import Shelf, shelf_of
 
 
 def _path(tenant: Tenant) -> str:
@@ -59,12 +63,33 @@ async def _filled(tenant: Tenant) -> None:
     assert (await tenant.http.post("/v1/keys", json={"name": "k"})).status_code == 201
 
 
+@asynccontextmanager
+async def _shelf(settings: Settings, tenant: Tenant) -> AsyncIterator[Shelf]:
+    """A knowledge base of the tenant with a version and a draft."""
+    opened: Database = database(settings)
+    await opened.open()
+    generation = await live_generation(opened)
+    assert generation is not None
+    shelf = await shelf_of(opened, generation, Scope(tenant.tenant_id, "test", frozenset(Action)))
+    await shelf.release(a=[f"line {n}" for n in range(25)])
+    await shelf.stage("b", ["staged"])
+    yield shelf
+    await opened.close()
+
+
 async def test_a_deleted_tenant_leaves_nothing_and_is_logged(
-    stack: Stack, operator: httpx.AsyncClient, tenant: Tenant, other: Tenant, monkeypatch: pytest.MonkeyPatch
+    stack: Stack,
+    settings: Settings,
+    operator: httpx.AsyncClient,
+    tenant: Tenant,
+    other: Tenant,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(store, "_BATCH", 10)  # several transactions a table
-    await _filled(tenant)
-    await _filled(other)
+    for one in (tenant, other):
+        await _filled(one)
+        async with _shelf(settings, one):
+            pass
     kept, before = _rows(stack, other.tenant_id), _rows(stack, tenant.tenant_id)
     assert all(before[table] for table in store._LARGE)
     for confirm in ("", "?confirm=", "?confirm=yes", f"?confirm={other.name}"):
@@ -134,6 +159,24 @@ async def test_a_write_that_was_under_way_leaves_nothing(
 
     monkeypatch.setattr(PgTenants, "_erase", interrupted)
     assert (await operator.delete(_path(tenant), params={"confirm": tenant.name})).status_code == 204
+    assert set(_rows(stack, tenant.tenant_id).values()) == {0}
+
+
+async def test_a_batch_of_a_document_that_was_under_way_leaves_nothing(
+    stack: Stack, settings: Settings, operator: httpx.AsyncClient, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erase = PgTenants._erase
+    async with _shelf(settings, tenant) as shelf:
+
+        async def interrupted(self: PgTenants, tenant_id: UUID, table: str) -> int:
+            erased = await erase(self, tenant_id, table)
+            if table == "kb_documents":
+                await shelf.stage("late", ["the late line"])
+                assert _rows(stack, tenant_id)["kb_postings"]
+            return erased
+
+        monkeypatch.setattr(PgTenants, "_erase", interrupted)
+        assert (await operator.delete(_path(tenant), params={"confirm": tenant.name})).status_code == 204
     assert set(_rows(stack, tenant.tenant_id).values()) == {0}
 
 

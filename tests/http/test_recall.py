@@ -1,13 +1,10 @@
-"""Recall and context through the API."""
+"""Recall through the API."""
 
 import asyncio
-import time
 from collections import Counter
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
-from bpe_openai import get_encoding
 from fastapi import FastAPI
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,27 +15,7 @@ from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
 from retrieval.search import TEMPORAL_WEIGHT
 from retrieval.situate import situated
-from tests.http.conftest import Tenant
-
-TURNS = [
-    ("Caroline", "I went to a support group yesterday and it was powerful.", "2023-05-08T13:56:00Z", "s1"),
-    ("Melanie", "That sounds great! What did you talk about?", "2023-05-08T13:56:00Z", "s1"),
-    ("Caroline", "Courage, mostly, and how to tell family.", "2023-05-08T13:56:00Z", "s1"),
-    ("Melanie", "I painted a sunrise over the lake last year.", "2023-05-08T13:56:00Z", "s1"),
-    ("Caroline", "My pottery class starts in June, on Thursdays.", "2023-06-02T09:00:00Z", "s2"),
-    ("Melanie", "I ran a charity race for mental health.", "2023-06-02T09:00:00Z", "s2"),
-    ("Caroline", "We adopted a greyhound called Biscuit.", "2023-07-15T18:30:00Z", "s3"),
-    ("Melanie", "Biscuit is a lovely name for a dog.", "2023-07-15T18:30:00Z", "s3"),
-]
-
-
-@pytest.fixture
-async def talk(tenant: Tenant) -> Tenant:
-    for session in ("s1", "s2", "s3"):
-        messages = [{"name": name, "content": text, "event_time": time} for name, text, time, of in TURNS if of == session]
-        body = {"messages": messages, "session_id": session, "user_id": "caroline" if session != "s2" else "melanie"}
-        assert (await tenant.http.post("/v1/memories", json=body)).status_code == 201
-    return tenant
+from tests.http.conftest import TURNS, Tenant
 
 
 async def test_hits_are_explained(talk: Tenant) -> None:
@@ -168,37 +145,6 @@ async def test_reranking(talk: Tenant) -> None:
     assert 0 <= answer["hits"][0]["explain"]["rerank"] <= 1
     assert answer["timings_ms"]["rerank"] > 0
     assert (await talk.recall("sport", rerank="off"))["reranked"] == 0
-
-
-async def test_a_deadline_with_nothing_found_is_a_problem_and_not_an_empty_answer(talk: Tenant) -> None:
-    answer = await talk.http.post("/v1/recall", json={"query": "dog", "deadline_ms": 1, "rerank": "on"})
-    assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
-    assert int(answer.headers["retry-after"]) >= 1
-
-
-@pytest.mark.parametrize("late", ["spaces", "read", "embed_queries"])
-async def test_a_deadline_bounds_the_whole_recall(app: FastAPI, talk: Tenant, monkeypatch: pytest.MonkeyPatch, late: str) -> None:
-    """Whatever hangs; with the embedder hanging, the lexical arm still answers."""
-
-    async def hang(*_: object, **__: object) -> None:
-        await asyncio.sleep(60)
-
-    recall = app.state.services.recall
-    owner = {"spaces": recall._spaces._store, "read": recall._searcher._items, "embed_queries": recall._searcher._embedder}
-    monkeypatch.setattr(type(owner[late]), late, hang)
-    began = time.monotonic()
-    answer = await talk.http.post("/v1/recall", json={"query": "Biscuit", "deadline_ms": 400})
-    assert time.monotonic() - began < 2
-    if late == "embed_queries":
-        assert answer.json()["degraded"] == ["dense"]
-        assert "Biscuit" in answer.json()["hits"][0]["text"]
-    else:
-        assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
-    monkeypatch.setattr(recall, "_policy", replace(recall._policy, recall_ms=300, arm_ms=200))
-    answer = await talk.http.post("/v1/recall", json={"query": "Biscuit"})
-    if late != "embed_queries":
-        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable"), "a bound of ours, without a deadline"
-        assert int(answer.headers["retry-after"]) >= 1
 
 
 async def _say(tenant: Tenant, *turns: tuple[str, str, str]) -> list[str]:
@@ -354,58 +300,6 @@ async def test_unknown_space_is_404_and_spaces_are_apart(tenant: Tenant) -> None
     assert set(await tenant.texts("heron")) == {"heron", "heron too"}
     answer = await tenant.http.post("/v1/recall", json={"query": "heron", "spaces": ["three"]})
     assert (answer.status_code, answer.json()["code"]) == (404, "space_not_found")
-
-
-async def test_context_fits_and_accounts_for_everything(talk: Tenant) -> None:
-    encoding = get_encoding("o200k_base")
-    for budget in (0, 5, 20, 60, 120, 400):
-        for shape in ("text", "messages", "json"):
-            body = {"query": "What about the dog Biscuit?", "budget_tokens": budget, "format": shape}
-            answer = (await talk.http.post("/v1/context", json=body)).json()
-            assert answer["used_tokens"] <= budget
-            if shape != "messages":
-                assert len(encoding.encode_ordinary(answer["text"])) == answer["used_tokens"]
-            ids = [one["id"] for one in (*answer["items"], *answer["dropped"])]
-            assert len(ids) == len(set(ids)) == len(TURNS)
-    assert "Biscuit" in answer["text"]
-    assert all(item["handle"] and item["why"] for item in answer["items"])
-
-
-async def test_expand(talk: Tenant) -> None:
-    body = {"query": "support group", "budget_tokens": 60}
-    packed = (await talk.http.post("/v1/context", json=body)).json()
-    item = next(one for one in packed["items"] if one["rendition"] == "full")
-    more = await talk.http.post("/v1/context/expand", json={"handle": item["handle"], "budget_tokens": 400})
-    assert more.status_code == 200
-    assert more.json()["used_tokens"] <= 400
-    assert len(more.json()["items"]) > 1, "a full text expands to the turns around it"
-    for handle in ("nonsense", item["handle"][:-3] + "abc", "é.é"):
-        answer = await talk.http.post("/v1/context/expand", json={"handle": handle})
-        assert (answer.status_code, answer.json()["code"]) == (422, "handle_invalid")
-
-
-async def test_expand_keeps_to_the_items_user(tenant: Tenant) -> None:
-    await tenant.remember("Ben's code is 4711.", session_id="shared", user_id="ben")
-    await tenant.remember("Ann likes the harbour.", session_id="shared", user_id="ann")
-    body = {"query": "harbour", "budget_tokens": 100, "filters": {"user_id": "ann"}}
-    (item,) = (await tenant.http.post("/v1/context", json=body)).json()["items"]
-    more = await tenant.http.post("/v1/context/expand", json={"handle": item["handle"], "budget_tokens": 400})
-    assert more.status_code == 200
-    assert "4711" not in more.text
-
-
-async def test_must_include_and_sections(talk: Tenant) -> None:
-    (memory,) = await talk.remember("Always answer in French.", kind="procedural")
-    body = {"query": "dog", "budget_tokens": 60, "must_include": [memory]}
-    answer = (await talk.http.post("/v1/context", json=body)).json()
-    assert "Always answer in French." in answer["text"]
-    sections = body | {"must_include": [], "sections": {"procedural": 30}, "query": "Biscuit French", "budget_tokens": 80}
-    answer = (await talk.http.post("/v1/context", json=sections)).json()
-    assert "Always answer in French." in answer["text"]
-    small = await talk.http.post("/v1/context", json=body | {"budget_tokens": 1})
-    assert (small.status_code, small.json()["code"]) == (422, "budget_too_small")
-    unknown = await talk.http.post("/v1/context", json=body | {"tokenizer": "nope"})
-    assert (unknown.status_code, unknown.json()["code"]) == (422, "unknown_tokenizer")
 
 
 async def test_concurrent_recalls_agree(talk: Tenant) -> None:

@@ -108,6 +108,9 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
     ("POST", "/v1/context"): (
         lambda b, v: b.post("/v1/context", json={"query": "vault code", "budget_tokens": 500, "must_include": [v.memory]}), {404},
     ),
+    ("POST", "/v1/knowledge-bases/{name}/search"): (
+        lambda b, v: b.post(f"/v1/knowledge-bases/{CANARY}/search", json={"query": "vault code"}), {404},
+    ),
     ("POST", "/v1/context/expand"): (lambda b, v: b.post("/v1/context/expand", json={"handle": v.handle}), {422}),
     # A session's name is the caller's own: B's calls are about B's session of the same name, of which there is none.
     ("GET", "/v1/sessions"): (lambda b, v: b.get("/v1/sessions", params={"user_id": CANARY}), {200}),

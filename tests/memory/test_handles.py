@@ -29,6 +29,7 @@ def test_a_handle_says_what_it_was_given_and_stays_short(terms: list[str], revis
     text = HANDLES.issue(SCOPE, handle, NOW)
     assert len(text) < 1_000
     read = HANDLES.read(SCOPE, text, NOW)
+    assert isinstance(read, Handle)
     assert read.terms == tuple(terms)[: len(read.terms)]
     assert (read.revision, read.seen_chars, read.at) == (revision, 200_000, at)
 

@@ -162,8 +162,9 @@ async def test_a_late_arm_leaves_time_to_read_what_the_other_found(arm: str) -> 
 async def test_no_arm_is_no_answer() -> None:
     result = await World(late=frozenset({"dense", "lexical"})).searcher().search(SCOPE, request(deadline=Deadline.after(50)))
     assert (result.answered, result.failure, set(result.degraded)) == (False, None, {"dense", "lexical"})
+    assert result.late
     failed = await World(broken=frozenset({"embed"})).searcher().search(SCOPE, replace(request(), arms=(Arm.DENSE,)))
-    assert not failed.answered
+    assert (failed.answered, failed.late) == (False, False)
     assert isinstance(failed.failure, InferenceUnavailable)
 
 

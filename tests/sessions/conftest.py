@@ -57,6 +57,10 @@ class Working:
         return [str(one.payload["content"]) for one in page.messages]
 
 
+def message(text: str, *, client_id: str | None = None, agent_id: str | None = None, pinned: bool = False) -> NewMessage:
+    return NewMessage(client_id, agent_id, pinned, f'{{"role":"user","content":"{text}"}}')
+
+
 def tenant(*, spaces: frozenset[str] | None = None, tenant_id: UUID | None = None) -> Scope:
     return Scope(tenant_id or uuid4(), "tester", frozenset(Action), spaces)
 

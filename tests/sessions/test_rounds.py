@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from memoryd.errors import StoreUnavailable, WorkingMemoryUnavailable
+from memoryd.errors import NotFound, StoreUnavailable, WorkingMemoryUnavailable
 from memoryd.memory.model import Draft, Idempotency, Written
 from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Page
 from memoryd.sessions.ports import SnapshotRecord, Target, TenantSettings
@@ -309,6 +310,34 @@ async def test_an_object_that_a_killed_writer_left_goes_with_its_session(whole: 
     assert len(files(tmp_path)) == len(left) + 1
     whole.clock.pass_(timedelta(days=91).total_seconds())
     assert (await whole.rounds.tend()).failed == 0
+    assert files(tmp_path) == []
+
+
+async def test_an_object_of_a_session_that_is_nowhere_else_can_be_deleted(whole: Whole, tmp_path: Path) -> None:
+    add = whole.records.add
+
+    async def killed(scope: Scope, record: SnapshotRecord) -> None:
+        raise Killed
+
+    whole.records.add = killed  # type: ignore[method-assign]
+    for name in ("lost", "kept"):
+        await whole.say(name, "secret", birth=Birth(space="blue"))
+        with pytest.raises(Killed):
+            await whole.lifecycle.snapshot(whole.scope, name)
+    whole.records.add = add  # type: ignore[method-assign]
+    written = files(tmp_path)
+    # Of a session that is there, but not for this key, nothing goes.
+    red = replace(whole.scope, spaces=frozenset({"red"}))
+    with pytest.raises(NotFound):
+        await whole.lifecycle.delete(red, "kept")
+    assert files(tmp_path) == written
+    await whole.lose_redis()
+    with pytest.raises(NotFound):
+        await whole.lifecycle.delete(whole.scope, "lost")
+    (left,) = files(tmp_path)
+    with pytest.raises(NotFound):
+        await whole.lifecycle.delete(whole.scope, "kept")
+    assert left in written
     assert files(tmp_path) == []
 
 

@@ -1,14 +1,11 @@
 """Messages, state, effects and checkpoints, on a real Valkey."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
-from redis.exceptions import ResponseError
 
 from memoryd.errors import (
     Conflict,
@@ -17,17 +14,14 @@ from memoryd.errors import (
     NotFound,
     PayloadTooLarge,
     SpaceNotFound,
-    StoreUnavailable,
     VersionConflict,
-    WorkingMemoryUnavailable,
 )
 from memoryd.memory.model import Idempotency
-from memoryd.sessions.model import Birth, CheckpointWish, Expected, NewMessage
-from memoryd.sessions.ports import Target
-from memoryd.stores.redis import Argument, Redis, Reply
-from memoryd.stores.redis_erasure import RedisEraser
+from memoryd.sessions.model import Birth, CheckpointWish, Expected
+from memoryd.stores.redis import Redis
+from memoryd.stores.sessions.keys import Keys
 from retrieval.scope import Action, Scope
-from tests.sessions.conftest import LIMITS, Clock, Working, build, tenant
+from tests.sessions.conftest import LIMITS, Working, build, message, tenant
 from tests.stack import Stack
 
 ANY = Expected()
@@ -35,10 +29,6 @@ ANY = Expected()
 
 def once(key: str, print_: bytes = b"\x01") -> Idempotency:
     return Idempotency(key, print_)
-
-
-def message(text: str, *, client_id: str | None = None, agent_id: str | None = None, pinned: bool = False) -> NewMessage:
-    return NewMessage(client_id, agent_id, pinned, f'{{"role":"user","content":"{text}"}}')
 
 
 async def test_many_writers_lose_nothing_and_share_one_order(working: Working, stack: Stack) -> None:
@@ -106,6 +96,22 @@ async def test_what_a_restore_set_aside_can_be_said_again(working: Working) -> N
     # Undoing the restore brings the first back, and its id is that one's again.
     await sessions.restore(scope, "s", undo, None)
     assert await step() == [(2, False), (8, True), (2, False)]
+
+
+async def test_ids_and_pages_among_many_gaps(working: Working) -> None:
+    """Every other message is set aside, as thousands of restores would leave it."""
+    sent = [message(f"{number}", client_id=f"m{number}") for number in range(1, 101)]
+    await working.sessions.append(working.scope, "s", sent, Birth(), None)
+    spans = ",".join(f"{number}:{number}" for number in range(1, 101, 2))
+    await working.redis.command("HSET", Keys(working.scope.tenant_id).part("s", "meta"), "vis", f"{spans},101:")
+    odd = [str(number) for number in range(1, 101, 2)]
+    assert await working.said("s") == odd
+    page = await working.sessions.read(working.scope, "s", before=50, limit=3, newest=True)
+    assert ([one.position for one in page.messages], page.more) == ([45, 47, 49], True)
+    again = await working.sessions.append(working.scope, "s", sent, Birth(), None)
+    assert [one.position for one in again.placed if not one.created] == list(range(1, 101, 2))
+    assert [one.position for one in again.placed if one.created] == list(range(101, 151))
+    assert await working.said("s") == odd + [str(number) for number in range(2, 101, 2)]
 
 
 async def test_concurrent_retries_of_one_request_append_once(working: Working) -> None:
@@ -343,178 +349,3 @@ async def test_hostile_names_reach_no_other_key(working: Working) -> None:
         await working.say(name, f"in {name}")
     for name in names:
         assert await working.said(name) == [f"in {name}"]
-
-
-async def test_sessions_are_listed_newest_first_by_user_and_agent(working: Working) -> None:
-    sessions, scope, life = working.sessions, working.scope, working.life
-    for number in range(7):
-        birth = Birth(user_id=f"u{number % 2}", space="blue" if number % 3 else "red")
-        await sessions.append(scope, f"s{number}", [message("x", agent_id=f"agent {number % 3}")], birth, None)
-        working.clock.pass_(0 if number in (2, 3) else 1)
-    await sessions.append(scope, "s0", [message("y", agent_id="agent 2")], Birth(), None)
-
-    async def listed(limit: int, scope: Scope = scope, **which: str | None) -> list[str]:
-        found: list[str] = []
-        cursor: str | None = None
-        while True:
-            by = {"user_id": None, "agent_id": None} | which
-            page = await life.page(scope, user_id=by["user_id"], agent_id=by["agent_id"], cursor=cursor, limit=limit)
-            assert len(page.sessions) <= limit
-            found += [one.session_id for one in page.sessions]
-            cursor = page.next_cursor
-            if cursor is None:
-                return found
-
-    everything = ["s6", "s5", "s4", "s3", "s2", "s1", "s0"]
-    for limit in (1, 2, 3, 7, 50):
-        assert await listed(limit) == everything
-        assert await listed(limit, user_id="u1") == ["s5", "s3", "s1"]
-        assert await listed(limit, agent_id="agent 2") == ["s5", "s2", "s0"]
-        assert await listed(limit, agent_id="agent 2", user_id="u1") == ["s5"]
-        assert await listed(limit, agent_id="agent 2", user_id="u0") == ["s2", "s0"]
-        assert await listed(limit, tenant(spaces=frozenset({"red"}), tenant_id=scope.tenant_id)) == ["s6", "s3", "s0"]
-    page = await life.page(scope, user_id="u0", agent_id=None, cursor=None, limit=9)
-    assert [one.agents for one in page.sessions] == [("agent 0",), ("agent 1",), ("agent 2",), ("agent 0", "agent 2")]
-
-
-async def test_a_confined_list_looks_at_so_many_sessions_and_goes_on_later(
-    working: Working, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for number in range(60):
-        birth = Birth(space="rare" if number in (0, 30) else "blue")
-        await working.sessions.append(working.scope, f"s{number}", [message("x")], birth, None)
-        working.clock.pass_(1)
-    rare, life = tenant(spaces=frozenset({"rare"}), tenant_id=working.scope.tenant_id), working.life
-    together, asked = working.redis.together, 0
-
-    async def counted(commands: Sequence[Sequence[Argument]], *, atomic: bool) -> list[Reply]:
-        nonlocal asked
-        asked += 1
-        return await together(commands, atomic=atomic)
-
-    monkeypatch.setattr(working.redis, "together", counted)
-    page = await life.page(rare, user_id=None, agent_id=None, cursor=None, limit=2)
-    assert ([one.session_id for one in page.sessions], page.next_cursor, asked) == (["s30", "s0"], None, 1)
-    monkeypatch.setattr("memoryd.stores.sessions.life._STEP", 5)
-    monkeypatch.setattr("memoryd.stores.sessions.life._STEPS", 3)
-    found: list[list[str]] = []
-    cursor = None
-    while not found or cursor is not None:
-        page = await life.page(rare, user_id=None, agent_id=None, cursor=cursor, limit=1)
-        found.append([one.session_id for one in page.sessions])
-        cursor = page.next_cursor
-    assert found == [[], ["s30"], [], ["s0"]]
-
-
-async def test_a_server_that_is_gone_is_named_within_the_timeout() -> None:
-    gone = Redis("redis://127.0.0.1:1/0", timeout_s=0.5)
-    alone = build(gone, Clock(), tenant())
-    try:
-        async with asyncio.timeout(3):
-            with pytest.raises(WorkingMemoryUnavailable) as error:
-                await alone.say("s", "a")
-    finally:
-        await gone.close()
-    assert error.value.retry_after_s
-
-
-async def test_a_server_that_lacks_replicas_refuses_writes_for_the_moment(working: Working) -> None:
-    await working.say("s", "a")
-    working.clock.pass_(1_800)
-    await working.redis.command("CONFIG", "SET", "min-replicas-to-write", 1)
-    try:
-        with pytest.raises(WorkingMemoryUnavailable):
-            await working.say("s", "b")
-        with pytest.raises(WorkingMemoryUnavailable):
-            await working.sessions.read(working.scope, "s")  # it would renew the session
-    finally:
-        await working.redis.command("CONFIG", "SET", "min-replicas-to-write", 0)
-    assert await working.said("s") == ["a"]
-
-
-@asynccontextmanager
-async def answering(error: str) -> AsyncIterator[Redis]:
-    """A server that answers every command so."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while True:
-                for _ in range(int((await reader.readuntil())[1:])):
-                    await reader.readexactly(int((await reader.readuntil())[1:]) + 2)
-                writer.write(f"-{error}\r\n".encode())
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    redis = Redis(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", timeout_s=2)
-    try:
-        yield redis
-    finally:
-        await redis.close()
-        server.close()
-        await server.wait_closed()
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        "MISCONF Valkey is configured to save RDB snapshots, but it's currently unable to persist to disk.",
-        "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
-        "CLUSTERDOWN The cluster is down",
-        "TRYAGAIN Multiple keys request during rehashing of slot",
-        "BUSY Valkey is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.",
-        "MOVED 866 127.0.0.1:7001",
-        "LOADING Valkey is loading the dataset in memory",
-        "READONLY You can't write against a read only replica.",
-        "OOM command not allowed when used memory > 'maxmemory'.",
-        "ERR Error running script (call to f_a): @user_script:3: @user_script: 3: -NOREPLICAS Not enough good replicas to write.",
-    ],
-)
-async def test_a_server_in_trouble_is_named_and_nothing_else_is(error: str) -> None:
-    async with answering(error) as troubled:
-        alone = build(troubled, Clock(), tenant())
-        for call in (
-            alone.say("s", "a"),
-            alone.life.image(alone.scope, Target("s", alone.clock.now())),
-            alone.life.page(alone.scope, user_id=None, agent_id=None, cursor=None, limit=1),
-            alone.life.waiting(alone.scope, "due", alone.clock.now(), 1),
-            RedisEraser(troubled).erase(alone.scope.tenant_id),
-        ):
-            with pytest.raises(WorkingMemoryUnavailable):
-                await call
-        with pytest.raises(StoreUnavailable):
-            await troubled.ping()
-
-
-async def test_a_bug_of_ours_is_not_called_trouble_of_the_server() -> None:
-    async with answering("WRONGTYPE Operation against a key holding the wrong kind of value") as server:
-        alone = build(server, Clock(), tenant())
-        with pytest.raises(ResponseError):
-            await alone.say("s", "a")
-        with pytest.raises(ResponseError) as error:
-            await alone.life.image(alone.scope, Target("s", alone.clock.now()))
-    assert "HGETALL" not in str(error.value)  # what was sent is nobody's business
-
-
-async def test_a_server_that_does_not_answer_is_given_up_on() -> None:
-    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(hang, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    silent = Redis(f"redis://127.0.0.1:{port}/0", timeout_s=0.3)
-    try:
-        async with asyncio.timeout(3):
-            with pytest.raises(WorkingMemoryUnavailable):
-                await build(silent, Clock(), tenant()).say("s", "a")
-    finally:
-        await silent.close()
-        server.close()
-        await server.wait_closed()
-
-
-async def test_scripts_that_the_server_forgot_are_sent_again(working: Working) -> None:
-    await working.say("s", "a")
-    await working.redis.command("SCRIPT", "FLUSH")
-    await working.say("s", "b")
-    assert await working.said("s") == ["a", "b"]

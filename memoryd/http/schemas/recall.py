@@ -1,7 +1,7 @@
 """Bodies of recall and context."""
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, BeforeValidator, Field, JsonValue, StrictBool
@@ -19,6 +19,7 @@ from memoryd.http.fields import (
     Whole,
 )
 from memoryd.http.schemas.common import Body, SourceOut
+from memoryd.http.schemas.knowledge_search import MAX_SOURCES, CitationOut, SourceIn
 from memoryd.http.schemas.sessions import Key, SessionContextOut
 from memoryd.memory.model import Kind
 from memoryd.memory.recall import RerankMode
@@ -52,7 +53,13 @@ class Question(Body):
     spaces: list[Name] | None = Field(
         None, min_length=1, max_length=100, description="Default: all that the key may use, if they are no more than 1,000"
     )
-    filters: FiltersIn = Field(default_factory=FiltersIn)
+    sources: list[SourceIn] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_SOURCES,
+        description="These alone, instead of `spaces`: knowledge bases and spaces, each with a limit of its own if you say",
+    )
+    filters: FiltersIn = Field(default_factory=FiltersIn, description="Which memories; a knowledge base has filters of its own")
     limit: Whole = Field(10, ge=1, le=100)
     rerank: RerankMode = RerankMode.AUTO
     explain: StrictBool = False
@@ -92,13 +99,17 @@ class ExplainOut(BaseModel):
     via_neighbour: bool = Field(description="Found because a turn shortly before it in its session matched")
 
 
+# The kinds of what is found: those of memories, and that of a chunk.
+Found = Kind | Literal["knowledge"]
+
+
 class HitOut(BaseModel):
-    """One memory found."""
+    """One memory found, or one chunk. A chunk's `external_id` and `metadata` are its document's, `revision` is the version."""
 
     id: UUID
     external_id: str | None = None
     space: str
-    kind: Kind
+    kind: Found
     text: str = Field(description="At most `max_text_chars` of it; `GET /v1/memories/{id}` has the whole")
     truncated: bool = Field(False, description="`text` is a part")
     text_span: tuple[int, int] = Field(description="Which part of the memory's text `text` is, in characters")
@@ -117,6 +128,7 @@ class HitOut(BaseModel):
     revision: int
     recorded_at: datetime
     passage: tuple[int, int] = Field(description="The span of the memory's text that matched, in characters")
+    knowledge: CitationOut | None = Field(None, description="Of a chunk: where it stands")
     explain: ExplainOut | None = None
 
 
@@ -145,7 +157,7 @@ class ContextIn(Question):
     tokenizer: Identifier = DEFAULT_TOKENIZER
     format: Format = Format.TEXT
     order: Order = Order.BEST_FIRST
-    sections: Annotated[dict[Kind, Annotated[Whole, Field(ge=0, le=200_000)]], BeforeValidator(at_most(len(Kind)))] = Field(
+    sections: Annotated[dict[Found, Annotated[Whole, Field(ge=0, le=200_000)]], BeforeValidator(at_most(len(Kind) + 1))] = Field(
         default_factory=dict, description="Tokens reserved for a kind; what it leaves spills over"
     )
     must_include: list[UUID] = Field(default_factory=list, max_length=50)
@@ -169,6 +181,7 @@ class ContextItemOut(BaseModel):
     spans: list[tuple[int, int]]
     merged: list[str] = Field(default_factory=list)
     handle: str
+    knowledge: CitationOut | None = Field(None, description="Of a chunk, or of the section around it: where it stands")
     explain: ExplainOut | None = None
 
 

@@ -23,7 +23,8 @@ class RedisCheckpoints:
 
     async def make(self, scope: Scope, target: Target, wish: CheckpointWish) -> Checkpoint:
         checkpoint_id = str(uuid7())
-        arguments = [checkpoint_id, _record(scope, wish), "1" if wish.label else "0", self._limits.checkpoints]
+        labelled = "1" if wish.label else "0"
+        arguments: list[str | int] = [checkpoint_id, _record(scope, wish), labelled, *self._kept()]
         try:
             (row,) = await self._scripts("checkpoint_put", scope, target, arguments)
         except Replay as replay:
@@ -49,7 +50,7 @@ class RedisCheckpoints:
 
     async def restore(self, scope: Scope, target: Target, checkpoint_id: UUID) -> RestoredCheckpoint | None:
         undo = CheckpointWish(None, None, {"before_restore_of": str(checkpoint_id)}, automatic=True)
-        arguments: list[str | int] = [str(checkpoint_id), str(uuid7()), _record(scope, undo), self._limits.checkpoints]
+        arguments: list[str | int] = [str(checkpoint_id), str(uuid7()), _record(scope, undo), *self._kept()]
         try:
             _, answer = await self._scripts("restore", scope, target, arguments)
             told = str_of(answer)
@@ -65,6 +66,9 @@ class RedisCheckpoints:
             return None
         aside = ranges.minus(ranges.closed(ranges.parse(before), head), ranges.closed(ranges.parse(after), head))
         return RestoredCheckpoint(checkpoint, UUID(made), _count(aside), head + 1)
+
+    def _kept(self) -> tuple[int, int]:
+        return self._limits.checkpoints, self._limits.checkpoint_bytes
 
 
 def _record(scope: Scope, wish: CheckpointWish) -> str:

@@ -30,7 +30,8 @@ class RedisMessages:
         birth = target.birth
         agents = {message.agent_id for message in messages} | {birth.agent_id if target.incarnation else None}
         names = sorted(agent for agent in agents if agent)
-        arguments: list[str | int] = [self._limits.messages, self._limits.session_bytes, BLOCK, len(names), *names]
+        most = self._limits
+        arguments: list[str | int] = [most.messages, most.session_bytes, most.agents, BLOCK, len(names), *names]
         for message in messages:
             arguments += [message.client_id or "", "1" if message.pinned else "0", message.payload]
         users = [birth.user_id] if birth.user_id else []

@@ -120,6 +120,8 @@ _LIMITS = {
     "messages": "the session has as many messages as it may have: commit it and begin another",
     "session_bytes": "the session's messages and effects would be larger than a session may be",
     "state_bytes": "the session's state would be larger than it may be",
+    "state_keys": "the session's state has as many keys as it may have",
+    "agents": "as many agents have spoken in the session as may: leave out agent_id, or use another session",
 }
 
 

@@ -19,7 +19,7 @@ class RedisState:
         if expected.absent or expected.present:
             condition = "absent" if expected.absent else "present"
         users = [target.birth.user_id] if target.birth.user_id else []
-        arguments = [key, value, condition, self._limits.state_bytes]
+        arguments = [key, value, condition, self._limits.state_bytes, self._limits.state_keys]
         try:
             version, made = await self._scripts("state_put", scope, target, arguments, users=users)
         except Replay as replay:

@@ -1,6 +1,7 @@
--- Append messages, all or none. ARGV: most messages, most bytes, every how many to summarise, agents and their names, then
+-- Append messages, all or none. ARGV: most messages, bytes and agents, every how many to summarise, agents and their names, then
 -- a triple a message: the caller's id or '', whether it is pinned, the payload. Keys after the declared: user, agents.
-local most_messages, most_bytes, block, agents = int(ARGV[11]), int(ARGV[12]), int(ARGV[13]), int(ARGV[14])
+local most_messages, most_bytes, most_agents = int(ARGV[11]), int(ARGV[12]), int(ARGV[13])
+local block, agents = int(ARGV[14]), int(ARGV[15])
 local no = unwelcome() or repeated()
 if no then return no end
 local head, count, bytes, vis = unpack(call('HMGET', K.meta, 'head', 'count', 'bytes', 'vis'))
@@ -9,15 +10,25 @@ local before = head
 local placed, new, seen, told = {}, {}, {}, {}
 -- Of the positions that a caller's id was given, one at most is visible: the others were set aside by restores, and what is
 -- said again after a restore is new.
+local spans = nil
 local function visible(positions)
-  for position in string.gmatch(positions, '%d+') do
-    for from, to in string.gmatch(vis, '(%d+):(%d*)') do
-      if int(from) <= int(position) and (to == '' or int(position) <= int(to)) then return int(position) end
+  if positions == '' then return nil end
+  if not spans then
+    spans = {}
+    for from, to in string.gmatch(vis, '(%d+):(%d*)') do spans[#spans + 1] = {int(from), to == '' and math.huge or int(to)} end
+  end
+  for found in string.gmatch(positions, '%d+') do
+    -- Restores can leave thousands of spans, in order: the last that begins no later.
+    local position, low, high = int(found), 0, #spans
+    while low < high do
+      local middle = math.ceil((low + high) / 2)
+      if spans[middle][1] <= position then low = middle else high = middle - 1 end
     end
+    if low > 0 and position <= spans[low][2] then return position end
   end
   return nil
 end
-for at = 15 + agents, #ARGV, 3 do
+for at = 16 + agents, #ARGV, 3 do
   local id, payload = ARGV[at], ARGV[at + 2]
   local known = nil
   if id ~= '' then
@@ -35,6 +46,11 @@ for at = 15 + agents, #ARGV, 3 do
 end
 if count > most_messages then return {'limit', 'messages'} end
 if bytes > most_bytes then return {'limit', 'session_bytes'} end
+if #new > 0 and agents > 0 then
+  local speaking = call('SCARD', K.agents)
+  for number = 0, agents - 1 do speaking = speaking + 1 - call('SISMEMBER', K.agents, ARGV[16 + number]) end
+  if speaking > most_agents then return {'limit', 'agents'} end
+end
 born()
 local position = before
 for _, at in ipairs(new) do
@@ -51,9 +67,9 @@ if #new > 0 then
   if agents > 0 then
     local created = call('HGET', K.meta, 'created')
     local first = OWN + (USER ~= '' and 1 or 0)
-    for number = 0, agents - 1 do 
+    for number = 0, agents - 1 do
       call('ZADD', KEYS[first + number], 'NX', created, SID)
-      call('SADD', K.agents, ARGV[15 + number])
+      call('SADD', K.agents, ARGV[16 + number])
     end
   end
 end

@@ -3,7 +3,7 @@
 local call = redis.call
 local NOW, ALLOWED, SID, RECEIPT, PRINT = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local CREATE, INCARNATION, SPACE, USER, TTL = ARGV[6], ARGV[7], ARGV[8], ARGV[9], ARGV[10]
-local DAY, RECEIPTS = 86400000, 2000
+local DAY, RECEIPTS, RECEIPT_BYTES = 86400000, 2000, 4194304
 
 local function int(value) return tonumber(value or 0) or 0 end
 local function text(number) return string.format('%.0f', number) end
@@ -35,18 +35,31 @@ local function repeated()
   return {'replay', answer}
 end
 
+-- Keep the answer of a request with an Idempotency-Key. The oldest go: beyond their number and bytes at once, after a day by the
+-- few. A key is counted twice, as it is stored.
 local function keep(answer)
   if RECEIPT == '' then return end
-  if call('HSET', K.receipts, RECEIPT, NOW .. '|' .. PRINT .. '|' .. answer) == 1 then
-    call('RPUSH', K.receipt_order, RECEIPT)
+  local row = NOW .. '|' .. PRINT .. '|' .. answer
+  local bytes = int(call('HGET', K.meta, 'rbytes')) - call('HSTRLEN', K.receipts, RECEIPT) + #row
+  if call('HSET', K.receipts, RECEIPT, row) == 1 then
+    bytes = bytes + 2 * #RECEIPT
+  else
+    call('LREM', K.receipt_order, 1, RECEIPT)
   end
-  for _ = 1, 4 do
+  call('RPUSH', K.receipt_order, RECEIPT)
+  local some = 4
+  while true do
     local oldest = call('LINDEX', K.receipt_order, 0)
-    local at = oldest and int(string.match(call('HGET', K.receipts, oldest) or '0|', '^%d+'))
-    if not oldest or (call('LLEN', K.receipt_order) <= RECEIPTS and int(NOW) - at <= DAY) then return end
+    local kept = call('HGET', K.receipts, oldest) or '0|'
+    local over = call('LLEN', K.receipt_order) > RECEIPTS or bytes > RECEIPT_BYTES
+    local old = some > 0 and int(NOW) - int(string.match(kept, '^%d+')) > DAY
+    if oldest == RECEIPT or not (over or old) then break end
     call('LPOP', K.receipt_order)
     call('HDEL', K.receipts, oldest)
+    bytes = bytes - #kept - 2 * #oldest
+    some = some - 1
   end
+  call('HSET', K.meta, 'rbytes', bytes)
 end
 
 -- Sliding renewal: the session's end moves to a TTL from now.
@@ -78,24 +91,28 @@ local function state_copy()
   return cjson.encode(flat)
 end
 
--- Keep a checkpoint of the session as it stands; drop the oldest beyond `most`, unlabelled ones first.
-local function checkpoint(id, automatic, labelled, record, most, spared)
+-- Keep a checkpoint of the session as it stands; drop the oldest beyond `most` of them or `room` bytes, unlabelled ones first.
+local function checkpoint(id, automatic, labelled, record, most, room, spared)
   local head, vis, sver = unpack(call('HMGET', K.meta, 'head', 'vis', 'sver'))
   local row = table.concat({head, vis, sver, NOW, automatic, labelled, record}, '|')
   call('HSET', K.checkpoints, id, row)
   call('HSET', K.checkpoint_states, id, state_copy())
   call('RPUSH', K.checkpoint_order, id)
   local order = call('LRANGE', K.checkpoint_order, 0, -1)
-  local excess = #order - int(most)
+  local left, bytes, sizes = #order, 0, {}
+  for _, one in ipairs(order) do
+    sizes[one] = call('HSTRLEN', K.checkpoints, one) + call('HSTRLEN', K.checkpoint_states, one)
+    bytes = bytes + sizes[one]
+  end
   for pass = 1, 2 do
     for _, other in ipairs(order) do
-      if excess <= 0 then return row end
+      if left <= int(most) and bytes <= int(room) then return row end
       local old = other ~= id and other ~= spared and call('HGET', K.checkpoints, other)
       if old and (pass == 2 or string.match(old, '^%d+|[^|]*|%d+|%d+|%d|(%d)|') == '0') then
         call('HDEL', K.checkpoints, other)
         call('HDEL', K.checkpoint_states, other)
         call('LREM', K.checkpoint_order, 1, other)
-        excess = excess - 1
+        left, bytes = left - 1, bytes - sizes[other]
       end
     end
   end

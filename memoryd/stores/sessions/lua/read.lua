@@ -7,11 +7,11 @@ local back, renew = ARGV[15] == 'back', ARGV[16] == '1'
 local spans = {}
 for from, to in string.gmatch(call('HGET', K.meta, 'vis'), '(%d+):(%d*)') do
   local low, high = math.max(int(from), first), math.min(to == '' and last or int(to), last)
-  if low <= high then table.insert(spans, back and 1 or #spans + 1, {low, high}) end
+  if low <= high then spans[#spans + 1] = {low, high} end
 end
 local entries, more = {}, 0
-for _, span in ipairs(spans) do
-  local low, high = span[1], span[2]
+for at = 1, #spans do
+  local low, high = unpack(spans[back and #spans + 1 - at or at])
   while low <= high and more == 0 do
     -- By the piece, so that a page of large messages does not read all of them.
     local piece = math.min(limit - #entries + 1, 64)

@@ -1,10 +1,11 @@
--- Go back to a checkpoint. ARGV: its id, id and record of the automatic checkpoint that is made first, most checkpoints.
+-- Go back to a checkpoint. ARGV: its id, id and record of the automatic checkpoint that is made first, most checkpoints and
+-- bytes of them.
 local no = refused() or repeated()
 if no then return no end
 local row = call('HGET', K.checkpoints, ARGV[11])
 if not row then return {'missing'} end
 local copy = call('HGET', K.checkpoint_states, ARGV[11])
-checkpoint(ARGV[12], '1', '0', ARGV[13], ARGV[14], ARGV[11])
+checkpoint(ARGV[12], '1', '0', ARGV[13], ARGV[14], ARGV[15], ARGV[11])
 local at, vis = string.match(row, '^(%d+)|([^|]*)|')
 local head = int(call('HGET', K.meta, 'head'))
 -- What was visible then, and an open range after everything that was ever said.

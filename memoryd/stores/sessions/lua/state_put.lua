@@ -1,4 +1,5 @@
--- Set a key. ARGV: key, JSON, expectation ('' any, 'absent', 'present', or a version), most bytes of all state.
+-- Set a key. ARGV: key, JSON, expectation ('' any, 'absent', 'present', or a version), most bytes
+-- and keys of all state.
 local key, value, expected, most = ARGV[11], ARGV[12], ARGV[13], int(ARGV[14])
 local no = unwelcome() or repeated()
 if no then return no end
@@ -10,6 +11,7 @@ if tonumber(expected) and expected ~= version then return {'conflict', version} 
 local size = int(call('HGET', K.meta, 'sbytes')) + #key + #value
 if old then size = size - #key - (#old - #version - 1) end
 if size > most then return {'limit', 'state_bytes'} end
+if not old and call('HLEN', K.state) >= int(ARGV[15]) then return {'limit', 'state_keys'} end
 born()
 local new = call('HINCRBY', K.meta, 'sver', 1)
 call('HSET', K.state, key, text(new) .. ':' .. value)

@@ -1,0 +1,179 @@
+"""The other end of :mod:`ingestion.parse.nursery`: processes that parse, as the parser wants them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ingestion.parse.nursery import MESSAGE_BYTES
+from ingestion.parse.wire import MAX_LINE
+
+_PATIENCE_S = 5.0
+_RETRY_S = 0.01
+
+
+class Forked:
+    """A parsing process: as much of :class:`asyncio.subprocess.Process` as is needed. ``stdout`` is what it writes."""
+
+    def __init__(
+        self, number: int, stdout: asyncio.StreamReader, pipe: asyncio.ReadTransport, kill: Callable[[int], None]
+    ) -> None:
+        self.stdout = stdout
+        self.pid = 0
+        self.returncode: int | None = None
+        self._number = number
+        self._pipe = pipe
+        self._kill = kill
+        self._started = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    def hear(self, message: Mapping[str, int]) -> None:
+        """What the nursery says of it."""
+        if "pid" in message:
+            self.pid = message["pid"]
+            self._started.set()
+        if "code" in message:
+            self.returncode = message["code"]
+            self._started.set()
+            self._ended.set()
+
+    async def started(self) -> None:
+        """Raises ``OSError`` when it does not begin in time."""
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._started.wait()
+        except TimeoutError as error:
+            raise OSError("the process that starts parsers does not answer") from error
+
+    async def wait(self) -> int | None:
+        """Its end."""
+        await self._ended.wait()
+        return self.returncode
+
+    async def end(self) -> None:
+        """Kill it, unless it has ended."""
+        if self.returncode is None:
+            self._kill(self._number)
+        self._pipe.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                await self.wait()
+
+
+class Forks:
+    """Starts the nursery with the first document, and again when it is gone. Of one event loop; close it in the end."""
+
+    def __init__(self, command: list[str], environment: Mapping[str, str]) -> None:
+        self._command = command
+        self._environment = dict(environment)
+        self._numbers = itertools.count()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._alive: dict[int, Forked] = {}
+
+    async def start(self, document: int, request: Mapping[str, Any]) -> Forked:
+        """A process that parses the file behind the descriptor ``document``. Raises ``OSError``."""
+        if self._control is None:
+            # On this thread: what it starts is to die with its parent, which to the kernel is a thread.
+            self._begin()
+            asyncio.get_running_loop().add_reader(self._opened(), self._receive)
+        number = next(self._numbers)
+        read, write = os.pipe()
+        try:
+            forked = await self._listen(number, read)
+            self._alive[number] = forked
+            await self._send({"number": number, "request": request}, [document, write])
+        finally:
+            os.close(write)
+        await forked.started()
+        return forked
+
+    async def close(self) -> None:
+        """End the nursery, and what it has started."""
+        process, self._process = self._process, None
+        self._lost()
+        if process is not None:
+            await asyncio.to_thread(_ended, process)
+
+    def _begin(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                cwd="/",
+                env=self._environment,
+                start_new_session=True,
+            )
+        ours.setblocking(False)
+        self._control = ours
+
+    def _opened(self) -> socket.socket:
+        if self._control is None:
+            raise OSError("the process that starts parsers is gone")
+        return self._control
+
+    async def _listen(self, number: int, read: int) -> Forked:
+        reader = asyncio.StreamReader(limit=MAX_LINE)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read, "rb", buffering=0))
+        return Forked(number, reader, pipe, self._kill)
+
+    async def _send(self, message: Mapping[str, Any], descriptors: list[int]) -> None:
+        data = json.dumps(message).encode()
+        async with asyncio.timeout(_PATIENCE_S):
+            while True:
+                try:
+                    socket.send_fds(self._opened(), [data], descriptors)
+                except BlockingIOError:
+                    await asyncio.sleep(_RETRY_S)
+                else:
+                    return
+
+    def _kill(self, number: int) -> None:
+        with contextlib.suppress(OSError):
+            self._opened().send(json.dumps({"number": number, "kill": True}).encode())
+
+    def _receive(self) -> None:
+        try:
+            data = self._opened().recv(MESSAGE_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._lost()
+            return
+        message = json.loads(data)
+        forked = self._alive.get(message["number"])
+        if forked is not None:
+            forked.hear(message)
+            if "code" in message:
+                del self._alive[message["number"]]
+
+    def _lost(self) -> None:
+        """The nursery is gone, and its children with it."""
+        if self._control is not None:
+            asyncio.get_running_loop().remove_reader(self._control)
+            self._control.close()
+            self._control = None
+        for forked in self._alive.values():
+            forked.hear({"code": 1})
+        self._alive.clear()
+
+
+def _ended(process: subprocess.Popen[bytes]) -> None:
+    try:
+        process.wait(_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

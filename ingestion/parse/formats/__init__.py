@@ -1,0 +1,1 @@
+"""One module a format: ``read(source, facts)`` yields pieces, and raises :class:`~ingestion.parse.failures.ParseFailed`."""

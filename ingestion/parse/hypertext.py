@@ -1,0 +1,224 @@
+"""HTML to pieces; used for pages, mails, books and HTML within Markdown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from lxml import etree
+
+from ingestion.document import BlockKind, render
+from ingestion.parse.hypertables import grid
+from ingestion.parse.links import link
+from ingestion.parse.markup import Element
+from ingestion.parse.pieces import Piece, code, heading, one_line, paragraph
+from ingestion.parse.tables import pipe_table
+
+_UNREAD = frozenset((
+    "script", "style", "noscript", "template", "head", "svg", "math", "canvas", "iframe", "object", "embed", "audio",
+    "video", "nav", "button", "select", "option", "input", "textarea", "dialog", "map", "menu", "img", "picture",
+    "link", "meta", "source", "track",
+))  # fmt: skip
+_UNREAD_ROLES = frozenset((
+    "navigation", "banner", "contentinfo", "search", "menu", "menubar", "dialog", "alert", "toolbar", "complementary",
+))  # fmt: skip
+_HEADINGS = {f"h{level}": level for level in range(1, 7)}
+_BLOCKS = (
+    *_HEADINGS, "p", "div", "section", "article", "main", "header", "footer", "aside", "ul", "ol", "dl", "table", "pre",
+    "blockquote", "figure", "figcaption", "form", "fieldset", "details", "summary", "address", "center", "hgroup", "body", "html",
+    "li", "hr", "td", "tr", "tbody", "dt", "dd", "legend", "caption",
+)  # fmt: skip
+_BLOCK_SET = frozenset(_BLOCKS)
+# A list whose items hold these is a layout.
+_NO_ITEM = ("h1", "h2", "h3", "h4", "h5", "h6", "table", "pre")
+_CODE = frozenset(("code", "kbd", "samp", "tt"))
+_LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)[-\s]([\w+#-]+)")
+_SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
+# Elements so named are navigation if nearly all of their text is links.
+_NAVIGATION = re.compile(r"nav|menu|sidebar|breadcrumb|dropdown|toc\b|share|social|paginat|lang|related|tags\b", re.IGNORECASE)
+_MOSTLY_LINKS = 0.8
+# A main part of fewer characters is a placeholder that a script would fill.
+_SOME_TEXT = 200
+
+
+def parse_html(content: bytes, encoding: str | None) -> Element | None:
+    """The root element, or ``None``. HTML's parser expands no entities of the document's own and fetches nothing."""
+    known = {"utf-8-sig": "utf-8"}.get(encoding or "", encoding)
+    parser = etree.HTMLParser(encoding=known, no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
+    try:
+        return etree.fromstring(content, parser)
+    except etree.XMLSyntaxError:
+        return None
+
+
+def title_of(root: Element) -> str | None:
+    """The page's title element."""
+    return next((text for text in ("".join(found.itertext()) for found in root.iter("title")) if text.strip()), None)
+
+
+def pieces_of(root: Element, page: int | None = None) -> Iterator[Piece]:
+    """The pieces of a whole page, from its main part if it marks one."""
+    for main in root.xpath("//main | //*[@role='main'] | //body[count(.//article) = 1]//article"):
+        if len(one_line("".join(main.itertext()))) >= _SOME_TEXT:
+            root = main
+            break
+    for piece in _blocks(root):
+        yield Piece(piece.kind, piece.text, piece.level, page, piece.language)
+
+
+def _blocks(element: Element) -> Iterator[Piece]:
+    """The pieces within an element: runs of text and inline elements are paragraphs, block elements are their own."""
+    run: list[str] = [_text(element.text)]
+    for child in element:
+        tag = child.tag
+        if _is_unread(child) or _is_navigation(child):
+            pass
+        elif tag in _BLOCK_SET or next(child.iter(*_BLOCKS), None) is not None:
+            yield from _paragraph(run)
+            run = []
+            yield from _block(child)
+        else:
+            run.append(_inline(child))
+        run.append(_text(child.tail))
+    yield from _paragraph(run)
+
+
+def _block(element: Element) -> Iterator[Piece]:
+    tag = element.tag
+    if tag in _HEADINGS:
+        yield heading(_inline_within(element), _HEADINGS[tag])
+    elif tag == "pre":
+        yield code("".join(element.itertext()), _language(element))
+    elif tag in ("ul", "ol") and next(element.iter(*_NO_ITEM), None) is None:
+        yield Piece(BlockKind.LIST, "\n".join(_items(element, 0)))
+    elif tag == "dl":
+        yield Piece(BlockKind.LIST, "\n".join(_definitions(element)))
+    elif tag == "table":
+        yield from _table(element)
+    elif tag == "blockquote":
+        yield from quoted(_blocks(element))
+    else:
+        yield from _blocks(element)
+
+
+def quoted(pieces: Iterable[Piece]) -> Iterator[Piece]:
+    """The pieces as one quote."""
+    text = "\n\n".join(render(piece.kind, piece.text, level=piece.level, language=piece.language) for piece in pieces)
+    yield Piece(BlockKind.QUOTE, "\n".join(f"> {line}".rstrip() for line in text.split("\n")) if text else "")
+
+
+def _paragraph(run: list[str]) -> Iterator[Piece]:
+    text = _joined(run)
+    if text:
+        yield paragraph(text)
+
+
+def _joined(run: Iterable[str]) -> str:
+    lines = (_SPACES.sub(" ", line).strip() for line in "".join(run).split("\v"))
+    return "\n".join(line for line in lines if line)
+
+
+def _text(text: str | None) -> str:
+    return _SPACES.sub(" ", text) if text else ""
+
+
+def _inline_within(element: Element) -> str:
+    return _joined(_inline(element))
+
+
+def _inline(element: Element) -> str:
+    """An inline element as Markdown. A line break is a vertical tab until the run is joined."""
+    tag = element.tag
+    if tag == "br":
+        return "\v"
+    if _is_unread(element):
+        return ""
+    inner = "".join([_text(element.text), *(_inline(child) + _text(child.tail) for child in element)])
+    if tag in _CODE and inner.strip() and "`" not in inner and "\v" not in inner:
+        return inner.replace(inner.strip(), f"`{inner.strip()}`", 1)
+    if tag == "a":
+        return link(inner, element.get("href"))
+    if tag in _BLOCK_SET:
+        return f" {inner} "
+    return inner
+
+
+def _items(element: Element, depth: int) -> Iterator[str]:
+    number = 0
+    for item in element:
+        if item.tag in ("ul", "ol"):
+            yield from _items(item, depth + 1)
+            continue
+        if _is_unread(item):
+            continue
+        number += 1
+        nested: list[Element] = []
+        run = [_text(item.text)]
+        for child in item:
+            lists = [child] if child.tag in ("ul", "ol") else list(child.iter("ul", "ol"))
+            if lists and not _is_unread(child):
+                run.append(" ".join([_text(child.text)] if child.tag not in ("ul", "ol") else []))
+                nested.extend(found for found in lists if not any(above in lists for above in found.iterancestors()))
+            else:
+                run.append(f" {_inline(child)} " if child.tag in _BLOCK_SET else _inline(child))
+            run.append(_text(child.tail))
+        marker = f"{number}." if element.tag == "ol" else "-"
+        words = _joined(run).replace("\n", " ")
+        if words:
+            yield f"{'    ' * depth}{marker} {words}"
+        for one in nested:
+            yield from _items(one, depth + 1)
+
+
+def _definitions(element: Element) -> Iterator[str]:
+    term = ""
+    for child in element.iter("dt", "dd"):
+        words = _inline_within(child).replace("\n", " ")
+        if child.tag == "dt":
+            term = words
+        elif words or term:
+            yield f"- {term}: {words}" if term else f"- {words}"
+            term = ""
+    if term:
+        yield f"- {term}"
+
+
+def _table(element: Element) -> Iterator[Piece]:
+    """A table of data as a table; one of layout (nested, or of one column) as what stands in it."""
+    for caption in element.iter("caption"):
+        yield paragraph(_inline_within(caption))
+    rows = grid(element, _inline_within)
+    if next(element.iterdescendants("table"), None) is not None or max(map(len, rows), default=0) < 2:
+        for child in element:
+            if child.tag != "caption" and not _is_unread(child):
+                yield from _blocks(child)
+        return
+    yield from pipe_table(rows)
+
+
+def _language(element: Element) -> str | None:
+    for found in element.iter("pre", "code", "div"):
+        named = _LANGUAGE.search(found.get("class") or "")
+        if named:
+            return named[1].lower()
+    return None
+
+
+def _is_navigation(element: Element) -> bool:
+    if not _NAVIGATION.search(f"{element.get('class') or ''} {element.get('id') or ''}"):
+        return False
+    if next(element.iter("p", "pre", *_HEADINGS), None) is not None:
+        return False
+    text = len("".join("".join(element.itertext()).split()))
+    linked = sum(len("".join("".join(link.itertext()).split())) for link in element.iter("a"))
+    return linked > 0 and linked >= _MOSTLY_LINKS * text
+
+
+def _is_unread(element: Element) -> bool:
+    tag = element.tag
+    if not isinstance(tag, str) or tag in _UNREAD or element.get("hidden") is not None:
+        return True
+    if (element.get("role") or "") in _UNREAD_ROLES or element.get("aria-hidden") == "true":
+        return True
+    # The page's own head and foot, not those of an article.
+    return tag in ("header", "footer") and element.getparent() is not None and element.getparent().tag == "body"

@@ -1,0 +1,126 @@
+"""``python -m ingestion.parse.nursery MODULE``: forks a confined process for each document that its socket brings.
+
+Starting Python takes some 50 ms of processor time, about what a short document takes to be embedded; a fork takes a few. What is
+loaded here is what all documents need; this process reads none of them. What a child does is ``work`` of the module. Without its
+other end (of standard input) this process ends, and its children with it.
+
+Messages (``SOCK_SEQPACKET``, JSON): ``{"number", "request"}`` with two descriptors (the document, where to write) is answered by
+``{"number", "pid"}`` and, when the child has ended, ``{"number", "code"}`` as in :attr:`subprocess.Popen.returncode`;
+``{"number", "kill": true}`` ends a child that has not.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import select
+import signal
+import socket
+import sys
+from importlib import import_module
+from typing import Any, Protocol
+
+from ingestion.parse.confine import enclose
+
+MESSAGE_BYTES = 65_536
+_WARM = ("plain", "markdown", "records", "delimited", "sourcecode")
+
+
+class Work(Protocol):
+    """Parses the file on standard input, and writes to a descriptor; the exit status."""
+
+    def __call__(self, request: dict[str, Any], descriptor: int, /, *, enclosed: bool) -> int: ...
+
+
+class Nursery:
+    """The children of this process, by the number that the other end gave them."""
+
+    def __init__(self, control: socket.socket, work: Work) -> None:
+        self._control = control
+        self._work = work
+        self._pids: dict[int, int] = {}
+        self._news, wake = os.pipe()
+        os.set_blocking(wake, False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def serve(self) -> None:
+        """Until the other end is closed."""
+        while True:
+            ready, _, _ = select.select([self._control.fileno(), self._news], [], [])
+            if self._news in ready:
+                os.read(self._news, 4_096)
+                self._reap()
+            if self._control.fileno() in ready and not self._message():
+                return
+
+    def _message(self) -> bool:
+        data, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, 2)
+        if not data:
+            return False
+        message: dict[str, Any] = json.loads(data)
+        number: int = message["number"]
+        if message.get("kill"):
+            pid = self._pids.get(number)
+            if pid is not None:
+                os.killpg(pid, signal.SIGKILL)
+            return True
+        self._fork(number, message["request"], *descriptors)
+        return True
+
+    def _fork(self, number: int, request: dict[str, Any], document: int, result: int) -> None:
+        pid = os.fork()
+        if pid == 0:
+            self._become(request, document, result)
+        # Here too, so that a kill that comes at once meets a group.
+        os.setpgid(pid, pid)
+        os.close(document)
+        os.close(result)
+        self._pids[number] = pid
+        self._say({"number": number, "pid": pid})
+
+    def _become(self, request: dict[str, Any], document: int, result: int) -> None:
+        """The child: it never returns."""
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._control.close()
+            os.close(self._news)
+            os.dup2(document, 0)
+            os.close(document)
+            code = self._work(request, result, enclosed=True)
+        finally:
+            os._exit(code)
+
+    def _reap(self) -> None:
+        while self._pids:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            number = next(number for number, one in self._pids.items() if one == pid)
+            del self._pids[number]
+            self._say({"number": number, "code": os.waitstatus_to_exitcode(status)})
+
+    def _say(self, message: dict[str, int]) -> None:
+        self._control.send(json.dumps(message).encode())
+
+
+def main() -> int:
+    """0 when the other end was closed."""
+    control = socket.socket(fileno=os.dup(0))
+    work: Work = import_module(sys.argv[1]).work
+    enclose()
+    for name in _WARM:
+        import_module(f"ingestion.parse.formats.{name}")
+    # What is loaded stays: children share its pages as long as nobody counts in them.
+    gc.collect()
+    gc.freeze()
+    Nursery(control, work).serve()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

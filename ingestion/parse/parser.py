@@ -1,0 +1,191 @@
+"""Documents to blocks, each in a process of its own that can do nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+
+import ingestion
+from ingestion.document import SEPARATOR, Block, Parsed, render
+from ingestion.parse.failures import FailureReason, ParseFailed
+from ingestion.parse.forks import Forked, Forks
+from ingestion.parse.limits import ParseLimits
+from ingestion.parse.pieces import Piece
+from ingestion.parse.wire import MAX_LINE, Done, read_line
+
+Process = asyncio.subprocess.Process | Forked
+
+_ROOT = Path(ingestion.__file__).parents[1]
+_REQUEST = "MEMORYD_PARSE"
+_PATIENCE_S = 5.0
+_KILLED = {
+    signal.SIGXCPU: (FailureReason.TIMED_OUT, "the processor time of a document was used up"),
+    signal.SIGKILL: (FailureReason.OUT_OF_MEMORY, "the system ended the parser, as it does when memory is short"),
+}
+
+
+class Reading:
+    """The blocks of one document, in order. ``parsed`` is there once the last was read."""
+
+    def __init__(self, process: Process, limits: ParseLimits, size: int) -> None:
+        if process.stdout is None:
+            raise ValueError("the parser's output is not a pipe")
+        self._process, self._lines = process, process.stdout
+        self._room, self._blocks = limits.output_of(size), limits.blocks
+        self._wait_s = self._left_s = limits.wait_s + limits.more_s(size)
+        self._position = 0
+        self._parsed: Parsed | None = None
+
+    @property
+    def parsed(self) -> Parsed:
+        """Raises ``RuntimeError`` before the end."""
+        if self._parsed is None:
+            raise RuntimeError("the document was not read to its end")
+        return self._parsed
+
+    @property
+    def process_id(self) -> int:
+        """Of the parsing process, for whoever watches what it uses."""
+        return self._process.pid
+
+    def __aiter__(self) -> AsyncIterator[Block]:
+        return self
+
+    async def __anext__(self) -> Block:
+        """The next block. Raises ``ParseFailed``; blocks that were given before it belong to no document then."""
+        if self._parsed is not None:
+            raise StopAsyncIteration
+        match await self._message():
+            case Piece() as piece:
+                return self._placed(piece)
+            case Done() as done:
+                characters = max(self._position - len(SEPARATOR), 0)
+                self._parsed = Parsed(done.media_type, done.title, done.pages, characters, done.warnings)
+                raise StopAsyncIteration
+            case failure:
+                raise failure
+
+    async def _message(self) -> Piece | Done | ParseFailed:
+        waiting = time.monotonic()
+        try:
+            async with asyncio.timeout(max(self._left_s, 0)):
+                line = await self._lines.readline()
+        except TimeoutError as error:
+            raise ParseFailed(FailureReason.TIMED_OUT, f"nothing came for {self._wait_s:g} s in all") from error
+        except ValueError as error:
+            raise ParseFailed(FailureReason.CRASHED, "the parser wrote a line that is too long") from error
+        self._left_s -= time.monotonic() - waiting
+        if not line.endswith(b"\n"):
+            raise await self._ended()
+        try:
+            return read_line(line)
+        except ValueError as error:
+            raise ParseFailed(FailureReason.CRASHED, "the parser wrote what is not a block") from error
+
+    def _placed(self, piece: Piece) -> Block:
+        self._room -= len(piece.text)
+        self._blocks -= 1
+        if self._room < 0 or self._blocks < 0:
+            raise ParseFailed(FailureReason.TOO_LARGE, "the parser wrote more than it may")
+        start = self._position
+        end = start + len(render(piece.kind, piece.text, level=piece.level, language=piece.language))
+        self._position = end + len(SEPARATOR)
+        return Block(piece.kind, piece.text, start, end, piece.level, piece.page, piece.language)
+
+    async def _ended(self) -> ParseFailed:
+        """Why there is no last line."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._process.wait()
+        code = self._process.returncode
+        number = -code if code is not None and code < 0 else None
+        if number in _KILLED:
+            return ParseFailed(*_KILLED[signal.Signals(number)])
+        how = f"ended by {signal.Signals(number).name}" if number is not None else f"ended with status {code}"
+        return ParseFailed(FailureReason.CRASHED, f"the parser {how}")
+
+
+class DocumentParser:
+    """A process a document. How many at a time is the caller's to bound; each takes a core and up to its limit of memory.
+
+    Each is started anew, or with ``forking`` forked from one that has loaded what all documents need, which saves 50 ms a
+    document; then close the parser in the end. ``child`` is the module to run; only tests name another.
+    """
+
+    def __init__(self, limits: ParseLimits | None = None, *, forking: bool = False, child: str = "ingestion.parse.child") -> None:
+        self._limits = limits or ParseLimits()
+        self._child = child
+        # Forking is safe where a process has one thread, and passing descriptors is for Linux here.
+        able = forking and sys.platform == "linux"
+        self._forks = Forks([*_command("ingestion.parse.nursery"), child], _environment()) if able else None
+
+    async def close(self) -> None:
+        """End what is being parsed, and the process that others are forked from."""
+        if self._forks is not None:
+            await self._forks.close()
+
+    @asynccontextmanager
+    async def open(self, path: Path, *, name: str | None = None, media_type: str | None = None) -> AsyncIterator[Reading]:
+        """Reads the file at ``path``; ``name`` and ``media_type`` are what the sender calls it, and mere hints.
+
+        Leaving the context ends the process, whether the document was read or not. Raises ``ParseFailed`` for a file that is too
+        large, and ``OSError`` when the file cannot be opened or no process started: that is no fault of the document.
+        """
+        with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > self._limits.file_bytes:
+                raise ParseFailed(FailureReason.TOO_LARGE, f"{size} bytes, of at most {self._limits.file_bytes}")
+            process = await self._start(file.fileno(), name, media_type)
+        try:
+            yield Reading(process, self._limits, size)
+        finally:
+            await _end(process)
+
+    async def _start(self, file: int, name: str | None, media_type: str | None) -> Process:
+        """The process has an environment of its own, without the worker's secrets, and no open file but its three."""
+        request = {"limits": asdict(self._limits), "name": name, "media_type": media_type}
+        if self._forks is not None:
+            return await self._forks.start(file, request)
+        return await asyncio.create_subprocess_exec(
+            *_command(self._child),
+            stdin=file,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            cwd="/",
+            env=_environment() | {_REQUEST: json.dumps(request)},
+            start_new_session=True,
+            limit=MAX_LINE,
+        )
+
+
+def _command(module: str) -> list[str]:
+    return [sys.executable, "-s", "-P", "-W", "ignore", "-X", "utf8", "-m", module]
+
+
+def _environment() -> dict[str, str]:
+    return {"PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
+
+
+async def _end(process: Process) -> None:
+    """Kills the process and its group, unless it has ended: its number may be another's by now."""
+    if isinstance(process, Forked):
+        await process.end()
+        return
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_PATIENCE_S):
+            # What was written and not read would keep the pipe open.
+            while process.stdout is not None and await process.stdout.read(MAX_LINE):
+                pass
+            await process.wait()

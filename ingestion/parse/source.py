@@ -1,0 +1,71 @@
+"""The file that is being parsed: an open, seekable stream, its size, and what the sender says of it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from ingestion.parse.failures import FailureReason, ParseFailed
+from ingestion.parse.limits import ParseLimits
+
+# A longer line is read in parts of this many characters.
+_MAX_LINE = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """``encoding`` is set once the bytes are known to be text."""
+
+    stream: BinaryIO
+    size: int
+    limits: ParseLimits
+    name: str | None = None
+    media_type: str | None = None
+    encoding: str | None = None
+
+    @property
+    def suffix(self) -> str:
+        """The name's last extension in lower case, with its dot, or nothing."""
+        return PurePosixPath(self.name.replace("\\", "/")).suffix.lower() if self.name else ""
+
+    @property
+    def base_name(self) -> str:
+        """The name without folders, in lower case."""
+        return PurePosixPath(self.name.replace("\\", "/")).name.lower() if self.name else ""
+
+    def head(self, size: int) -> bytes:
+        """The first bytes."""
+        self.stream.seek(0)
+        return self.stream.read(size)
+
+    def lines(self) -> Iterator[str]:
+        """The text's lines without their ends, each in parts if it is long; what cannot be decoded becomes U+FFFD."""
+        return (line.rstrip("\n") for line in self.rows(_MAX_LINE))
+
+    def rows(self, most: int) -> Iterator[str]:
+        """The text's lines with their ends, in parts of ``most`` characters at most."""
+        reader = self.text()
+        while line := reader.readline(most):
+            yield line
+
+    def text(self) -> io.TextIOWrapper:
+        """A reader of the whole text. It must not be closed: the stream is not the reader's."""
+        self.stream.seek(0)
+        return _Borrowed(self.stream, encoding=self.encoding or "utf-8", errors="replace")
+
+    def whole(self) -> bytes:
+        """Every byte, of a file that is small enough."""
+        if self.size > self.limits.whole_bytes:
+            raise ParseFailed(FailureReason.TOO_LARGE, f"this format is read whole, up to {self.limits.whole_bytes} bytes")
+        return self.head(self.size)
+
+
+class _Borrowed(io.TextIOWrapper):
+    """Leaves its stream open when it is collected."""
+
+    def __del__(self) -> None:
+        if not self.closed:
+            self.detach()

@@ -1,0 +1,43 @@
+"""Bodies that servers pack, unpacked a bounded piece at a time, so that a small answer cannot become a large one in memory."""
+
+import zlib
+from collections.abc import Callable, Iterator
+
+from ingestion.sources.errors import Reason, SourceRefused
+
+_PIECE_BYTES = 1 << 16
+
+Decode = Callable[[bytes], Iterator[bytes]]
+"""Unpacks what came; an empty piece says that nothing more comes. Raises ``SourceRefused``."""
+
+
+def decoder(encoding: str) -> Decode:
+    """For the value of ``Content-Encoding``. Raises ``SourceRefused`` for one that we did not offer to take."""
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return _plain
+    if name in ("gzip", "x-gzip", "deflate"):
+        return _Inflate().__call__
+    raise SourceRefused(Reason.BAD_ENCODING, "the server packs its answer in a way that was not asked for")
+
+
+def _plain(data: bytes) -> Iterator[bytes]:
+    if data:
+        yield data
+
+
+class _Inflate:
+    """gzip or zlib, told apart by their first bytes."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+
+    def __call__(self, data: bytes) -> Iterator[bytes]:
+        if not data and not self._stream.eof:
+            raise SourceRefused(Reason.BAD_ENCODING, "the packed answer ends too early", retryable=True)
+        try:
+            while data and not self._stream.eof:
+                yield self._stream.decompress(data, _PIECE_BYTES)
+                data = self._stream.unconsumed_tail
+        except zlib.error as error:
+            raise SourceRefused(Reason.BAD_ENCODING, "the answer is not packed as it says") from error

@@ -1,0 +1,89 @@
+"""The use cases of knowledge bases themselves: make, list, change, delete."""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from ingestion.chunk import Chunking
+from memoryd.access.service import require
+from memoryd.errors import Forbidden, InvalidRequest
+from memoryd.ids import uuid7
+from memoryd.knowledge.model import KnowledgeBase
+from memoryd.knowledge.ports import Bases, Originals
+from memoryd.memory.ports import Clock
+from retrieval.scope import Action, Scope
+
+
+class Unset:
+    """A field that a change leaves as it is."""
+
+
+UNSET: Final = Unset()
+
+
+@dataclass(frozen=True, slots=True)
+class BaseChange:
+    """What to change. New settings of chunking are for what is ingested from then on: ingest again what shall have them."""
+
+    description: str | Unset | None = UNSET
+    chunking: Chunking | Unset = UNSET
+    retain: int | Unset | None = UNSET
+
+
+class KnowledgeBases:
+    """Knowledge bases of one tenant. Those of spaces that a key is not for are as if they were not there."""
+
+    def __init__(self, bases: Bases, originals: Originals | None, clock: Clock) -> None:
+        self._bases = bases
+        self._originals = originals
+        self._clock = clock
+
+    async def create(
+        self, scope: Scope, *, name: str, space: str, description: str | None, chunking: Chunking, retain: int | None
+    ) -> KnowledgeBase:
+        """Raises ``AlreadyExists``, ``Forbidden`` for a space that the key is not for, ``InvalidRequest``."""
+        require(scope, Action.WRITE)
+        if not scope.may_use(space):
+            raise Forbidden("this key is confined to other spaces")
+        _check(chunking)
+        now = self._clock.now()
+        base = KnowledgeBase(uuid7(), name, space, description, chunking, retain, None, 0, now, now)
+        await self._bases.create(scope, base)
+        return base
+
+    async def get(self, scope: Scope, name: str) -> KnowledgeBase:
+        """Raises ``NotFound``."""
+        require(scope, Action.READ)
+        return await self._bases.get(scope, name)
+
+    async def page(self, scope: Scope, *, after: str | None, limit: int) -> list[KnowledgeBase]:
+        """By name."""
+        require(scope, Action.READ)
+        return await self._bases.page(scope, after=after, limit=limit)
+
+    async def update(self, scope: Scope, name: str, change: BaseChange) -> KnowledgeBase:
+        """Raises ``NotFound``, ``InvalidRequest``."""
+        require(scope, Action.WRITE)
+        base = await self._bases.get(scope, name)
+        if not isinstance(change.description, Unset):
+            base = replace(base, description=change.description)
+        if not isinstance(change.chunking, Unset):
+            _check(change.chunking)
+            base = replace(base, chunking=change.chunking)
+        if not isinstance(change.retain, Unset):
+            base = replace(base, retain=change.retain)
+        base = replace(base, updated_at=self._clock.now())
+        await self._bases.update(scope, base)
+        return base
+
+    async def delete(self, scope: Scope, name: str) -> None:
+        """Everything of it, in every version, with the originals. Raises ``NotFound``."""
+        require(scope, Action.DELETE)
+        base = await self._bases.get(scope, name)
+        await self._bases.delete(scope, base.kb_id)
+        if self._originals is not None:
+            await self._originals.clear(scope, base.kb_id)
+
+
+def _check(chunking: Chunking) -> None:
+    if chunking.overlap_tokens * 2 > chunking.max_tokens:
+        raise InvalidRequest("chunking.overlap_tokens: at most half of max_tokens")

@@ -1,0 +1,121 @@
+"""From sections to chunks that can be written: batches, hashes, terms, vectors."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ingestion.chunk import Chunk, Section
+from memoryd.knowledge.model import ReadyChunk, ReadySection
+from memoryd.threads import BULK
+from retrieval.analysis import Analyzer, Indexed
+from retrieval.ports import Embedder, Lane
+from retrieval.scope import Scope
+
+# So many chunks are embedded and written together: some seconds of work, which is what a crash repeats.
+_CHUNKS = 64
+
+
+@dataclass(slots=True)
+class Batch:
+    """Some sections in order, and their chunks that are not written yet; ``hashes`` are those of the chunks."""
+
+    sections: list[ReadySection]
+    chunks: list[Chunk]
+    hashes: list[bytes]
+    ready: list[ReadyChunk]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the chunks."""
+        return sum(one.tokens for one in self.chunks)
+
+
+async def batched(sections: AsyncIterator[Section], *, behind: int) -> AsyncIterator[Batch]:
+    """Batches of about 64 chunks, without the first ``behind`` chunks of the document: those are written already."""
+    batch = Batch([], [], [], [])
+    async for section in sections:
+        chunks = [chunk for chunk in section.chunks if chunk.ordinal >= behind]
+        if not chunks:
+            continue
+        batch.sections.append(_ready(section))
+        for chunk in chunks:
+            batch.chunks.append(chunk)
+            batch.hashes.append(content_hash(chunk))
+            if len(batch.chunks) >= _CHUNKS:
+                yield batch
+                batch = Batch([], [], [], [])
+                if chunk is not chunks[-1]:
+                    batch.sections.append(_ready(section))
+    if batch.chunks:
+        yield batch
+
+
+def content_hash(chunk: Chunk) -> bytes:
+    """The address of a chunk's content: SHA-256 of what is embedded."""
+    return hashlib.sha256((chunk.prefix + chunk.text).encode()).digest()
+
+
+async def prepared(
+    batch: Batch,
+    known: Mapping[bytes, NDArray[np.float32]],
+    scope: Scope,
+    kb_id: UUID,
+    embedder: Embedder,
+    analyzer: Analyzer,
+) -> Batch:
+    """The batch with its chunks ready to be written. A content that has a vector already is not embedded again, nor twice."""
+    texts = {
+        digest: chunk.prefix + chunk.text for digest, chunk in zip(batch.hashes, batch.chunks, strict=True) if digest not in known
+    }
+    indexed, vectors = await asyncio.gather(BULK.run(_indexed, batch.chunks, kb_id, analyzer), _vectors(texts, scope, embedder))
+    found = {**known, **vectors}
+    batch.ready = [
+        ReadyChunk(
+            section=chunk.section,
+            ordinal=chunk.ordinal,
+            hash=digest,
+            prefix=chunk.prefix,
+            text=chunk.text,
+            kind=chunk.kind,
+            start=chunk.start,
+            end=chunk.end,
+            page_first=chunk.page_first,
+            page_last=chunk.page_last,
+            tokens=chunk.tokens,
+            length=terms.length,
+            terms=terms.terms,
+            tfs=terms.tfs,
+            vector=found[digest],
+        )
+        for chunk, digest, terms in zip(batch.chunks, batch.hashes, indexed, strict=True)
+    ]
+    return batch
+
+
+async def _vectors(texts: Mapping[bytes, str], scope: Scope, embedder: Embedder) -> dict[bytes, NDArray[np.float32]]:
+    if not texts:
+        return {}
+    made = await embedder.embed_passages(list(texts.values()), lane=Lane.BULK, owner=scope.tenant_id)
+    return dict(zip(texts, np.asarray(made), strict=True))
+
+
+def _indexed(chunks: Sequence[Chunk], kb_id: UUID, analyzer: Analyzer) -> list[Indexed]:
+    return [analyzer.indexed(kb_id, chunk.prefix + chunk.text) for chunk in chunks]
+
+
+def _ready(section: Section) -> ReadySection:
+    return ReadySection(
+        ordinal=section.ordinal,
+        path=section.path,
+        text=section.text,
+        start=section.start,
+        end=section.end,
+        page_first=section.page_first,
+        page_last=section.page_last,
+        tokens=section.tokens,
+    )

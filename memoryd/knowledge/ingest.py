@@ -1,0 +1,274 @@
+"""What a worker does with one item of an ingest job: fetch, compare, parse, cut, embed, write.
+
+The document goes through in batches of chunks: while one is embedded, the next is being parsed and cut and the one before is
+being written, so that the embedder, which takes nearly all of the time, does not wait; and a document of any size needs the same
+memory. Every batch that is written stays written: after a crash the same item goes on behind it.
+"""
+
+import asyncio
+import hashlib
+import logging
+import tempfile
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, TypeVar
+
+from ingestion.chunk import CHUNKER_VERSION, Section
+from ingestion.document import Block, Parsed
+from ingestion.parse import PARSER_VERSION
+from ingestion.parse.failures import ParseFailed
+from ingestion.sources.errors import SourceRefused
+from ingestion.sources.url import Fetched
+from memoryd.errors import Conflict, NotFound, StoreUnavailable
+from memoryd.jobs.model import ItemState, Job, JobItem, Outcome
+from memoryd.jobs.ports import Control
+from memoryd.knowledge.batches import Batch, batched, prepared
+from memoryd.knowledge.model import KnowledgeBase, NewDocument, Read, Staging
+from memoryd.knowledge.ports import Bases, Drafts, Originals
+from memoryd.knowledge.versioning import Versioning
+from memoryd.memory.ports import Clock
+from memoryd.threads import BULK
+from retrieval.analysis import Analyzer
+from retrieval.filters import JsonValue
+from retrieval.ports import Embedder, ModelCard
+from retrieval.scope import Scope
+
+log = logging.getLogger(__name__)
+
+First = TypeVar("First")
+Second = TypeVar("Second")
+Third = TypeVar("Third")
+
+_PIECE_BYTES = 2**20
+# Batches that wait between two stages: more would only be memory.
+_AHEAD = 2
+# A draft that was published or discarded while a document was written to it: written again, to the next.
+_DRAFTS = 3
+
+
+class Reading(Protocol):
+    """A document that is being parsed. ``parsed`` is there behind the last block."""
+
+    def __aiter__(self) -> AsyncIterator[Block]: ...
+    @property
+    def parsed(self) -> Parsed: ...
+
+
+class Parser(Protocol):
+    """Parses files apart from this process. Raises ``ParseFailed``."""
+
+    def open(self, path: Path, *, name: str | None, media_type: str | None) -> AbstractAsyncContextManager[Reading]: ...
+
+
+class Fetcher(Protocol):
+    """Fetches a document into a file. Raises ``SourceRefused``."""
+
+    async def fetch(self, url: str, into: Path) -> Fetched: ...
+
+
+Cutter = Callable[[AsyncIterator[Block], KnowledgeBase, str | None], AsyncIterator[Section]]
+"""Cuts blocks into sections with their chunks, by the settings of a knowledge base and under a title."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What documents are made into chunks with."""
+
+    parser: Parser
+    cut: Cutter
+    fetcher: Fetcher | None
+    embedder: Embedder
+    analyzer: Analyzer
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A document's bytes, on disk, and what was said about them."""
+
+    path: Path
+    name: str | None
+    media_type: str | None
+    title: str | None
+    uri: str | None
+    metadata: Mapping[str, JsonValue]
+    key: str
+    digest: bytes
+    size: int
+
+
+class Ingest:
+    """The handler of ingest jobs (:class:`memoryd.jobs.ports.ItemHandler`)."""
+
+    def __init__(
+        self, bases: Bases, drafts: Drafts, versions: Versioning, originals: Originals, tools: Tools, clock: Clock
+    ) -> None:
+        self._bases = bases
+        self._drafts = drafts
+        self._versions = versions
+        self._originals = originals
+        self._tools = tools
+        self._clock = clock
+
+    async def process(self, scope: Scope, job: Job, item: JobItem, control: Control) -> Outcome:
+        """One document. Raises what is worth trying again; a document that cannot be read is an outcome."""
+        try:
+            base = await self._bases.get(scope, str(job.payload["kb"]))
+        except NotFound:
+            return _failed("knowledge_base_gone", "the knowledge base was deleted")
+        if base.kb_id != job.kb_id:
+            return _failed("knowledge_base_gone", "the knowledge base was deleted; another one has its name now")
+        if item.source.get("remove"):
+            found = await self._drafts.remove(scope, base.kb_id, item.document_id, self._clock.now())
+            return Outcome(ItemState.SUCCEEDED if found else ItemState.UNCHANGED)
+        try:
+            with tempfile.TemporaryDirectory(prefix="memoryd-ingest-") as folder:
+                source = await self._source(scope, base, item, Path(folder))
+                return await self._ingested(scope, base, item.document_id, source, control)
+        except ParseFailed as error:
+            return _failed(error.reason.value, error.detail)
+        except SourceRefused as error:
+            if error.retryable:
+                raise
+            return _failed(error.reason.value, str(error))
+
+    async def finished(self, scope: Scope, job: Job) -> None:
+        """Publish, where the job was asked to and no document failed. Without a draft there was nothing to change."""
+        if not job.payload.get("publish") or job.counters.failed:
+            return
+        note = job.payload.get("note")
+        await self._versions.published_by_job(scope, str(job.payload["kb"]), note=note if isinstance(note, str) else None)
+
+    async def _source(self, scope: Scope, base: KnowledgeBase, item: JobItem, folder: Path) -> _Source:
+        given, path = item.source, folder / "document"
+        name, media_type, uri = _text(given, "file_name"), None, _text(given, "uri")
+        key, url = _text(given, "key"), _text(given, "url")
+        if url is not None:
+            if self._tools.fetcher is None:
+                raise StoreUnavailable("this installation does not fetch documents (MEMORYD_FETCH_URLS)")
+            fetched = await self._tools.fetcher.fetch(url, path)
+            name, media_type, uri = name or fetched.file_name, fetched.media_type, uri or fetched.url
+        elif key is None or not await self._originals.fetch(key, path):
+            raise NotFound("the uploaded file is not in object storage any more: upload it again")
+        digest, size = await BULK.run(_digest, path)
+        if url is not None:
+            key = await self._originals.keep(scope, base.kb_id, path, digest.hex())
+        if given.get("text"):
+            media_type = "text/markdown"
+        metadata = given.get("metadata")
+        return _Source(
+            path=path,
+            name=name,
+            media_type=media_type,
+            title=_text(given, "title"),
+            uri=uri,
+            metadata=metadata if isinstance(metadata, dict) else {},
+            key=str(key),
+            digest=digest,
+            size=size,
+        )
+
+    async def _ingested(self, scope: Scope, base: KnowledgeBase, document_id: str, source: _Source, control: Control) -> Outcome:
+        document = NewDocument(
+            document_id=document_id,
+            content_hash=source.digest,
+            settings_hash=settings_hash(base, self._tools.embedder.card, source.title),
+            size=source.size,
+            title=source.title,
+            media_type=source.media_type,
+            source_uri=source.uri,
+            metadata=source.metadata,
+            object_key=source.key,
+        )
+        for attempt in range(_DRAFTS):
+            staging = await self._drafts.begin(scope, base.kb_id, document, self._clock.now())
+            if staging is None:
+                return Outcome(ItemState.UNCHANGED, size=source.size)
+            try:
+                return await self._written(scope, base, staging, source, control)
+            except Conflict:
+                if attempt == _DRAFTS - 1:
+                    raise
+                log.info("the draft of a knowledge base changed under a document; it is written again")
+        raise AssertionError  # the loop returns or raises
+
+    async def _written(self, scope: Scope, base: KnowledgeBase, staging: Staging, source: _Source, control: Control) -> Outcome:
+        cut: asyncio.Queue[Batch | None] = asyncio.Queue(_AHEAD)
+        done: asyncio.Queue[Batch | None] = asyncio.Queue(_AHEAD)
+        tokens = 0
+
+        async def parse() -> Parsed:
+            async with self._tools.parser.open(source.path, name=source.name, media_type=source.media_type) as reading:
+                sections = self._tools.cut(aiter(reading), base, source.title)
+                async for batch in batched(sections, behind=staging.stored):
+                    await cut.put(batch)
+                await cut.put(None)
+                return reading.parsed
+
+        async def embed() -> None:
+            while (batch := await cut.get()) is not None:
+                known = await self._drafts.known(scope, batch.hashes)
+                await done.put(await prepared(batch, known, scope, base.kb_id, self._tools.embedder, self._tools.analyzer))
+            await done.put(None)
+
+        async def write() -> Staging:
+            nonlocal tokens
+            at = staging
+            while (batch := await done.get()) is not None:
+                at = await self._drafts.add(scope, at, batch.sections, batch.ready)
+                tokens += batch.tokens
+                await control.checkpoint(chunks=len(batch.ready), tokens=batch.tokens)
+            return at
+
+        parsed, _, last = await _together(parse(), embed(), write())
+        if not last.stored:
+            return _failed("empty", "there is no text in it")
+        read = Read(source.title or parsed.title, parsed.media_type, parsed.pages, parsed.characters, parsed.warnings)
+        await self._drafts.finish(scope, last, read, self._clock.now())
+        return Outcome(ItemState.SUCCEEDED, chunks=last.stored, tokens=tokens, size=source.size, pages=parsed.pages)
+
+
+def settings_hash(base: KnowledgeBase, card: ModelCard, title: str | None) -> bytes:
+    """SHA-256 of what a document's chunks depend on besides its bytes: who ingests it again with the same has the same chunks."""
+    cut = base.chunking
+    parts = (PARSER_VERSION, CHUNKER_VERSION, card.name, card.revision, cut.strategy, cut.max_tokens, cut.overlap_tokens, title)
+    return hashlib.sha256(repr(parts).encode()).digest()
+
+
+async def _together(
+    parse: Coroutine[None, None, First], embed: Coroutine[None, None, Second], write: Coroutine[None, None, Third]
+) -> tuple[First, Second, Third]:
+    """All three; when one fails the others are stopped, and its error is the error."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = group.create_task(parse), group.create_task(embed), group.create_task(write)
+    except BaseExceptionGroup as errors:
+        raise _first(errors) from errors
+    return tasks[0].result(), tasks[1].result(), tasks[2].result()
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The first error that is no group."""
+    error: BaseException = errors
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _failed(reason: str, detail: str) -> Outcome:
+    return Outcome(ItemState.FAILED, reason=reason, detail=detail)
+
+
+def _text(source: Mapping[str, JsonValue], name: str) -> str | None:
+    value = source.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _digest(path: Path) -> tuple[bytes, int]:
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            digest.update(piece)
+            size += len(piece)
+    return digest.digest(), size

@@ -1,0 +1,115 @@
+"""The use cases that begin an ingest: keep files, and order jobs."""
+
+import asyncio
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from memoryd.access.service import require
+from memoryd.errors import InvalidRequest, StoreUnavailable
+from memoryd.knowledge.model import KnowledgeBase
+from memoryd.knowledge.ports import Bases, Originals
+from memoryd.threads import BULK
+from retrieval.filters import JsonValue
+from retrieval.scope import Action, Scope
+
+_PIECE_BYTES = 2**20
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A file that is in object storage."""
+
+    sha256: str
+    key: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A document to ingest: its text, the digest of an upload, or a URL."""
+
+    document_id: str
+    text: str | None
+    upload: str | None
+    url: str | None
+    file_name: str | None
+    title: str | None
+    uri: str | None
+    metadata: dict[str, JsonValue]
+
+
+class Uploads:
+    """Keeps what documents are made from, so that a job's payload only names it."""
+
+    def __init__(self, bases: Bases, originals: Originals | None, *, urls: bool) -> None:
+        self._bases = bases
+        self._originals = originals
+        self._urls = urls
+
+    async def writable(self, scope: Scope, name: str) -> KnowledgeBase:
+        """The knowledge base, to be asked for before a large body is read. Raises ``Forbidden``, ``NotFound``."""
+        require(scope, Action.WRITE)
+        return await self._bases.get(scope, name)
+
+    async def keep(self, scope: Scope, base: KnowledgeBase, file: BinaryIO) -> Kept:
+        """Store an uploaded file, piece by piece. Raises ``StoreUnavailable``."""
+        originals = self._store()
+        with tempfile.TemporaryDirectory(prefix="memoryd-upload-") as folder:
+            path = Path(folder) / "file"
+            digest, size = await BULK.run(_copied, file, path)
+            key = await originals.keep(scope, base.kb_id, path, digest)
+        return Kept(digest, key, size)
+
+    async def sources(self, scope: Scope, base: KnowledgeBase, wishes: Sequence[Wish]) -> list[dict[str, JsonValue]]:
+        """What a job is told of each document. Texts are stored like files. Raises ``InvalidRequest`` for an unknown upload."""
+        if any(one.url is not None for one in wishes) and not self._urls:
+            raise InvalidRequest("url: this installation does not fetch documents (MEMORYD_FETCH_URLS)")
+        turns = asyncio.Semaphore(_AT_ONCE)
+
+        async def source(wish: Wish) -> dict[str, JsonValue]:
+            async with turns:
+                return {
+                    "key": await self._key(scope, base, wish),
+                    "url": wish.url,
+                    "file_name": wish.file_name or (wish.document_id if wish.text is None else None),
+                    "text": wish.text is not None,
+                    "title": wish.title,
+                    "uri": wish.uri or wish.url,
+                    "metadata": wish.metadata,
+                }
+
+        return await asyncio.gather(*(source(one) for one in wishes))
+
+    async def _key(self, scope: Scope, base: KnowledgeBase, wish: Wish) -> str | None:
+        if wish.text is not None:
+            return await self._keep_text(scope, base, wish.text)
+        if wish.upload is None:
+            return None
+        key = await self._store().held(scope, base.kb_id, wish.upload)
+        if key is None:
+            raise InvalidRequest(f"upload: {wish.upload} was not uploaded to this knowledge base")
+        return key
+
+    async def _keep_text(self, scope: Scope, base: KnowledgeBase, text: str) -> str:
+        data = text.encode()
+        return await self._store().keep_bytes(scope, base.kb_id, data, hashlib.sha256(data).hexdigest())
+
+    def _store(self) -> Originals:
+        if self._originals is None:
+            raise StoreUnavailable("this installation has no object storage: set MEMORYD_OBJECT_STORE")
+        return self._originals
+
+
+def _copied(file: BinaryIO, path: Path) -> tuple[str, int]:
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as target:
+        while piece := file.read(_PIECE_BYTES):
+            digest.update(piece)
+            size += len(piece)
+            target.write(piece)
+    return digest.hexdigest(), size

@@ -1,0 +1,116 @@
+"""The part of the composition root that builds knowledge bases, for the API and for the worker."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from ingestion.chunk import Chunker, Section, readable_tokens, stream
+from ingestion.document import Block
+from ingestion.parse.limits import ParseLimits
+from ingestion.parse.parser import DocumentParser
+from ingestion.sources.url import Fetcher, FetchPolicy
+from memoryd.errors import InvalidRequest
+from memoryd.jobs.ports import ItemHandler
+from memoryd.jobs.service import Jobs
+from memoryd.knowledge.bases import KnowledgeBases
+from memoryd.knowledge.ingest import Cutter, Ingest, Tools
+from memoryd.knowledge.library import Library
+from memoryd.knowledge.model import KnowledgeBase
+from memoryd.knowledge.orders import INGEST, Orders
+from memoryd.knowledge.rounds import Collection, Tenants
+from memoryd.knowledge.services import KnowledgeServices
+from memoryd.knowledge.uploads import Uploads
+from memoryd.knowledge.versioning import Versioning
+from memoryd.memory.ports import Clock
+from memoryd.models import Models
+from memoryd.settings import Settings
+from memoryd.stores.database import Database
+from memoryd.stores.generations import Generation
+from memoryd.stores.jobs.active import PgActiveJobs
+from memoryd.stores.knowledge.bases import PgBases
+from memoryd.stores.knowledge.documents import PgDocuments
+from memoryd.stores.knowledge.drafts import PgDrafts
+from memoryd.stores.knowledge.versions import PgVersions
+from memoryd.stores.objects import ObstoreObjects
+from memoryd.stores.once import PgOnce
+from memoryd.stores.originals import ObjectOriginals
+from memoryd.threads import BULK
+from retrieval.analysis import Analyzer
+
+_MIB = 2**20
+# Beside the longest request that may have pinned a version.
+_GRACE_S = 30.0
+
+
+def knowledge_services(
+    settings: Settings, db: Database, generation: Generation, stored: ObstoreObjects | None, jobs: Jobs, clock: Clock
+) -> KnowledgeServices:
+    """The use cases of the API."""
+    bases, versions, drafts = PgBases(db), PgVersions(db, generation.number), PgDrafts(db, generation.number)
+    originals = ObjectOriginals(stored) if stored is not None else None
+    uploads = Uploads(bases, originals, urls=settings.fetch_urls)
+    return KnowledgeServices(
+        bases=KnowledgeBases(bases, originals, clock),
+        versions=_versioning(settings, db, generation, stored, clock),
+        library=Library(bases, versions, drafts, PgDocuments(db), originals, clock),
+        uploads=uploads,
+        orders=Orders(uploads, jobs),
+        once=PgOnce(db),
+    )
+
+
+@asynccontextmanager
+async def open_job_handlers(
+    settings: Settings, db: Database, generation: Generation, stored: ObstoreObjects | None, models: Models, clock: Clock
+) -> AsyncIterator[dict[str, ItemHandler]]:
+    """What the worker does with jobs, by kind."""
+    if stored is None:
+        raise InvalidRequest("set MEMORYD_OBJECT_STORE: documents are ingested from object storage")
+    limits = ParseLimits(
+        memory_bytes=settings.parse_memory_mb * _MIB, cpu_s=int(settings.parse_timeout_s), wait_s=settings.parse_timeout_s
+    )
+    policy = FetchPolicy(max_bytes=settings.fetch_max_bytes, total_s=settings.fetch_timeout_s)
+    parser = DocumentParser(limits, forking=True)
+    tools = Tools(
+        parser=parser,
+        cut=_cutter(models),
+        fetcher=Fetcher(policy) if settings.fetch_urls else None,
+        embedder=models.runtime,
+        analyzer=Analyzer(),
+    )
+    versions = _versioning(settings, db, generation, stored, clock)
+    ingest = Ingest(PgBases(db), PgDrafts(db, generation.number), versions, ObjectOriginals(stored), tools, clock)
+    try:
+        yield {INGEST: ingest}
+    finally:
+        await parser.close()
+
+
+def collection(
+    settings: Settings, db: Database, generation: Generation, stored: ObstoreObjects | None, tenants: Tenants, clock: Clock
+) -> Collection:
+    """The worker's round over versions that nobody needs."""
+    return Collection(tenants, PgBases(db), _versioning(settings, db, generation, stored, clock), clock)
+
+
+def _versioning(
+    settings: Settings, db: Database, generation: Generation, stored: ObstoreObjects | None, clock: Clock
+) -> Versioning:
+    return Versioning(
+        PgBases(db),
+        PgVersions(db, generation.number),
+        PgDrafts(db, generation.number),
+        PgActiveJobs(db),
+        ObjectOriginals(stored) if stored is not None else None,
+        clock,
+        grace_s=settings.request_timeout_s + _GRACE_S,
+    )
+
+
+def _cutter(models: Models) -> Cutter:
+    readable = readable_tokens(models.card, models.tokenizer)
+
+    def cut(blocks: AsyncIterator[Block], base: KnowledgeBase, title: str | None) -> AsyncIterator[Section]:
+        chunker = Chunker(models.tokenizer, base.chunking, readable=readable, title=title)
+        return stream(chunker, blocks, BULK.run)
+
+    return cut

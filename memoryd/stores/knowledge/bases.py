@@ -1,0 +1,154 @@
+"""Knowledge bases in PostgreSQL."""
+
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
+
+from ingestion.chunk import Chunking, Strategy
+from memoryd.errors import AlreadyExists, NotFound
+from memoryd.knowledge.model import KnowledgeBase
+from memoryd.stores.database import Database
+from memoryd.stores.knowledge.locks import IN_SPACES, find_draft, naming
+from memoryd.stores.knowledge.rows import erase
+from memoryd.stores.knowledge.trail import leave
+from retrieval.scope import Scope
+
+_COLUMNS = """b.kb_id, b.name, b.space, b.description, b.chunking, b.retain, b.live_seq, b.newest_seq, b.created_at,
+    b.updated_at"""
+_GET = f"SELECT {_COLUMNS} FROM knowledge_bases b WHERE b.tenant_id = %(tenant)s AND {IN_SPACES} AND b.name = %(name)s"
+_PAGE = f"""
+SELECT {_COLUMNS} FROM knowledge_bases b
+WHERE b.tenant_id = %(tenant)s AND {IN_SPACES} AND b.name > %(after)s ORDER BY b.name LIMIT %(limit)s
+"""
+_CREATE = """
+INSERT INTO knowledge_bases (tenant_id, kb_id, name, space, description, chunking, retain, created_at, updated_at)
+VALUES (%(tenant)s, %(kb)s, %(name)s, %(space)s, %(description)s, %(chunking)s, %(retain)s, %(created)s, %(updated)s)
+"""
+_UPDATE = f"""
+UPDATE knowledge_bases b
+SET description = %(description)s, chunking = %(chunking)s, retain = %(retain)s, updated_at = %(updated)s
+WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES}
+"""
+# From here on nobody can pin a version, so that nobody sees one that is half gone.
+_END = f"""
+UPDATE knowledge_bases b SET live_seq = NULL WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES}
+RETURNING now()
+"""
+_UNTAG = "DELETE FROM kb_tags WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s"
+_GIVE_UP = """
+UPDATE kb_versions SET state = 'collected', collected_at = now()
+WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND state = 'published'
+"""
+_STOP = "UPDATE kb_versions SET discarding = true WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND state = 'draft'"
+_SOME = "SELECT document_pid FROM kb_documents WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s LIMIT %(documents)s FOR UPDATE"
+_KEYS = "SELECT object_key FROM kb_orphans WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s"
+_LOCK = "SELECT FROM knowledge_bases WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s FOR UPDATE"
+_DELETE = "DELETE FROM knowledge_bases WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s"
+# Of one transaction.
+_DOCUMENTS, _CHUNKS = 200, 2_000
+
+
+class PgBases:
+    """:class:`memoryd.knowledge.ports.Bases` on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def create(self, scope: Scope, base: KnowledgeBase) -> None:
+        """Raises ``AlreadyExists``, and ``NotFound`` for a space that the key is not for."""
+        if not scope.may_use(base.space):
+            raise NotFound("no such space")
+        async with self._database.transaction(scope) as connection:
+            try:
+                await connection.execute(_CREATE, _params(scope, base))
+            except psycopg.errors.UniqueViolation as error:
+                raise AlreadyExists(f"there is a knowledge base named {base.name!r} already") from error
+            await leave(connection, scope, "kb.create", base.kb_id, base.created_at)
+
+    async def get(self, scope: Scope, name: str) -> KnowledgeBase:
+        """Raises ``NotFound``."""
+        rows = await self._database.read(scope, _GET, _spaces(scope) | {"name": name})
+        if not rows:
+            raise NotFound("no such knowledge base")
+        return _base(rows[0])
+
+    async def page(self, scope: Scope, *, after: str | None, limit: int) -> list[KnowledgeBase]:
+        """By name, those after ``after``."""
+        rows = await self._database.read(scope, _PAGE, _spaces(scope) | {"after": after or "", "limit": limit})
+        return [_base(row) for row in rows]
+
+    async def update(self, scope: Scope, base: KnowledgeBase) -> None:
+        """Description, chunking and retention. Raises ``NotFound``."""
+        async with self._database.transaction(scope) as connection:
+            done = await connection.execute(_UPDATE, _spaces(scope) | _params(scope, base))
+            if not done.rowcount:
+                raise NotFound("no such knowledge base")
+            await leave(connection, scope, "kb.update", base.kb_id, base.updated_at)
+
+    async def delete(self, scope: Scope, kb_id: UUID) -> list[str]:
+        """Everything of it, in every version, in small transactions; the keys of its originals in object storage.
+
+        Interrupted, it is empty and keeps its name until it is deleted again. Deleting twice is no error.
+        """
+        params = naming(scope, kb_id)
+        async with self._database.transaction(scope) as connection:
+            if await (await connection.execute(_END, params)).fetchone() is None:
+                return []
+            for sql in (_UNTAG, _GIVE_UP):
+                await connection.execute(sql, params)
+        async with self._database.transaction(scope) as connection:
+            await connection.execute(_STOP, params)
+        documents = 0
+        while True:
+            gone, over = await self._erase_some(scope, kb_id)
+            documents += gone
+            if over:
+                break
+        async with self._database.transaction(scope) as connection:
+            await find_draft(connection, scope, kb_id, " FOR UPDATE")
+            await connection.execute(_LOCK, params)
+            late = await (await connection.execute(_SOME, params | {"documents": None})).fetchall()
+            await erase(connection, scope.tenant_id, [pid for (pid,) in late])
+            keys = await (await connection.execute(_KEYS, params)).fetchall()
+            if (await connection.execute(_DELETE, params)).rowcount:
+                await leave(connection, scope, "kb.delete", kb_id, documents=documents + len(late))
+        return sorted(key for (key,) in keys)
+
+    async def _erase_some(self, scope: Scope, kb_id: UUID) -> tuple[int, bool]:
+        """How many documents went, and whether none is left."""
+        async with self._database.transaction(scope) as connection:
+            params = naming(scope, kb_id) | {"documents": _DOCUMENTS}
+            found = [pid for (pid,) in await (await connection.execute(_SOME, params)).fetchall()]
+            _, done = await erase(connection, scope.tenant_id, found, _CHUNKS)
+        return len(found) if done else 0, not found
+
+
+def _spaces(scope: Scope) -> dict[str, object]:
+    return {"tenant": scope.tenant_id, "spaces": None if scope.spaces is None else sorted(scope.spaces)}
+
+
+def _params(scope: Scope, base: KnowledgeBase) -> dict[str, object]:
+    chunking = {
+        "strategy": base.chunking.strategy,
+        "max_tokens": base.chunking.max_tokens,
+        "overlap_tokens": base.chunking.overlap_tokens,
+    }
+    return {
+        "tenant": scope.tenant_id,
+        "kb": base.kb_id,
+        "name": base.name,
+        "space": base.space,
+        "description": base.description,
+        "chunking": Jsonb(chunking),
+        "retain": base.retain,
+        "created": base.created_at,
+        "updated": base.updated_at,
+    }
+
+
+def _base(row: TupleRow) -> KnowledgeBase:
+    kb_id, name, space, description, chunking, *rest = row
+    cut = Chunking(Strategy(chunking["strategy"]), chunking["max_tokens"], chunking["overlap_tokens"])
+    return KnowledgeBase(kb_id, name, space, description, cut, *rest)

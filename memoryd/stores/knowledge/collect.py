@@ -1,0 +1,85 @@
+"""Garbage collection: versions that nobody needs are given up, and rows that only they have are erased a while later."""
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from memoryd.knowledge.model import Collected
+from memoryd.stores.database import Database
+from memoryd.stores.knowledge.discard import discard
+from memoryd.stores.knowledge.locks import find_base, find_draft, naming
+from memoryd.stores.knowledge.rows import erase
+from memoryd.stores.knowledge.trail import leave
+from retrieval.filters import JsonValue
+from retrieval.scope import Scope
+
+_GIVE_UP = """
+UPDATE kb_versions v SET state = 'collected', collected_at = %(now)s
+WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'published'
+    AND v.seq IS DISTINCT FROM %(live)s AND v.seq IS DISTINCT FROM %(base)s
+    AND NOT EXISTS (SELECT FROM kb_tags t WHERE t.tenant_id = %(tenant)s AND t.kb_id = %(kb)s AND t.seq = v.seq)
+    AND v.seq < (SELECT min(n.seq) FROM (
+        SELECT seq FROM kb_versions WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND state = 'published'
+        ORDER BY seq DESC LIMIT %(retain)s) n)
+RETURNING v.seq
+"""
+# In no version that can be read, be it by who pinned it before it was given up; and what was begun for a draft that is gone.
+_GARBAGE = """
+SELECT document_pid FROM kb_documents d
+WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND (
+    (d.complete AND d.to_seq IS NOT NULL AND NOT EXISTS (
+        SELECT FROM kb_versions v
+        WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.seq >= d.from_seq AND v.seq < d.to_seq
+            AND (v.state <> 'collected' OR v.collected_at > %(until)s)))
+    OR (NOT d.complete AND NOT EXISTS (
+        SELECT FROM kb_versions v
+        WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.seq = d.from_seq AND v.state = 'draft')))
+LIMIT %(documents)s FOR UPDATE OF d SKIP LOCKED
+"""
+_NAMED_AGAIN = """
+DELETE FROM kb_orphans o
+WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND EXISTS (
+    SELECT FROM kb_documents d WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.object_key = o.object_key)
+"""
+_NAMED_ONCE = """
+DELETE FROM kb_orphans WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND named_at IS NOT NULL RETURNING object_key
+"""
+_NAME = """
+UPDATE kb_orphans SET named_at = %(now)s WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND named_at IS NULL
+RETURNING object_key
+"""
+# Of one transaction.
+_DOCUMENTS, _CHUNKS = 50, 2_000
+
+
+async def collect(database: Database, scope: Scope, kb_id: UUID, *, now: datetime, grace_s: float) -> Collected:
+    """Give versions up, erase in small transactions what was given up more than ``grace_s`` ago, finish an interrupted discard.
+
+    Originals that no document names any more are told in two rounds, so that an interruption after the first leaves none.
+    Raises ``NotFound``.
+    """
+    async with database.transaction(scope) as connection:
+        base = await find_base(connection, scope, kb_id, lock=True)
+        draft = await find_draft(connection, scope, kb_id)
+        params = naming(scope, kb_id) | {"now": now, "until": now - timedelta(seconds=grace_s), "documents": _DOCUMENTS}
+        versions: list[int] = []
+        if base.retain is not None:
+            kept = {"live": base.live_seq, "base": draft.base_seq if draft else None, "retain": base.retain}
+            versions = sorted(seq for (seq,) in await (await connection.execute(_GIVE_UP, params | kept)).fetchall())
+    if draft is not None and draft.discarding:
+        await discard(database, scope, kb_id)
+    documents = chunks = 0
+    while True:
+        async with database.transaction(scope) as connection:
+            found = [pid for (pid,) in await (await connection.execute(_GARBAGE, params)).fetchall()]
+            if not found:
+                break
+            gone, done = await erase(connection, scope.tenant_id, found, _CHUNKS)
+        chunks += gone
+        documents += len(found) if done else 0
+    async with database.transaction(scope) as connection:
+        await connection.execute(_NAMED_AGAIN, params)
+        keys = [key for sql in (_NAMED_ONCE, _NAME) for (key,) in await (await connection.execute(sql, params)).fetchall()]
+        if versions or documents:
+            numbers = {"documents": documents, "chunks": chunks}
+            await leave(connection, scope, "kb.collect", kb_id, now, versions=list[JsonValue](versions), **numbers)
+    return Collected(tuple(versions), documents, chunks, tuple(sorted(keys)))

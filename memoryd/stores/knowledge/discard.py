@@ -1,0 +1,58 @@
+"""Dropping a draft in small transactions.
+
+From the first of them on the draft takes nothing. Interrupted, it goes on when it is asked for again, or by garbage collection.
+"""
+
+from uuid import UUID
+
+from memoryd.stores.database import Database
+from memoryd.stores.knowledge.locks import find_base, find_draft, naming
+from memoryd.stores.knowledge.rows import close, erase
+from memoryd.stores.knowledge.trail import leave
+from retrieval.scope import Scope
+
+_STOP = "UPDATE kb_versions SET discarding = true WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND seq = %(seq)s"
+_OPENED = """
+SELECT document_pid FROM kb_documents
+WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND from_seq = %(seq)s LIMIT %(some)s FOR UPDATE
+"""
+_CLOSED = """
+SELECT document_pid FROM kb_documents
+WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND to_seq = %(seq)s LIMIT %(some)s FOR UPDATE
+"""
+_DELETE = "DELETE FROM kb_versions WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND seq = %(seq)s"
+# Of one transaction.
+_DOCUMENTS, _CHUNKS = 50, 2_000
+
+
+async def discard(database: Database, scope: Scope, kb_id: UUID) -> bool:
+    """Erase what the draft opened, then open again what it closed, then it; false when there is none. Raises ``NotFound``."""
+    async with database.transaction(scope) as connection:
+        await find_base(connection, scope, kb_id)
+        draft = await find_draft(connection, scope, kb_id, " FOR UPDATE")
+        if draft is None:
+            return False
+        await connection.execute(_STOP, naming(scope, kb_id) | {"seq": draft.seq})
+    while not await _step(database, scope, kb_id, draft.seq):
+        pass
+    return True
+
+
+async def _step(database: Database, scope: Scope, kb_id: UUID, seq: int) -> bool:
+    """One transaction; true when all is done, by whomever."""
+    params = naming(scope, kb_id) | {"seq": seq, "some": _DOCUMENTS}
+    async with database.transaction(scope) as connection:
+        draft = await find_draft(connection, scope, kb_id, " FOR UPDATE")
+        if draft is None or not draft.discarding:
+            return True
+        opened = [pid for (pid,) in await (await connection.execute(_OPENED, params)).fetchall()]
+        if opened:
+            await erase(connection, scope.tenant_id, opened, _CHUNKS)
+            return False
+        closed = [pid for (pid,) in await (await connection.execute(_CLOSED, params)).fetchall()]
+        if closed:
+            await close(connection, scope.tenant_id, closed, None)
+            return False
+        await connection.execute(_DELETE, params)
+        await leave(connection, scope, "kb.discard", kb_id, seq=seq)
+        return True

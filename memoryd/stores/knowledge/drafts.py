@@ -1,0 +1,286 @@
+"""Staging of changes in PostgreSQL."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg.types.json import Jsonb
+
+from memoryd.errors import Conflict
+from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection, Staging
+from memoryd.stores.database import Connection, Database
+from memoryd.stores.knowledge.batches import Batch, statements
+from memoryd.stores.knowledge.discard import discard
+from memoryd.stores.knowledge.locks import IN_SPACES, lock_document, naming, open_draft
+from memoryd.stores.knowledge.rows import close, copy, erase
+from memoryd.threads import UNIT
+from retrieval.filters import JsonValue
+from retrieval.scope import Scope
+
+# Its revisions that a draft has to do with: the open one, the one that is being written, and the one that the draft closed.
+_REVISIONS = """
+SELECT document_pid, from_seq, to_seq, complete, content_hash, settings_hash, chunks, title, source_uri, metadata, object_key
+FROM kb_documents
+WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND document_id = %(document)s
+    AND (to_seq = %(seq)s OR to_seq IS NULL AND (complete OR from_seq = %(seq)s))
+FOR UPDATE
+"""
+_INSERT = """
+INSERT INTO kb_documents (tenant_id, kb_id, document_id, from_seq, content_hash, settings_hash, title, media_type, source_uri,
+    metadata, object_key, bytes, stored_at)
+VALUES (%(tenant)s, %(kb)s, %(document)s, %(seq)s, %(content)s, %(settings)s, %(title)s, %(media_type)s, %(uri)s,
+    coalesce(%(metadata)s::jsonb, '{}'), %(key)s, %(size)s, %(now)s)
+RETURNING document_pid
+"""
+_DESCRIBE = """
+UPDATE kb_documents SET title = coalesce(%(title)s, title), source_uri = coalesce(%(uri)s, source_uri),
+    metadata = coalesce(%(metadata)s::jsonb, metadata)
+WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s
+"""
+# Where the original lies is no part of what a version says.
+_KEEP = """
+UPDATE kb_documents SET object_key = %(key)s WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s AND object_key IS NULL
+"""
+_KNOWN = """
+SELECT q.hash, halfvec_send(found.embedding)
+FROM unnest(%(hashes)s::bytea[]) AS q(hash)
+CROSS JOIN LATERAL (
+    SELECT v.embedding FROM kb_chunks c
+    JOIN kb_vectors v ON v.tenant_id = c.tenant_id AND v.pid = c.pid AND v.generation = %(generation)s
+    WHERE c.tenant_id = %(tenant)s AND v.tenant_id = %(tenant)s AND c.hash = q.hash LIMIT 1) found
+"""
+_WRITABLE = f"""
+SELECT FROM kb_versions v JOIN knowledge_bases b ON b.tenant_id = v.tenant_id AND b.kb_id = v.kb_id
+WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.seq = %(seq)s AND v.state = 'draft' AND NOT v.discarding
+    AND {IN_SPACES} FOR SHARE OF v
+"""
+_STAGED = """
+SELECT document_id, chunks FROM kb_documents
+WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s AND kb_id = %(kb)s AND from_seq = %(seq)s AND NOT complete
+"""
+_PIDS = "SELECT nextval('passages_pid_seq') FROM generate_series(1, %(count)s)"
+_SEEN = """
+SELECT hash, count(*) FROM kb_chunks
+WHERE tenant_id = %(tenant)s AND hash = ANY(%(hashes)s::bytea[]) AND document_pid = %(pid)s GROUP BY hash
+"""
+_COUNT = "UPDATE kb_documents SET chunks = %(stored)s WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s"
+_OPEN = """
+SELECT document_pid, from_seq FROM kb_documents
+WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND document_id = %(document)s AND complete AND to_seq IS NULL FOR UPDATE
+"""
+_FINISH = """
+UPDATE kb_documents SET complete = true, title = coalesce(title, %(title)s), media_type = %(media_type)s, pages = %(pages)s,
+    characters = %(characters)s, warnings = %(warnings)s, stored_at = %(now)s,
+    tokens = (SELECT coalesce(sum(tokens), 0) FROM kb_chunks WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s)
+WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s
+"""
+# What the draft has, or what it would have if it were begun now.
+_PRESENT = f"""
+SELECT d.document_id, encode(d.content_hash, 'hex')
+FROM knowledge_bases b
+LEFT JOIN kb_versions v ON v.tenant_id = b.tenant_id AND v.kb_id = b.kb_id AND v.state = 'draft' AND NOT v.discarding
+JOIN kb_documents d ON d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.document_id = ANY(%(documents)s::text[])
+WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES} AND d.complete
+    AND CASE WHEN v.seq IS NOT NULL THEN d.to_seq IS NULL
+             ELSE d.from_seq <= b.live_seq AND (d.to_seq IS NULL OR d.to_seq > b.live_seq) END
+"""
+# Up to so many postings are encoded in a millisecond or two; more go to a thread.
+_INLINE = 2_000
+_GONE = "the draft that this was written to is gone: it was published or discarded, or the document was begun anew"
+
+
+@dataclass(frozen=True, slots=True)
+class _Revision:
+    document_pid: int
+    from_seq: int
+    to_seq: int | None
+    complete: bool
+    content_hash: bytes
+    settings_hash: bytes
+    chunks: int
+    title: str | None
+    source_uri: str | None
+    metadata: dict[str, JsonValue]
+    object_key: str | None
+
+    def same(self, document: NewDocument) -> bool:
+        """Made of the same bytes in the same way."""
+        return (self.content_hash, self.settings_hash) == (document.content_hash, document.settings_hash)
+
+    def described(self, document: NewDocument) -> bool:
+        """Already says all that ``document`` says about itself; what that leaves out stays."""
+        said = ((document.title, self.title), (document.source_uri, self.source_uri), (document.metadata, self.metadata))
+        return all(new is None or new == old for new, old in said)
+
+
+class PgDrafts:
+    """:class:`memoryd.knowledge.ports.Drafts` on PostgreSQL. Vectors are those of ``generation``."""
+
+    def __init__(self, database: Database, generation: int) -> None:
+        self._database = database
+        self._generation = generation
+
+    async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging | None:
+        """Begin to write a document, or go on with what an earlier attempt at the same content wrote.
+
+        ``None``: the draft has it, or had it before the draft changed it and has it again. A new title, URI or metadata make a
+        revision with the same chunks, for what a published version says of a document stays.
+        Raises ``NotFound``, ``Conflict``.
+        """
+        async with self._database.transaction(scope) as connection:
+            seq = await open_draft(connection, scope, kb_id, now)
+            await lock_document(connection, kb_id, document.document_id)
+            params = naming(scope, kb_id) | _params(document) | {"seq": seq, "now": now}
+            rows = await (await connection.execute(_REVISIONS, params)).fetchall()
+            revisions = [_Revision(*row) for row in rows]
+            current = next((one for one in revisions if one.complete and one.to_seq is None), None)
+            former = next((one for one in revisions if one.to_seq is not None), None)
+            writing = next((one for one in revisions if not one.complete), None)
+            there = current is not None and current.same(document)
+            if writing is not None and writing.same(document) and not there:
+                await connection.execute(_DESCRIBE, params | {"pid": writing.document_pid})
+                return Staging(kb_id, seq, writing.document_pid, writing.chunks)
+            if writing is not None:
+                await erase(connection, scope.tenant_id, [writing.document_pid])
+            if current is not None and there:
+                await self._describe(connection, scope, seq, current, document)
+                return None
+            if former is not None and former.same(document):
+                if current is not None:
+                    await erase(connection, scope.tenant_id, [current.document_pid])
+                await close(connection, scope.tenant_id, [former.document_pid], None)
+                await self._describe(connection, scope, seq, former, document)
+                return None
+            ((document_pid,),) = await (await connection.execute(_INSERT, params)).fetchall()
+            return Staging(kb_id, seq, document_pid, 0)
+
+    async def known(self, scope: Scope, hashes: Sequence[bytes]) -> Mapping[bytes, NDArray[np.float32]]:
+        """Vectors that chunks of this tenant with these contents have already; shape ``(dimension,)`` each."""
+        params = {"tenant": scope.tenant_id, "hashes": list(set(hashes)), "generation": self._generation}
+        return {bytes(content): _vector(sent) for content, sent in await self._database.read(scope, _KNOWN, params)}
+
+    async def add(
+        self, scope: Scope, staging: Staging, sections: Sequence[ReadySection], chunks: Sequence[ReadyChunk]
+    ) -> Staging:
+        """Write a batch, all or none; the staging with the new count. Raises ``Conflict``, ``ValueError`` for a gap."""
+        if [chunk.ordinal for chunk in chunks] != list(range(staging.stored, staging.stored + len(chunks))):
+            raise ValueError("a batch goes on where the one before it ended")
+        params = _named(scope, staging) | {"count": len(chunks), "hashes": list({chunk.hash for chunk in chunks})}
+        async with self._database.transaction(scope) as connection:
+            async with connection.pipeline():
+                writable = await connection.execute(_WRITABLE, params)
+                staged = await connection.execute(_STAGED + " FOR UPDATE", params)
+                reserved = await connection.execute(_PIDS, params)
+                counted = await connection.execute(_SEEN, params)
+            row = await staged.fetchone()
+            if not writable.rowcount or row is None:
+                raise Conflict(_GONE)
+            document_id, stored = row
+            if stored != staging.stored:
+                raise Conflict("another attempt writes this document")
+            pids = [pid for (pid,) in await reserved.fetchall()]
+            seen = {bytes(content): count for content, count in await counted.fetchall()}
+            batch = Batch(scope.tenant_id, self._generation, staging, document_id, sections, chunks, pids, seen)
+            small = sum(len(chunk.terms) for chunk in chunks) <= _INLINE
+            encoded = statements(batch) if small else await UNIT.run(statements, batch)
+            after = replace(staging, stored=staging.stored + len(chunks))
+            async with connection.pipeline():
+                for sql, values in encoded:
+                    await connection.execute(sql, values)
+                await connection.execute(_COUNT, params | {"stored": after.stored})
+        return after
+
+    async def finish(self, scope: Scope, staging: Staging, read: Read, now: datetime) -> None:
+        """The document is whole: it takes the place of its former revision in the draft. Raises ``Conflict``."""
+        params = _named(scope, staging)
+        async with self._database.transaction(scope) as connection:
+            async with connection.pipeline():
+                writable = await connection.execute(_WRITABLE, params)
+                staged = await connection.execute(_STAGED, params)
+            row = await staged.fetchone()
+            if not writable.rowcount or row is None:
+                raise Conflict(_GONE)
+            await lock_document(connection, staging.kb_id, row[0])
+            # Looked at again: while it waited, the document may have been begun anew or another attempt may have gone on.
+            row = await (await connection.execute(_STAGED + " FOR UPDATE", params)).fetchone()
+            if row is None or row[1] != staging.stored:
+                raise Conflict(_GONE)
+            await self._take_out(connection, scope, staging.seq, params | {"document": row[0]})
+            done = {
+                "title": read.title,
+                "media_type": read.media_type,
+                "pages": read.pages,
+                "characters": read.characters,
+                "warnings": list(read.warnings),
+                "now": now,
+            }
+            await connection.execute(_FINISH, params | done)
+
+    async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
+        """Stage a removal; false when the draft has no such document, which begins none. Raises ``NotFound``, ``Conflict``."""
+        async with self._database.transaction(scope) as connection:
+            params = naming(scope, kb_id) | {"document": document_id, "documents": [document_id]}
+            if await (await connection.execute(_PRESENT, params)).fetchone() is None:
+                return False
+            seq = await open_draft(connection, scope, kb_id, now)
+            await lock_document(connection, kb_id, document_id)
+            return await self._take_out(connection, scope, seq, params)
+
+    async def discard(self, scope: Scope, kb_id: UUID) -> bool:
+        """Drop the draft with all that was staged; false when there is none. Raises ``NotFound``."""
+        return await discard(self._database, scope, kb_id)
+
+    async def hashes(self, scope: Scope, kb_id: UUID, document_ids: Sequence[str]) -> Mapping[str, str]:
+        """SHA-256 (hex) of the originals, by document id, of those that the draft, or without one the live version, has."""
+        params = naming(scope, kb_id) | {"documents": list(document_ids)}
+        return dict(await self._database.read(scope, _PRESENT, params))
+
+    async def _take_out(self, connection: Connection, scope: Scope, seq: int, params: Mapping[str, object]) -> bool:
+        """The open revision is not in the draft any more: erased if it is the draft's own, else closed."""
+        row = await (await connection.execute(_OPEN, params)).fetchone()
+        if row is None:
+            return False
+        document_pid, from_seq = row
+        if from_seq == seq:
+            await erase(connection, scope.tenant_id, [document_pid])
+        else:
+            await close(connection, scope.tenant_id, [document_pid], seq)
+        return True
+
+    async def _describe(self, connection: Connection, scope: Scope, seq: int, revision: _Revision, document: NewDocument) -> None:
+        """Title, URI and metadata of an open revision: of a copy of it where published versions have it too."""
+        pid, params = revision.document_pid, _params(document) | {"tenant": scope.tenant_id}
+        if revision.object_key is None and document.object_key is not None:
+            await connection.execute(_KEEP, params | {"pid": pid})
+        if revision.described(document):
+            return
+        if revision.from_seq != seq:
+            await close(connection, scope.tenant_id, [pid], seq)
+            (pid,) = await copy(connection, scope.tenant_id, [pid], seq)
+        await connection.execute(_DESCRIBE, params | {"pid": pid})
+
+
+def _named(scope: Scope, staging: Staging) -> dict[str, object]:
+    return naming(scope, staging.kb_id) | {"seq": staging.seq, "pid": staging.document_pid}
+
+
+def _params(document: NewDocument) -> dict[str, object]:
+    return {
+        "document": document.document_id,
+        "content": document.content_hash,
+        "settings": document.settings_hash,
+        "title": document.title,
+        "media_type": document.media_type,
+        "uri": document.source_uri,
+        "metadata": None if document.metadata is None else Jsonb(dict(document.metadata)),
+        "key": document.object_key,
+        "size": document.size,
+    }
+
+
+def _vector(sent: bytes) -> NDArray[np.float32]:
+    """pgvector's halfvec on the wire: dimension, two unused bytes, big-endian half floats."""
+    return np.frombuffer(sent, dtype=">f2", offset=4).astype(np.float32)

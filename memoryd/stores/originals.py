@@ -1,0 +1,45 @@
+""":class:`memoryd.knowledge.ports.Originals` in object storage: ``{tenant}/kb/{knowledge base}/{SHA-256}``."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from uuid import UUID
+
+from memoryd.stores.objects import ObstoreObjects
+from retrieval.scope import Scope
+
+
+class ObjectOriginals:
+    """Originals of all tenants; the tenant is the first part of every key."""
+
+    def __init__(self, objects: ObstoreObjects) -> None:
+        self._objects = objects
+
+    async def keep(self, scope: Scope, kb_id: UUID, path: Path, sha256: str) -> str:
+        key = _key(scope, kb_id, sha256)
+        await self._objects.put_file(key, path)
+        return key
+
+    async def keep_bytes(self, scope: Scope, kb_id: UUID, data: bytes, sha256: str) -> str:
+        key = _key(scope, kb_id, sha256)
+        await self._objects.put(key, data)
+        return key
+
+    async def fetch(self, key: str, path: Path) -> bool:
+        return await self._objects.get_file(key, path)
+
+    async def read(self, key: str) -> AsyncIterator[bytes] | None:
+        return await self._objects.pieces(key)
+
+    async def held(self, scope: Scope, kb_id: UUID, sha256: str) -> str | None:
+        key = _key(scope, kb_id, sha256)
+        return key if await self._objects.exists(key) else None
+
+    async def delete(self, keys: Sequence[str]) -> None:
+        await self._objects.delete(keys)
+
+    async def clear(self, scope: Scope, kb_id: UUID) -> None:
+        await self._objects.clear(f"{scope.tenant_id}/kb/{kb_id}/")
+
+
+def _key(scope: Scope, kb_id: UUID, sha256: str) -> str:
+    return f"{scope.tenant_id}/kb/{kb_id}/{sha256}"

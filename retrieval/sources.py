@@ -1,0 +1,126 @@
+"""Searching memories and knowledge bases together: each index answers for its own, and the lists are put together.
+
+An arm's lists are merged by the arm's own score. Cosines of one model are comparable. BM25 scores of two collections are so
+only roughly, as each has its own document frequencies; see docs/decisions.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
+from uuid import UUID
+
+from retrieval.candidates import Found
+from retrieval.ports import ArmHit, DenseIndex, Following, Item, ItemReader, LexicalIndex, Query, Turn, Vectors
+from retrieval.scope import Scope
+
+T = TypeVar("T")
+
+
+def parts(query: Query, apart: Collection[UUID] = ()) -> list[Query]:
+    """The same in questions that one index can answer: spaces together, knowledge bases together, and each source of
+    ``apart`` (ids of spaces and knowledge bases) for itself, so that none of these can crowd out another."""
+    if not query.pins and (not apart or len(query.spaces) <= 1):
+        return [query]
+    memories = replace(query, pins=())
+    chunks = replace(query, spaces=())
+    found = [replace(memories, spaces=tuple(one for one in query.spaces if one not in apart))]
+    found += [replace(memories, spaces=(one,)) for one in query.spaces if one in apart]
+    found.append(replace(chunks, pins=tuple(one for one in query.pins if one.kb_id not in apart)))
+    found += [replace(chunks, pins=(one,)) for one in query.pins if one.kb_id in apart]
+    return [one for one in found if one.spaces or one.pins]
+
+
+async def together(work: Sequence[Coroutine[object, object, T]]) -> list[T]:
+    """What all of them answer, in order. When one fails, or the caller is cancelled, none goes on."""
+    if len(work) == 1:
+        return [await work[0]]
+    tasks = [asyncio.ensure_future(one) for one in work]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def merged(lists: Sequence[Found]) -> Found:
+    """One list of one arm, by its score, each key once; nothing is cut off."""
+    if len(lists) == 1:
+        return lists[0]
+    best: dict[int, float] = {}
+    pids: dict[int, int] = {}
+    for one in lists:
+        for key, score in one.scored:
+            if key not in best or score > best[key]:
+                best[key], pids[key] = score, one.pids[key]
+    scored = sorted(best.items(), key=lambda pair: -pair[1])
+    return Found(scored, pids, frozenset().union(*(one.own for one in lists)))
+
+
+def capped(hits: Sequence[Item], caps: Mapping[UUID, int]) -> list[int]:
+    """The places of the hits that stay, in order, when of each source (``space_id``) only the first so many do."""
+    left = dict(caps)
+    kept = []
+    for place, hit in enumerate(hits):
+        allowed = left.get(hit.space_id, 1)
+        if allowed > 0:
+            kept.append(place)
+        if hit.space_id in left:
+            left[hit.space_id] = allowed - 1
+    return kept
+
+
+class DenseIndexes:
+    """:class:`retrieval.ports.DenseIndex` for a part (see :func:`parts`)."""
+
+    def __init__(self, memories: DenseIndex, chunks: DenseIndex) -> None:
+        self._memories = memories
+        self._chunks = chunks
+
+    async def search(self, scope: Scope, query: Query, vector: Vectors, *, limit: int) -> list[ArmHit]:
+        """Best first."""
+        index = self._chunks if query.pins else self._memories
+        return await index.search(scope, query, vector, limit=limit)
+
+
+class LexicalIndexes:
+    """:class:`retrieval.ports.LexicalIndex` for a part."""
+
+    def __init__(self, memories: LexicalIndex, chunks: LexicalIndex) -> None:
+        self._memories = memories
+        self._chunks = chunks
+
+    async def search(self, scope: Scope, query: Query, text: str, *, limit: int) -> list[ArmHit]:
+        """Best first."""
+        index = self._chunks if query.pins else self._memories
+        return await index.search(scope, query, text, limit=limit)
+
+
+class ItemReaders:
+    """:class:`retrieval.ports.ItemReader` for whole queries: a pid is either a passage or a chunk, so both are asked for all.
+
+    Chunks have no neighbours: those of a document are found by themselves.
+    """
+
+    def __init__(self, memories: ItemReader, chunks: ItemReader) -> None:
+        self._memories = memories
+        self._chunks = chunks
+
+    async def read(self, scope: Scope, query: Query, pids: Sequence[int]) -> dict[int, Item]:
+        """Items by pid."""
+        if not query.pins:
+            return await self._memories.read(scope, query, pids)
+        if not query.spaces:
+            return await self._chunks.read(scope, query, pids)
+        memories, chunks = await together([self._memories.read(scope, query, pids), self._chunks.read(scope, query, pids)])
+        return memories | chunks
+
+    async def following(self, scope: Scope, query: Query, pids: Sequence[int], *, turns: int) -> list[Following]:
+        """The next turns of memories."""
+        return await self._memories.following(scope, query, pids, turns=turns) if query.spaces else []
+
+    async def preceding(self, scope: Scope, query: Query, pids: Sequence[int]) -> dict[int, Turn]:
+        """The turns before memories."""
+        return await self._memories.preceding(scope, query, pids) if query.spaces else {}

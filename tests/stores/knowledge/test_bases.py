@@ -1,0 +1,160 @@
+"""Knowledge bases themselves, and whom they are for."""
+
+from collections import Counter
+from collections.abc import Awaitable
+from dataclasses import replace
+
+import pytest
+
+from memoryd.errors import AlreadyExists, Conflict, NotFound, VersionGone
+from memoryd.ids import uuid7
+from memoryd.knowledge.model import Chunking, Strategy
+from memoryd.stores.database import Database
+from memoryd.stores.generations import Generation
+from memoryd.stores.knowledge import bases as module
+from tests.stores.knowledge.shelf import Shelf, new_shelf
+
+LINES = [f"line {n} of the document" for n in range(5)]
+
+
+async def test_made_listed_changed(shelf: Shelf) -> None:
+    await shelf.another("b")
+    await shelf.another("a-1")
+    with pytest.raises(AlreadyExists):
+        await shelf.another("b")
+    page = await shelf.bases.page(shelf.scope, after=None, limit=2)
+    assert [one.name for one in page] == ["a-1", "b"]
+    assert [one.name for one in await shelf.bases.page(shelf.scope, after="b", limit=2)] == ["handbook"]
+    changed = replace(shelf.base, description="new", chunking=Chunking(Strategy.CODE, 500, 0), retain=3, updated_at=shelf.now())
+    await shelf.bases.update(shelf.scope, changed)
+    assert await shelf.bases.get(shelf.scope, "handbook") == changed
+    with pytest.raises(NotFound):
+        await shelf.bases.update(shelf.scope, replace(changed, kb_id=uuid7()))
+    with pytest.raises(NotFound):
+        await shelf.bases.get(shelf.scope, "none")
+    assert await shelf.actions() == ["kb.create"] * 3 + ["kb.update"]
+
+
+async def test_a_deleted_one_leaves_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_DOCUMENTS", 1)
+    monkeypatch.setattr(module, "_CHUNKS", 2)
+    other = await shelf.another("other")
+    for one in (shelf, other):
+        await one.release(a=LINES, b=LINES[:1])
+        await one.release(a=LINES[:2])
+        await one.begin("c", LINES)
+    await shelf.versions.tag(shelf.scope, shelf.kb, "good", 1, shelf.now())
+    keys = await shelf.bases.delete(shelf.scope, shelf.kb)
+    assert keys == sorted({str(shelf.new("x", LINES[:n]).object_key) for n in (1, 2, 5)})
+    assert await shelf.bases.delete(shelf.scope, shelf.kb) == []
+    with pytest.raises(NotFound):
+        await shelf.pin()
+    assert await other.read("1") == {"a": LINES, "b": LINES[:1]}
+    rows = await shelf.rows()
+    assert {name: len(found) for name, found in rows.items()} == {
+        "knowledge_bases": 1,
+        "kb_versions": 3,
+        "kb_tags": 0,
+        "kb_documents": 4,
+        "kb_sections": 5,
+        "kb_chunks": 8,
+        "kb_vectors": 8,
+        "kb_postings": len(LINES) * 5 + 5 + 10,
+    }
+    await shelf.bases.create(shelf.scope, replace(shelf.base, kb_id=uuid7()))
+
+
+async def test_an_interrupted_deletion_is_read_by_nobody_and_goes_on(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shelf.release(a=LINES, b=LINES[:1])
+    await shelf.versions.tag(shelf.scope, shelf.kb, "good", 1, shelf.now())
+
+    async def interrupted(*_: object) -> None:
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "erase", interrupted)
+        with pytest.raises(TimeoutError):
+            await shelf.bases.delete(shelf.scope, shelf.kb)
+    for selector in ("live", "1", "good"):
+        with pytest.raises((NotFound, VersionGone)):
+            await shelf.pin(selector)
+    assert (await shelf.bases.get(shelf.scope, "handbook")).live_seq is None
+    assert len(await shelf.bases.delete(shelf.scope, shelf.kb)) == 2
+    assert set(Counter({name: len(found) for name, found in (await shelf.rows()).items()}).values()) == {0}
+
+
+async def test_tenants_do_not_meet(database: Database, generation: Generation, shelf: Shelf) -> None:
+    other = await new_shelf(database, generation)
+    await shelf.release(a=LINES)
+    await other.release(a=LINES[:2])
+    assert await shelf.read() == {"a": LINES}
+    assert await other.read() == {"a": LINES[:2]}
+    assert list(await other.drafts.known(other.scope, [shelf.batch(4, LINES)[1][0].hash])) == [], "vectors are a tenant's own"
+    before = await shelf.rows()
+    staging = await shelf.begin("b", LINES)
+    assert staging is not None
+    staged = await shelf.rows()
+    assert staged != before
+    pin, chunk = await shelf.pin(), (await shelf.reader.chunks(shelf.scope, await shelf.pin(), "a", after=-1, limit=1))[0]
+    refused: list[tuple[Awaitable[object], type[Exception]]] = [
+        *((work, NotFound) for work in _of_another(shelf, other)),
+        (other.part(staging, LINES), Conflict),
+        (other.finish(staging), Conflict),
+        (other.reader.document(other.scope, pin, "a"), NotFound),
+        (other.reader.section(other.scope, pin, chunk.chunk_id), NotFound),
+    ]
+    for work, kind in refused:
+        with pytest.raises(kind):
+            await work
+    assert await other.reader.documents(other.scope, pin, after=None, limit=5) == []
+    assert await other.bases.delete(other.scope, shelf.kb) == []
+    assert await other.versions.page(other.scope, shelf.kb, before=None, limit=5) == []
+    assert await other.drafts.hashes(other.scope, shelf.kb, ["a"]) == {}
+    assert not await other.drafts.remove(other.scope, shelf.kb, "a", other.now())
+    assert await shelf.rows() == staged
+
+
+async def test_a_confined_key_sees_what_is_in_its_spaces(shelf: Shelf) -> None:
+    secret = await shelf.another("secret", "board")
+    await secret.release(a=LINES)
+    staging = await secret.begin("b", LINES)
+    assert staging is not None
+    before = await shelf.rows()
+    confined = replace(shelf, scope=replace(shelf.scope, spaces=frozenset({"default"})))
+    spy = replace(secret, scope=confined.scope)
+    assert [one.name for one in await confined.bases.page(confined.scope, after=None, limit=5)] == ["handbook"]
+    for work in (
+        spy.bases.get(spy.scope, "secret"),
+        spy.pin(),
+        spy.pin("1"),
+        spy.bases.update(spy.scope, secret.base),
+        spy.bases.create(spy.scope, replace(secret.base, kb_id=uuid7(), name="mine")),
+        *_of_another(secret, confined),
+    ):
+        with pytest.raises(NotFound):
+            await work
+    for work in (spy.part(staging, LINES), spy.finish(staging)):
+        with pytest.raises(Conflict):
+            await work
+    assert await spy.bases.delete(spy.scope, secret.kb) == []
+    assert await spy.versions.page(spy.scope, secret.kb, before=None, limit=5) == []
+    assert await spy.drafts.hashes(spy.scope, secret.kb, ["a"]) == {}
+    assert not await spy.remove("a")
+    assert await shelf.rows() == before
+    await confined.release(a=LINES)
+    assert await confined.read() == {"a": LINES}
+
+
+def _of_another(owner: Shelf, stranger: Shelf) -> list[Awaitable[object]]:
+    """What a stranger may try with an id that is not for him."""
+    scope, kb, now = stranger.scope, owner.kb, owner.now()
+    return [
+        stranger.drafts.begin(scope, kb, owner.new("x", LINES), now),
+        stranger.drafts.discard(scope, kb),
+        stranger.versions.publish(scope, kb, note=None, now=now),
+        stranger.versions.rollback(scope, kb, 1, now),
+        stranger.versions.tag(scope, kb, "mine", 1, now),
+        stranger.versions.tag(scope, kb, "mine", None, now),
+        stranger.versions.diff(scope, kb, 0, 1, cursor=None, limit=5),
+        stranger.versions.collect(scope, kb, now=now, grace_s=0),
+    ]

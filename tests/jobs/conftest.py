@@ -56,6 +56,13 @@ class Reminders:
         return self.up
 
 
+class Nothing:
+    """Has nothing to collect."""
+
+    async def run(self) -> int:
+        return 0
+
+
 Work = Callable[[JobItem, Control], Awaitable[Outcome | None]]
 
 

@@ -15,7 +15,7 @@ from memoryd.jobs.sweep import Sweeper
 from memoryd.jobs.work import JobWork
 from retrieval.errors import InferenceOverloaded
 from retrieval.scope import Action
-from tests.jobs.conftest import ATTEMPTS, POLICY, Bench, Handler, Reminders, bench_of, new_tenant
+from tests.jobs.conftest import ATTEMPTS, POLICY, Bench, Handler, Nothing, Reminders, bench_of, new_tenant
 from tests.stack import Stack
 
 S = ItemState
@@ -305,6 +305,21 @@ async def test_a_wish_outlives_the_worker_that_died_of_it(bench: Bench, command:
     assert (job.state, job.wish) == (state, None)
 
 
+async def test_a_job_whose_worker_died_is_paused_at_once_with_nothing_running(bench: Bench) -> None:
+    job_id = await bench.make("one", "two")
+    claim = await bench.runner(Handler()).claim(bench.scope.tenant_id)
+    assert claim is not None
+    await bench.desk.next(claim, bench.clock.now())
+    bench.clock.pass_(31)
+    assert (await bench.act(job_id, Command.PAUSE)).state is JobState.PAUSED
+    assert await bench.states(job_id) == [S.QUEUED, S.QUEUED]
+    with pytest.raises(LeaseLost):
+        await bench.desk.next(claim, bench.clock.now())
+    await bench.act(job_id, Command.RESUME)
+    await bench.run(Handler())
+    assert [one.attempts for one in await bench.items(job_id)] == [2, 1]
+
+
 async def test_a_worker_that_is_stopped_hands_back_at_once_and_that_is_no_attempt(bench: Bench) -> None:
     begun = asyncio.Event()
 
@@ -475,7 +490,7 @@ async def test_a_tenant_with_fifty_jobs_delays_another_by_one_slice(bench: Bench
     for _ in range(47):
         await bench.make("later", "later")
     sweeper = Sweeper(bench.desk, NoTenants(), bench.courier, bench.clock, retention=timedelta(days=1))
-    work = JobWork(bench.runner(handler, replace(POLICY, slice_s=1e-9)), sweeper, slots=1)
+    work = JobWork(bench.runner(handler, replace(POLICY, slice_s=1e-9)), sweeper, Nothing(), slots=1)
     async with asyncio.timeout(60), work.running():
         work.remind(bench.scope.tenant_id)
         await done.wait()

@@ -25,6 +25,7 @@ from memoryd.jobs.ports import LeaseLost
 from memoryd.jobs.retry import WORKER_LOST
 from memoryd.stores.database import Connection, Database
 from memoryd.stores.jobs.rows import BEAT, ITEM, JOB, OF, RELEASE, cancel, changed, item, job
+from retrieval.scope import Scope
 
 # Claims of one tenant take turns, so that its limit holds however many workers there are.
 _TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(tenant)s::text, 9))"
@@ -195,9 +196,9 @@ class PgDesk:
 
     async def waiting(self, tenant_id: UUID, now: datetime) -> UUID | None:
         """See :class:`memoryd.jobs.ports.Waiting`."""
-        async with self._database.tenant(tenant_id) as connection:
-            row = await (await connection.execute(_WAITING, {"tenant": tenant_id, "now": now})).fetchone()
-        return row[0] if row else None
+        nobody = Scope(tenant_id, "worker", frozenset())
+        rows = await self._database.read(nobody, _WAITING, {"tenant": tenant_id, "now": now})
+        return rows[0][0] if rows else None
 
     async def forget(self, tenant_id: UUID, before: datetime) -> int:
         """See :class:`memoryd.jobs.ports.Waiting`."""

@@ -9,8 +9,9 @@ from uuid import UUID, uuid4
 
 import numpy as np
 
+from ingestion.chunk import Chunking
 from memoryd.ids import uuid7
-from memoryd.knowledge.model import Chunking, KnowledgeBase, NewDocument, Read, ReadyChunk, ReadySection
+from memoryd.knowledge.model import KnowledgeBase, NewDocument, Read, ReadyChunk, ReadySection
 from memoryd.stores.database import Database
 from memoryd.stores.knowledge.bases import PgBases
 from memoryd.stores.knowledge.batches import chunk_id

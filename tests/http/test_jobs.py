@@ -21,7 +21,6 @@ from memoryd.settings import Settings
 from memoryd.wiring import database
 from retrieval.scope import Action, Scope
 from tests.http.conftest import Tenant
-from tests.jobs.conftest import Nothing
 
 
 class Gate:
@@ -80,7 +79,7 @@ class Bench:
         await db.open()
         soon = self._settings.model_copy(update={"jobs_attempts": 1})
         tenants = OneTenant(self.tenant.tenant_id)
-        async with open_job_work(soon, db, tenants, {self.kind: self.gate}, Nothing(), SystemClock()) as work:
+        async with open_job_work(soon, db, tenants, {self.kind: self.gate}, SystemClock()) as work:
             work.remind(self.tenant.tenant_id)
             yield work
         await db.close()

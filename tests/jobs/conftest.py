@@ -56,13 +56,6 @@ class Reminders:
         return self.up
 
 
-class Nothing:
-    """Has nothing to collect."""
-
-    async def run(self) -> int:
-        return 0
-
-
 Work = Callable[[JobItem, Control], Awaitable[Outcome | None]]
 
 

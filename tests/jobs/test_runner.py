@@ -15,7 +15,7 @@ from memoryd.jobs.sweep import Sweeper
 from memoryd.jobs.work import JobWork
 from retrieval.errors import InferenceOverloaded
 from retrieval.scope import Action
-from tests.jobs.conftest import ATTEMPTS, POLICY, Bench, Handler, Nothing, Reminders, bench_of, new_tenant
+from tests.jobs.conftest import ATTEMPTS, POLICY, Bench, Handler, Reminders, bench_of, new_tenant
 from tests.stack import Stack
 
 S = ItemState
@@ -490,7 +490,7 @@ async def test_a_tenant_with_fifty_jobs_delays_another_by_one_slice(bench: Bench
     for _ in range(47):
         await bench.make("later", "later")
     sweeper = Sweeper(bench.desk, NoTenants(), bench.courier, bench.clock, retention=timedelta(days=1))
-    work = JobWork(bench.runner(handler, replace(POLICY, slice_s=1e-9)), sweeper, Nothing(), slots=1)
+    work = JobWork(bench.runner(handler, replace(POLICY, slice_s=1e-9)), sweeper, None, slots=1)
     async with asyncio.timeout(60), work.running():
         work.remind(bench.scope.tenant_id)
         await done.wait()

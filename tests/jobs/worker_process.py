@@ -35,7 +35,7 @@ CREATE TABLE IF NOT EXISTS effects.ends (job uuid, document text);
 
 
 class Nothing:
-    """The one tenant that there is, no maintenance, and nothing to collect."""
+    """The one tenant that there is, and no maintenance."""
 
     def __init__(self, tenant_id: UUID) -> None:
         self._tenant_id = tenant_id
@@ -50,9 +50,6 @@ class Nothing:
         return 0
 
     async def forget_terms(self, tenant_id: UUID) -> int:
-        return 0
-
-    async def run(self) -> int:
         return 0
 
     async def expire_idempotency(self, tenant_id: UUID, now: datetime, ttl: timedelta) -> int:
@@ -110,7 +107,7 @@ def main(tenant_id: UUID, folder: Path, steps: list[str]) -> None:
         db = Database(settings.database_url.get_secret_value(), size=5, timeout_s=5, statement_timeout_s=30)
         await db.open()
         handlers = {KIND: Chunks(os.environ["EFFECTS_URL"], folder, steps)}
-        async with open_job_work(settings, db, nothing, handlers, nothing, clock) as work:
+        async with open_job_work(settings, db, nothing, handlers, clock) as work:
             yield work
         await db.close()
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from memoryd.access.service import require
-from memoryd.errors import InvalidRequest, NotFound
+from memoryd.errors import InvalidRequest, SpaceNotFound
 from memoryd.ids import uuid7
 from memoryd.jobs.model import MAX_ITEMS, Command, DeadLetter, ItemState, Job, JobItem, JobState, NewJob
 from memoryd.jobs.ports import Courier, Ledger
@@ -24,14 +24,14 @@ class Jobs:
     async def create(self, scope: Scope, new: NewJob, once: Idempotency | None = None) -> Job:
         """Queue a job; for a repeated request the one that the first made.
 
-        It acts with the caller's actions, in its space only. Raises ``Forbidden``, ``NotFound`` for a space that the key is not
-        for, ``InvalidRequest`` for more than :data:`MAX_ITEMS` items.
+        It acts with the caller's actions, in its space only. Raises ``Forbidden``, ``SpaceNotFound`` for one that the key is
+        not for, ``InvalidRequest`` for more than :data:`MAX_ITEMS` items.
         """
         require(scope, Action.WRITE)
         if len(new.items) > MAX_ITEMS:
             raise InvalidRequest(f"a job takes at most {MAX_ITEMS:,} items; make several")
         if scope.spaces is not None and (new.space is None or not scope.may_use(new.space)):
-            raise NotFound("no such space")
+            raise SpaceNotFound(f"no space named {new.space!r}" if new.space else "a confined key needs a space")
         job_id = await self._ledger.add(scope, uuid7(), new, self._clock.now(), once)
         await self._courier.enqueue(scope.tenant_id, job_id)
         return await self._ledger.job(scope, job_id)

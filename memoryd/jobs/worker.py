@@ -88,8 +88,9 @@ def create_worker(
 
 async def run_job(ctx: dict[Any, Any], tenant_id: str, job_id: str) -> None:
     """A reminder: a slot of this worker will look what the tenant has to do. It works on the job apart from the queue, so that
-    the order of messages decides nothing."""
-    ctx["jobs"].remind(UUID(tenant_id))
+    the order of messages decides nothing. A worker without slots passes it over."""
+    if "jobs" in ctx:
+        ctx["jobs"].remind(UUID(tenant_id))
 
 
 def _alone(service: str, work: Callable[[Any], Awaitable[object]]) -> WorkerCoroutine:

@@ -60,7 +60,7 @@ class Places:
         if self._taken.total() >= self._streams or self._taken[tenant_id] >= self._of_one:
             raise TooManyStreams(
                 "this process serves as many event streams as it may, or as it may for one tenant; "
-                "read `messages?after=`, or try again"
+                "read what there is (`messages?after=`, the job), or try again"
             )
         self._taken[tenant_id] += 1
         try:

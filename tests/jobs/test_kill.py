@@ -107,7 +107,7 @@ class Caller:
         return (await self.jobs.create(self._scope, NewJob(KIND, {}, items))).job_id
 
     async def ended(self, *job_ids: UUID, meanwhile: Callable[[], None] = lambda: None) -> list[Job]:
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(150):
             while True:
                 found = [await self.jobs.get(self._scope, one) for one in job_ids]
                 if all(one.state.final for one in found):

@@ -4,15 +4,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
 from memoryd.errors import Conflict, StoreUnavailable, WrongState
 from memoryd.jobs.model import Command, ItemState, JobItem, JobState, NewItem, NewJob, Outcome, Wish
 from memoryd.jobs.ports import Control, LeaseLost
+from memoryd.jobs.sweep import Sweeper
+from memoryd.jobs.work import JobWork
 from retrieval.errors import InferenceOverloaded
 from retrieval.scope import Action
-from tests.jobs.conftest import ATTEMPTS, POLICY, Bench, Handler
+from tests.jobs.conftest import ATTEMPTS, POLICY, Bench, Handler, Reminders, bench_of, new_tenant
+from tests.stack import Stack
 
 S = ItemState
 
@@ -301,6 +305,21 @@ async def test_a_wish_outlives_the_worker_that_died_of_it(bench: Bench, command:
     assert (job.state, job.wish) == (state, None)
 
 
+async def test_a_job_whose_worker_died_is_paused_at_once_with_nothing_running(bench: Bench) -> None:
+    job_id = await bench.make("one", "two")
+    claim = await bench.runner(Handler()).claim(bench.scope.tenant_id)
+    assert claim is not None
+    await bench.desk.next(claim, bench.clock.now())
+    bench.clock.pass_(31)
+    assert (await bench.act(job_id, Command.PAUSE)).state is JobState.PAUSED
+    assert await bench.states(job_id) == [S.QUEUED, S.QUEUED]
+    with pytest.raises(LeaseLost):
+        await bench.desk.next(claim, bench.clock.now())
+    await bench.act(job_id, Command.RESUME)
+    await bench.run(Handler())
+    assert [one.attempts for one in await bench.items(job_id)] == [2, 1]
+
+
 async def test_a_worker_that_is_stopped_hands_back_at_once_and_that_is_no_attempt(bench: Bench) -> None:
     begun = asyncio.Event()
 
@@ -325,10 +344,16 @@ async def test_a_worker_that_is_stopped_hands_back_at_once_and_that_is_no_attemp
 
 
 async def test_the_lease_is_renewed_while_an_item_takes_long(bench: Bench) -> None:
+    sql = "SELECT lease_until FROM jobs WHERE tenant_id = %(tenant)s"
+
     async def parses(item: JobItem, control: Control) -> Outcome | None:
-        # One beat is due after a third of the lease; its time is the real one, what it writes is the clock's.
         bench.clock.pass_(0.8)
-        await asyncio.sleep(0.6)
+        while True:
+            # The next beat is due within a third of a second; its time is the real one, what it writes is the clock's.
+            ((until,),) = await bench.database.read(bench.scope, sql, {"tenant": bench.scope.tenant_id})
+            if until == bench.clock.now() + timedelta(seconds=1):
+                break
+            await asyncio.sleep(0.02)
         bench.clock.pass_(0.8)
         assert await bench.runner(Handler()).claim(bench.scope.tenant_id) is None
         return None
@@ -432,3 +457,50 @@ async def test_a_suspended_tenants_jobs_wait(bench: Bench) -> None:
         await connection.execute("UPDATE tenants SET suspended_at = NULL WHERE tenant_id = %s", (bench.scope.tenant_id,))
     assert await bench.run(Handler()) == 1
     assert (await bench.job(job_id)).state is JobState.SUCCEEDED
+
+
+async def test_what_may_be_tried_again_keeps_its_source_and_nothing_else_does(bench: Bench) -> None:
+    handler = Handler({"bad": giving(Outcome(S.FAILED, "empty"))})
+    await bench.make("good", "bad")
+    await bench.run(handler)
+    await bench.act(await bench.make("cancelled"), Command.CANCEL)
+    sql = "SELECT document_id, source FROM job_items WHERE tenant_id = %(tenant)s"
+    rows = await bench.database.read(bench.scope, sql, {"tenant": bench.scope.tenant_id})
+    assert dict(rows) == {"good": {}, "bad": {"name": "bad"}, "cancelled": {}}
+
+
+async def test_a_tenant_with_fifty_jobs_delays_another_by_one_slice(bench: Bench, stack: Stack) -> None:
+    other = bench_of(bench.database, new_tenant(stack), bench.clock, Reminders())
+    done = asyncio.Event()
+
+    async def comes(item: JobItem, control: Control) -> Outcome | None:
+        await other.make("theirs", "theirs")
+        work.remind(other.scope.tenant_id)
+        return None
+
+    async def ends(item: JobItem, control: Control) -> Outcome | None:
+        if handler.done.count("theirs") == 2:
+            done.set()
+        return None
+
+    handler = Handler({"third": comes, "theirs": ends})
+    await bench.make("first")
+    await bench.make("second")
+    await bench.make("third")
+    for _ in range(47):
+        await bench.make("later", "later")
+    sweeper = Sweeper(bench.desk, NoTenants(), bench.courier, bench.clock, retention=timedelta(days=1))
+    work = JobWork(bench.runner(handler, replace(POLICY, slice_s=1e-9)), sweeper, None, slots=1)
+    async with asyncio.timeout(60), work.running():
+        work.remind(bench.scope.tenant_id)
+        await done.wait()
+    at = handler.done.index("third")
+    # Each slice is one item here. The one after the job came is theirs, and from then on they alternate.
+    assert [name for name in handler.done[at + 1 :] if name == "theirs"] == ["theirs", "theirs"]
+    assert handler.done[at + 1] == "theirs"
+    assert handler.done[at + 1 :].index("theirs", 1) <= 2
+
+
+class NoTenants:
+    async def tenants(self, after: UUID | None, limit: int) -> list[UUID]:
+        return []

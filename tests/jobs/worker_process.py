@@ -23,7 +23,7 @@ from memoryd.jobs.ports import Control
 from memoryd.jobs.work import JobWork
 from memoryd.jobs.worker import create_worker
 from memoryd.settings import Settings
-from memoryd.wiring import database
+from memoryd.stores.database import Database
 from retrieval.scope import Scope
 
 KIND = "chunks"
@@ -103,7 +103,8 @@ def main(tenant_id: UUID, folder: Path, steps: list[str]) -> None:
 
     @asynccontextmanager
     async def jobs() -> AsyncIterator[JobWork]:
-        db = database(settings)
+        assert settings.database_url is not None
+        db = Database(settings.database_url.get_secret_value(), size=5, timeout_s=5, statement_timeout_s=30)
         await db.open()
         handlers = {KIND: Chunks(os.environ["EFFECTS_URL"], folder, steps)}
         async with open_job_work(settings, db, nothing, handlers, clock) as work:

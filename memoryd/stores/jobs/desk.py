@@ -25,6 +25,7 @@ from memoryd.jobs.ports import LeaseLost
 from memoryd.jobs.retry import WORKER_LOST
 from memoryd.stores.database import Connection, Database
 from memoryd.stores.jobs.rows import BEAT, ITEM, JOB, OF, RELEASE, cancel, changed, item, job
+from retrieval.scope import Scope
 
 # Claims of one tenant take turns, so that its limit holds however many workers there are.
 _TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(tenant)s::text, 9))"
@@ -83,10 +84,11 @@ _ITEM_PROGRESS = f"""
 UPDATE job_items SET chunks = chunks + %(chunks)s, tokens = tokens + %(tokens)s
 WHERE {OF} AND item = %(item)s AND state = 'running'
 """
-# What its checkpoints counted gives way to what it came to.
+# What its checkpoints counted gives way to what it came to. Only what may be tried again needs its source, which may be a text.
 _END_ITEM = f"""
 UPDATE job_items i SET state = %(state)s, reason = %(reason)s, detail = %(detail)s, chunks = %(chunks)s, tokens = %(tokens)s,
-    bytes = %(size)s, pages = %(pages)s, finished_at = %(now)s, dead = %(dead)s
+    bytes = %(size)s, pages = %(pages)s, finished_at = %(now)s, dead = %(dead)s,
+    source = CASE WHEN %(state)s = 'failed' THEN source ELSE '{{}}' END
 FROM (SELECT chunks, tokens, bytes FROM job_items WHERE {OF} AND item = %(item)s AND state = 'running') before
 WHERE {OF} AND item = %(item)s AND state = 'running' RETURNING before.*
 """
@@ -122,12 +124,13 @@ class PgDesk:
 
     async def claim(self, tenant_id: UUID, kinds: Sequence[str], now: datetime, *, lease: timedelta, limit: int) -> Claim | None:
         """See :class:`memoryd.jobs.ports.Desk`."""
+        owner = uuid4()
         params: dict[str, object] = {
             "tenant": tenant_id,
             "kinds": list(kinds),
             "now": now,
             "limit": limit,
-            "owner": uuid4(),
+            "owner": owner,
             "until": now + lease,
             "lease_s": lease.total_seconds(),
             "attempts": self._attempts,
@@ -141,9 +144,7 @@ class PgDesk:
                 params["lost"] = lost[0] if lost else 0
                 claimed = await changed(connection, _CLAIM, params)
                 # Its worker died before it could do what was asked of it.
-                if not await _granted(connection, claimed, params):
-                    owner = params["owner"]
-                    assert isinstance(owner, UUID)  # noqa: S101
+                if not await _granted(connection, tenant_id, claimed, params, now):
                     return Claim(claimed, claimed.scope(tenant_id), owner, lease)
         return None
 
@@ -153,7 +154,7 @@ class PgDesk:
         async with self._database.transaction(claim.scope) as connection:
             row = await (await connection.execute(_BEAT, params)).fetchone()
             if row is not None:
-                return await _next(connection, job(row), params, now)
+                return await _next(connection, claim.scope.tenant_id, job(row), params, now)
         raise LeaseLost
 
     async def progress(self, claim: Claim, item: int | None, *, chunks: int, tokens: int, now: datetime) -> Wish | None:
@@ -195,9 +196,9 @@ class PgDesk:
 
     async def waiting(self, tenant_id: UUID, now: datetime) -> UUID | None:
         """See :class:`memoryd.jobs.ports.Waiting`."""
-        async with self._database.tenant(tenant_id) as connection:
-            row = await (await connection.execute(_WAITING, {"tenant": tenant_id, "now": now})).fetchone()
-        return row[0] if row else None
+        nobody = Scope(tenant_id, "worker", frozenset())
+        rows = await self._database.read(nobody, _WAITING, {"tenant": tenant_id, "now": now})
+        return rows[0][0] if rows else None
 
     async def forget(self, tenant_id: UUID, before: datetime) -> int:
         """See :class:`memoryd.jobs.ports.Waiting`."""
@@ -217,15 +218,13 @@ def _params(claim: Claim, now: datetime) -> dict[str, object]:
     }
 
 
-async def _granted(connection: Connection, found: Job, params: dict[str, object]) -> Settled | None:
+async def _granted(
+    connection: Connection, tenant_id: UUID, found: Job, params: dict[str, object], now: datetime
+) -> Settled | None:
     """Do what was asked of a job that is held; ``None``: nothing was."""
     if found.wish is None:
         return None
     if found.wish is Wish.CANCEL:
-        tenant_id = params["tenant"]
-        now = params["now"]
-        assert isinstance(tenant_id, UUID)  # noqa: S101
-        assert isinstance(now, datetime)  # noqa: S101
         after = await cancel(connection, tenant_id, found.job_id, now)
     else:
         after = await changed(connection, _PAUSE, params)
@@ -234,9 +233,9 @@ async def _granted(connection: Connection, found: Job, params: dict[str, object]
 
 
 async def _next(
-    connection: Connection, found: Job, params: dict[str, object], now: datetime
+    connection: Connection, tenant_id: UUID, found: Job, params: dict[str, object], now: datetime
 ) -> JobItem | Waits | Through | Settled:
-    if (settled := await _granted(connection, found, params)) is not None:
+    if (settled := await _granted(connection, tenant_id, found, params, now)) is not None:
         return settled
     row = await (await connection.execute(_NEXT_ITEM, params)).fetchone()
     if row is None:

@@ -51,6 +51,8 @@ _MOVE = f"""
 UPDATE jobs SET state = %(state)s, wish = NULL, {RELEASE}, not_before = %(now)s, updated_at = %(now)s, revision = revision + 1
 WHERE {OF} RETURNING {JOB}
 """
+# What a worker that died left running waits with the others; its attempt counts.
+_SET_DOWN = f"UPDATE job_items SET state = 'queued', not_before = %(now)s WHERE {OF} AND state = 'running'"
 _REQUEUE = f"""
 UPDATE job_items SET state = 'queued', attempts = 0, dead = false, reason = NULL, detail = NULL, finished_at = NULL,
     not_before = %(now)s
@@ -147,8 +149,11 @@ class PgLedger:
         elif change.requeue:
             requeued = (await connection.execute(_REQUEUE.format(where="").encode(), params)).rowcount
             after = await changed(connection, _REOPEN, params | {"requeued": requeued})
+        elif change.state is found.state:
+            after = await changed(connection, _WISH, params)
         else:
-            after = await changed(connection, _WISH if change.state is found.state else _MOVE, params)
+            await connection.execute(_SET_DOWN, params)
+            after = await changed(connection, _MOVE, params)
         await append_audit(connection, scope, Entry(f"job.{command.value}", "job", (found.job_id,)), now)
         return after
 

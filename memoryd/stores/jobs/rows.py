@@ -33,7 +33,7 @@ updated_at = %(now)s, beat_at = %(now)s, worked_s = worked_s
 RELEASE: LiteralString = "lease_owner = NULL, lease_until = NULL, beat_at = NULL"
 
 _DROP = f"""
-UPDATE job_items SET state = 'cancelled', finished_at = %(now)s WHERE {OF} AND state IN ('queued', 'running')
+UPDATE job_items SET state = 'cancelled', source = '{{}}', finished_at = %(now)s WHERE {OF} AND state IN ('queued', 'running')
 """
 _CANCELLED = f"""
 UPDATE jobs SET state = 'cancelled', wish = NULL, {RELEASE}, cancelled = cancelled + %(dropped)s, finished_at = %(now)s,

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from memoryd import __version__
 from memoryd.http import admin, health, mcp, memories, operator, problems, recall, session_life, sessions
 from memoryd.http.document import Documented
+from memoryd.http.express import Express
 from memoryd.http.middleware import Authentication, Envelope
 from memoryd.mcp.endpoint import open_endpoint
 from memoryd.services import Services
@@ -45,6 +46,7 @@ def create_app(running: Running, *, max_body_bytes: int, request_timeout_s: floa
     mcp.install(app)
     problems.install(app)
     # Added last runs first: the envelope is around everything.
+    app.add_middleware(Express, services=lambda: app.state.services)
     app.add_middleware(
         Authentication,
         authenticator=lambda: app.state.services.authenticator,

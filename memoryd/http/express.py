@@ -60,13 +60,15 @@ class Express:
 
     async def _append(self, scope: Scope, receive: "_Again", session_id: str) -> BaseModel | None:
         """What was appended; ``None`` where the framework is to look at the request."""
-        kind, keys = b"", []
+        kinds, keys = [], []
         for name, value in scope["headers"]:
             if name == b"content-type":
-                kind = value.partition(b";")[0].strip().lower()
+                kinds.append(value.partition(b";")[0].strip().lower())
             elif name == b"idempotency-key":
                 keys.append(value.decode("latin-1"))
-        if kind != b"application/json" or scope["query_string"] or len(keys) > 1:
+            elif name == b"content-length" and value.isdigit() and int(value) > INLINE_BYTES:
+                return None
+        if kinds != [b"application/json"] or scope["query_string"] or len(keys) > 1:
             return None
         content = await receive.all()
         if content is None or len(content) > INLINE_BYTES:

@@ -39,12 +39,13 @@ class Counts:
 
 
 class LineCounter:
-    """Counts blocks and texts of blocks with one tokenizer."""
+    """Counts blocks and texts of blocks with one tokenizer. Made for one text: it keeps every block that it was asked for."""
 
     def __init__(self, counter: TokenCounter, counts: Counts) -> None:
         self._counter = counter
         self._counts = counts
         self._adds_up = isinstance(counter, OpenAICounter)
+        self._blocks: dict[str, int] = {}
 
     @property
     def name(self) -> str:
@@ -57,7 +58,9 @@ class LineCounter:
 
     def block(self, text: str) -> int:
         """What ``text`` costs with a line feed after it."""
-        return self.count(f"{text}\n")
+        if text not in self._blocks:
+            self._blocks[text] = self.count(f"{text}\n")
+        return self._blocks[text]
 
     def joined(self, blocks: Sequence[str]) -> int:
         """Number of tokens of the blocks joined by line feeds, exactly."""

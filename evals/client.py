@@ -79,13 +79,6 @@ class ContextAnswer(_Answer):
     degraded: list[str] = []
 
 
-class WindowAnswer(_Answer):
-    """The context of a session."""
-
-    text: str
-    used_tokens: int
-
-
 class JobCounters(_Answer):
     """What became of a job's documents."""
 
@@ -234,15 +227,6 @@ class Client:
         """``POST /v1/context``."""
         body = request.body() | {"budget_tokens": budget_tokens, "tokenizer": tokenizer}
         return _parse(ContextAnswer, await self._post("/v1/context", body))
-
-    async def append(self, session: str, messages: Sequence[Body]) -> None:
-        """``POST /v1/sessions/{session}/messages``."""
-        await self._post(f"/v1/sessions/{session}/messages", {"messages": [dict(one) for one in messages]})
-
-    async def session_context(self, session: str, *, budget_tokens: int, tokenizer: str) -> WindowAnswer:
-        """``GET /v1/sessions/{session}/context``."""
-        params = {"budget_tokens": str(budget_tokens), "tokenizer": tokenizer}
-        return _parse(WindowAnswer, await self._get(f"/v1/sessions/{session}/context", params))
 
     async def create_base(self, name: str) -> None:
         """Makes a knowledge base."""

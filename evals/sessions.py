@@ -5,30 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import cast
 from uuid import UUID
 
-import httpx
 import redis.asyncio as aioredis
 from pydantic import JsonValue
 
-from evals.client import Client
 from evals.report import Cell, Table
 from evals.timing import summarise
+from evals.wire import Wire
 from memoryd.stores.sessions.keys import Keys
 
 BUDGET = 2_000
 TOKENIZER = "o200k_base"
 _CONNECTIONS = 64
-_STEPS = 8
+_STEPS = 7
 _TOOL_SENTENCES = 45
 _POLL_S = 3.0
-_PATIENCE_S = 1800.0
+_PATIENCE_S = 200.0
+_READ_ROUNDS = 3
 
 Message = dict[str, JsonValue]
+# What is asked on one of the connections.
+Request = Callable[[int], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,31 +53,31 @@ class Load:
 
 
 async def measure(load: Load, pool: Sequence[str], plan: Plan) -> tuple[Table, ...]:
-    """Three tables: appends beside the floor, paced requests, and what the sessions take in memory.
+    """Four tables: appends beside the floor, paced requests, reads without a pause, and what the sessions take in memory.
 
     ``pool``: sentences to make messages of.
     """
     async with AsyncExitStack() as stack:
-        # One client a connection: a pool that many callers share spends longer choosing one than the request takes.
-        sessions = [await stack.enter_async_context(_alone(load)) for _ in range(min(_CONNECTIONS, plan.sessions))]
+        wires = [await stack.enter_async_context(Wire(load.url, load.key)) for _ in range(min(_CONNECTIONS, plan.sessions))]
         redis = await stack.enter_async_context(
             aioredis.Redis(
                 connection_pool=aioredis.BlockingConnectionPool.from_url(load.redis_url, max_connections=_CONNECTIONS, timeout=60)
             )
         )
-        run = _Run(load, plan, sessions, redis, Steps(pool))
+        run = _Run(load, plan, wires, redis, Steps(pool))
         appended = await run.appends()
         memory = await run.memory()
         busy = await run.paced("while the worker summarises and snapshots")
-        await run.summarised()
-        quiet = await run.paced("with the summaries up to date")
+        left = await run.summarised()
+        quiet = await run.paced("with the summaries up to date" if not left else f"with {left} sessions still to be summarised")
+        closed = await run.closed()
     columns = ("what", "worker", "n", "a second", "p50 ms", "p95 ms", "p99 ms")
     note = (
         f"{plan.rate} requests a second at fixed times, whether or not earlier ones were answered, to sessions drawn at random; "
         f"each is timed from the moment it was due. A context is read within {BUDGET:,} tokens of {TOKENIZER}. "
         "The caller runs on the same cores."
     )
-    return (appended, Table("Sessions: paced requests", columns, (*busy, *quiet), note=note), memory)
+    return (appended, Table("Sessions: paced requests", columns, (*busy, *quiet), note=note), closed, memory)
 
 
 class Steps:
@@ -121,7 +123,7 @@ class _Side:
 class _Run:
     load: Load
     plan: Plan
-    clients: Sequence[Client]
+    wires: Sequence[Wire]
     redis: aioredis.Redis
     steps: Steps
 
@@ -129,13 +131,14 @@ class _Run:
         """Step after step, of all sessions at once; the service and the floor take turns."""
         rows: list[tuple[Cell, ...]] = []
         rows += await self._appended("a step of 4 messages a request", _STEPS, self.steps.step)
-        rows += await self._appended("one message a request", 2, lambda _: [{"role": "user", "content": self.steps.said(3)}])
+        rows += await self._appended("1 message a request", 8, lambda _: self.steps.notes(1))
+        rows += await self._appended("10 messages a request", 2, lambda _: self.steps.notes(10))
         rows += await self._appended("100 messages a request", 1, lambda _: self.steps.notes(100))
         note = (
-            f"{self.plan.sessions:,} sessions, {len(self.clients)} connections to each side, no pause between requests: times "
-            "are of waiting for each other. The floor is redis-py alone: XADD of the same JSON, a transaction each. "
-            "The service also authenticates, validates, keeps order, receipts, limits and indexes in one script, and its worker "
-            "summarises and snapshots meanwhile. The caller of both runs on the same cores."
+            f"{self.plan.sessions:,} sessions, {len(self.wires)} connections to each side, no pause between requests: times "
+            "are of waiting for each other. The floor is redis-py alone with hiredis: XADD of the same JSON, several in one "
+            "transaction. The service also authenticates, validates, keeps order, receipts, limits and indexes in one script, "
+            "and its worker summarises and snapshots meanwhile. The caller of both runs on the same cores."
         )
         columns = ("what", "how", "requests", "requests/s", "MB/s", "p50 ms", "p95 ms", "p99 ms", "of the floor")
         return Table("Sessions: appends", columns, tuple(rows), note=note)
@@ -147,7 +150,7 @@ class _Run:
             size += sum(len(_stored(message)) for request in requests for message in request)
             ways = [(service, self._append), (floor, self._floor)]
             for side, call in ways if number % 2 == 0 else reversed(ways):
-                side.seconds += await _together(len(self.clients), requests, call, side.times)
+                side.seconds += await _together(len(self.wires), requests, call, side.times)
         rows: list[tuple[Cell, ...]] = []
         for side in (service, floor):
             times, count = summarise(side.times), len(side.times)
@@ -161,15 +164,18 @@ class _Run:
         chosen = random.Random(12)
         count = self.plan.rate * self.plan.seconds
         reads = [chosen.randrange(self.plan.sessions) for _ in range(count)]
-        await _at_rate(self.plan.rate, [self._reader(session) for session in reads[: self.plan.rate]])  # warm-up
-        alone = await _at_rate(self.plan.rate, [self._reader(session) for session in reads])
+        await self._at_rate([self._reader(session) for session in reads[: self.plan.rate]])  # warm-up
+        alone = await self._at_rate([self._reader(session) for session in reads])
         mixed = [self._reader(session) if n % 2 == 0 else self._writer(session) for n, session in enumerate(reads)]
-        both = await _at_rate(self.plan.rate, mixed)
+        both = await self._at_rate(mixed)
         return [
             _paced_row("context reads", worker, self.plan.rate, alone),
             _paced_row("context reads, of as many appends", worker, self.plan.rate // 2, both[::2]),
             _paced_row("appends of one message, of as many reads", worker, self.plan.rate // 2, both[1::2]),
         ]
+
+    async def _at_rate(self, requests: Sequence[Request]) -> list[float]:
+        return await _at_rate(self.plan.rate, len(self.wires), requests)
 
     async def memory(self) -> Table:
         """Bytes that Redis takes for the keys of sessions, by its own account."""
@@ -186,46 +192,53 @@ class _Run:
         columns = ("sessions", "looked at", "messages kB", "in Redis kB", "ratio")
         return Table("Sessions: memory", columns, (row,), note="By MEMORY USAGE of every key of the sessions looked at.")
 
-    async def summarised(self) -> None:
-        """Waits until the worker has no session left to summarise. Raises ``TimeoutError`` after half an hour."""
+    async def closed(self) -> Table:
+        """Context reads without a pause."""
+        times: list[float] = []
+        sessions: list[list[Message]] = [[] for _ in range(self.plan.sessions)]
+        seconds = sum([await _together(len(self.wires), sessions, self._read_by, times) for _ in range(_READ_ROUNDS)])
+        summary = summarise(times)
+        row = (len(self.wires), len(times), len(times) / seconds, summary.p50, summary.p95, summary.p99)
+        columns = ("connections", "n", "a second", "p50 ms", "p95 ms", "p99 ms")
+        return Table("Sessions: context reads without a pause", columns, (row,), note="Times are of waiting for each other.")
+
+    async def summarised(self) -> int:
+        """Waits for the worker, some minutes at most; how many sessions it has left to summarise."""
         waiting = Keys(self.load.tenant).index("unsummarised")
-        async with asyncio.timeout(_PATIENCE_S):
-            while True:  # another process does it
-                if not await self.redis.zcard(waiting):
-                    return
-                await asyncio.sleep(_POLL_S)
+        clock = asyncio.get_running_loop().time
+        until = clock() + _PATIENCE_S
+        while (left := int(await self.redis.zcard(waiting))) and clock() < until:  # noqa: ASYNC110 - another process does it
+            await asyncio.sleep(_POLL_S)
+        return left
 
-    async def _append(self, session: int, messages: Sequence[Message]) -> None:
-        await self._client(session).append(_name(session), messages)
+    async def _append(self, session: int, messages: Sequence[Message], lane: int) -> None:
+        await self.wires[lane].post(f"/v1/sessions/{_name(session)}/messages", {"messages": list(messages)})
 
-    async def _floor(self, session: int, messages: Sequence[Message]) -> None:
+    async def _floor(self, session: int, messages: Sequence[Message], _: int) -> None:
+        if len(messages) == 1:
+            await self.redis.xadd(f"floor:{session}", {"m": _stored(messages[0])})
+            return
         async with self.redis.pipeline(transaction=True) as pipeline:
             for message in messages:
                 pipeline.xadd(f"floor:{session}", {"m": _stored(message)})
             await pipeline.execute()
 
-    def _reader(self, session: int) -> Callable[[], Awaitable[object]]:
-        return lambda: self._client(session).session_context(_name(session), budget_tokens=BUDGET, tokenizer=TOKENIZER)
+    async def _read_by(self, session: int, _: Sequence[Message], lane: int) -> None:
+        query = {"budget_tokens": str(BUDGET), "tokenizer": TOKENIZER}
+        await self.wires[lane].get(f"/v1/sessions/{_name(session)}/context", query)
 
-    def _writer(self, session: int) -> Callable[[], Awaitable[object]]:
-        message: Message = {"role": "user", "content": self.steps.said(2)}
-        return lambda: self._append(session, [message])
+    def _reader(self, session: int) -> Request:
+        return lambda lane: self._read_by(session, (), lane)
 
-    def _client(self, session: int) -> Client:
-        return self.clients[session % len(self.clients)]
-
-
-@asynccontextmanager
-async def _alone(load: Load) -> AsyncIterator[Client]:
-    """A client with one connection of its own."""
-    async with httpx.AsyncClient(timeout=60, trust_env=False, limits=httpx.Limits(max_connections=1)) as http:
-        yield Client(load.url, load.key, pool=http)
+    def _writer(self, session: int) -> Request:
+        messages = self.steps.notes(1)
+        return lambda lane: self._append(session, messages, lane)
 
 
 async def _together(
     lanes: int,
     requests: Sequence[list[Message]],
-    call: Callable[[int, list[Message]], Awaitable[None]],
+    call: Callable[[int, list[Message], int], Awaitable[None]],
     taken: list[float],
 ) -> float:
     """The request of every session, as many at once as there are lanes, each lane in order; seconds for all."""
@@ -234,7 +247,7 @@ async def _together(
     async def lane(first: int) -> None:
         for session in range(first, len(requests), lanes):
             started = clock()
-            await call(session, requests[session])
+            await call(session, requests[session], first)
             taken.append((clock() - started) * 1000)
 
     began = clock()
@@ -244,19 +257,26 @@ async def _together(
     return clock() - began
 
 
-async def _at_rate(rate: int, calls: Sequence[Callable[[], Awaitable[object]]]) -> list[float]:
-    """Milliseconds from when each call was due until it was answered, in order."""
+async def _at_rate(rate: int, lanes: int, requests: Sequence[Request]) -> list[float]:
+    """Milliseconds from when each request was due until it was answered, in order; all lanes busy, they wait."""
     clock = asyncio.get_running_loop().time
     began = clock() + 0.1
+    free: asyncio.Queue[int] = asyncio.Queue()
+    for lane in range(lanes):
+        free.put_nowait(lane)
 
-    async def one(number: int, call: Callable[[], Awaitable[object]]) -> float:
+    async def one(number: int, request: Request) -> float:
         due = began + number / rate
         await asyncio.sleep(max(0.0, due - clock()))
-        await call()
+        lane = await free.get()
+        try:
+            await request(lane)
+        finally:
+            free.put_nowait(lane)
         return (clock() - due) * 1000
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(number, call)) for number, call in enumerate(calls)]
+        tasks = [group.create_task(one(number, request)) for number, request in enumerate(requests)]
     return [task.result() for task in tasks]
 
 

@@ -106,7 +106,7 @@ async def open_sessions(
             ),
             lifecycle=Lifecycle(base.finder, base.life, base.snapshots, base.records),
             commit=Commit(base.finder, base.messages, base.progress, remember, clock),
-            windows=Windows(base.finder, base.messages, base.progress, tokenizers),
+            windows=Windows(base.finder, base.messages, tokenizers),
             events=Events(
                 base.finder,
                 base.messages,

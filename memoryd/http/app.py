@@ -22,6 +22,7 @@ from memoryd.http import (
     sessions,
 )
 from memoryd.http.document import Documented
+from memoryd.http.express import Express
 from memoryd.http.middleware import Authentication, Bounds, Envelope
 from memoryd.mcp.endpoint import open_endpoint
 from memoryd.services import Services
@@ -67,6 +68,7 @@ def create_app(
     mcp.install(app)
     problems.install(app)
     # Added last runs first: the envelope is around everything.
+    app.add_middleware(Express, services=lambda: app.state.services)
     app.add_middleware(
         Authentication,
         authenticator=lambda: app.state.services.authenticator,

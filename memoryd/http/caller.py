@@ -49,13 +49,16 @@ async def idempotency(
     ] = None,
 ) -> Idempotency | None:
     """The key with a digest of the whole request, or ``None``."""
-    if idempotency_key is None:
-        return None
-    if not idempotency_key.isprintable():
+    return None if idempotency_key is None else once_of(request, idempotency_key, await request.body())
+
+
+def once_of(request: Request, key: str, body: bytes) -> Idempotency:
+    """The key with a digest of the whole request. Raises ``InvalidRequest``."""
+    if not key.isprintable():
         raise InvalidRequest("Idempotency-Key: must be printable")
     digest = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
-    digest.update(await request.body())
-    return Idempotency(idempotency_key, digest.digest())
+    digest.update(body)
+    return Idempotency(key, digest.digest())
 
 
 async def if_match(

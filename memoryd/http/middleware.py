@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memoryd.access.authenticate import Authenticator
@@ -66,14 +66,15 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(Headers(scope=scope).get("x-request-id"))
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers.get("x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send, request_id, bodiless=scope["method"] == "HEAD")
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET"}
         try:
             async with asyncio.timeout(self._bounds.seconds(scope)):
-                await self._app(scope, self._limited(receive, scope, answer), answer.send)
+                await self._app(scope, self._limited(receive, scope, headers, answer), answer.send)
         except TimeoutError:
             await answer.instead(scope, receive, DeadlineExceeded("the request took too long"))
         except MemorydError as error:
@@ -93,26 +94,24 @@ class Envelope:
                 request_id,
             )
 
-    def _limited(self, receive: Receive, scope: Scope, answer: "_Answer") -> Receive:
+    def _limited(self, receive: Receive, scope: Scope, headers: Headers, answer: "_Answer") -> Receive:
         """``receive``, refusing bodies above the limit by what they announce, and by what they send.
 
         The framework takes any error while reading for a malformed body, so the answer is told the real one.
         """
-        announced = Headers(scope=scope).get("content-length", "0")
+        length = headers.get("content-length", "0")
+        announced = int(length) if length.isdecimal() else 0
         most = self._bounds.body(scope)
-        refused = PayloadTooLarge(f"the body is larger than {most} bytes")
         seen = 0
 
         async def limited() -> Message:
             nonlocal seen
-            if announced.isdigit() and int(announced) > most:
-                answer.refusal = refused
-                raise refused
+            if announced > most:
+                raise answer.refused(most)
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > most:
-                answer.refusal = refused
-                raise refused
+                raise answer.refused(most)
             return message
 
         return limited
@@ -175,8 +174,13 @@ class _Answer:
             return
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)["X-Request-ID"] = self._request_id
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._request_id.encode("latin-1"))]
         await self._send(message)
+
+    def refused(self, most: int) -> MemorydError:
+        """The body is too large: this is what the caller is told, whatever the application makes of it."""
+        self.refusal = PayloadTooLarge(f"the body is larger than {most} bytes")
+        return self.refusal
 
     async def instead(self, scope: Scope, receive: Receive, error: MemorydError) -> None:
         self.refusal = None  # it is what ``error`` is

@@ -27,6 +27,8 @@ from memoryd.http.strict import StrictRoute
 from memoryd.sessions.ports import TenantSettings
 from retrieval.packing import DEFAULT_TOKENIZER
 
+DEFAULT_TOKENS = 4_000
+MOST_TOKENS = 200_000
 _HIGHEST = 2**52  # no position is above it
 
 router = APIRouter(prefix="/v1", tags=["sessions"], route_class=StrictRoute)
@@ -96,7 +98,7 @@ async def context(
     session_id: SessionId,
     scope: Caller,
     use: Sessions,
-    budget_tokens: Annotated[int, Query(ge=0, le=200_000)] = 4_000,
+    budget_tokens: Annotated[int, Query(ge=0, le=MOST_TOKENS)] = DEFAULT_TOKENS,
     tokenizer: Annotated[str, Query(min_length=1, max_length=256)] = DEFAULT_TOKENIZER,
 ) -> SessionContextOut:
     """Pinned messages, a summary of what fell out of the window, and the newest messages that fit: never over the budget."""

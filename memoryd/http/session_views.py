@@ -43,17 +43,16 @@ from retrieval.filters import JsonValue
 
 def new_messages(body: AppendIn, now: datetime) -> list[NewMessage]:
     """What is stored: the fields that were given, as JSON."""
-    return [_new(message, body.agent_id, now) for message in body.messages]
+    recorded_at = now.isoformat()
+    return [_new(message, body.agent_id, recorded_at) for message in body.messages]
 
 
-def _new(message: SessionMessageIn, agent_id: str | None, now: datetime) -> NewMessage:
+def _new(message: SessionMessageIn, agent_id: str | None, recorded_at: str) -> NewMessage:
     agent = message.agent_id or agent_id
-    payload = message.model_dump(mode="json", exclude_defaults=True)
-    payload |= {"role": message.role.value, "recorded_at": now.isoformat()}
-    if agent is not None:
-        payload["agent_id"] = agent
-    text = json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
-    return NewMessage(message.id, agent, message.pinned, text)
+    text = message.model_dump_json(exclude_defaults=True).removesuffix("}")  # never empty: there is a role
+    if message.agent_id is None and agent is not None:
+        text += f',"agent_id":{json.dumps(agent, ensure_ascii=False)}'
+    return NewMessage(message.id, agent, message.pinned, f'{text},"recorded_at":"{recorded_at}"}}')
 
 
 def appended_out(body: AppendIn, appended: Appended) -> AppendOut:

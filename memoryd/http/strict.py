@@ -16,8 +16,8 @@ OPEN_QUERY = "x-open-query"
 """In ``openapi_extra``: a prefix of query parameters that the route reads by itself."""
 
 _LONGEST_NAME = 100
-# What is parsed on the event loop, a millisecond; more goes to a thread, which gives way whenever an object is made.
-_INLINE_BYTES = 100_000
+INLINE_BYTES = 100_000
+"""What is parsed on the event loop, a millisecond; more goes to a thread, which gives way whenever an object is made."""
 _QUICK_BYTES = 1_000_000
 
 
@@ -28,10 +28,10 @@ class StrictRequest(Request):
         """The body. Raises ``HTTPException`` 400."""
         if not hasattr(self, "_strict"):
             body = await self.body()
-            if len(body) <= _INLINE_BYTES:
-                self._strict = _parsed(body)
+            if len(body) <= INLINE_BYTES:
+                self._strict = parsed(body)
             else:
-                self._strict = await (QUICK if len(body) <= _QUICK_BYTES else BULK).run(_parsed, body)
+                self._strict = await (QUICK if len(body) <= _QUICK_BYTES else BULK).run(parsed, body)
         return self._strict
 
 
@@ -76,7 +76,8 @@ def _many(annotation: object) -> bool:
     return get_origin(annotation) is list or any(_many(one) for one in get_args(annotation))
 
 
-def _parsed(body: bytes) -> JsonValue:
+def parsed(body: bytes) -> JsonValue:
+    """JSON that can be read in one way. Raises ``HTTPException`` 400."""
     try:
         text = body.decode()
     except UnicodeDecodeError as error:

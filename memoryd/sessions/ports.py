@@ -55,6 +55,16 @@ class Target:
     incarnation: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """The newest messages of a session, all pinned ones in order, and the stored summary. ``size``: bytes of all of it."""
+
+    page: Page
+    pinned: tuple[Stored, ...]
+    summary: str | None
+    size: int
+
+
 class MessageStore(Protocol):
     """Messages in one total order. Everything raises ``SessionGone``, ``NotFound``, ``WorkingMemoryUnavailable``."""
 
@@ -66,8 +76,11 @@ class MessageStore(Protocol):
     ) -> Page:
         """Visible messages with ``after < position < before``, in order: the first of them, or the newest."""
 
-    async def pinned(self, scope: Scope, target: Target, visible: Ranges) -> tuple[Stored, ...]:
-        """The pinned messages among ``visible``, in order; of a session that the caller was let read."""
+    async def end(self, scope: Scope, target: Target, *, limit: int, size: int) -> End:
+        """What a context begins with, in one round trip; renews the session.
+
+        At most ``limit`` of the newest messages, and no more than ``size`` bytes of them unless the newest alone is larger.
+        """
 
     async def configure(self, scope: Scope, target: Target, *, ttl_s: int | None, auto: AutoCommit | None, clear: bool) -> None:
         """Change a session's settings; ``clear`` returns ``auto`` to the tenant's."""

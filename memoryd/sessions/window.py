@@ -5,46 +5,58 @@ Units go by their newest message, and the window ends at the first that does not
 than messages that are not shown: the summary and ``omitted`` are of all that is not shown, wherever it lies.
 """
 
-import asyncio
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from memoryd.access.service import require
 from memoryd.sessions import ranges
 from memoryd.sessions.commit import speaker_of, text_of
 from memoryd.sessions.model import Page, Session, Stored
-from memoryd.sessions.ports import MessageStore, ProgressStore, Target
+from memoryd.sessions.ports import MessageStore, Target
 from memoryd.sessions.summary import Line, Summary, loaded
-from memoryd.sessions.units import Group, Reader, groups, whole
+from memoryd.sessions.units import Group, Reader, answers, groups, whole
 from memoryd.sessions.working import Finder
+from memoryd.threads import QUICK
 from retrieval.errors import BudgetTooSmall
 from retrieval.packing import TokenizerRegistry
-from retrieval.ports import TokenCounter
+from retrieval.packing.lines import Counts, LineCounter
 from retrieval.scope import Action, Scope
 
 _SUMMARY_SHARE = 4  # a quarter of the budget at most
 _SUMMARY_HEAD = "Earlier in this session:"
 _MISSES = 5  # lines that do not fit before no further one is tried
 _PAGE = 200
-_TOKENS_A_MESSAGE = 32  # a guess at how many messages fit; when more do, more are read
+# Guesses at how many messages fit, and how large they are as JSON; when more do, more are read.
+_TOKENS_A_MESSAGE = 32
+_BYTES_A_TOKEN = 8
+_LEAST_BYTES = 2_048
 _PAGES = 50
 _STEP = 50  # messages read at once in search of the rest of a unit
+# So much is packed on the event loop, a few milliseconds at the very worst; more in a thread, and going there costs too.
+_INLINE_BYTES = 24_000
 
 
+@dataclass(slots=True)
 class Costs:
-    """What units cost, each counted once and only when asked for: most of a long session is never looked at."""
+    """What messages look like and cost, each looked at only when asked for: most of a long session never is."""
 
-    def __init__(self, counter: TokenCounter) -> None:
-        self.counter = counter
-        self._known: dict[int, int] = {}
+    counter: LineCounter
+    _texts: dict[int, str] = field(default_factory=dict)
+    _known: dict[int, int] = field(default_factory=dict)
 
     def __call__(self, unit: Group) -> int:
         """The tokens that the messages of a unit are expected to cost."""
         key = unit[0].position
         if key not in self._known:
-            self._known[key] = sum(self.counter.count(rendered(one)) + 1 for one in unit)
+            self._known[key] = sum(self.counter.block(self.text(one)) for one in unit)
         return self._known[key]
+
+    def text(self, message: Stored) -> str:
+        """The message as :func:`rendered`."""
+        if message.position not in self._texts:
+            self._texts[message.position] = rendered(message)
+        return self._texts[message.position]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,38 +88,45 @@ class Window:
 class Windows:
     """The use case of ``GET /v1/sessions/{id}/context``."""
 
-    def __init__(self, finder: Finder, messages: MessageStore, progress: ProgressStore, tokenizers: TokenizerRegistry) -> None:
+    def __init__(self, finder: Finder, messages: MessageStore, tokenizers: TokenizerRegistry) -> None:
         self._find = finder
         self._messages = messages
-        self._progress = progress
         self._tokenizers = tokenizers
+        self._counts = Counts()
 
     async def __call__(self, scope: Scope, session_id: str, *, budget: int, tokenizer: str) -> Window:
         """Raises ``NotFound``, ``BudgetTooSmall`` when the pinned messages alone do not fit, ``UnknownTokenizer``."""
         require(scope, Action.READ)
-        counter = self._tokenizers.counter(tokenizer)
+        counter = LineCounter(self._tokenizers.counter(tokenizer), self._counts)
         return await self._find(scope, session_id, lambda target: self._read(scope, target, counter, budget))
 
-    async def _read(self, scope: Scope, target: Target, counter: TokenCounter, budget: int) -> Window:
+    async def _read(self, scope: Scope, target: Target, counter: LineCounter, budget: int) -> Window:
         limit = min(_PAGE, max(16, budget // _TOKENS_A_MESSAGE))
-        page = await self._messages.read(scope, target, after=0, before=None, limit=limit, newest=True, renew=True)
-        pinned = await self._pinned(scope, target, page)
-        summary = loaded(await self._progress.summary(scope, target))
+        end = await self._messages.end(scope, target, limit=limit, size=_LEAST_BYTES + _BYTES_A_TOKEN * budget)
+        page, summary, costs = end.page, loaded(end.summary), Costs(counter)
+        pinned = await self._units(scope, target, page, end.pinned)
         if not summary.holds(page.session):
             summary = _left(summary, page.session)
-        costs = Costs(counter)
+        inline = end.size <= _INLINE_BYTES
         for _ in range(_PAGES):
-            window, enough = await asyncio.to_thread(_packed, page, pinned, summary, costs, budget)
-            if enough or not page.more:
+            if inline:
+                window, enough = _packed(page, pinned, summary, costs, budget)
+            else:
+                window, enough = await QUICK.run(_packed, page, pinned, summary, costs, budget)
+            if not page.more or (enough and (len(page.messages) >= limit or not _orphaned(page.messages))):
                 break
-            before = page.messages[0].position
-            older = await self._messages.read(scope, target, after=0, before=before, limit=_PAGE, newest=True, renew=False)
-            page = Page(page.session, older.messages + page.messages, older.more)
+            inline = False
+            page = await self._with_older(scope, target, page, limit)
         return window
 
-    async def _pinned(self, scope: Scope, target: Target, page: Page) -> list[Group]:
+    async def _with_older(self, scope: Scope, target: Target, page: Page, limit: int) -> Page:
+        """The page with as many messages before it as it has, ``limit`` at least."""
+        before, more = page.messages[0].position, min(_PAGE, max(limit, len(page.messages)))
+        older = await self._messages.read(scope, target, after=0, before=before, limit=more, newest=True, renew=False)
+        return Page(page.session, older.messages + page.messages, older.more)
+
+    async def _units(self, scope: Scope, target: Target, page: Page, pinned: Sequence[Stored]) -> list[Group]:
         """The units that pinned messages are in."""
-        found = await self._messages.pinned(scope, target, page.session.visible)
 
         async def before(position: int) -> Page:
             return await self._messages.read(scope, target, after=0, before=position, limit=_STEP, newest=True, renew=False)
@@ -115,7 +134,13 @@ class Windows:
         async def after(position: int) -> Page:
             return await self._messages.read(scope, target, after=position, before=None, limit=_STEP, newest=False, renew=False)
 
-        return await whole(Reader(before, after), page.messages, found) if found else []
+        return await whole(Reader(before, after), page.messages, pinned) if pinned else []
+
+
+def _orphaned(messages: Sequence[Stored]) -> bool:
+    """Whether there are results whose calls may lie before these messages."""
+    together = {one.position for unit in groups(messages) for one in unit}
+    return any(answers(one) is not None and one.position not in together for one in messages)
 
 
 def _left(summary: Summary, session: Session) -> Summary:
@@ -157,7 +182,7 @@ def _content(content: object, text: str) -> str:
 
 def _packed(page: Page, kept: Sequence[Group], summary: Summary, costs: Costs, budget: int) -> tuple[Window, bool]:
     """The context of these messages and the units that are kept in any case, and whether older messages could change it."""
-    counter, known = costs.counter, _positions(kept)
+    known = _positions(kept)
     apart = [group for group in groups(page.messages) if known.isdisjoint(one.position for one in group)]
     others = sorted(apart, key=lambda unit: unit[-1].position)
     room = budget - sum(map(costs, kept))
@@ -166,17 +191,17 @@ def _packed(page: Page, kept: Sequence[Group], summary: Summary, costs: Costs, b
     chosen = _newest(others, room, costs)
     fits = len(chosen) == len(others)
     if fits and page.more:
-        return _assembled(page, kept, chosen, None, counter, summary), False
+        return _assembled(page, kept, chosen, None, costs, summary), False
     shown = None
     if not fits:
         share = min(room, budget // _SUMMARY_SHARE)
         chosen = _newest(others, room - share, costs)
-        shown = _summary(summary, known | _positions(chosen), counter, share)
+        shown = _summary(summary, known | _positions(chosen), costs.counter, share)
         # What the summary left of its share goes to the window; lines of what the window now shows are dropped.
-        spent = counter.count(shown.text) + 1 if shown else 0
+        spent = costs.counter.block(shown.text) if shown else 0
         chosen = _newest(others, room - spent, costs)
         shown = _outside(shown, _positions(chosen))
-    window = _assembled(page, kept, chosen, shown, counter, summary)
+    window = _assembled(page, kept, chosen, shown, costs, summary)
     while window.tokens > budget:
         # Tokens of a whole can be more than those of its parts, by a few: the oldest go.
         if chosen:
@@ -185,7 +210,7 @@ def _packed(page: Page, kept: Sequence[Group], summary: Summary, costs: Costs, b
             shown = None
         else:
             raise BudgetTooSmall("the pinned messages alone are larger than budget_tokens")
-        window = _assembled(page, kept, chosen, shown, counter, summary)
+        window = _assembled(page, kept, chosen, shown, costs, summary)
     return window, True
 
 
@@ -198,19 +223,19 @@ def _newest(others: Sequence[Group], room: int, costs: Costs) -> list[Group]:
     return list(others[start:])
 
 
-def _summary(summary: Summary, known: set[int], counter: TokenCounter, room: int) -> Shown | None:
+def _summary(summary: Summary, known: set[int], counter: LineCounter, room: int) -> Shown | None:
     """What fits of the summary of what is not ``known``: the model's text, or the weightiest lines."""
     if summary.text is not None:
         text = f"{_SUMMARY_HEAD}\n{summary.text}"
-        if counter.count(text) + 1 <= room:
+        if counter.block(text) <= room:
             return Shown(text, summary.lines, True, summary.covers)
-    left = room - counter.count(_SUMMARY_HEAD) - 1
+    left = room - counter.block(_SUMMARY_HEAD)
     taken: list[Line] = []
     misses = 0
     for line in sorted(summary.lines, key=lambda one: (-one.weight, one.position)):
         if line.position in known:
             continue
-        cost = counter.count(_line(line)) + 1
+        cost = counter.block(_line(line))
         if cost <= left:
             taken.append(line)
             left -= cost
@@ -236,20 +261,19 @@ def _line(line: Line) -> str:
 
 
 def _assembled(
-    page: Page, kept: Sequence[Group], chosen: Sequence[Group], shown: Shown | None, counter: TokenCounter, summary: Summary
+    page: Page, kept: Sequence[Group], chosen: Sequence[Group], shown: Shown | None, costs: Costs, summary: Summary
 ) -> Window:
     pinned = tuple(sorted((one for unit in kept for one in unit), key=lambda one: one.position))
     messages = tuple(sorted((one for unit in chosen for one in unit), key=lambda one: one.position))
-    blocks = [*map(rendered, pinned), *([shown.text] if shown else []), *map(rendered, messages)]
-    text = "\n".join(blocks)
+    blocks = [*map(costs.text, pinned), *([shown.text] if shown else []), *map(costs.text, messages)]
     return Window(
-        text=text,
-        tokens=counter.count(text),
-        tokenizer=counter.name,
+        text="\n".join(blocks),
+        tokens=costs.counter.joined(blocks),
+        tokenizer=costs.counter.name,
         pinned=pinned,
         messages=messages,
         summary=shown,
-        summary_tokens=counter.count(shown.text) if shown else 0,
+        summary_tokens=costs.counter.count(shown.text) if shown else 0,
         omitted=_omitted(page, {one.position for one in (*pinned, *messages)}, shown.covers if shown else 0),
         degraded=("summary_model",) if summary.model_failed and shown is not None else (),
         session=page.session,

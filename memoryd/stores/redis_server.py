@@ -4,8 +4,13 @@ from collections.abc import Mapping, Sequence
 
 import redis.asyncio as aioredis
 
+from memoryd.stores.redis_trips import Argument, Trips
+
+__all__ = ["Argument", "Command", "Reply", "Server"]
+
 Reply = bytes | int | None | list["Reply"]
-Argument = str | bytes | int | float
+# What never waits for anything.
+_SCRIPTS = ("EVAL", "EVALSHA")
 Command = Sequence[Argument]
 
 
@@ -28,10 +33,13 @@ class Server:
         self._client = aioredis.Redis(connection_pool=self._pool)
         # Answers as the server gives them: the client would make dicts of some and sets of others.
         self._client.response_callbacks.clear()
+        self._trips = Trips(given | dict(options), timeout_s=timeout_s)
 
     async def answers(self, key: str | bytes | None, commands: Sequence[Command]) -> list[object]:
         """What the server says to these commands, in one round trip; ``key`` is where it is one of many. Raises its first
         error as it told it."""
+        if len(commands) == 1 and commands[0][0] in _SCRIPTS:
+            return [await self._trips.call(*commands[0])]
         if len(commands) == 1:
             return [await self._client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
         pipeline = self._client.pipeline(transaction=False)
@@ -52,5 +60,6 @@ class Server:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._trips.close()
         await self._client.aclose()
         await self._pool.disconnect()

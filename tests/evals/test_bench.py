@@ -155,11 +155,12 @@ def test_filters_lose_nothing(reports: Reports) -> None:
 def test_sessions_are_measured_beside_redis_alone(reports: Reports) -> None:
     tables = reports["sessions"]
     appends = {(row["what"], row["how"]): row for row in tables["Sessions: appends"]}
-    assert len(appends) == 6
+    assert len(appends) == 8
     assert all(row["of the floor"] > 0 for row in appends.values() if row["how"] == "memoryd over HTTP")
     paced = tables["Sessions: paced requests"]
     assert len(paced) == 6
-    assert all(0 < row["p50 ms"] <= row["p99 ms"] for row in paced)
+    (closed,) = tables["Sessions: context reads without a pause"]
+    assert all(0 < row["p50 ms"] <= row["p99 ms"] for row in (*paced, closed))
     (memory,) = tables["Sessions: memory"]
     assert 50 < memory["messages kB"] < memory["in Redis kB"]
 

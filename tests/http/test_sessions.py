@@ -1,42 +1,19 @@
 """Working memory over HTTP: the whole application, real stores and a real model."""
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
-import httpx
 import pytest
 from fastapi import FastAPI
 
-from memoryd.http.app import create_app
 from memoryd.settings import Settings
 from memoryd.stores.redis import Redis
-from memoryd.wiring import open_services, open_session_rounds, open_worker_models
+from memoryd.wiring import open_session_rounds, open_worker_models
 from retrieval.packing import TokenizerRegistry
 from tests.http.conftest import Tenant, client
+from tests.http.talking import append, texts, user
 from tests.sessions.whole import together
-
-User = Mapping[str, object]
-
-
-def user(text: str, **fields: object) -> User:
-    return {"role": "user", "content": text, **fields}
-
-
-async def append(tenant: Tenant, session: str, *messages: User, status: int = 201, **fields: object) -> httpx.Response:
-    answer = await tenant.http.post(f"/v1/sessions/{session}/messages", json={"messages": list(messages), **fields})
-    assert answer.status_code == status, answer.text
-    return answer
-
-
-async def texts(tenant: Tenant, session: str) -> list[str]:
-    answer = await tenant.http.get(f"/v1/sessions/{session}/messages", params={"limit": 500})
-    assert answer.status_code == 200, answer.text
-    return [one["content"] for one in answer.json()["messages"]]
 
 
 async def test_messages_are_appended_read_and_known_again(tenant: Tenant) -> None:
@@ -270,101 +247,6 @@ async def test_what_a_restore_brought_back_is_committed_later(tenant: Tenant) ->
     assert (await tenant.http.post("/v1/sessions/s/commit")).json()["created"] == 1
     listed = (await tenant.http.get("/v1/memories", params={"session_id": "s"})).json()["memories"]
     assert sorted(one["text"] for one in listed) == ["first turn", "second turn", "third turn"]
-
-
-async def test_events_come_in_order_and_can_be_resumed(app: FastAPI, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app.state.services.sessions.events, "_heartbeat_s", 0.5)
-    await append(tenant, "s", user("one"), user("two"))
-
-    async def listen(query: dict[str, str], headers: dict[str, str]) -> list[tuple[str, str]]:
-        answer = await tenant.http.get("/v1/sessions/s/events", params=query, headers=headers)
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        return list(_events(answer.text))
-
-    async def talk() -> None:
-        await asyncio.sleep(0.3)
-        await append(tenant, "s", user("three"))
-        point = (await tenant.http.post("/v1/sessions/s/checkpoints", json={})).json()["id"]
-        await append(tenant, "s", user("four"))
-        await tenant.http.post("/v1/sessions/s/restore", json={"checkpoint_id": point})
-        await append(tenant, "s", user("five"))
-        await asyncio.sleep(0.3)
-        await tenant.http.delete("/v1/sessions/s")
-        # Deleting wakes nobody that waits for messages; the next heartbeat finds it gone.
-
-    everything, resumed, _ = await asyncio.gather(listen({"after": "0"}, {}), listen({}, {"Last-Event-ID": "2"}), talk())
-    assert [text for kind, text in everything if kind == "message"][:3] == ["1 one", "2 two", "3 three"]
-    assert next(text for kind, text in resumed if kind == "message") == "3 three"
-    for heard in (everything, resumed):
-        assert heard[-1][0] == "gone"
-        assert ("message", "5 five") in heard
-
-
-async def test_an_event_id_that_was_never_given_out_is_refused(tenant: Tenant) -> None:
-    await append(tenant, "s", user("one"))
-    for wrong in ("99999999999999999999", str(2**52 + 1), "-1", "one"):
-        answer = await tenant.http.get("/v1/sessions/s/events", headers={"Last-Event-ID": wrong})
-        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), answer.text
-
-
-def _events(text: str) -> "list[tuple[str, str]]":
-    found = []
-    for block in text.split("\n\n"):
-        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":"))
-        if "event" in fields:
-            data = json.loads(fields["data"])
-            found.append((fields["event"], f"{fields['id']} {data['content']}" if "id" in fields else ""))
-    return found
-
-
-@pytest.fixture
-async def lame(settings: Settings, tenant: Tenant) -> AsyncIterator[Tenant]:
-    """The same tenant at an API whose Redis is gone."""
-    broken = Settings.model_validate(settings.model_dump() | {"redis_url": "redis://127.0.0.1:1/0", "redis_timeout_s": 0.5})
-    app = create_app(lambda: open_services(broken), max_body_bytes=2**20, request_timeout_s=30)
-    async with app.router.lifespan_context(app), client(app, tenant.key) as http:
-        yield replace(tenant, http=http)
-
-
-async def test_without_redis_sessions_wait_and_recall_goes_on(tenant: Tenant, lame: Tenant) -> None:
-    await tenant.remember("The lighthouse is white.")
-    started = datetime.now(UTC)
-    for answer in (
-        await lame.http.post("/v1/sessions/s/messages", json={"messages": [user("x")]}),
-        await lame.http.get("/v1/sessions/s/messages"),
-        await lame.http.get("/v1/sessions/s/context"),
-        await lame.http.get("/v1/sessions/s/events"),
-        await lame.http.put("/v1/sessions/s/state/k", json={"value": 1}),
-        await lame.http.get("/v1/sessions"),
-        await lame.http.delete("/v1/sessions/s"),
-    ):
-        assert (answer.status_code, answer.json()["code"]) == (503, "working_memory_unavailable")
-        assert int(answer.headers["retry-after"]) >= 1
-    body = {"query": "lighthouse", "session_id": "s"}
-    context = (await lame.http.post("/v1/context", json=body)).json()
-    assert (context["degraded"], context["session"]) == (["session"], None)
-    assert "lighthouse" in context["text"]
-    assert (datetime.now(UTC) - started).total_seconds() < 10
-    assert (await lame.recall("What colour is the lighthouse?"))["hits"]
-
-
-async def test_a_redis_that_hangs_takes_its_share_of_the_deadline_only(settings: Settings, tenant: Tenant) -> None:
-    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    await tenant.remember("The lighthouse is white.")
-    server = await asyncio.start_server(hang, "127.0.0.1", 0)
-    url = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
-    broken = Settings.model_validate(settings.model_dump() | {"redis_url": url, "redis_timeout_s": 20})
-    app = create_app(lambda: open_services(broken), max_body_bytes=2**20, request_timeout_s=30)
-    async with server, app.router.lifespan_context(app), client(app, tenant.key) as http:
-        started = datetime.now(UTC)
-        answer = await http.post("/v1/context", json={"query": "lighthouse", "session_id": "s", "deadline_ms": 4_000})
-        assert answer.status_code == 200, answer.text
-        assert answer.json()["degraded"] == ["session"]
-        assert "lighthouse" in answer.json()["text"]
-        assert (datetime.now(UTC) - started).total_seconds() < 8
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from memoryd.stores.sessions.keys import Keys
 from retrieval.errors import BudgetTooSmall
 from retrieval.filters import JsonValue
 from retrieval.packing import TokenizerRegistry
+from retrieval.packing.lines import Counts, LineCounter
 from tests.sessions.conftest import Clock, tenant
 from tests.sessions.whole import Whole
 
@@ -45,7 +46,8 @@ def session(head: int, visible: str = "1:") -> Session:
 def pack(messages: Sequence[Stored], budget: int, pinned: Sequence[Stored] = (), summary: Summary | None = None) -> Window:
     head = messages[-1].position if messages else 0
     kept = [group for group in groups(messages) if any(one in pinned for one in group)]
-    window, enough = _packed(Page(session(head), tuple(messages), False), kept, summary or Summary(), Costs(COUNTER), budget)
+    costs = Costs(LineCounter(COUNTER, Counts()))
+    window, enough = _packed(Page(session(head), tuple(messages), False), kept, summary or Summary(), costs, budget)
     assert enough
     return window
 
@@ -263,6 +265,33 @@ async def test_a_long_session_is_read_in_pages_until_the_budget_is_full(whole: W
     await whole.sessions.append(whole.scope, "s", [small], Birth(), None)
     window = await whole.windows(whole.scope, "s", budget=30, tokenizer="o200k_base")
     assert [one.position for one in window.pinned] == [1_001]
+
+
+async def test_where_the_first_page_is_cut_does_not_show(whole: Whole) -> None:
+    """A page is cut by its bytes, and blanks are bytes that cost next to nothing: more fits than the first page has."""
+
+    def wide(text: str, **fields: JsonValue) -> dict[str, JsonValue]:
+        return {"role": "user", "content": f"{text}{' ' * 700}end", **fields}
+
+    sent: list[dict[str, JsonValue]] = [
+        *(wide(f"early {n}") for n in range(4)),
+        {"role": "assistant", "tool_calls": calls("slow", "quick")},
+        wide("quick", role="tool", tool_call_id="quick"),
+        *(wide(f"between {n}") for n in range(6)),
+        {"role": "tool", "tool_call_id": "slow", "content": "at last"},
+        {"role": "tool", "tool_call_id": "gone", "content": "of no call"},
+        {"role": "user", "content": "thanks " + "word " * 30},
+    ]
+    at = AT.isoformat()
+    messages = [NewMessage(None, None, False, json.dumps({**one, "recorded_at": at})) for one in sent]
+    await whole.sessions.append(whole.scope, "s", messages, Birth(), None)
+    every = (await whole.sessions.read(whole.scope, "s", limit=500)).messages
+    for budget in range(0, 260, 4):
+        window = await whole.windows(whole.scope, "s", budget=budget, tokenizer="o200k_base")
+        wanted = pack(every, budget)
+        assert (window.text, window.tokens, window.omitted) == (wanted.text, wanted.tokens, wanted.omitted), budget
+        assert window.tokens == COUNTER.count(window.text) <= budget
+    assert len(window.messages) == len(sent) - 1
 
 
 def filler(number: int) -> dict[str, JsonValue]:

@@ -86,7 +86,7 @@ class Whole:
         self.lifecycle = Lifecycle(finder, self.life, self.snapshots, self.records)
         self.commit = Commit(finder, self.messages, self.progress, self.memory, self.clock)
         self.summaries = Summaries(self.messages, self.progress, Embedder(), self.writer, self.clock)
-        self.windows = Windows(finder, self.messages, self.progress, TokenizerRegistry())
+        self.windows = Windows(finder, self.messages, TokenizerRegistry())
         self.tenants = Tenants([self.scope.tenant_id])
         self.rounds = Rounds(
             self.tenants,

@@ -5,6 +5,7 @@ cluster and a script is atomic over a session and the tenant's indexes. What a c
 brace in it cannot reach another key.
 """
 
+import re
 from urllib.parse import quote, unquote
 from uuid import UUID
 
@@ -17,6 +18,8 @@ DELETED = "deleted"
 """A mark beside a session, for a while after it was deleted: it is not put back from a snapshot that was being read."""
 INDEXES = ("sessions", "due", "dirty", "uncommitted", "unsummarised")
 """Sorted sets of a tenant, whose members are encoded session ids."""
+_INDEXES = frozenset(INDEXES)
+_PLAIN = re.compile(r"[A-Za-z0-9._-]+")  # what encoding would leave as it is
 
 
 class Keys:
@@ -47,12 +50,13 @@ class Keys:
 
     def named(self, session_id: str, names: tuple[str, ...]) -> list[str]:
         """Parts and indexes by name, in this order: the keys of a script."""
-        return [self.index(name) if name in INDEXES else self.part(session_id, name) for name in names]
+        session, index = f"{self._tenant}s:{encoded(session_id)}:", f"{self._tenant}i:"
+        return [f"{index}{name}" if name in _INDEXES else f"{session}{name}" for name in names]
 
 
 def encoded(name: str) -> str:
     """A caller's name inside a key, and as the member of an index."""
-    return quote(name, safe="")
+    return name if _PLAIN.fullmatch(name) else quote(name, safe="")
 
 
 def decoded(name: bytes) -> str:

@@ -1,15 +1,14 @@
 """:class:`memoryd.sessions.ports.MessageStore` on Redis: a stream a session, whose ids are the positions."""
 
-import json
 from collections.abc import Sequence
 
+from pydantic_core import from_json
+
 from memoryd.sessions.model import Appended, AutoCommit, Limits, NewMessage, Page, Placed, Stored
-from memoryd.sessions.ports import Target
-from memoryd.sessions.ranges import Ranges, contains
+from memoryd.sessions.ports import End, Target
 from memoryd.stores.redis import Reply
 from memoryd.stores.sessions import rows
-from memoryd.stores.sessions.keys import Keys
-from memoryd.stores.sessions.scripts import Replay, Scripts, int_of, list_of, pairs, str_of
+from memoryd.stores.sessions.scripts import Replay, Scripts, bytes_of, int_of, list_of, pairs, str_of
 from retrieval.scope import Scope
 
 BLOCK = 8
@@ -47,25 +46,15 @@ class RedisMessages:
         self, scope: Scope, target: Target, *, after: int, before: int | None, limit: int, newest: bool, renew: bool
     ) -> Page:
         last = _END if before is None else before - 1
-        arguments = [after + 1, last, limit, _PAGE_BYTES, "back" if newest else "forth", "1" if renew else "0"]
-        meta, agents, more, entries = await self._scripts("read", scope, target, arguments)
-        messages = [_stored(*list_of(one)) for one in list_of(entries)]
-        if newest:
-            messages.reverse()
-        session = rows.session(target.session_id, pairs(meta), tuple(sorted(str_of(one) for one in list_of(agents))))
-        return Page(session, tuple(messages), more == 1)
+        arguments = [after + 1, last, limit, _PAGE_BYTES, "back" if newest else "forth", "1" if renew else "0", "0"]
+        return _page(target, await self._scripts("read", scope, target, arguments), newest=newest)
 
-    async def pinned(self, scope: Scope, target: Target, visible: Ranges) -> tuple[Stored, ...]:
-        keys = Keys(scope.tenant_id)
-        found = await self._scripts.redis.command("ZRANGE", keys.part(target.session_id, "pins"), 0, -1)
-        positions = [one for one in map(int_of, list_of(found)) if contains(visible, one)]
-        stream = keys.part(target.session_id, "messages")
-        reads = [("XRANGE", stream, f"{position}-0", f"{position}-0") for position in positions]
-        answers = await self._scripts.redis.together(reads, atomic=False) if reads else []
-        messages = []
-        for position, answer in zip(positions, answers, strict=True):
-            messages += [_stored(position, list_of(list_of(one)[1])[1]) for one in list_of(answer)]
-        return tuple(messages)
+    async def end(self, scope: Scope, target: Target, *, limit: int, size: int) -> End:
+        arguments: list[str | int] = [1, _END, limit, min(size, _PAGE_BYTES), "back", "1", "1"]
+        *answer, pinned, summary = await self._scripts("read", scope, target, arguments)
+        kept, entries = _entries(pinned), _entries(answer[3])
+        held = sum(len(payload) for _, payload in (*kept, *entries)) + len(bytes_of(summary))
+        return End(_page(target, answer, newest=True), _stored(kept), str_of(summary) or None, held)
 
     async def configure(self, scope: Scope, target: Target, *, ttl_s: int | None, auto: AutoCommit | None, clear: bool) -> None:
         try:
@@ -78,5 +67,18 @@ def _placed(flat: Sequence[int]) -> tuple[Placed, ...]:
     return tuple(Placed(position, created == 1) for position, created in zip(flat[::2], flat[1::2], strict=True))
 
 
-def _stored(position: Reply, payload: Reply) -> Stored:
-    return Stored(int_of(position), json.loads(str_of(payload)))
+def _page(target: Target, answer: Sequence[Reply], *, newest: bool) -> Page:
+    """From the script's first four answers."""
+    meta, agents, more, entries = answer
+    messages = _stored(_entries(entries))
+    session = rows.session(target.session_id, pairs(meta), tuple(sorted(str_of(one) for one in list_of(agents))))
+    return Page(session, messages[::-1] if newest else messages, more == 1)
+
+
+def _entries(reply: Reply) -> list[tuple[int, bytes]]:
+    """Positions and payloads."""
+    return [(int_of(position), bytes_of(payload)) for position, payload in map(list_of, list_of(reply))]
+
+
+def _stored(entries: Sequence[tuple[int, bytes]]) -> tuple[Stored, ...]:
+    return tuple(Stored(position, from_json(payload)) for position, payload in entries)

@@ -25,7 +25,7 @@ _WRITE = ("meta", "receipts", "receipt_order", "due", "dirty")
 _CHECKPOINTS = ("state", "checkpoints", "checkpoint_states", "checkpoint_order")
 _KEYS: dict[str, tuple[str, ...]] = {
     "append": (*_WRITE, "messages", "ids", "pins", "agents", "sessions", "uncommitted", "unsummarised", DELETED),
-    "read": ("meta", "messages", "agents", "due"),
+    "read": ("meta", "messages", "agents", "due", "pins", "summary"),
     "state_put": (*_WRITE, "state", "sessions", DELETED),
     "state_get": ("meta", "state"),
     "state_delete": (*_WRITE, "state"),
@@ -150,8 +150,17 @@ def str_of(reply: Reply) -> str:
     return reply.decode() if isinstance(reply, bytes) else str(reply)
 
 
+def bytes_of(reply: Reply) -> bytes:
+    """A bulk string."""
+    if not isinstance(reply, bytes):
+        raise TypeError(f"a string was expected, not {type(reply).__name__}")
+    return reply
+
+
 def int_of(reply: Reply) -> int:
     """A number."""
+    if isinstance(reply, int):
+        return reply
     return int(str_of(reply))
 
 

@@ -2,9 +2,11 @@
 -- a triple a message: the caller's id or '', whether it is pinned, the payload. Keys after the declared: user, agents.
 local most_messages, most_bytes, most_agents = int(ARGV[11]), int(ARGV[12]), int(ARGV[13])
 local block, agents = int(ARGV[14]), int(ARGV[15])
-local no = unwelcome() or repeated()
+-- The busiest script: it reads what it needs of the session at once and writes it at once.
+local space, head, count, bytes, vis, ttl, rev, restored =
+  unpack(call('HMGET', K.meta, 'space', 'head', 'count', 'bytes', 'vis', 'ttl', 'rev', 'restored'))
+local no = (space or CREATE ~= '1') and barred(space) or repeated()
 if no then return no end
-local head, count, bytes, vis = unpack(call('HMGET', K.meta, 'head', 'count', 'bytes', 'vis'))
 head, count, bytes = int(head), int(count), int(bytes)
 local before = head
 local placed, new, seen, told = {}, {}, {}, {}
@@ -51,7 +53,10 @@ if #new > 0 and agents > 0 then
   for number = 0, agents - 1 do speaking = speaking + 1 - call('SISMEMBER', K.agents, ARGV[16 + number]) end
   if speaking > most_agents then return {'limit', 'agents'} end
 end
-born()
+if not space then
+  born()
+  ttl, rev, restored = TTL, 0, ''
+end
 local position = before
 for _, at in ipairs(new) do
   position = position + 1
@@ -60,8 +65,11 @@ for _, at in ipairs(new) do
   if id ~= '' then call('HSET', K.ids, id, told[id] == '' and text(position) or told[id] .. ' ' .. text(position)) end
   if ARGV[at + 1] == '1' then call('ZADD', K.pins, position, position) end
 end
-if #new > 0 then
-  call('HSET', K.meta, 'head', head, 'count', count, 'bytes', bytes, 'written', NOW)
+rev = int(rev) + 1
+if #new == 0 then
+  call('HSET', K.meta, 'rev', rev, 'touched', NOW)
+else
+  call('HSET', K.meta, 'head', head, 'count', count, 'bytes', bytes, 'written', NOW, 'rev', rev, 'touched', NOW)
   call('ZADD', K.uncommitted, NOW, SID)
   if math.floor(head / block) > math.floor(before / block) then call('ZADD', K.unsummarised, NOW, SID) end
   if agents > 0 then
@@ -73,7 +81,7 @@ if #new > 0 then
     end
   end
 end
-keep(cjson.encode(placed))
-changed()
-touch()
-return {'ok', head, call('HGET', K.meta, 'restored'), placed}
+if RECEIPT ~= '' then keep(cjson.encode(placed)) end
+call('ZADD', K.dirty, 'NX', NOW, SID)
+call('ZADD', K.due, text(int(NOW) + int(ttl) * 1000), SID)
+return {'ok', head, restored, placed}

@@ -8,14 +8,15 @@ local DAY, RECEIPTS, RECEIPT_BYTES = 86400000, 2000, 4194304
 local function int(value) return tonumber(value or 0) or 0 end
 local function text(number) return string.format('%.0f', number) end
 
--- nil, or why the caller may not have the session: there is none, or it is in a space outside the key's.
-local function refused()
-  local space = call('HGET', K.meta, 'space')
+-- nil, or why the caller may not have a session in this space (false: there is none), which may be outside the key's.
+local function barred(space)
   if not space then return {'gone'} end
   if ALLOWED ~= '*' and not string.find(ALLOWED, '\n' .. space .. '\n', 1, true) then return {'foreign'} end
   if SPACE ~= '' and SPACE ~= space then return {'space', space} end
   return nil
 end
+
+local function refused() return barred(call('HGET', K.meta, 'space')) end
 
 -- As refused(), but a session that is not there is no reason when the caller may make it.
 local function unwelcome()

@@ -1,5 +1,6 @@
 -- A page of visible messages. ARGV: first and last position, most messages, most bytes (the first message comes whatever its
--- size), direction, whether reading renews the session. Answers meta, agents, whether there is more, then the entries.
+-- size), direction, whether reading renews the session, whether what a context needs beside them is wanted. Answers meta, agents,
+-- whether there is more, the entries; then the visible pinned entries and the summary ('' for none).
 local no = refused()
 if no then return no end
 local first, last, limit, room = int(ARGV[11]), int(ARGV[12]), int(ARGV[13]), int(ARGV[14])
@@ -38,4 +39,17 @@ if renew then
   -- A write for each read would be a waste: within a tenth of the time to live, or a minute, the end stays.
   if int(NOW) - int(touched) > math.min(int(ttl) * 100, 60000) then touch() end
 end
-return {'ok', call('HGETALL', K.meta), call('SMEMBERS', K.agents), more, entries}
+local answer = {'ok', call('HGETALL', K.meta), call('SMEMBERS', K.agents), more, entries}
+if ARGV[17] == '1' then
+  local vis, pinned = call('HGET', K.meta, 'vis'), {}
+  for _, position in ipairs(call('ZRANGE', K.pins, 0, -1)) do
+    for from, to in string.gmatch(vis, '(%d+):(%d*)') do
+      if int(from) <= int(position) and (to == '' or int(position) <= int(to)) then
+        local found = call('XRANGE', K.messages, position, position)[1]
+        if found then pinned[#pinned + 1] = {position, found[2][2]} end
+      end
+    end
+  end
+  answer[6], answer[7] = pinned, call('GET', K.summary) or ''
+end
+return answer

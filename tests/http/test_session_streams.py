@@ -1,0 +1,55 @@
+"""A session's server-sent events over HTTP."""
+
+import asyncio
+import json
+
+import pytest
+from fastapi import FastAPI
+
+from tests.http.conftest import Tenant
+from tests.http.talking import append, user
+
+
+async def test_events_come_in_order_and_can_be_resumed(app: FastAPI, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app.state.services.sessions.events, "_heartbeat_s", 0.5)
+    await append(tenant, "s", user("one"), user("two"))
+
+    async def listen(query: dict[str, str], headers: dict[str, str]) -> list[tuple[str, str]]:
+        answer = await tenant.http.get("/v1/sessions/s/events", params=query, headers=headers)
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        return list(_events(answer.text))
+
+    async def talk() -> None:
+        await asyncio.sleep(0.3)
+        await append(tenant, "s", user("three"))
+        point = (await tenant.http.post("/v1/sessions/s/checkpoints", json={})).json()["id"]
+        await append(tenant, "s", user("four"))
+        await tenant.http.post("/v1/sessions/s/restore", json={"checkpoint_id": point})
+        await append(tenant, "s", user("five"))
+        await asyncio.sleep(0.3)
+        await tenant.http.delete("/v1/sessions/s")
+        # Deleting wakes nobody that waits for messages; the next heartbeat finds it gone.
+
+    everything, resumed, _ = await asyncio.gather(listen({"after": "0"}, {}), listen({}, {"Last-Event-ID": "2"}), talk())
+    assert [text for kind, text in everything if kind == "message"][:3] == ["1 one", "2 two", "3 three"]
+    assert next(text for kind, text in resumed if kind == "message") == "3 three"
+    for heard in (everything, resumed):
+        assert heard[-1][0] == "gone"
+        assert ("message", "5 five") in heard
+
+
+async def test_an_event_id_that_was_never_given_out_is_refused(tenant: Tenant) -> None:
+    await append(tenant, "s", user("one"))
+    for wrong in ("99999999999999999999", str(2**52 + 1), "-1", "one"):
+        answer = await tenant.http.get("/v1/sessions/s/events", headers={"Last-Event-ID": wrong})
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request"), answer.text
+
+
+def _events(text: str) -> "list[tuple[str, str]]":
+    found = []
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":"))
+        if "event" in fields:
+            data = json.loads(fields["data"])
+            found.append((fields["event"], f"{fields['id']} {data['content']}" if "id" in fields else ""))
+    return found

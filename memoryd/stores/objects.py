@@ -46,7 +46,7 @@ class ObstoreObjects:
     def __init__(self, where: str, *, timeout_s: float) -> None:
         whole = timedelta(seconds=timeout_s)
         self._store = _opened(where, timeout=whole, pause=whole)
-        self._files = _opened(where, timeout=max(whole, _FILE_TIMEOUT), pause=whole)
+        self._files = _opened(where, timeout=_FILE_TIMEOUT, pause=whole)
         self._threads = Threads("objects", _THREADS)
 
     async def put(self, key: str, data: bytes) -> None:

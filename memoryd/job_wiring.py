@@ -46,8 +46,9 @@ async def open_job_work(
     db: Database,
     tenants: Tenants,
     handlers: Mapping[str, ItemHandler],
-    collecting: Collecting,
     clock: Clock,
+    *,
+    collecting: Collecting | None = None,
 ) -> AsyncIterator[JobWork]:
     """What the worker needs: it takes jobs of the kinds that ``handlers`` has while the context is open."""
     desk = PgDesk(db, attempts=settings.jobs_attempts)

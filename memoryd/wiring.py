@@ -243,7 +243,7 @@ async def open_jobs(settings: Settings, models: Models) -> AsyncIterator[JobWork
         collecting = collection(settings, db, generation, stored, tenants, clock)
         async with (
             open_job_handlers(settings, db, generation, stored, models, clock) as handlers,
-            open_job_work(settings, db, tenants, handlers, collecting, clock) as work,
+            open_job_work(settings, db, tenants, handlers, clock, collecting=collecting) as work,
         ):
             yield work
 

@@ -61,8 +61,9 @@ class Chunk:
 class Section:
     """The parent of its chunks: a heading's part of the document, of at most 2,048 tokens.
 
-    ``path`` holds the headings above the text and its own, outermost first. ``text`` is the document's text from ``start``
-    to ``end``, with the header rows before it where that begins inside a table. ``tokens`` is the sum over its blocks.
+    ``path`` holds the headings above the text and its own, outermost first, each of at most 300 characters. ``text`` is the
+    document's text from ``start`` to ``end``, with the header rows before it where that begins inside a table. ``tokens`` is
+    the sum over its blocks.
     """
 
     ordinal: int

@@ -28,7 +28,7 @@ class Situate:
         """
         parts: list[str] = []
         for part in (self._title, *path):
-            short = _short(part)
+            short = shortened(part, _PART_CHARS)
             if short and (not parts or short.casefold() != parts[-1].casefold()):
                 parts.append(short)
         while parts:
@@ -43,11 +43,12 @@ class Situate:
         return "", 0
 
 
-def _short(part: str) -> str:
-    part = _SPACE.sub(" ", part[: 2 * _PART_CHARS]).strip()
-    if len(part) <= _PART_CHARS:
+def shortened(part: str, most: int) -> str:
+    """A title or heading in one line of at most ``most`` characters, cut after a word."""
+    part = _SPACE.sub(" ", part[: 2 * most]).strip()
+    if len(part) <= most:
         return part
-    return part[: max(part.rfind(" ", 0, _PART_CHARS), _PART_CHARS // 2)].rstrip() + "…"
+    return part[: max(part.rfind(" ", 0, most - 1), most // 2)].rstrip() + "…"
 
 
 def _halved(parts: Sequence[str]) -> list[str]:

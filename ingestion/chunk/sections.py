@@ -6,6 +6,7 @@ from ingestion.chunk.boundaries import header_end, last_boundary
 from ingestion.chunk.code import Definition, after
 from ingestion.chunk.draft import Draft, Piece
 from ingestion.chunk.model import SECTION_TOKENS
+from ingestion.chunk.prefix import shortened
 from ingestion.chunk.tokens import CHARS_PER_TOKEN, WORD_SPACE, ChunkTokenizer, Ruler
 from ingestion.document import SEPARATOR, Block, BlockKind, render
 
@@ -15,6 +16,8 @@ _LEAST_LEFT = SECTION_TOKENS // 8
 # A longer header of a table is repeated in no section: the rows have to fit as well.
 _HEADER_TOKENS = SECTION_TOKENS // 8
 _HEADER_CHARS = _CHARS // 8
+# Every section below has it in its path.
+_HEADING_CHARS = 300
 # Parsers leave nothing between blocks but the separator, and that of empty blocks.
 _GAP_CHARS = 64 * len(SEPARATOR)
 
@@ -56,7 +59,7 @@ class Sectioner:
             yield from self.finish()
         while self._headings and self._headings[-1][0] >= block.level:
             self._headings.pop()
-        self._headings.append((block.level, " ".join(block.text.split())))
+        self._headings.append((block.level, shortened(block.text, _HEADING_CHARS)))
         if self._draft:
             path = self._path()
             self._draft.path = _common(self._draft.path, path) if self._draft.has_body else path

@@ -1,5 +1,6 @@
 """Tokens of long texts: each character is tokenised once, in bounded pieces."""
 
+from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Protocol
@@ -43,14 +44,14 @@ class Ruler:
     def __init__(self, tokenizer: ChunkTokenizer, text: str) -> None:
         self._tokenizer = tokenizer
         self._text = text
-        self._begins: list[int] = []
+        self._begins = array("I")
         self._done = 0
 
     def begins(self, start: int, end: int) -> list[int]:
         """The tokens that begin in ``[start, end)``, in characters from ``start``."""
         self._read(end)
         found = self._begins[bisect_left(self._begins, start) : bisect_left(self._begins, end)]
-        return [begin - start for begin in found] if start else found
+        return [begin - start for begin in found]
 
     def furthest(self, start: int, tokens: int, chars: int) -> int:
         """The largest end for which ``[start, end)`` begins at most ``tokens`` tokens and has at most ``chars`` characters.

@@ -20,9 +20,8 @@ from ingestion.parse.limits import ParseLimits
 from ingestion.parse.pieces import Facts, Piece, finish
 from ingestion.parse.sniff import MEDIA_TYPES, Format, sniff
 from ingestion.parse.source import Source
-from ingestion.parse.wire import done_line, failed_line, piece_line
+from ingestion.parse.wire import REQUEST, done_line, failed_line, piece_line
 
-REQUEST = "MEMORYD_PARSE"
 _FUNCTIONS = {Format.JSON: ("records", "read"), Format.JSON_LINES: ("records", "read_lines")}
 # Nesting of a document is bounded by its reader (256 levels of XML); each level takes a few frames.
 _DEPTH = 5_000
@@ -64,8 +63,6 @@ def work(request: dict[str, Any], descriptor: int, *, enclosed: bool) -> int:
     results = os.fdopen(descriptor, "wb", buffering=1 << 16)
     stream: BinaryIO = io.BufferedReader(io.FileIO(0, closefd=False))
     size = os.fstat(0).st_size
-    # Optional to a library, costly to load, and nothing that a parser needs.
-    sys.modules["numpy"] = None  # type: ignore[assignment]
     sys.setrecursionlimit(_DEPTH)
     if not enclosed:
         enclose()

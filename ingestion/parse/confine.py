@@ -1,8 +1,8 @@
 """What the parsing process may still do: read its file, write its result.
 
-Each only where the system has it: a network namespace without interfaces; Landlock, which leaves the file system readable where
-Python and its libraries are and writable nowhere, and takes TCP; and no new privileges. On every system: resource limits, and an
-audit hook that refuses sockets and processes to Python code.
+On every system: resource limits (of memory only on Linux), and an audit hook that refuses sockets and processes to Python code.
+Where the system has them: a network namespace without interfaces; Landlock, which leaves only Python and its libraries to be
+read, nothing to be written and no TCP; and no new privileges.
 """
 
 from __future__ import annotations
@@ -33,21 +33,10 @@ _REFUSED = (
 )
 
 
-_SYSTEM = tuple(
-    map(
-        Path,
-        (
-            "/lib",
-            "/lib64",
-            "/usr/lib",
-            "/usr/lib64",
-            "/usr/local/lib",
-            "/usr/share/zoneinfo",
-            "/etc/ld.so.cache",
-            "/etc/localtime",
-        ),
-    )
-)
+_SYSTEM = [
+    Path(place)
+    for place in ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/usr/share/zoneinfo", "/etc/ld.so.cache")
+]
 
 
 class Refused(PermissionError):
@@ -73,11 +62,12 @@ def limit(limits: ParseLimits, size: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (_OPEN_FILES, _OPEN_FILES))
-    resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
     # One second more before the kernel kills, so that the signal says why.
     seconds = limits.cpu_s + limits.more_s(size)
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     if sys.platform == "linux":
+        # Other systems take the limit and do not keep it, or refuse it.
+        resource.setrlimit(resource.RLIMIT_AS, (limits.memory_bytes, limits.memory_bytes))
         _die_with_parent(ctypes.CDLL(None, use_errno=True))
         # Threads count too; no parser needs one. The kernel does not hold root to it.
         resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from lxml import etree
 
@@ -33,6 +35,9 @@ _BLOCK_SET = frozenset(_BLOCKS)
 _NO_ITEM = ("h1", "h2", "h3", "h4", "h5", "h6", "table", "pre")
 _CODE = frozenset(("code", "kbd", "samp", "tt"))
 _LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)[-\s]([\w+#-]+)")
+_DECLARED = re.compile(rb"<(?:\?xml|meta)\b[^>]{0,300}?(?:encoding|charset)\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
+_HEAD = 4_096
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
 # Elements so named are navigation if nearly all of their text is links.
 _NAVIGATION = re.compile(r"nav|menu|sidebar|breadcrumb|dropdown|toc\b|share|social|paginat|lang|related|tags\b", re.IGNORECASE)
@@ -41,12 +46,25 @@ _MOSTLY_LINKS = 0.8
 _SOME_TEXT = 200
 
 
-def parse_html(content: bytes, encoding: str | None) -> Element | None:
+def decoded(content: bytes, guess: str | None = None) -> str:
+    """A page's text: UTF-8 or UTF-16 if it is that, else as it declares, else by the guess."""
+    if guess is None or guess.startswith("utf"):
+        for encoding in ("utf-16",) if content.startswith(_WIDE) else (guess or "utf-8",):
+            with suppress(UnicodeDecodeError):
+                return content.decode(encoding)
+    declared = _DECLARED.search(content, 0, _HEAD)
+    for encoding in (declared[1].decode("ascii") if declared else "", guess or ""):
+        # Python's own codecs of that kind do not decode bytes to text.
+        with suppress(LookupError, UnicodeDecodeError):
+            return content.decode(encoding)
+    return content.decode(guess or "cp1252", errors="replace")
+
+
+def parse_html(text: str) -> Element | None:
     """The root element, or ``None``. HTML's parser expands no entities of the document's own and fetches nothing."""
-    known = {"utf-8-sig": "utf-8"}.get(encoding or "", encoding)
-    parser = etree.HTMLParser(encoding=known, no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
+    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
     try:
-        return etree.fromstring(content, parser)
+        return etree.fromstring(text.encode("utf-8", errors="replace"), parser)
     except etree.XMLSyntaxError:
         return None
 

@@ -33,8 +33,11 @@ def check_prolog(stream: Readable) -> None:
     try:
         while not found and (chunk := stream.read(_CHUNK)):
             parser.Parse(chunk)
+        if not found:
+            # Newer versions of expat put off what may be incomplete, until they are told that it is not.
+            parser.Parse(b"", True)
     except expat.ExpatError as error:
-        # After the first element the rest is the reader's matter.
+        # What follows the first element is the reader's matter.
         if not found:
             raise ParseFailed(FailureReason.CORRUPT, "a part is not well-formed XML") from error
 

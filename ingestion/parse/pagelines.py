@@ -129,6 +129,8 @@ class _Reader:
 
 
 def _tidy(text: str) -> str:
+    # Characters beyond the basic plane come as two halves.
+    text = text.encode("utf-16", errors="surrogatepass").decode("utf-16", errors="replace")
     for mark in _HYPHENS:
         text = text.replace(mark, "")
     return re.sub(r"[ \t\xa0]+", " ", text).strip()

@@ -20,12 +20,11 @@ from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.forks import Forked, Forks
 from ingestion.parse.limits import ParseLimits
 from ingestion.parse.pieces import Piece
-from ingestion.parse.wire import MAX_LINE, Done, read_line
+from ingestion.parse.wire import MAX_LINE, REQUEST, Done, read_line
 
 Process = asyncio.subprocess.Process | Forked
 
 _ROOT = Path(ingestion.__file__).parents[1]
-_REQUEST = "MEMORYD_PARSE"
 _PATIENCE_S = 5.0
 _KILLED = {
     signal.SIGXCPU: (FailureReason.TIMED_OUT, "the processor time of a document was used up"),
@@ -161,7 +160,7 @@ class DocumentParser:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             cwd="/",
-            env=_environment() | {_REQUEST: json.dumps(request)},
+            env=_environment() | {REQUEST: json.dumps(request)},
             start_new_session=True,
             limit=MAX_LINE,
         )

@@ -10,6 +10,8 @@ from ingestion.document import BlockKind
 from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.pieces import MAX_BLOCK, MAX_TITLE, MAX_WARNINGS, Facts, Piece
 
+# The variable that tells the process what to do: not the command line, which everybody on the machine may read.
+REQUEST = "MEMORYD_PARSE"
 # Bytes of the longest line: each character of a block may take four as UTF-8, and six in its escape as JSON.
 MAX_LINE = 6 * MAX_BLOCK + 4_096
 _MAX_DETAIL = 500
@@ -42,12 +44,16 @@ def failed_line(failure: ParseFailed) -> bytes:
 
 def read_line(line: bytes) -> Piece | Done | ParseFailed:
     """One line. Raises ``ValueError`` for anything that this module does not write."""
-    match json.loads(line):
+    try:
+        message = json.loads(line)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    match message:
         case ["block", str(kind), str(text), int(level), page, language] if 0 < len(text) <= MAX_BLOCK and 0 <= level <= 6:
             if (level > 0) == (kind == BlockKind.HEADING):
                 return Piece(BlockKind(kind), _storable(text), level, _count(page), _optional(language))
         case ["done", str(media_type), title, pages, list(warnings)] if len(warnings) <= MAX_WARNINGS:
-            return Done(_storable(media_type), _optional(title), _count(pages), tuple(_texts(warnings)))
+            return Done(_optional(media_type) or "", _optional(title), _count(pages), tuple(_texts(warnings)))
         case ["failed", str(reason), str(detail)] if len(detail) <= _MAX_DETAIL:
             return ParseFailed(FailureReason(reason), _storable(detail))
     raise ValueError("not a line of the parser")
@@ -72,7 +78,7 @@ def _optional(value: object) -> str | None:
 
 
 def _count(value: object) -> int | None:
-    if value is not None and not (isinstance(value, int) and 0 <= value < 2**31):
+    if value is not None and not (isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**31):
         raise ValueError("not a number of pages")
     return value
 

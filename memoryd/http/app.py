@@ -61,19 +61,8 @@ def create_app(
         redirect_slashes=False,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
-    for part in (
-        memories,
-        recall,
-        sessions,
-        session_life,
-        knowledge,
-        knowledge_documents,
-        knowledge_search,
-        jobs,
-        admin,
-        operator,
-        health,
-    ):
+    parts = (memories, recall, sessions, session_life, knowledge, knowledge_documents, knowledge_search, jobs)
+    for part in (*parts, admin, operator, health):
         app.include_router(part.router)
     mcp.install(app)
     problems.install(app)

@@ -45,7 +45,7 @@ class Documented(FastAPI):
 
 
 def _complete(status: str, response: dict[str, Any]) -> None:
-    if any(media["schema"] == _PROBLEM for media in response.get("content", {}).values()):
+    if any(media.get("schema") == _PROBLEM for media in response.get("content", {}).values()):
         response["content"] = {"application/problem+json": {"schema": _PROBLEM}}
     headers = response.setdefault("headers", {})
     for name in (*_ALWAYS, *_BY_STATUS.get(status, ())):

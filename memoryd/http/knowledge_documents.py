@@ -57,7 +57,8 @@ def _multipart(**fields: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
-_FILES = {"type": "array", "minItems": 1, "maxItems": MOST_FILES, "items": {"type": "string", "format": "binary"}}
+_FILE = {"type": "string", "format": "binary"}
+_FILES = {"type": "array", "minItems": 1, "maxItems": MOST_FILES, "items": _FILE}
 _OPTIONS = {
     "type": "string",
     "description": "JSON: `{file name: {document_id, title, uri, metadata}}`, for what should not be taken from the name",
@@ -115,7 +116,7 @@ async def chunks(
 @router.get(
     "/originals/{document_id:path}",
     responses=documented(404, 410)
-    | {200: {"content": {"application/octet-stream": {}}, "description": "The bytes as they came"}},
+    | {200: {"content": {"application/octet-stream": {"schema": _FILE}}, "description": "The bytes as they came"}},
     response_class=StreamingResponse,
     operation_id="get_original",
 )

@@ -21,7 +21,7 @@ class Collecting(Protocol):
 class JobWork:
     """The slots of one worker, the sweeper, and the round that collects."""
 
-    def __init__(self, runner: Runner, sweeper: Sweeper, collecting: Collecting, *, slots: int) -> None:
+    def __init__(self, runner: Runner, sweeper: Sweeper, collecting: Collecting | None, *, slots: int) -> None:
         self._dispatcher = Dispatcher[Claim](runner.claim, runner.work, slots=slots)
         self._sweeper = sweeper
         self._collecting = collecting
@@ -36,7 +36,7 @@ class JobWork:
 
     async def collect(self) -> int:
         """Give up versions that nobody needs; how many."""
-        return await self._collecting.run()
+        return 0 if self._collecting is None else await self._collecting.run()
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator["JobWork"]:

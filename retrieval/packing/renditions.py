@@ -1,7 +1,7 @@
 """What may be shown of one text: a gist, an excerpt, or the whole. All extractive, all as spans of the source.
 
 A sentence's relevance is the weight of the query's terms in it, damped by its length; ties go to the earlier one.
-A term matches at the start of a word, so stems work ("paint" finds "painting").
+A term matches at the start of a word, so stems work ("paint" finds "painting"). Rows of a table are shown with its header.
 """
 
 import re
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from retrieval.packing.model import Span
 from retrieval.packing.sentences import split
+from retrieval.packing.shapes import telling, with_headers
 
 SentenceScorer = Callable[[str, Sequence[str]], Sequence[float]]
 """``(query, sentences) -> one relevance a sentence``: an optional, better judge than lexical overlap."""
@@ -77,8 +78,8 @@ class Extractor:
         sentences = _split(text, low, high)
         found = self._found(text, sentences)
         scores = self._scores(text, sentences, found)
-        chosen = _gist(sentences, scores)
-        gist = _join(sentences, chosen)
+        chosen = _gist(sentences, scores) if any(scores) else telling(text, sentences, GIST_CHARS)
+        gist = with_headers(text, _join(sentences, chosen))
         if _chars(gist) > 0.8 * length:
             return Extracts(None, (), full)
         best = min(range(len(sentences)), key=lambda i: (-scores[i], i))
@@ -91,7 +92,7 @@ class Extractor:
         excerpts: list[Part] = []
         for most in _sizes(length) if growing else (EXCERPT_CHARS,):
             window = _excerpt(sentences, scores, best, most)
-            spans = (Span(sentences[window[0]].start, sentences[window[-1]].end),)
+            spans = with_headers(text, (Span(sentences[window[0]].start, sentences[window[-1]].end),))
             if 1.5 * _chars(excerpts[-1].spans if excerpts else gist) < _chars(spans) < 0.8 * length:
                 excerpts.append(Part(spans, self._share(window, found, present)))
         return Extracts(Part(gist, self._share(chosen, found, present)), tuple(excerpts), full)

@@ -79,7 +79,7 @@ async def test_an_unexpected_error_tells_nothing(
 
 
 async def test_a_request_that_takes_too_long_is_ended(app: FastAPI, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    from memoryd.http.middleware import Envelope
+    from memoryd.http.middleware import Bounds, Envelope
 
     async def slow(*_: object, **__: object) -> None:
         await asyncio.sleep(30)
@@ -88,7 +88,7 @@ async def test_a_request_that_takes_too_long_is_ended(app: FastAPI, tenant: Tena
     layer = app.middleware_stack
     while not isinstance(layer, Envelope):
         layer = layer.app  # type: ignore[union-attr]
-    monkeypatch.setattr(layer, "_timeout_s", 0.2)
+    monkeypatch.setattr(layer, "_bounds", Bounds(2**20, 0.2, 2**20, 0.2))
     answer = await tenant.http.get("/v1/memories")
     assert (answer.status_code, answer.json()["code"]) == (504, "deadline_exceeded")
 

@@ -15,7 +15,7 @@ from fastapi import FastAPI
 from memoryd.http.app import create_app
 from memoryd.settings import Settings
 from memoryd.stores.redis import Redis
-from memoryd.wiring import open_services, open_session_rounds
+from memoryd.wiring import open_services, open_session_rounds, open_worker_models
 from retrieval.packing import TokenizerRegistry
 from tests.http.conftest import Tenant, client
 from tests.sessions.whole import together
@@ -390,7 +390,7 @@ async def test_the_worker_summarises_snapshots_and_brings_back(app: FastAPI, ten
     await append(tenant, "s", *(user(turn, name="Keeper") for turn in turns))
     soon = settings.model_copy(update={"session_snapshot_interval_s": 2})
     await asyncio.sleep(1.1)
-    async with open_session_rounds(soon) as rounds:
+    async with open_worker_models(soon) as models, open_session_rounds(soon, models) as rounds:
         report = together([await rounds.save(), await rounds.tend(), await rounds.summarise()])
         assert report.failed == 0
         assert report.snapshots >= 1

@@ -23,6 +23,7 @@ from tests.http.document import application
 from tests.stack import Stack
 
 CANARY = "xylophone-canary-7f3a"
+BASE = f"/v1/knowledge-bases/{CANARY}"
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,36 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
     ("POST", "/v1/recall"): (lambda b, v: b.post("/v1/recall", json={"query": "vault code", "explain": True}), {200}),
     ("POST", "/v1/context"): (
         lambda b, v: b.post("/v1/context", json={"query": "vault code", "budget_tokens": 500, "must_include": [v.memory]}), {404},
+    ),
+    ("POST", "/v1/knowledge-bases"): (lambda b, v: b.post("/v1/knowledge-bases", json={"name": "mine", "space": f"space-{CANARY}"}), {201}),
+    ("GET", "/v1/knowledge-bases"): (lambda b, v: b.get("/v1/knowledge-bases"), {200}),
+    ("GET", "/v1/knowledge-bases/{name}"): (lambda b, v: b.get(BASE), {404}),
+    ("PATCH", "/v1/knowledge-bases/{name}"): (lambda b, v: b.patch(BASE, json={"retain": 1}), {404}),
+    ("DELETE", "/v1/knowledge-bases/{name}"): (lambda b, v: b.delete(BASE), {404}),
+    ("GET", "/v1/knowledge-bases/{name}/versions"): (lambda b, v: b.get(f"{BASE}/versions"), {404}),
+    ("POST", "/v1/knowledge-bases/{name}/publish"): (lambda b, v: b.post(f"{BASE}/publish", json={}), {404}),
+    ("POST", "/v1/knowledge-bases/{name}/rollback"): (lambda b, v: b.post(f"{BASE}/rollback", json={"to": "1"}), {404}),
+    ("PUT", "/v1/knowledge-bases/{name}/tags/{tag}"): (lambda b, v: b.put(f"{BASE}/tags/t", json={"version": "1"}), {404}),
+    ("DELETE", "/v1/knowledge-bases/{name}/tags/{tag}"): (lambda b, v: b.delete(f"{BASE}/tags/t"), {404}),
+    ("GET", "/v1/knowledge-bases/{name}/diff"): (lambda b, v: b.get(f"{BASE}/diff"), {404}),
+    ("DELETE", "/v1/knowledge-bases/{name}/draft"): (lambda b, v: b.delete(f"{BASE}/draft"), {404}),
+    ("POST", "/v1/knowledge-bases/{name}/collect"): (lambda b, v: b.post(f"{BASE}/collect"), {404}),
+    ("GET", "/v1/knowledge-bases/{name}/documents"): (lambda b, v: b.get(f"{BASE}/documents"), {404}),
+    ("GET", "/v1/knowledge-bases/{name}/documents/{document_id}"): (lambda b, v: b.get(f"{BASE}/documents/{CANARY}"), {404}),
+    ("DELETE", "/v1/knowledge-bases/{name}/documents/{document_id}"): (
+        lambda b, v: b.delete(f"{BASE}/documents/{CANARY}"), {404},
+    ),
+    ("GET", "/v1/knowledge-bases/{name}/chunks"): (
+        lambda b, v: b.get(f"{BASE}/chunks", params={"document_id": CANARY}), {404},
+    ),
+    ("GET", "/v1/knowledge-bases/{name}/originals/{document_id}"): (lambda b, v: b.get(f"{BASE}/originals/{CANARY}"), {404}),
+    ("POST", "/v1/knowledge-bases/{name}/compare"): (
+        lambda b, v: b.post(f"{BASE}/compare", json={"documents": {CANARY: "0" * 64}}), {404},
+    ),
+    ("POST", "/v1/knowledge-bases/{name}/uploads"): (lambda b, v: b.post(f"{BASE}/uploads", files={"file": b"x"}), {404}),
+    ("POST", "/v1/knowledge-bases/{name}/documents"): (lambda b, v: b.post(f"{BASE}/documents", files={"file": b"x"}), {404}),
+    ("POST", "/v1/knowledge-bases/{name}/jobs"): (
+        lambda b, v: b.post(f"{BASE}/jobs", json={"documents": [{"document_id": "d", "text": "x"}]}), {404},
     ),
     ("POST", "/v1/knowledge-bases/{name}/search"): (
         lambda b, v: b.post(f"/v1/knowledge-bases/{CANARY}/search", json={"query": "vault code"}), {404},
@@ -208,7 +239,7 @@ def _routes(app: FastAPI) -> set[tuple[str, str]]:
     """Every operation of the application, read off its OpenAPI document and its routes; of whatever kind, hidden or not."""
     documented = {(method.upper(), path) for path, operations in app.openapi()["paths"].items() for method in operations}
     mounted = {
-        (method, str(route.path))
+        (method, str(route.path).replace(":path}", "}"))
         for route in iter_route_contexts(app.routes)
         if route.path not in DOCUMENTATION
         for method in route.methods or (type(route.original_route).__name__,)

@@ -53,7 +53,7 @@ def _body(mail: Message, facts: Facts) -> Iterator[Piece]:
                 yield paragraph(text)
         return
     for part in rich:
-        root = parse_html(_text(part).encode("utf-8", errors="replace"), "utf-8")
+        root = parse_html(_text(part))
         if root is not None:
             yield from pieces_of(root)
 

@@ -163,7 +163,7 @@ class _Reader:
         while self._line is not None and self._line.strip() and length < MAX_BLOCK:
             held.append(self._take())
             length += len(held[-1]) + 1
-        root = parse_html("\n".join(held).encode("utf-8", errors="replace"), "utf-8")
+        root = parse_html("\n".join(held))
         if root is not None:
             yield from pieces_of(root)
 

@@ -41,8 +41,10 @@ def read(source: Source, facts: Facts) -> Iterator[Piece]:
 def _slide(archive: Archive, part: str) -> Iterator[Piece]:
     root = root_of(archive, part)
     shapes = [found for found in root.iter(f"{_P}sp", f"{_P}graphicFrame") if _role(found) not in _DECORATION]
-    # The title is read first, wherever it lies in the stack of shapes.
-    shapes.sort(key=lambda shape: _role(shape) not in _TITLES)
+    # The title is read first, wherever it lies in the stack of shapes; then downwards, where every shape says where it is.
+    tops = {shape: _top(shape) for shape in shapes if _role(shape) not in _TITLES}
+    placed = all(top is not None for top in tops.values())
+    shapes.sort(key=lambda shape: (shape in tops, (tops.get(shape) or 0) if placed else 0))
     related = relations(archive, part)
     for shape in shapes:
         if _role(shape) in _TITLES:
@@ -68,6 +70,14 @@ def _role(shape: Element) -> str:
     """The placeholder's type; ``obj`` for one that names none, nothing for a free shape."""
     found = next(shape.iter(f"{_P}ph"), None)
     return "" if found is None else str(found.get("type") or "obj")
+
+
+def _top(shape: Element) -> int | None:
+    """The distance from the slide's upper edge; none for a placeholder that stands where its layout puts it."""
+    place = next(shape.iter(f"{_A}off", f"{_P}grpSpPr"), None)
+    inside = shape.getparent().tag == f"{_P}grpSp"
+    value = None if place is None or inside else place.get("y")
+    return int(value) if value is not None and value.lstrip("-").isdigit() else None
 
 
 def _texts(shape: Element) -> Iterator[Piece]:

@@ -86,8 +86,23 @@ def _params(scope: Scope, pin: Pin) -> dict[str, object]:
 
 
 def _document(row: TupleRow) -> Document:
-    warnings, from_seq, stored_at = row[-3:]
-    return Document(*row[:-3], tuple(warnings), from_seq, stored_at)
+    (document_id, title, media_type, uri, metadata, content, size, pages, characters, chunks, tokens, warnings, since, at) = row
+    return Document(
+        document_id=document_id,
+        title=title,
+        media_type=media_type,
+        source_uri=uri,
+        metadata=metadata,
+        content_hash=content,
+        size=size,
+        pages=pages,
+        characters=characters,
+        chunks=chunks,
+        tokens=tokens,
+        warnings=tuple(warnings),
+        from_seq=since,
+        stored_at=at,
+    )
 
 
 def _chunk(row: TupleRow) -> Chunk:

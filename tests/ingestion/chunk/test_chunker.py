@@ -102,6 +102,12 @@ def test_a_prefix_is_bounded_and_keeps_the_title_and_the_innermost_heading() -> 
     assert len(section.path) == 6
 
 
+def test_a_heading_of_any_length_is_kept_whole_and_short_in_the_path() -> None:
+    sections = cut(blocks_of((H, "many words " * 5000, 1), (P, "Text.")))
+    assert len(sections) == 5
+    assert all(len(part) <= 300 for section in sections for part in section.path)
+
+
 def test_a_title_that_is_the_first_heading_is_said_once() -> None:
     [section] = cut(blocks_of((H, "Guide", 1), (P, "Text.")), title="guide")
     assert section.chunks[0].prefix == "guide\n"

@@ -14,7 +14,7 @@ from ingestion.parse.confine import enclose, limit
 from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.limits import ParseLimits
 from ingestion.parse.pieces import Facts, paragraph
-from ingestion.parse.wire import done_line, failed_line, piece_line
+from ingestion.parse.wire import REQUEST, done_line, failed_line, piece_line
 
 
 def say(text: str) -> None:
@@ -80,6 +80,8 @@ def work(request: dict[str, Any], descriptor: int, *, enclosed: bool) -> int:
             os.write(1, b"x" * 10_000_000)
         case "nonsense":
             os.write(1, b'["block", "paragraph", 5]\n')
+        case "nesting":
+            os.write(1, b"[" * 50_000 + b"\n")
         case "segfault":
             ctypes.string_at(0)
         case "quit":
@@ -92,4 +94,4 @@ def work(request: dict[str, Any], descriptor: int, *, enclosed: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(work(json.loads(os.environ.pop("MEMORYD_PARSE")), os.dup(1), enclosed=False))
+    sys.exit(work(json.loads(os.environ.pop(REQUEST)), os.dup(1), enclosed=False))

@@ -111,7 +111,7 @@ async def test_a_flood_is_cut_off(taken: Taken) -> None:
     assert await taken.fails("flood", limits=limits) is FailureReason.TOO_LARGE
 
 
-@pytest.mark.parametrize("what", ["long line", "nonsense", "segfault", "quit"])
+@pytest.mark.parametrize("what", ["long line", "nonsense", "nesting", "segfault", "quit"])
 async def test_what_is_no_result_is_a_crash(what: str, taken: Taken) -> None:
     assert await taken.fails(what) is FailureReason.CRASHED
 

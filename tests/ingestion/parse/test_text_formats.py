@@ -230,6 +230,34 @@ async def test_html(tmp_path: Path) -> None:
     assert document.blocks[6].language == "js"
 
 
+async def test_encodings_of_pages(tmp_path: Path) -> None:
+    words = "Привет, как дела? Ещё немного слов."
+    for encoding, declared in (
+        ("utf-8", ""),
+        ("utf-8", "koi8-r"),
+        ("utf-16", ""),
+        ("koi8-r", "koi8-r"),
+        ("cp1251", "windows-1251"),
+    ):
+        page = f'<html><head><meta charset="{declared}"></head><body><p>{words}</p></body></html>'
+        document = await read_text(tmp_path, page.encode(encoding), "a.html")
+        assert document.text == words
+    book = made.zipped(
+        {
+            "mimetype": "application/epub+zip",
+            "META-INF/container.xml": '<container xmlns="urn:oasis:names:tc:opendocument:xmlns:container"><rootfiles>'
+            '<rootfile full-path="o/p.opf"/></rootfiles></container>',
+            "o/p.opf": '<package xmlns="http://www.idpf.org/2007/opf"><manifest><item id="a" href="a%20b.xhtml" '
+            'media-type="application/xhtml+xml"/><item id="b" href="gone.xhtml" media-type="text/html"/></manifest>'
+            '<spine><itemref idref="a"/><itemref idref="b"/><itemref idref="none"/></spine></package>',
+            "o/a b.xhtml": f'<html xmlns="http://www.w3.org/1999/xhtml"><body><p>{words}</p></body></html>',
+        }
+    )
+    document = await read_text(tmp_path, book, "a.epub")
+    assert document.text == words
+    assert document.parsed.warnings == ("a chapter is missing: o/gone.xhtml",)
+
+
 async def test_names_of_any_kind_are_only_hints(tmp_path: Path) -> None:
     for name in ("../../etc/passwd", "a\x00b.md", "C:\\docs\\a.py", "x" * 5_000, "\udcff.txt"):
         assert (await read_text(tmp_path, "words", name)).blocks[0].text == "words"

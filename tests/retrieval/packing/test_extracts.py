@@ -109,3 +109,54 @@ def test_a_short_text_has_only_its_full_rendition() -> None:
 def test_chinese_and_japanese_queries_match_inside_words() -> None:
     text = "天気はとても良かったです。" * 20 + "彼女は東京タワーを見た。" + "それだけでした。" * 20
     assert shown(Extractor("東京タワーはどこ"), text)[0] == ["彼女は東京タワーを見た。"]
+
+
+HEADER = "| Model | Price | Stock |"
+TABLE = f"{HEADER}\n| --- | --- | --- |\n" + "\n".join(f"| Boiler {n} | {n * 100} EUR | {n} pieces |" for n in range(60))
+CODE = (
+    "import os\n\n\nclass Machine:\n    def start(self, speed: int) -> None:\n        self.speed = speed\n"
+    "        self.motor.on()\n"
+    "        for wheel in self.wheels:\n            wheel.turn(speed)\n\n    def halt(self) -> None:\n        self.motor.off()\n"
+    "        for wheel in self.wheels:\n            wheel.hold()\n\n\ndef build(parts):\n    return Machine(parts)\n"
+)
+
+
+def test_rows_of_a_table_are_shown_with_its_header() -> None:
+    gist, excerpt = shown(Extractor("What about 5100?"), TABLE)
+    assert gist == [HEADER, "| Boiler 51 | 5100 EUR | 51 pieces |"]
+    assert excerpt[0] == HEADER
+    assert "Boiler 51" in excerpt[1]
+    first, _ = shown(Extractor("Which model?"), "Prices of this year.\n\n" + TABLE)
+    assert first[0] == HEADER
+
+
+def test_a_table_about_nothing_asked_is_told_by_its_header_and_first_row() -> None:
+    gist, _ = shown(Extractor("zebra"), TABLE)
+    assert gist == [HEADER, "| Boiler 0 | 0 EUR | 0 pieces |"]
+    captioned, _ = shown(Extractor("zebra"), "Prices of this year.\n\n" + TABLE)
+    assert captioned == ["Prices of this year."]
+
+
+def test_prose_behind_a_table_and_wide_headers_stand_alone() -> None:
+    gist, _ = shown(Extractor("garden in Lisbon"), f"{TABLE}\n\n{TEXT}")
+    assert gist == ["Caroline sold her garden in Lisbon on 4 May."]
+    wide = TABLE.replace("Price", "Price " * 60)
+    assert shown(Extractor("5100"), wide)[0] == ["| Boiler 51 | 5100 EUR | 51 pieces |"]
+
+
+def test_code_about_nothing_asked_is_told_by_what_it_defines() -> None:
+    gist, _ = shown(Extractor("zebra"), CODE)
+    assert (
+        " ".join(" ".join(gist).split())
+        == "class Machine: def start(self, speed: int) -> None: def halt(self) -> None: def build(parts):"
+    )
+    gist, _ = shown(Extractor("How is it halted, and the motor turned off?"), CODE)
+    assert any("halt" in line or "motor.off" in line for line in gist)
+
+
+@given(st.text(alphabet="|- a\n:.", max_size=900), st.sampled_from(["", "a", "zebra"]))
+def test_spans_of_anything_like_a_table_are_in_order_and_apart(text: str, query: str) -> None:
+    extracts = Extractor(query).extract(text, growing=True)
+    for spans in (extracts.gist.spans if extracts.gist else (), *(part.spans for part in extracts.excerpts)):
+        places = [place for span in spans for place in span]
+        assert places == sorted(places)

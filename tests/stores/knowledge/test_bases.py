@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from ingestion.chunk import Chunking, Strategy
 from memoryd.errors import AlreadyExists, Conflict, NotFound, VersionGone
 from memoryd.ids import uuid7
-from memoryd.knowledge.model import Chunking, Strategy
 from memoryd.stores.database import Database
 from memoryd.stores.generations import Generation
 from memoryd.stores.knowledge import bases as module

@@ -126,6 +126,8 @@ class Ingest:
             with tempfile.TemporaryDirectory(prefix="memoryd-ingest-") as folder:
                 source = await self._source(scope, base, item, Path(folder))
                 return await self._ingested(scope, base, item.document_id, source, control)
+        except OSError as error:
+            raise StoreUnavailable("a document could not be opened, or its parser not be started") from error
         except ParseFailed as error:
             return _failed(error.reason.value, error.detail)
         except SourceRefused as error:

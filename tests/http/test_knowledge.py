@@ -1,0 +1,373 @@
+"""Knowledge bases over HTTP: the whole application, with a worker as it is wired: real parsers, model, object storage."""
+
+import asyncio
+import hashlib
+import io
+import zipfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from memoryd.clock import SystemClock
+from memoryd.job_wiring import open_job_work
+from memoryd.knowledge_wiring import open_job_handlers
+from memoryd.models import Models
+from memoryd.session_wiring import objects
+from memoryd.settings import Settings
+from memoryd.stores.generations import live_generation
+from memoryd.wiring import database, open_worker_models
+from retrieval.ports import Lane, Vectors
+from tests.http.conftest import Tenant, client
+
+HANDBOOK = """# Handbook
+
+Everyone has thirty days of leave.
+
+## Travel
+
+Trains are first class when the journey takes four hours.
+
+## Expenses
+
+| what | limit |
+| --- | --- |
+| hotel | 150 |
+| dinner | 40 |
+"""
+
+
+class Counting:
+    """The worker's embedder, which counts the texts that it is given."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+        self.texts = 0
+
+    @property
+    def card(self) -> Any:
+        return self._inner.card
+
+    async def embed_queries(self, texts: Sequence[str], *, owner: UUID | None = None) -> Vectors:
+        found: Vectors = await self._inner.embed_queries(texts, owner=owner)
+        return found
+
+    async def embed_passages(self, texts: Sequence[str], *, lane: Lane = Lane.BULK, owner: UUID | None = None) -> Vectors:
+        self.texts += len(texts)
+        found: Vectors = await self._inner.embed_passages(texts, lane=lane, owner=owner)
+        return found
+
+
+class OneTenant:
+    def __init__(self, tenant_id: UUID) -> None:
+        self._tenant_id = tenant_id
+
+    async def tenants(self, after: UUID | None, limit: int) -> list[UUID]:
+        return [] if after else [self._tenant_id]
+
+
+@pytest.fixture(scope="module")
+async def models(settings: Settings) -> AsyncIterator[Models]:
+    async with open_worker_models(settings) as opened:
+        yield opened
+
+
+class Desk:
+    """A data team's tenant, with a worker."""
+
+    def __init__(self, tenant: Tenant, settings: Settings, models: Models) -> None:
+        self.http = tenant.http
+        self.tenant = tenant
+        self.embedder = Counting(models.runtime)
+        self._settings = settings
+        self._models = models
+
+    @asynccontextmanager
+    async def worker(self) -> AsyncIterator[None]:
+        """Works on the tenant's jobs while the context is open."""
+        settings, clock = self._settings, SystemClock()
+        db = database(settings)
+        await db.open()
+        generation = await live_generation(db)
+        assert generation is not None
+        counted = Models(self.embedder, False, self._models.tokenizer, self._models.splitter, self._models.tokenizers)  # type: ignore[arg-type]
+        tenants = OneTenant(self.tenant.tenant_id)
+        async with (
+            open_job_handlers(settings, db, generation, objects(settings), counted, clock) as handlers,
+            open_job_work(settings, db, tenants, handlers, clock) as work,
+        ):
+            work.remind(self.tenant.tenant_id)
+            yield
+        await db.close()
+
+    async def make(self, **fields: object) -> None:
+        """The knowledge base `handbook`."""
+        answer = await self.http.post("/v1/knowledge-bases", json={"name": "handbook", **fields})
+        assert answer.status_code == 201, answer.text
+
+    async def ended(self, answer: httpx.Response) -> dict[str, Any]:
+        """The job that was answered, once a worker is through with it."""
+        assert answer.status_code == 202, answer.text
+        job: dict[str, Any] = answer.json()
+        async with self.worker():
+            while job["state"] in {"queued", "running"}:
+                await asyncio.sleep(0.05)
+                job = (await self.http.get(f"/v1/jobs/{job['id']}")).json()
+        return job
+
+    async def ingest(self, *, publish: bool = True, remove: Sequence[str] = (), **texts: str) -> dict[str, Any]:
+        """A job of these texts, by document id."""
+        documents = [{"document_id": name, "text": text} for name, text in texts.items()]
+        body = {"documents": documents, "remove": list(remove), "publish": publish}
+        return await self.ended(await self.http.post("/v1/knowledge-bases/handbook/jobs", json=body))
+
+    async def upload(self, *files: tuple[str, bytes], **fields: str) -> dict[str, Any]:
+        """A job of these files."""
+        sent = [("file", (name, content)) for name, content in files]
+        answer = await self.http.post("/v1/knowledge-bases/handbook/documents", files=sent, data=fields)
+        return await self.ended(answer)
+
+    async def get(self, path: str = "", status: int = 200, **params: object) -> dict[str, Any]:
+        """What a path below the knowledge base answers."""
+        answer = await self.http.get(f"/v1/knowledge-bases/handbook{path}", params=params)  # type: ignore[arg-type]
+        assert answer.status_code == status, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def post(self, path: str, status: int, **fields: object) -> dict[str, Any]:
+        """The same for a change."""
+        answer = await self.http.post(f"/v1/knowledge-bases/handbook{path}", json=fields)
+        assert answer.status_code == status, answer.text
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def documents(self, **params: object) -> list[str]:
+        return [one["document_id"] for one in (await self.get("/documents", **params))["documents"]]
+
+    async def outcomes(self, job: dict[str, Any]) -> dict[str, str | None]:
+        """By document, the reason, or the state where there is none."""
+        items = (await self.http.get(f"/v1/jobs/{job['id']}/items", params={"limit": 100})).json()["items"]
+        return {one["document_id"]: one["reason"] or one["state"] for one in items}
+
+    async def found(self, query: str, **fields: object) -> list[dict[str, Any]]:
+        hits: list[dict[str, Any]] = (await self.post("/search", 200, query=query, **fields))["hits"]
+        return hits
+
+
+@pytest.fixture
+async def desk(app: FastAPI, tenant: Tenant, settings: Settings, models: Models) -> Desk:
+    made = Desk(tenant, settings, models)
+    await made.make()
+    return made
+
+
+async def test_a_document_from_upload_to_answer(desk: Desk) -> None:
+    job = await desk.upload(("guide/handbook.md", HANDBOOK.encode()), publish="true", note="first")
+    assert (job["state"], job["counters"]["succeeded"], job["counters"]["chunks"]) == ("succeeded", 1, 3)
+    (version,) = (await desk.get("/versions"))["versions"]
+    assert (version["version"], version["live"], version["documents"], version["chunks"], version["note"]) == (
+        1,
+        True,
+        1,
+        3,
+        "first",
+    )
+    document = await desk.get("/documents/guide/handbook.md")
+    assert (document["title"], document["media_type"], document["bytes"]) == ("Handbook", "text/markdown", len(HANDBOOK))
+    assert document["sha256"] == hashlib.sha256(HANDBOOK.encode()).hexdigest()
+    chunks = (await desk.get("/chunks", document_id="guide/handbook.md"))["chunks"]
+    assert [one["section"] for one in chunks] == [["Handbook"], ["Handbook", "Travel"], ["Handbook", "Expenses"]]
+    assert all(HANDBOOK[slice(*one["span"])] == one["text"] for one in chunks[:2])
+    best = (await desk.found("Which class may I travel by train?"))[0]
+    assert best["id"] == chunks[1]["id"]
+    assert best["knowledge"]["document_id"] == "guide/handbook.md"
+    answer = await desk.http.get("/v1/knowledge-bases/handbook/originals/guide/handbook.md")
+    assert answer.content == HANDBOOK.encode()
+    assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''handbook.md"
+
+
+async def test_what_stays_is_not_embedded_again(desk: Desk) -> None:
+    await desk.ingest(a=HANDBOOK, b="The office is closed on Sundays.")
+    first = desk.embedder.texts
+    assert first == 4
+    again = await desk.ingest(a=HANDBOOK, b="The office is closed on Sundays.")
+    assert again["counters"]["unchanged"] == 2
+    assert desk.embedder.texts == first
+    assert [one["version"] for one in (await desk.get("/versions"))["versions"]] == [1]
+    changed = HANDBOOK.replace("four hours", "three hours")
+    await desk.ingest(a=changed, b="The office is closed on Sundays.")
+    assert desk.embedder.texts == first + 1
+    assert (await desk.post("/publish", 409))["code"] == "conflict"
+    diff = await desk.get("/diff", before=1, after=2)
+    assert diff["documents"] == {"added": 0, "removed": 0, "changed": 1, "unchanged": 1}
+    assert diff["chunks"] == {"added": 1, "removed": 1, "changed": 0, "unchanged": 3}
+
+
+async def test_publish_pin_roll_back_and_collect(desk: Desk) -> None:
+    await desk.ingest(a="The password of the guest network is walnut.")
+    await desk.http.put("/v1/knowledge-bases/handbook/tags/stable", json={"version": "1"})
+    await desk.ingest(a="The password of the guest network is almond.", b="The printer is on the second floor.")
+    question = "What is the password of the guest network?"
+
+    async def answers(**fields: object) -> str:
+        text: str = (await desk.found(question, **fields))[0]["text"]
+        return text.removesuffix(".").rsplit(" ", 1)[-1]
+
+    assert [await answers(), await answers(version="1"), await answers(version="stable")] == ["almond", "walnut", "walnut"]
+    assert (await desk.post("/rollback", 200, to="1"))["live"] is True
+    assert [await answers(), await desk.documents(), await answers(version="2")] == ["walnut", ["a"], "almond"]
+    await desk.ingest(c="The canteen opens at noon.")
+    assert (await desk.documents(), await answers()) == (["a", "c"], "walnut")
+    answer = await desk.http.patch("/v1/knowledge-bases/handbook", json={"retain": 1})
+    assert answer.json()["retain"] == 1
+    assert (await desk.post("/collect", 200))["versions"] == [2]
+    gone = await desk.post("/search", 410, query=question, version="2")
+    assert gone["code"] == "version_gone"
+    assert (await desk.post("/rollback", 410, to="2"))["code"] == "version_gone"
+    assert await answers(version="stable") == "walnut"
+
+
+async def test_a_removal_is_staged_and_a_draft_can_be_dropped(desk: Desk) -> None:
+    await desk.ingest(a="one", b="two")
+    assert (await desk.http.delete("/v1/knowledge-bases/handbook/documents/a")).status_code == 204
+    assert await desk.documents() == ["a", "b"]
+    assert [one["document_id"] for one in (await desk.get("/diff"))["changes"]] == ["a"]
+    assert (await desk.http.delete("/v1/knowledge-bases/handbook/draft")).status_code == 204
+    assert (await desk.post("/publish", 409))["code"] == "conflict"
+    job = await desk.ingest(c="three", remove=["b"])
+    assert job["state"] == "succeeded"
+    assert await desk.documents() == ["a", "c"]
+
+
+async def test_one_bad_document_does_not_stop_the_others(desk: Desk) -> None:
+    bomb = io.BytesIO()
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("word/document.xml", b"0" * 300_000_000)
+        archive.writestr("[Content_Types].xml", b"<Types/>")
+    job = await desk.upload(
+        ("good.txt", "The lift is out of order.".encode("utf-16")),
+        ("bomb.docx", bomb.getvalue()),
+        ("cut.pdf", b"%PDF-1.7\n1 0 obj\n<< /Type"),
+        ("noise.txt", bytes(range(256)) * 40),
+        ("empty.md", b"\n\n"),
+        publish="true",
+    )
+    assert job["state"] == "partial"
+    outcomes = await desk.outcomes(job)
+    assert outcomes["good.txt"] == "succeeded"
+    assert outcomes["bomb.docx"] == "archive_bomb"
+    assert (outcomes["cut.pdf"], outcomes["noise.txt"], outcomes["empty.md"]) == ("corrupt", "not_text", "empty")
+    # It was to be published if all is well; now somebody decides.
+    assert (await desk.get())["live"] is None
+    assert (await desk.post("/publish", 201))["documents"] == 1
+    assert (await desk.found("Is the lift working?"))[0]["text"] == "The lift is out of order."
+
+
+async def test_uploads_are_named_in_a_job_and_compared_first(desk: Desk) -> None:
+    content = b"# Opening hours\n\nNine to five."
+    digest = hashlib.sha256(content).hexdigest()
+    compared = await desk.post("/compare", 200, documents={"hours.md": digest})
+    assert compared == {"unchanged": [], "changed": [], "new": ["hours.md"]}
+    sent = await desk.http.post("/v1/knowledge-bases/handbook/uploads", files={"file": ("hours.md", content)})
+    assert sent.json() == {"uploads": [{"upload": digest, "file_name": "hours.md", "bytes": len(content)}]}
+    wish = {"document_id": "hours.md", "upload": digest, "metadata": {"team": "office"}, "uri": "https://example.org/hours"}
+    path = "/v1/knowledge-bases/handbook/jobs"
+    job = await desk.ended(await desk.http.post(path, json={"documents": [wish], "publish": True}))
+    assert job["state"] == "succeeded"
+    document = await desk.get("/documents/hours.md")
+    assert (document["metadata"], document["uri"]) == ({"team": "office"}, "https://example.org/hours")
+    compared = await desk.post("/compare", 200, documents={"hours.md": digest, "other": digest})
+    assert compared == {"unchanged": ["hours.md"], "changed": [], "new": ["other"]}
+    unknown = await desk.http.post(path, json={"documents": [wish | {"upload": "0" * 64}]})
+    assert (unknown.status_code, unknown.json()["code"]) == (422, "invalid_request")
+
+
+async def test_a_repeated_request_begins_one_job_and_publishes_once(desk: Desk) -> None:
+    path, key = "/v1/knowledge-bases/handbook", {"Idempotency-Key": "k1"}
+    body = {"documents": [{"document_id": "a", "text": "once"}]}
+    first = await desk.http.post(f"{path}/jobs", json=body, headers=key)
+    second = await desk.http.post(f"{path}/jobs", json=body, headers=key)
+    assert first.json()["id"] == second.json()["id"]
+    files = {"file": ("b.txt", b"twice")}
+    sent = [await desk.http.post(f"{path}/documents", files=files, headers={"Idempotency-Key": "k2"}) for _ in range(2)]
+    assert sent[0].json()["id"] == sent[1].json()["id"]
+    other = await desk.http.post(f"{path}/documents", files={"file": ("b.txt", b"else")}, headers={"Idempotency-Key": "k2"})
+    assert other.json()["code"] == "idempotency_key_reused"
+    await desk.ended(first)
+    await desk.ended(sent[0])
+    published = [await desk.http.post(f"{path}/publish", json={}, headers={"Idempotency-Key": "k3"}) for _ in range(2)]
+    assert [one.json()["version"] for one in published] == [1, 1]
+
+
+async def test_what_cannot_be_ingested_is_refused_at_once(desk: Desk) -> None:
+    path = "/v1/knowledge-bases/handbook"
+    for body in (
+        {},
+        {"documents": [{"document_id": "a"}]},
+        {"documents": [{"document_id": "a", "text": "x", "url": "https://example.org"}]},
+        {"documents": [{"document_id": "a\n", "text": "x"}]},
+        {"documents": [{"document_id": "a", "text": "x"}, {"document_id": "a", "text": "y"}]},
+        {"documents": [{"document_id": "a", "text": "x"}], "remove": ["a"]},
+        {"documents": [{"document_id": "a", "url": "https://example.org/"}]},  # fetching is off
+    ):
+        assert (await desk.http.post(f"{path}/jobs", json=body)).status_code == 422, body
+    assert (await desk.http.post(f"{path}/documents", json={})).status_code == 415
+    no_file = await desk.http.post(f"{path}/documents", files={"other": ("a", b"x")})
+    assert (no_file.status_code, no_file.json()["code"]) == (422, "invalid_request")
+    for options in ("{", "[]", '{"a.txt": {"text": "x"}}', '{"b.txt": {}}', '{"a.txt": {"nonsense": 1}}'):
+        answer = await desk.http.post(f"{path}/documents", files={"file": ("a.txt", b"x")}, data={"options": options})
+        assert answer.status_code == 422, options
+    assert (await desk.http.post("/v1/knowledge-bases", json={"name": "Not a name"})).status_code == 422
+    assert (await desk.http.post("/v1/knowledge-bases", json={"name": "handbook"})).json()["code"] == "already_exists"
+    assert (await desk.http.get("/v1/jobs")).json()["jobs"] == []
+
+
+async def test_a_key_of_other_spaces_sees_no_knowledge_base(app: FastAPI, desk: Desk) -> None:
+    made = await desk.http.post("/v1/keys", json={"name": "confined", "actions": ["read", "write", "delete"], "spaces": ["lab"]})
+    async with client(app, made.json()["key"]) as confined:
+        assert (await confined.get("/v1/knowledge-bases/handbook")).status_code == 404
+        assert (await confined.get("/v1/knowledge-bases")).json()["knowledge_bases"] == []
+        body = {"documents": [{"document_id": "a", "text": "x"}]}
+        assert (await confined.post("/v1/knowledge-bases/handbook/jobs", json=body)).status_code == 404
+        assert (await confined.post("/v1/knowledge-bases", json={"name": "mine"})).status_code == 403
+        assert (await confined.post("/v1/knowledge-bases", json={"name": "mine", "space": "lab"})).status_code == 201
+    reading = await desk.http.post("/v1/keys", json={"name": "reader", "actions": ["read"]})
+    async with client(app, reading.json()["key"]) as reader:
+        for path in ("/publish", "/rollback", "/jobs"):
+            body = (
+                {"to": "1"}
+                if path == "/rollback"
+                else {"documents": [{"document_id": "a", "text": "x"}]}
+                if path == "/jobs"
+                else {}
+            )
+            assert (await reader.post(f"/v1/knowledge-bases/handbook{path}", json=body)).status_code == 403
+
+
+async def test_a_deleted_knowledge_base_leaves_nothing(desk: Desk, settings: Settings) -> None:
+    await desk.ingest(a="The safe is behind the picture.")
+    stored = objects(settings)
+    assert stored is not None
+    base = await desk.get()
+    assert (await desk.http.delete("/v1/knowledge-bases/handbook")).status_code == 204
+    assert (await desk.http.get("/v1/knowledge-bases/handbook")).status_code == 404
+    prefix = f"{desk.tenant.tenant_id}/kb/{base['id']}/"
+    assert not await stored.exists(prefix + hashlib.sha256(b"The safe is behind the picture.").hexdigest())
+    await desk.make()
+    assert (await desk.get())["live"] is None
+
+
+async def test_a_draft_that_was_published_under_a_document_takes_it_again(desk: Desk) -> None:
+    """Between the batches of a job somebody publishes: the document is in the next version, whole."""
+    await desk.ingest(publish=False, a="first")
+    answer = await desk.http.post(
+        "/v1/knowledge-bases/handbook/jobs", json={"documents": [{"document_id": "b", "text": HANDBOOK}], "publish": False}
+    )
+    # A job that is queued keeps the draft from being published, whoever asks.
+    assert (await desk.post("/publish", 409))["code"] == "conflict"
+    await desk.ended(answer)
+    assert (await desk.post("/publish", 201))["documents"] == 2

@@ -48,12 +48,21 @@ class Versioning:
         return await self._versions.publish(scope, base.kb_id, note=note, now=self._clock.now())
 
     async def published_by_job(self, scope: Scope, name: str, *, note: str | None) -> None:
-        """What a job does that was asked to publish when it is through: it does not wait for itself. Nothing without a draft:
-        nothing was changed, or an earlier attempt has published it."""
+        """What a job does that was asked to publish when it is through: it does not wait for itself.
+
+        Nothing without a draft, which an earlier attempt has published; and a draft that changes nothing is dropped, so that a
+        nightly job makes a version only when there is something new.
+        """
         base = await self._bases.get(scope, name)
         newest = await self._versions.page(scope, base.kb_id, before=None, limit=1)
-        if newest and newest[0].state is VersionState.DRAFT:
-            await self._versions.publish(scope, base.kb_id, note=note, now=self._clock.now())
+        if not newest or newest[0].state is not VersionState.DRAFT:
+            return
+        before = newest[0].base_seq or 0
+        diff = await self._versions.diff(scope, base.kb_id, before, newest[0].seq, cursor=None, limit=1)
+        if before and not (diff.documents.added or diff.documents.removed or diff.documents.changed):
+            await self._drafts.discard(scope, base.kb_id)
+            return
+        await self._versions.publish(scope, base.kb_id, note=note, now=self._clock.now())
 
     async def rollback(self, scope: Scope, name: str, to: str) -> Version:
         """Make a published version live: ``to`` is its number or tag. Raises ``NotFound``, ``VersionGone``."""

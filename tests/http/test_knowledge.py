@@ -131,9 +131,9 @@ class Desk:
         answer = await self.http.post("/v1/knowledge-bases/handbook/documents", files=sent, data=fields)
         return await self.ended(answer)
 
-    async def get(self, path: str = "", status: int = 200, **params: object) -> dict[str, Any]:
+    async def get(self, path: str = "", status: int = 200, **params: str | int) -> dict[str, Any]:
         """What a path below the knowledge base answers."""
-        answer = await self.http.get(f"/v1/knowledge-bases/handbook{path}", params=params)  # type: ignore[arg-type]
+        answer = await self.http.get(f"/v1/knowledge-bases/handbook{path}", params=params)
         assert answer.status_code == status, answer.text
         found: dict[str, Any] = answer.json()
         return found
@@ -145,7 +145,7 @@ class Desk:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def documents(self, **params: object) -> list[str]:
+    async def documents(self, **params: str) -> list[str]:
         return [one["document_id"] for one in (await self.get("/documents", **params))["documents"]]
 
     async def outcomes(self, job: dict[str, Any]) -> dict[str, str | None]:
@@ -169,7 +169,8 @@ async def test_a_document_from_upload_to_answer(desk: Desk) -> None:
     job = await desk.upload(("guide/handbook.md", HANDBOOK.encode()), publish="true", note="first")
     assert (job["state"], job["counters"]["succeeded"], job["counters"]["chunks"]) == ("succeeded", 1, 3)
     (version,) = (await desk.get("/versions"))["versions"]
-    assert (version["version"], version["live"], version["documents"], version["chunks"], version["note"]) == (
+    assert (version["version"], version["live"], version["note"]) == (1, True, "first")
+    assert (version["documents"], version["chunks"]) == (1, 3)
         1,
         True,
         1,
@@ -337,15 +338,13 @@ async def test_a_key_of_other_spaces_sees_no_knowledge_base(app: FastAPI, desk: 
         assert (await confined.post("/v1/knowledge-bases", json={"name": "mine", "space": "lab"})).status_code == 201
     reading = await desk.http.post("/v1/keys", json={"name": "reader", "actions": ["read"]})
     async with client(app, reading.json()["key"]) as reader:
-        for path in ("/publish", "/rollback", "/jobs"):
-            body = (
-                {"to": "1"}
-                if path == "/rollback"
-                else {"documents": [{"document_id": "a", "text": "x"}]}
-                if path == "/jobs"
-                else {}
-            )
-            assert (await reader.post(f"/v1/knowledge-bases/handbook{path}", json=body)).status_code == 403
+        bodies: dict[str, dict[str, object]] = {
+            "/publish": {},
+            "/rollback": {"to": "1"},
+            "/jobs": {"documents": [{"document_id": "a", "text": "x"}]},
+        }
+        for path, fields in bodies.items():
+            assert (await reader.post(f"/v1/knowledge-bases/handbook{path}", json=fields)).status_code == 403
 
 
 async def test_a_deleted_knowledge_base_leaves_nothing(desk: Desk, settings: Settings) -> None:

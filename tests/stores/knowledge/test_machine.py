@@ -179,6 +179,12 @@ class Machine(RuleBasedStateMachine):
         model.published[version.seq] = draft.content
         model.live, model.draft = version.seq, None
 
+    @rule(name=NAMES, text=TEXTS)
+    def release(self, name: str, text: Text) -> None:
+        """So that there are versions enough to collect."""
+        self.stage(name, text)
+        self.publish()
+
     @rule(step=STEPS)
     def crash_while_publishing(self, step: str) -> None:
         draft = self.model.draft

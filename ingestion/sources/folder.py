@@ -2,11 +2,10 @@
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 
+from ingestion.sources.globs import matches
 from ingestion.sources.model import Found, Skipped, SkipReason
 
 _READ_BYTES = 1 << 20
@@ -19,7 +18,7 @@ def walk_folder(root: Path, *, include: Sequence[str] = (), exclude: Sequence[st
     a slash the path from ``root``; ``**`` stands for any folders. No ``include`` means everything; what is excluded, a
     folder with all that is in it, is not included again.
     """
-    yield from _walk(root, "", [_glob(glob) for glob in include], [_glob(glob) for glob in exclude])
+    yield from _walk(root, "", include, exclude)
 
 
 def content_hash(path: Path) -> str:
@@ -31,22 +30,20 @@ def content_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _walk(
-    folder: Path, prefix: str, include: Sequence[re.Pattern[str]], exclude: Sequence[re.Pattern[str]]
-) -> Iterator[Found | Skipped]:
+def _walk(folder: Path, prefix: str, include: Sequence[str], exclude: Sequence[str]) -> Iterator[Found | Skipped]:
     with os.scandir(folder) as scan:
         # A folder's contents come where its name with a slash sorts, so that the whole walk is in the order of paths.
         entries = sorted(scan, key=lambda entry: entry.name + "/" * entry.is_dir(follow_symlinks=False))
     for entry in entries:
         name = prefix + entry.name
-        if entry.name.startswith(".") or entry.is_symlink() or _matches(name, exclude):
+        if entry.name.startswith(".") or entry.is_symlink() or matches(name, exclude):
             continue
         if entry.is_dir(follow_symlinks=False):
             try:
                 yield from _walk(Path(entry.path), name + "/", include, exclude)
             except OSError:
                 yield Skipped(_shown(name), SkipReason.UNREADABLE)
-        elif not include or _matches(name, include):
+        elif not include or matches(name, include):
             yield _found(entry, name)
 
 
@@ -64,16 +61,3 @@ def _found(entry: os.DirEntry[str], name: str) -> Found | Skipped:
 
 def _shown(name: str) -> str:
     return name.encode(errors="replace").decode()
-
-
-def _matches(name: str, globs: Sequence[re.Pattern[str]]) -> bool:
-    return any(glob.fullmatch(name) for glob in globs)
-
-
-@lru_cache
-def _glob(glob: str) -> re.Pattern[str]:
-    """A glob as a pattern of paths."""
-    anywhere = "" if "/" in glob.rstrip("/") else "(?:.*/)?"
-    parts = re.split(r"(\*\*/|\*\*|\*|\?)", glob.rstrip("/").removeprefix("/"))
-    wild = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile(anywhere + "".join(wild.get(part, re.escape(part)) for part in parts), re.DOTALL)

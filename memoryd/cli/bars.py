@@ -1,0 +1,81 @@
+"""Progress of reading, uploading and ingesting, on standard error; none where that is no terminal."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from memoryd.cli.shown import seconds
+from memoryd.client import Job
+from memoryd.client import Progress as Local
+
+_MIB = 2**20
+
+
+class Bars:
+    """One line a phase. Both methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self._shown = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            TextColumn("{task.fields[said]}", markup=False),
+            console=Console(stderr=True),
+            disable=not Console(stderr=True).is_terminal,
+        )
+        self._phases: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._shown.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._shown.stop()
+
+    def local(self, progress: Local) -> None:
+        """Of reading, whose end is not known, and of uploading."""
+        if progress.total_bytes is None:
+            self._show("reading", f"{progress.files:,} files, {progress.bytes / _MIB:,.1f} MiB", 1, None)
+            return
+        self._end("reading")
+        files = f"{progress.files:,} of {progress.total_files:,} files"
+        said = f"{files}, {progress.bytes / _MIB:,.1f} of {progress.total_bytes / _MIB:,.1f} MiB"
+        self._show("uploading", said, progress.bytes, progress.total_bytes)
+
+    def job(self, job: Job) -> None:
+        """Of a job; the next job has a line of its own."""
+        self._end("reading")
+        counters = job.counters
+        self._show(f"job …{str(job.id)[-6:]}", said(job), counters.ended, counters.items)
+
+    def _show(self, phase: str, said: str, done: int, total: int | None) -> None:
+        if phase not in self._phases:
+            self._phases[phase] = self._shown.add_task(phase, total=total, said="")
+        self._shown.update(self._phases[phase], completed=done, total=total, said=said)
+
+    def _end(self, phase: str) -> None:
+        if phase in self._phases:
+            self._shown.update(self._phases[phase], completed=1, total=1)
+
+
+def said(job: Job) -> str:
+    """How a job stands, in one line."""
+    counters, rates = job.counters, job.per_second
+    parts = [f"{counters.ended:,} of {counters.items:,} documents", f"{counters.chunks:,} chunks"]
+    if rates.chunks is not None:
+        parts.append(f"{rates.chunks:,.1f} chunks/s")
+    if counters.failed:
+        parts.append(f"{counters.failed:,} failed")
+    if job.final:
+        parts.append(job.state)
+    elif job.wish is not None:
+        parts.append({"pause": "is being paused", "cancel": "is being cancelled"}[job.wish])
+    elif job.state == "paused":
+        parts.append(f"paused: memoryd jobs resume {job.id}")
+    elif job.state == "queued":
+        parts.append("waits for a worker")
+    elif job.eta_s is not None:
+        parts.append(f"{seconds(job.eta_s)} left")
+    return ", ".join(parts)

@@ -1,0 +1,123 @@
+"""``memoryd ingest``: a folder, files or an archive into a knowledge base."""
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from memoryd.cli.bars import Bars
+from memoryd.cli.connection import Connection, connecting
+from memoryd.cli.jobs import left_running
+from memoryd.cli.shown import as_json, table
+from memoryd.client import Ingestion, JobItem, Memoryd, NotFound, Options, Walk, Which
+
+_FAILED, _HINDERED, _INTERRUPTED = 1, 2, 130
+# More are in `memoryd jobs show`.
+_SHOWN = 50
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(exists=True, path_type=Path))
+@click.option("--kb", "name", required=True, help="The knowledge base.")
+@click.option("--include", multiple=True, metavar="GLOB", help="Only paths that match, such as '**/*.md'; may be repeated.")
+@click.option("--exclude", multiple=True, metavar="GLOB", help="No paths that match; may be repeated.")
+@click.option("--prefix", default="", help="In front of every document's id, such as 'handbook/'.")
+@click.option(
+    "--prune", is_flag=True, help="Remove the documents whose id begins with the prefix and that are not in the source."
+)
+@click.option("--all", "everything", is_flag=True, help="Send also what has not changed: after a change of the chunking.")
+@click.option("--publish", is_flag=True, help="Publish when all is through and no document failed.")
+@click.option("--note", default=None, help="Of the version that is published.")
+@click.option("--create", is_flag=True, help="Make the knowledge base if it is missing.")
+@click.option("--space", default="default", show_default=True, help="Of a knowledge base that is made.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Stay until the documents are through.")
+@connecting
+@as_json
+def ingest(
+    connection: Connection,
+    sources: tuple[Path, ...],
+    name: str,
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    prefix: str,
+    prune: bool,
+    everything: bool,
+    publish: bool,
+    note: str | None,
+    create: bool,
+    space: str,
+    wait: bool,
+    as_json: bool,
+) -> None:
+    """Put files, folders and archives into a knowledge base. What has not changed is not sent.
+
+    Exit status 0: all good; 1: a document failed, see the table; 2: it could not be done; 130: interrupted.
+    """
+    options = Options(prune=prefix if prune else None, everything=everything, publish=publish, note=note)
+    begun: Ingestion | None = None
+    try:
+        with connection.client(_HINDERED) as memoryd, Walk(sources, Which(prefix, include, exclude)) as files, Bars() as bars:
+            if create:
+                _made(memoryd, name, space)
+            begun = memoryd.knowledge.ingest_local(name, files, options=options, report=bars.local)
+            live = None
+            if wait or not begun.jobs:
+                finished = memoryd.knowledge.finish(name, begun, on_change=bars.job)
+                begun, live = finished.ingestion, finished.live
+            lossy = [job for job in begun.jobs if job.counters.failed]
+            failed = [item for job in lossy for item in memoryd.jobs.items(job.id, state="failed")]
+    except KeyboardInterrupt:
+        if begun is not None:
+            left_running([job.id for job in begun.jobs])
+        click.echo("interrupted before a job was begun: nothing has changed", err=True)
+        sys.exit(_INTERRUPTED)
+    (_as_json if as_json else _as_text)(name, begun, failed, live)
+    ended = all(job.state == "succeeded" for job in begun.jobs) if wait else True
+    sys.exit(_FAILED if begun.refused or failed or not ended else 0)
+
+
+def _made(memoryd: Memoryd, name: str, space: str) -> None:
+    try:
+        memoryd.knowledge.get(name)
+    except NotFound:
+        memoryd.knowledge.create(name, space=space)
+
+
+def _as_json(name: str, ingestion: Ingestion, failed: list[JobItem], live: int | None) -> None:
+    refused = [{"document_id": one.document_id, "reason": one.reason, "detail": one.detail} for one in ingestion.refused]
+    items = [{"document_id": one.document_id, "reason": one.reason, "detail": one.detail} for one in failed]
+    said = {
+        "kb": name,
+        "sent": ingestion.sent,
+        "unchanged": ingestion.unchanged,
+        "removed": ingestion.removed,
+        "bytes": ingestion.bytes,
+        "jobs": [{"id": str(job.id), "state": job.state} for job in ingestion.jobs],
+        "failed": refused + items,
+        "live": live,
+    }
+    click.echo(json.dumps(said, ensure_ascii=False))
+
+
+def _as_text(name: str, ingestion: Ingestion, failed: list[JobItem], live: int | None) -> None:
+    rows = [(one.document_id, one.reason, one.detail) for one in ingestion.refused]
+    rows += [(one.document_id, one.reason or "", one.detail or "") for one in failed]
+    if rows:
+        table(("FAILED", "REASON", "DETAIL"), rows[:_SHOWN])
+    if len(rows) > _SHOWN:
+        click.echo(f"… and {len(rows) - _SHOWN:,} more")
+    click.echo(
+        f"{name}: {ingestion.sent:,} sent, {ingestion.unchanged:,} unchanged, {ingestion.removed:,} removed, {len(rows):,} failed"
+    )
+    for job in ingestion.jobs:
+        if job.error is not None:
+            click.echo(f"job {job.id} {job.state}: {job.error.detail} [{job.error.code}]")
+        else:
+            click.echo(f"job {job.id} {job.state}" + ("" if job.final else f": memoryd jobs show --watch {job.id}"))
+    if live is not None:
+        click.echo(f"{name}@live is version {live}")
+    elif ingestion.publish and not ingestion.by_job and not all(job.final for job in ingestion.jobs):
+        click.echo(f"when these jobs are through: memoryd kb publish {name}")
+    elif ingestion.jobs:
+        click.echo(f"see the changes: memoryd kb diff {name}; publish them: memoryd kb publish {name}")

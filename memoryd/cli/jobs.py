@@ -1,0 +1,137 @@
+"""``memoryd jobs``: how jobs go on, and what they are told."""
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn, get_args
+from uuid import UUID
+
+import click
+
+from memoryd.cli.bars import Bars, said
+from memoryd.cli.connection import Connection, connecting
+from memoryd.cli.shown import as_json, fields, line, seconds, table
+from memoryd.client import Job, JobItem, Memoryd
+from memoryd.client.job_models import ItemState, JobState
+
+_STATES: dict[str, ItemState] = {one: one for one in get_args(ItemState)}
+_FAILED = 1
+_INTERRUPTED = 130
+
+
+@click.group()
+def jobs() -> None:
+    """Jobs: what becomes of the documents that were sent."""
+
+
+@jobs.command("list")
+@click.option("--state", type=click.Choice(get_args(JobState)), default=None, help="Only those.")
+@click.option("--kb", default=None, help="Only those of a knowledge base.")
+@click.option("--limit", type=click.IntRange(1), default=20, show_default=True, help="So many, the newest.")
+@connecting
+@as_json
+def list_jobs(connection: Connection, state: JobState | None, kb: str | None, limit: int, as_json: bool) -> None:
+    """Jobs, newest first."""
+    with connection.client() as memoryd:
+        kb_id = None if kb is None else memoryd.knowledge.get(kb).id
+        found = [job for job, _ in zip(memoryd.jobs.list(state=state, kb_id=kb_id), range(limit), strict=False)]
+    if as_json:
+        for job in found:
+            line(job)
+        return
+    rows = []
+    for one in found:
+        counters = one.counters
+        documents = f"{counters.ended:,}/{counters.items:,}"
+        rows.append((one.id, one.state, documents, counters.failed, counters.chunks, _time(one)))
+    table(("JOB", "STATE", "DOCUMENTS", "FAILED", "CHUNKS", "BEGUN"), rows, right=("DOCUMENTS", "FAILED", "CHUNKS"))
+
+
+@jobs.command("show")
+@click.argument("job_id", type=click.UUID)
+@click.option("--items", "of", type=click.Choice([*_STATES, "all"]), default="failed", show_default=True)
+@click.option("--watch", is_flag=True, help="Stay until it has ended; Ctrl-C leaves the job running.")
+@connecting
+@as_json
+def show(connection: Connection, job_id: UUID, of: str, watch: bool, as_json: bool) -> None:
+    """A job, and its documents that failed. Exit status 1 when any did."""
+    with connection.client() as memoryd:
+        job = watched(memoryd, job_id) if watch else memoryd.jobs.get(job_id)
+        if as_json:
+            line(job)
+        else:
+            _described(job)
+        found = list(memoryd.jobs.items(job_id, state=_STATES.get(of)))
+    if as_json:
+        for item in found:
+            line(item)
+    elif found:
+        outcomes(found)
+    sys.exit(_FAILED if job.counters.failed or job.state == "failed" else 0)
+
+
+def outcomes(items: list[JobItem]) -> None:
+    """What became of documents."""
+    table(("DOCUMENT", "STATE", "REASON", "DETAIL"), [(one.document_id, one.state, one.reason, one.detail) for one in items])
+
+
+def watched(memoryd: Memoryd, job_id: UUID) -> Job:
+    """The job when it has ended; Ctrl-C says how to come back, and ends the command."""
+    try:
+        with Bars() as bars:
+            return memoryd.jobs.wait(job_id, on_change=bars.job)
+    except KeyboardInterrupt:
+        left_running([job_id])
+
+
+def left_running(ids: Sequence[UUID]) -> NoReturn:
+    """Say that they go on without us, and how to follow them."""
+    for one in ids:
+        click.echo(f"job {one} goes on. Follow it: memoryd jobs show --watch {one}; stop it: memoryd jobs cancel {one}", err=True)
+    sys.exit(_INTERRUPTED)
+
+
+def _commanded(name: str, help_: str, tell: Callable[[Memoryd, UUID], Job]) -> None:
+    @jobs.command(name, help=help_)
+    @click.argument("job_id", type=click.UUID)
+    @connecting
+    @as_json
+    def command(connection: Connection, job_id: UUID, as_json: bool) -> None:
+        with connection.client() as memoryd:
+            job = tell(memoryd, job_id)
+        if as_json:
+            line(job)
+        else:
+            click.echo(said(job))
+
+
+_commanded("cancel", "Stop a job for good; what it stored stays in the draft.", lambda memoryd, one: memoryd.jobs.cancel(one))
+_commanded("pause", "Stop a job at its next checkpoint.", lambda memoryd, one: memoryd.jobs.pause(one))
+_commanded("resume", "Let a paused job go on.", lambda memoryd, one: memoryd.jobs.resume(one))
+_commanded("retry", "Do the failed documents of a job again.", lambda memoryd, one: memoryd.jobs.retry(one))
+
+
+def _described(job: Job) -> None:
+    counters = job.counters
+    pairs: list[tuple[str, object]] = [
+        ("job", job.id),
+        ("kind", job.kind),
+        ("state", job.state if job.wish is None else f"{job.state}, {job.wish} asked for"),
+        ("documents", f"{counters.ended:,} of {counters.items:,}"),
+        ("succeeded", counters.succeeded),
+        ("unchanged", counters.unchanged),
+        ("failed", counters.failed),
+        ("cancelled", counters.cancelled),
+        ("chunks", counters.chunks),
+        ("tokens", counters.tokens),
+        ("chunks/s", job.per_second.chunks),
+        ("time left", None if job.eta_s is None else seconds(job.eta_s)),
+        ("begun", _time(job)),
+        ("ended", None if job.finished_at is None else f"{job.finished_at.astimezone():%Y-%m-%d %H:%M:%S}"),
+    ]
+    if job.error is not None:
+        pairs.append(("error", f"{job.error.detail} [{job.error.code}]"))
+    fields(pairs)
+
+
+def _time(job: Job) -> str:
+    return f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S}"

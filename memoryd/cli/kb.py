@@ -1,0 +1,187 @@
+"""``memoryd kb``: knowledge bases and their versions."""
+
+from typing import get_args
+
+import click
+
+from memoryd.cli.connection import Connection, connecting
+from memoryd.cli.shown import as_json, fields, line, table
+from memoryd.client import Chunking, KnowledgeBase, Version
+from memoryd.client.models import Strategy
+
+_DEFAULT = Chunking()
+
+
+@click.group()
+def kb() -> None:
+    """Knowledge bases: documents in versions that are published and rolled back."""
+
+
+@kb.command("list")
+@connecting
+@as_json
+def list_bases(connection: Connection, as_json: bool) -> None:
+    """All that the key may see."""
+    with connection.client() as memoryd:
+        found = list(memoryd.knowledge.list())
+    if as_json:
+        for base in found:
+            line(base)
+        return
+    rows = [(one.name, one.space, one.live, one.newest, one.description) for one in found]
+    table(("NAME", "SPACE", "LIVE", "NEWEST", "DESCRIPTION"), rows, right=("LIVE", "NEWEST"))
+
+
+@kb.command("show")
+@click.argument("name")
+@connecting
+@as_json
+def show(connection: Connection, name: str, as_json: bool) -> None:
+    """One knowledge base."""
+    with connection.client() as memoryd:
+        base = memoryd.knowledge.get(name)
+        draft = None if as_json else memoryd.knowledge.draft(name)
+    _shown(base, as_json, None if draft is None else "has changes to publish: memoryd kb diff " + name)
+
+
+@kb.command("create")
+@click.argument("name")
+@click.option("--space", default="default", show_default=True, help="Keys that are confined to spaces see those of theirs.")
+@click.option("--description", default=None)
+@click.option("--strategy", type=click.Choice(get_args(Strategy)), default=_DEFAULT.strategy, show_default=True)
+@click.option("--max-tokens", type=int, default=_DEFAULT.max_tokens, show_default=True, help="Of a chunk.")
+@click.option("--overlap-tokens", type=int, default=_DEFAULT.overlap_tokens, show_default=True, help="Between neighbours.")
+@click.option("--retain", type=int, default=None, help="Versions kept besides the live and the tagged ones; default: all.")
+@connecting
+@as_json
+def create(
+    connection: Connection,
+    name: str,
+    space: str,
+    description: str | None,
+    strategy: Strategy,
+    max_tokens: int,
+    overlap_tokens: int,
+    retain: int | None,
+    as_json: bool,
+) -> None:
+    """Make a knowledge base."""
+    chunking = Chunking(strategy=strategy, max_tokens=max_tokens, overlap_tokens=overlap_tokens)
+    with connection.client() as memoryd:
+        base = memoryd.knowledge.create(name, space=space, description=description, chunking=chunking, retain=retain)
+    _shown(base, as_json, None)
+
+
+@kb.command("versions")
+@click.argument("name")
+@connecting
+@as_json
+def versions(connection: Connection, name: str, as_json: bool) -> None:
+    """Versions, newest first; `*` is live."""
+    with connection.client() as memoryd:
+        found = list(memoryd.knowledge.versions(name))
+    if as_json:
+        for one in found:
+            line(one)
+        return
+    rows = []
+    for one in found:
+        live, tags = "*" if one.live else "", " ".join(one.tags)
+        rows.append((live, one.version, one.state, one.documents, one.chunks, _published(one), tags, one.note))
+    names = ("", "VERSION", "STATE", "DOCUMENTS", "CHUNKS", "PUBLISHED", "TAGS", "NOTE")
+    table(names, rows, right=("VERSION", "DOCUMENTS", "CHUNKS"))
+
+
+@kb.command("publish")
+@click.argument("name")
+@click.option("--note", default=None, help="What changed, for people.")
+@connecting
+@as_json
+def publish(connection: Connection, name: str, note: str | None, as_json: bool) -> None:
+    """Make the draft the next version, and live."""
+    with connection.client() as memoryd:
+        version = memoryd.knowledge.publish(name, note=note)
+    _moved(name, version, as_json)
+
+
+@kb.command("rollback")
+@click.argument("name")
+@click.argument("to")
+@connecting
+@as_json
+def rollback(connection: Connection, name: str, to: str, as_json: bool) -> None:
+    """Make an earlier (or later) version live: its number or a tag."""
+    with connection.client() as memoryd:
+        version = memoryd.knowledge.rollback(name, to)
+    _moved(name, version, as_json)
+
+
+@kb.command("tag")
+@click.argument("name")
+@click.argument("tag")
+@click.argument("version", default="live")
+@click.option("--remove", is_flag=True, help="Take the name away.")
+@connecting
+def tag(connection: Connection, name: str, tag: str, version: str, remove: bool) -> None:
+    """Name a version (default: the live one). It is kept whatever the retention says."""
+    with connection.client() as memoryd:
+        if remove:
+            memoryd.knowledge.untag(name, tag)
+        else:
+            memoryd.knowledge.tag(name, tag, version)
+    click.echo(f"{name}@{tag} is gone" if remove else f"{name}@{tag} is {name}@{version}")
+
+
+@kb.command("diff")
+@click.argument("name")
+@click.option("--before", default=None, help="A number, a tag or `live`; default: what AFTER was based on.")
+@click.option("--after", default="draft", show_default=True, help="A number, a tag, `live` or `draft`.")
+@connecting
+@as_json
+def diff(connection: Connection, name: str, before: str | None, after: str, as_json: bool) -> None:
+    """What changed between two versions; by default, what a publish would change."""
+    with connection.client() as memoryd:
+        whole = memoryd.knowledge.diff(name, before=before, after=after)
+        changes = list(memoryd.knowledge.changes(name, before=before, after=after))
+    if as_json:
+        line(whole.model_copy(update={"changes": changes, "next_cursor": None}))
+        return
+    marks = {"added": "+", "removed": "-", "changed": "~"}
+    table(
+        ("", "DOCUMENT", "CHUNKS+", "CHUNKS-"),
+        [(marks[one.change], one.document_id, one.chunks_added, one.chunks_removed) for one in changes],
+        right=("CHUNKS+", "CHUNKS-"),
+    )
+    for what, counts in (("documents", whole.documents), ("chunks", whole.chunks)):
+        parts = [f"{number:,} {word}" for word, number in counts.model_dump().items() if number]
+        click.echo(f"{what}: {', '.join(parts) or 'none'}")
+
+
+def _shown(base: KnowledgeBase, as_json: bool, draft: str | None) -> None:
+    if as_json:
+        line(base)
+        return
+    cut = base.chunking
+    fields(
+        [
+            ("name", base.name),
+            ("space", base.space),
+            ("description", base.description),
+            ("live", "nothing published yet" if base.live is None else f"version {base.live}"),
+            ("newest", base.newest or None),
+            ("draft", draft),
+            ("chunking", f"{cut.strategy}, at most {cut.max_tokens} tokens, {cut.overlap_tokens} of them shared"),
+            ("retain", "all versions" if base.retain is None else base.retain),
+        ]
+    )
+
+
+def _moved(name: str, version: Version, as_json: bool) -> None:
+    if as_json:
+        line(version)
+        return
+    click.echo(f"{name}@live is version {version.version}: {version.documents:,} documents, {version.chunks:,} chunks")
+
+
+def _published(version: Version) -> str | None:
+    return None if version.published_at is None else f"{version.published_at.astimezone():%Y-%m-%d %H:%M}"

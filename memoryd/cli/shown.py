@@ -1,0 +1,69 @@
+"""How answers look: tables for people, lines of JSON for programs."""
+
+import re
+import sys
+from collections.abc import Iterable, Sequence
+
+import click
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# Where nobody sees how wide it is, a row is a line.
+_WIDE = 1_000
+# Control characters, surrogates, and what changes the direction of the text behind it.
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+as_json = click.option("--json", "as_json", is_flag=True, help="For pipes: one object a line.")
+
+
+def line(model: BaseModel) -> None:
+    """A line of JSON."""
+    click.echo(model.model_dump_json())
+
+
+def table(names: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
+    """Rows under their names; ``right``: the columns of numbers. Nothing in a cell is markup or moves the cursor."""
+    shown = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
+    for name in names:
+        shown.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(plain(cell)) for cell in row))
+    console(sys.stdout.isatty()).print(shown)
+
+
+def fields(pairs: Iterable[tuple[str, object]]) -> None:
+    """A thing with its fields, one a line."""
+    shown = Table(box=None, pad_edge=False, show_edge=False, show_header=False)
+    shown.add_column(style="bold")
+    shown.add_column(overflow="fold")
+    for name, value in pairs:
+        shown.add_row(name, Text(plain(value)))
+    console(sys.stdout.isatty()).print(shown)
+
+
+def console(terminal: bool) -> Console:
+    """On standard output."""
+    return Console(file=sys.stdout, width=None if terminal else _WIDE, highlight=False, markup=False)
+
+
+def plain(value: object) -> str:
+    """What is shown of a value; a character that a terminal might obey is not."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.1f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return _OBEYED.sub("�", str(value))
+
+
+def seconds(value: float) -> str:
+    """As people say it: ``42 s``, ``3 min 5 s``, ``2 h 10 min``."""
+    whole = round(value)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,75 @@
+"""Between requests of this client and those of httpx."""
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from ssl import SSLContext
+from typing import TypedDict
+
+import httpx
+from pydantic import JsonValue
+
+import memoryd
+from memoryd.client.form import Form
+from memoryd.client.retries import Retries
+from memoryd.client.steps import Answer, Query, Request
+
+_CONNECT_S, _SEND_S, _POOL_S = 10.0, 60.0, 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where, as whom, and with how much patience. ``verify``: certificates, as httpx takes it. ``trust_env``: proxies of the
+    environment."""
+
+    url: str
+    key: str = field(repr=False)
+    retries: Retries = field(default_factory=Retries)
+    verify: bool | SSLContext = True
+    trust_env: bool = True
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of every request."""
+        agent = f"memoryd-python/{memoryd.__version__} python/{platform.python_version()}"
+        return {"Authorization": f"Bearer {self.key}", "User-Agent": agent, "Accept": "application/json"}
+
+
+class Keywords(TypedDict, total=False):
+    """Of ``httpx.Client.build_request``."""
+
+    method: str
+    url: str
+    params: Query | None
+    json: JsonValue
+    headers: Mapping[str, str]
+    timeout: httpx.Timeout
+
+
+def keywords(request: Request, form: Form | None = None) -> Keywords:
+    """A request, without the pieces of its form."""
+    made = Keywords(
+        method=request.method,
+        url=request.path,
+        # Not an empty mapping: that would take the query off the path.
+        params=request.query or None,
+        headers=dict(request.headers) | ({} if form is None else {"Content-Type": form.content_type}),
+        timeout=httpx.Timeout(connect=_CONNECT_S, read=request.answer_s, write=_SEND_S, pool=_POOL_S),
+    )
+    if request.body is not None:
+        made["json"] = request.body
+    return made
+
+
+def answer(response: httpx.Response) -> Answer:
+    """One whose body was read."""
+    return Answer(response.status_code, _names_lowered(response), response.content)
+
+
+def head(response: httpx.Response) -> Answer:
+    """One whose body is still to be read."""
+    return Answer(response.status_code, _names_lowered(response))
+
+
+def _names_lowered(response: httpx.Response) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.headers.items()}

@@ -1,0 +1,144 @@
+"""Operations on jobs."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+from memoryd.client.core import asked, good, paged, parsed, path, streamed, writing
+from memoryd.client.errors import Unavailable, WaitedTooLong
+from memoryd.client.job_models import ItemState, Job, JobItem, JobItemPage, JobPage, JobState
+from memoryd.client.operation import Iteration, Operation, Operations
+from memoryd.client.sse import Events
+from memoryd.client.steps import Flow, Give, Lost, Query, Request, Sleep, Steps, each, read
+
+JOBS: Final = "jobs"
+
+# The service sends a heartbeat after at most a quarter of that.
+_SILENCE_S = 60.0
+_POLL_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """``kind``: ``state`` at first and whenever it changes, else ``progress``; and the job as it stood."""
+
+    kind: str
+    job: Job
+
+
+class JobOperations(Operations):
+    """``key``: an ``Idempotency-Key`` of the caller's own."""
+
+    @Operation
+    def get(self, job_id: UUID | str) -> Steps[Job]:
+        """A job as it stands."""
+        return (yield from asked(Job, Request("GET", path(JOBS, str(job_id))), self.retries))
+
+    @Iteration
+    def list(self, *, state: JobState | None = None, kb_id: UUID | None = None) -> Flow[Job]:
+        """Newest first; of a state, of a knowledge base."""
+        query: Query = ({} if state is None else {"state": state}) | ({} if kb_id is None else {"kb_id": str(kb_id)})
+        yield from paged(JobPage, path(JOBS), query, self.retries, lambda page: (page.jobs, page.next_cursor))
+
+    @Iteration
+    def items(self, job_id: UUID | str, *, state: ItemState | None = None) -> Flow[JobItem]:
+        """What became of each document, in order."""
+        query: Query = {} if state is None else {"state": state}
+        where = path(JOBS, str(job_id), "items")
+        yield from paged(JobItemPage, where, query, self.retries, lambda page: (page.items, page.next_cursor))
+
+    @Iteration
+    def events(self, job_id: UUID | str, *, after: int | None = None) -> Flow[JobEvent]:
+        """How the job goes on, up to its end; with ``after``, only what a later revision brings.
+
+        A stream that breaks off is taken up where it was. Raises as any request does when it cannot be taken up.
+        """
+        request = Request("GET", path(JOBS, str(job_id), "events"), headers={"Accept": "text/event-stream"}, answer_s=_SILENCE_S)
+        events, failures = Events(None if after is None else str(after)), 0
+        while True:
+            resumed = {} if events.last_id is None else {"Last-Event-ID": events.last_id}
+            yield from streamed(replace(request, headers={**request.headers, **resumed}), self.retries)
+            # What was cut off in the middle of an event is sent again.
+            events = Events(events.last_id, events.retry_s)
+            while True:
+                piece = yield from read()
+                if not isinstance(piece, bytes):
+                    break
+                for event in events.feed(piece):
+                    failures = 0
+                    job = parsed(Job, event.data)
+                    yield Give(JobEvent(event.kind, job))
+                    if job.final:
+                        return
+            if isinstance(piece, Lost):
+                # One that opens and breaks at once, again and again, is not worth waiting for.
+                failures += 1
+                if self.retries.pause(failures, piece) is None:
+                    good(piece)
+            yield Sleep(events.retry_s)
+
+    @Operation
+    def wait(
+        self, job_id: UUID | str, *, on_change: Callable[[Job], None] | None = None, timeout_s: float | None = None
+    ) -> Steps[Job]:
+        """The job when it has ended; ``on_change`` is told of every step, once a second at most. A paused job is waited for too.
+
+        Listens to the job's events; with ``timeout_s``, and where the service has no stream to spare, asks every second.
+        Raises ``WaitedTooLong``.
+        """
+        if timeout_s is not None:
+            return (yield from self._polled(job_id, on_change, time.monotonic() + timeout_s))
+        last: list[Job] = []
+
+        def tell(event: JobEvent) -> bool:
+            last[:] = [event.job]
+            if on_change is not None:
+                on_change(event.job)
+            return False
+
+        try:
+            yield from each(JobOperations.events.flow(self, job_id), tell)
+        except Unavailable as error:
+            if error.code != "too_many_streams":
+                raise
+            return (yield from self._polled(job_id, on_change, None))
+        return last[0]
+
+    @Operation
+    def cancel(self, job_id: UUID | str, *, key: str | None = None) -> Steps[Job]:
+        """Stop for good. What was stored stays in the draft."""
+        return (yield from self._told(job_id, "cancel", key))
+
+    @Operation
+    def pause(self, job_id: UUID | str, *, key: str | None = None) -> Steps[Job]:
+        """Stop at the next checkpoint, and keep everything."""
+        return (yield from self._told(job_id, "pause", key))
+
+    @Operation
+    def resume(self, job_id: UUID | str, *, key: str | None = None) -> Steps[Job]:
+        """Go on where it was paused."""
+        return (yield from self._told(job_id, "resume", key))
+
+    @Operation
+    def retry(self, job_id: UUID | str, *, key: str | None = None) -> Steps[Job]:
+        """Do the failed documents of a ``partial`` or ``failed`` job again, and no others."""
+        return (yield from self._told(job_id, "retry", key))
+
+    def _told(self, job_id: UUID | str, command: str, key: str | None) -> Steps[Job]:
+        return (yield from asked(Job, writing("POST", path(JOBS, str(job_id), command), key=key), self.retries))
+
+    def _polled(self, job_id: UUID | str, on_change: Callable[[Job], None] | None, until: float | None) -> Steps[Job]:
+        revision = None
+        while True:
+            job = yield from JobOperations.get.steps(self, job_id)
+            if on_change is not None and job.revision != revision:
+                on_change(job)
+            revision = job.revision
+            if job.final:
+                return job
+            left = _POLL_S if until is None else min(_POLL_S, until - time.monotonic())
+            if left <= 0:
+                raise WaitedTooLong(f"job {job.id} is {job.state}; it goes on")
+            yield Sleep(left)

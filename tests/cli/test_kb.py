@@ -1,0 +1,104 @@
+"""``memoryd kb`` and ``memoryd jobs``."""
+
+import json
+from uuid import UUID
+
+import httpx
+import pytest
+
+from tests.cli.conftest import Command
+from tests.client.service import Service, base, job, problem, version
+
+ID = str(UUID(int=1))
+
+
+def test_lists_are_tables_or_lines_of_json(command: Command, service: Service) -> None:
+    page = {"knowledge_bases": [base(description="for [all] people"), base("other", live=3, newest=4)], "next_cursor": None}
+    service.answers = [httpx.Response(200, json=page), httpx.Response(200, json=page)]
+    rows = command("kb", "list").stdout.splitlines()
+    assert rows[0].split() == ["NAME", "SPACE", "LIVE", "NEWEST", "DESCRIPTION"]
+    assert rows[1].split() == ["handbook", "default", "-", "0", "for", "[all]", "people"]
+    assert [json.loads(line)["name"] for line in command("kb", "list", "--json").stdout.splitlines()] == ["handbook", "other"]
+
+
+def test_creating(command: Command, service: Service) -> None:
+    service.answers = [httpx.Response(201, json=base())]
+    said = command("kb", "create", "handbook", "--strategy", "fact", "--max-tokens", "300", "--retain", "5")
+    assert said.exit_code == 0
+    assert "nothing published yet" in said.stdout
+    sent = json.loads(service.asked[0].content)
+    assert sent == {
+        "name": "handbook",
+        "space": "default",
+        "chunking": {"strategy": "fact", "max_tokens": 300, "overlap_tokens": 32},
+        "retain": 5,
+    }
+
+
+@pytest.mark.parametrize(("arguments", "body"), [(["publish", "handbook"], {}), (["rollback", "handbook", "2"], {"to": "2"})])
+def test_moving_the_pointer(command: Command, service: Service, arguments: list[str], body: dict[str, str]) -> None:
+    service.answers = [httpx.Response(201, json=version(2))]
+    assert command("kb", *arguments).stdout == "handbook@live is version 2: 1 documents, 2 chunks\n"
+    assert json.loads(service.asked[0].content) == body
+
+
+def test_tags(command: Command, service: Service) -> None:
+    service.answers = [httpx.Response(204), httpx.Response(204)]
+    assert command("kb", "tag", "handbook", "q3", "7").stdout == "handbook@q3 is handbook@7\n"
+    assert command("kb", "tag", "handbook", "q3", "--remove").stdout == "handbook@q3 is gone\n"
+    assert [(one.method, one.url.path) for one in service.asked] == [
+        ("PUT", "/v1/knowledge-bases/handbook/tags/q3"),
+        ("DELETE", "/v1/knowledge-bases/handbook/tags/q3"),
+    ]
+
+
+def test_a_diff_is_all_of_it(command: Command, service: Service) -> None:
+    counts = {"added": 1, "removed": 1, "changed": 0, "unchanged": 5}
+    change = {"document_id": "a.md", "change": "added", "chunks_added": 3, "chunks_removed": 0}
+    first = {"before": 1, "after": 2, "documents": counts, "chunks": counts, "changes": [change], "next_cursor": "c"}
+    second = first | {"changes": [change | {"document_id": "b.md", "change": "removed"}], "next_cursor": None}
+    service.answers = [httpx.Response(200, json=one) for one in (first, first, second)]
+    said = command("kb", "diff", "handbook", "--before", "1", "--after", "live").stdout.splitlines()
+    assert [line.split()[:2] for line in said[1:3]] == [["+", "a.md"], ["-", "b.md"]]
+    assert said[3] == "documents: 1 added, 1 removed, 5 unchanged"
+    service.answers = [httpx.Response(200, json=one) for one in (first, first, second)]
+    shown = json.loads(command("kb", "diff", "handbook", "--json").stdout)
+    assert [one["document_id"] for one in shown["changes"]] == ["a.md", "b.md"]
+
+
+def test_versions_and_a_refusal(command: Command, service: Service) -> None:
+    page = {"versions": [version(2, tags=["q3"]), version(1, live=False)], "next_cursor": None}
+    service.answers = [httpx.Response(200, json=page), problem(409, "conflict", "there is no draft")]
+    assert command("kb", "versions", "handbook").stdout.splitlines()[1].split()[:2] == ["*", "2"]
+    said = command("kb", "publish", "handbook")
+    assert (said.exit_code, said.stderr) == (1, "memoryd: there is no draft [conflict]\n")
+
+
+def test_jobs(command: Command, service: Service) -> None:
+    running = job("running", succeeded=1) | {"wish": "pause"}
+    service.answers = [
+        httpx.Response(200, json={"jobs": [job(), job(number=2)], "next_cursor": None}),
+        httpx.Response(200, json=running),
+        httpx.Response(200, json={"items": [], "next_cursor": None}),
+        httpx.Response(200, json=running),
+    ]
+    assert len(command("jobs", "list", "--limit", "1").stdout.splitlines()) == 2
+    shown = command("jobs", "show", ID)
+    assert shown.exit_code == 0
+    assert "running, pause asked for" in shown.stdout
+    assert "is being paused" in command("jobs", "pause", ID).stdout
+    assert command("jobs", "resume", "no-id").exit_code == 2
+
+
+def test_watching_a_job_that_fails(command: Command, service: Service) -> None:
+    failed = job("failed", items=1, failed=1)
+    item = {"item": 0, "document_id": "a.pdf", "state": "failed", "attempts": 1, "reason": "no_text", "dead": False}
+    item |= {"detail": "scanned", "chunks": 0, "tokens": 0, "bytes": 9}
+    service.answers = [
+        httpx.Response(200, text=f"id: 2\nevent: state\ndata: {json.dumps(failed)}\n\n"),
+        httpx.Response(200, json={"items": [item], "next_cursor": None}),
+    ]
+    said = command("jobs", "show", "--watch", ID)
+    assert said.exit_code == 1
+    assert "a.pdf" in said.stdout
+    assert "no_text" in said.stdout

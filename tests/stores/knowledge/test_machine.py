@@ -35,7 +35,7 @@ LINES = st.sampled_from([(), ("x y",), ("x y", "z"), ("z", "x y", "x y", "w w"),
 TEXTS = st.tuples(LINES, st.sampled_from([1, 1, 1, 2]))
 TAGS = st.sampled_from(["good", "best"])
 STEPS = st.sampled_from(["leave_out", "verify", "count", "move", "leave"])
-RETAIN = 2
+RETAIN = 1
 GRACE_S = 50
 
 
@@ -181,9 +181,11 @@ class Machine(RuleBasedStateMachine):
 
     @rule(name=NAMES, text=TEXTS)
     def release(self, name: str, text: Text) -> None:
-        """So that there are versions enough to collect."""
+        """So that there are versions enough to collect, each with a reader."""
         self.stage(name, text)
         self.publish()
+        if self.model.live is not None:
+            self.model.pins.append((self.run(self.shelf.pin()), self.model.published[self.model.live]))
 
     @rule(step=STEPS)
     def crash_while_publishing(self, step: str) -> None:

@@ -171,12 +171,6 @@ async def test_a_document_from_upload_to_answer(desk: Desk) -> None:
     (version,) = (await desk.get("/versions"))["versions"]
     assert (version["version"], version["live"], version["note"]) == (1, True, "first")
     assert (version["documents"], version["chunks"]) == (1, 3)
-        1,
-        True,
-        1,
-        3,
-        "first",
-    )
     document = await desk.get("/documents/guide/handbook.md")
     assert (document["title"], document["media_type"], document["bytes"]) == ("Handbook", "text/markdown", len(HANDBOOK))
     assert document["sha256"] == hashlib.sha256(HANDBOOK.encode()).hexdigest()

@@ -131,10 +131,10 @@ class Desk:
         answer = await self.http.post("/v1/knowledge-bases/handbook/documents", files=sent, data=fields)
         return await self.ended(answer)
 
-    async def get(self, path: str = "", status: int = 200, **params: str | int) -> dict[str, Any]:
+    async def get(self, path: str = "", **params: str | int) -> dict[str, Any]:
         """What a path below the knowledge base answers."""
         answer = await self.http.get(f"/v1/knowledge-bases/handbook{path}", params=params)
-        assert answer.status_code == status, answer.text
+        assert answer.status_code == 200, answer.text
         found: dict[str, Any] = answer.json()
         return found
 

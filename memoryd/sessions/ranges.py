@@ -1,10 +1,13 @@
 """Sets of message positions as sorted, disjoint, closed ranges; the last may be open.
 
 A session shows the positions in such a set. A restore closes it at the checkpoint and opens a new range after the head, so
-that what is set aside is never destroyed. Stored as text: ``1:10,15:`` is 1 to 10, and 15 onwards.
+that what is set aside is never destroyed. Stored as text: ``1:10,15:`` is 1 to 10, and 15 onwards. Thousands of restores leave
+thousands of ranges: everything here takes time in proportion to their number, or less.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterable
+from operator import attrgetter
 from typing import NamedTuple
 
 
@@ -16,6 +19,8 @@ class Span(NamedTuple):
 
 
 Ranges = tuple[Span, ...]
+
+_FIRST = attrgetter("first")
 
 
 def parse(text: str) -> Ranges:
@@ -34,7 +39,11 @@ def dump(ranges: Ranges) -> str:
 
 def contains(ranges: Ranges, position: int) -> bool:
     """Whether ``position`` is in the set."""
-    return any(first <= position and (last is None or position <= last) for first, last in ranges)
+    at = bisect_right(ranges, position, key=_FIRST) - 1
+    if at < 0:
+        return False
+    last = ranges[at].last
+    return last is None or position <= last
 
 
 def of(positions: Iterable[int]) -> Ranges:
@@ -67,11 +76,16 @@ def union(one: Ranges, other: Ranges) -> Ranges:
 def minus(one: Ranges, other: Ranges) -> Ranges:
     """What of ``one`` is not in ``other``; closed ranges only."""
     left = []
+    next_one = 0
     for span in one:
         first, last = span.first, _end(span)
-        for taken in other:
-            if _end(taken) < first or taken.first > last:
-                continue
+        while next_one < len(other) and _end(other[next_one]) < first:
+            next_one += 1
+        # The last of these may reach into the next span too.
+        at = next_one
+        while at < len(other) and other[at].first <= last:
+            taken = other[at]
+            at += 1
             if taken.first > first:
                 left.append(Span(first, taken.first - 1))
             first = _end(taken) + 1

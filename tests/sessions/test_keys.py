@@ -1,5 +1,7 @@
 """The key builder: one slot a tenant, and no name that reaches another key."""
 
+from collections.abc import Iterator
+from typing import SupportsIndex
 from uuid import UUID, uuid4
 
 from hypothesis import given
@@ -50,3 +52,30 @@ def test_ranges_are_sets(one: set[int], other: set[int], head: int) -> None:
     assert members(minus(first, second)) == one - other
     assert members(closed((*first, Span(45, None)), head)) == {position for position in one if position <= head}
     assert contains((Span(45, None),), 10**9)
+
+
+class Watched(tuple[Span, ...]):
+    """Ranges that count how often one of them is looked at."""
+
+    looks = 0
+
+    def __getitem__(self, at: SupportsIndex) -> Span:  # type: ignore[override]  # nobody takes slices
+        Watched.looks += 1
+        return super().__getitem__(at)
+
+    def __iter__(self) -> Iterator[Span]:
+        for span in super().__iter__():
+            Watched.looks += 1
+            yield span
+
+
+def test_thousands_of_ranges_are_walked_and_not_compared_each_with_each() -> None:
+    many = 5_000
+    one, other = Watched(of(range(1, 2 * many, 2))), Watched(of(range(2, 2 * many, 2)))
+    Watched.looks = 0
+    assert minus(one, other) == tuple(one)
+    assert Watched.looks < 10 * many
+    Watched.looks = 0
+    assert contains(one, 2 * many - 1)
+    assert not contains(one, 2 * many - 2)
+    assert Watched.looks < 50

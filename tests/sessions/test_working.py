@@ -18,8 +18,11 @@ from memoryd.errors import (
 )
 from memoryd.memory.model import Idempotency
 from memoryd.sessions.model import Birth, CheckpointWish, Expected
+from memoryd.sessions.ports import Target
 from memoryd.stores.redis import Redis
 from memoryd.stores.sessions.keys import Keys
+from memoryd.stores.sessions.messages import RedisMessages
+from memoryd.stores.sessions.scripts import Scripts
 from retrieval.scope import Action, Scope
 from tests.sessions.conftest import LIMITS, Working, build, message, tenant
 from tests.stack import Stack
@@ -112,6 +115,27 @@ async def test_ids_and_pages_among_many_gaps(working: Working) -> None:
     assert [one.position for one in again.placed if not one.created] == list(range(1, 101, 2))
     assert [one.position for one in again.placed if one.created] == list(range(101, 151))
     assert await working.said("s") == odd + [str(number) for number in range(2, 101, 2)]
+
+
+async def test_pins_among_many_gaps(working: Working, stack: Stack) -> None:
+    """Thousands of pins and of gaps: looked up each in each, they would hold the server up for seconds."""
+    many = 4_000
+    await working.sessions.append(
+        working.scope, "s", [message(f"{number}", pinned=True) for number in range(1, 5)], Birth(), None
+    )
+    keys = Keys(working.scope.tenant_id)
+    spans = ",".join(f"{number}:{number + 1}" for number in range(2, 4 * many, 4))
+    await working.redis.command("HSET", keys.part("s", "meta"), "vis", f"1:1,{spans},{5 * many}:")
+    pins = [one for number in range(1, 4 * many, 4) for one in (number, str(number))]
+    await working.redis.command("ZADD", keys.part("s", "pins"), *pins)
+    client = Redis(stack.redis_url, timeout_s=1)
+    try:
+        messages = RedisMessages(Scripts(client, ttl_s=60), LIMITS)
+        end = await messages.end(working.scope, Target("s", working.clock.now()), limit=1, size=100)
+    finally:
+        await client.close()
+    assert [one.position for one in end.pinned] == [1, 2, 3]
+    assert [one.position for one in end.page.messages] == [3]
 
 
 async def test_concurrent_retries_of_one_request_append_once(working: Working) -> None:

@@ -41,13 +41,14 @@ if renew then
 end
 local answer = {'ok', call('HGETALL', K.meta), call('SMEMBERS', K.agents), more, entries}
 if ARGV[17] == '1' then
-  local vis, pinned = call('HGET', K.meta, 'vis'), {}
+  -- Both come in order and are walked once: there may be thousands of either.
+  local span, pinned = string.gmatch(call('HGET', K.meta, 'vis'), '(%d+):(%d*)'), {}
+  local from, to = span()
   for _, position in ipairs(call('ZRANGE', K.pins, 0, -1)) do
-    for from, to in string.gmatch(vis, '(%d+):(%d*)') do
-      if int(from) <= int(position) and (to == '' or int(position) <= int(to)) then
-        local found = call('XRANGE', K.messages, position, position)[1]
-        if found then pinned[#pinned + 1] = {position, found[2][2]} end
-      end
+    while from and to ~= '' and int(to) < int(position) do from, to = span() end
+    if from and int(from) <= int(position) then
+      local found = call('XRANGE', K.messages, position, position)[1]
+      if found then pinned[#pinned + 1] = {position, found[2][2]} end
     end
   end
   answer[6], answer[7] = pinned, call('GET', K.summary) or ''

@@ -48,11 +48,11 @@ class Express:
             await self._app(scope, receive, send)
             return
         again = _Again(receive)
+        route = scope["route"] = self._routes[found[2]]  # for the log, also of what is refused here
         answer = await way(scope, again, found[1])
         if answer is None:
             await self._app(scope, again, send)
             return
-        route = scope["route"] = self._routes[found[2]]  # for the log
         body = answer.model_dump_json().encode()
         headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": route.status_code or 200, "headers": headers})
@@ -70,8 +70,8 @@ class Express:
                 return None
         if kinds != [b"application/json"] or scope["query_string"] or len(keys) > 1:
             return None
-        content = await receive.all()
-        if content is None or len(content) > INLINE_BYTES:
+        content = await receive.all(most=INLINE_BYTES)
+        if content is None:
             return None
         try:
             session_id = _KEY.validate_python(session_id)
@@ -111,15 +111,19 @@ class _Again:
         self._receive = receive
         self._kept: deque[Message] = deque()
 
-    async def all(self) -> bytes | None:
-        """The whole body; ``None`` when the caller went away."""
-        parts = []
+    async def all(self, *, most: int) -> bytes | None:
+        """The whole body; ``None`` when the caller went away, and as soon as it is longer than ``most``."""
+        parts: list[bytes] = []
+        left = most
         while True:
             message = await self._receive()
             self._kept.append(message)
             if message["type"] != "http.request":
                 return None
             parts.append(message.get("body", b""))
+            left -= len(parts[-1])
+            if left < 0:
+                return None
             if not message.get("more_body", False):
                 return b"".join(parts)
 

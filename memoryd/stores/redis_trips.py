@@ -6,7 +6,7 @@ At 64 callers at once a trip takes about as many, and each costs a third of that
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import redis.asyncio as aioredis
@@ -62,10 +62,12 @@ class Trips:
         return await call.answer
 
     async def close(self) -> None:
-        """Break off what is under way and close the connections."""
+        """Break off what is under way, refuse what waits, and close the connections."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        _fail(self._waiting, ConnectionError("the connection was closed"))
+        self._waiting.clear()
         await self._pool.disconnect()
 
     async def _run(self) -> None:
@@ -119,7 +121,7 @@ class Trips:
                 await self._pool.release(connection)
 
 
-def _fail(calls: list[_Call], error: Exception) -> None:
+def _fail(calls: Iterable[_Call], error: Exception) -> None:
     for call in calls:
         if not call.answer.done():
             call.answer.set_exception(error)

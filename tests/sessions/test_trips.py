@@ -114,3 +114,20 @@ async def test_a_server_that_hangs_is_not_waited_for() -> None:
         answers = await asyncio.gather(*(trips.call("ECHO", number) for number in range(3)), return_exceptions=True)
         assert all(isinstance(answer, TimeoutError) for answer in answers)
         await trips.close()
+
+
+async def test_who_waits_is_refused_when_the_connections_close() -> None:
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    trips = Trips({"host": "127.0.0.1", "port": port, "timeout": 5, "lib_name": None, "lib_version": None}, timeout_s=60)
+    async with server:
+        calls = [asyncio.create_task(trips.call("ECHO", number)) for number in range(200)]
+        await asyncio.sleep(0.05)
+        await trips.close()
+        async with asyncio.timeout(5):
+            answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(answer, ConnectionError) for answer in answers)

@@ -56,7 +56,9 @@ def once_of(request: Request, key: str, body: bytes) -> Idempotency:
     """The key with a digest of the whole request. Raises ``InvalidRequest``."""
     if not key.isprintable():
         raise InvalidRequest("Idempotency-Key: must be printable")
-    digest = hashlib.sha256(f"{request.method} {request.url.path}?{request.url.query}\n".encode())
+    # From the request line alone: the framework's URL begins with what the Host header says, whatever that is.
+    target = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}"
+    digest = hashlib.sha256(f"{request.method} {target}\n".encode())
     digest.update(body)
     return Idempotency(key, digest.digest())
 

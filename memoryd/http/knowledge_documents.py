@@ -176,7 +176,7 @@ async def ingest_files(name: Base, request: Request, scope: Caller, use: Uses, k
         kept = [await use.knowledge.uploads.keep(scope, base, one.file) for one in files]
     documents = [wish.model_copy(update={"upload": one.sha256}) for wish, one in zip(asked.documents, kept, strict=True)]
     body = asked.model_copy(update={"documents": documents})
-    digest = hashlib.sha256(f"{request.url.path}\n{body.model_dump_json()}".encode()).digest()
+    digest = hashlib.sha256(f"{request.scope['path']}\n{body.model_dump_json()}".encode()).digest()
     return await _ordered(scope, use, name, body, None if key is None else Idempotency(key, digest))
 
 

@@ -1,16 +1,17 @@
 """Appending and reading a context past the framework answers as the framework does."""
 
 import json
+import logging
 import re
 from urllib.parse import quote
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from memoryd.http import express
-from memoryd.http.express import Express
+from memoryd.http.express import Express, _Again
 from tests.http.conftest import Tenant
 
 NOWHERE = re.compile("(?!)")
@@ -148,3 +149,40 @@ async def test_plain_requests_do_not_reach_the_framework(app: FastAPI, tenant: T
     assert reached == []
     assert (await tenant.http.get("/v1/sessions/s/context?budget_tokens=x")).status_code == 422
     assert reached == ["/v1/sessions/s/context"]
+
+
+async def test_the_log_names_the_route_of_what_is_refused_too(tenant: Tenant, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "memoryd.access"):
+        assert (await tenant.http.get("/v1/sessions/none/context")).status_code == 404
+        for space, status in (("default", 201), ("nowhere", 409)):
+            body = {"messages": [MESSAGE], "space": space}
+            assert (await tenant.http.post("/v1/sessions/s/messages", json=body)).status_code == status
+    logged = [record.getMessage() for record in caplog.records if record.name == "memoryd.access"]
+    assert [line.rsplit(" ", 2)[0] for line in logged] == [
+        "GET /v1/sessions/{session_id}/context 404",
+        "POST /v1/sessions/{session_id}/messages 201",
+        "POST /v1/sessions/{session_id}/messages 409",
+    ]
+
+
+async def test_no_more_of_a_long_body_is_read_than_shows_that_it_is_long() -> None:
+    sent: list[Message] = [{"type": "http.request", "body": b"x" * 6, "more_body": True} for _ in range(4)]
+    left = list(sent)
+
+    async def receive() -> Message:
+        return left.pop(0)
+
+    again = _Again(receive)
+    assert await again.all(most=10) is None
+    assert len(left) == 2
+    assert [await again() for _ in sent] == sent
+    left[:] = [sent[0], {"type": "http.request", "body": b"yyyy"}]
+    assert await _Again(receive).all(most=10) == b"xxxxxxyyyy"
+
+
+async def test_a_key_is_of_a_request_whatever_its_host_header_says(tenant: Tenant) -> None:
+    for path, body in (("/v1/sessions/s/messages", {"messages": [MESSAGE]}), ("/v1/memories", {"memories": [{"text": "hello"}]})):
+        for host in ("[", "a/b", "memoryd.test"):
+            answer = await tenant.http.post(path, json=body, headers={"Idempotency-Key": "k", "Host": host})
+            assert answer.status_code == 201, answer.text
+    assert (await tenant.http.get("/v1/sessions/s/messages")).json()["head"] == 1

@@ -18,6 +18,9 @@ from retrieval.scope import Scope
 
 T = TypeVar("T")
 
+# Each takes a connection to the database, of which a process has ten or so, for all its tenants.
+_AT_ONCE = 3
+
 # Of a source with a cap, so many hits more than twice its cap are read.
 _SPARE = 10
 
@@ -37,15 +40,25 @@ def parts(query: Query, apart: Collection[UUID] = ()) -> list[Query]:
 
 
 async def together(work: Sequence[Coroutine[object, object, T]]) -> list[T]:
-    """What all of them answer, in order. When one fails, or the caller is cancelled, none goes on."""
+    """What all of them answer, in order; a few run at once. When one fails, or the caller is cancelled, none goes on."""
     if len(work) == 1:
         return [await work[0]]
-    tasks = [asyncio.ensure_future(one) for one in work]
+    left = iter(enumerate(work))
+    answers: dict[int, T] = {}
+
+    async def some() -> None:
+        for place, one in left:
+            answers[place] = await one
+
+    tasks = [asyncio.ensure_future(some()) for _ in work[:_AT_ONCE]]
     try:
-        return list(await asyncio.gather(*tasks))
+        await asyncio.gather(*tasks)
     finally:
         for task in tasks:
             task.cancel()
+        for _, one in left:
+            one.close()
+    return [answers[place] for place in range(len(work))]
 
 
 def merged(lists: Sequence[Found]) -> Found:

@@ -124,6 +124,34 @@ async def test_work_is_answered_in_order() -> None:
     assert await together([answer(1)]) == [1]
 
 
+async def test_one_request_takes_a_few_connections_at_once_however_many_sources_it_has() -> None:
+    running = most = 0
+
+    async def read(value: int) -> int:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.001)
+        running -= 1
+        return value
+
+    assert await together([read(value) for value in range(10)]) == list(range(10))
+    assert most == 3
+
+
+async def test_what_had_not_begun_when_one_failed_does_not_begin() -> None:
+    begun: list[int] = []
+
+    async def read(value: int) -> int:
+        begun.append(value)
+        await asyncio.sleep(0)
+        raise ValueError(value)
+
+    with pytest.raises(ValueError, match="0"):
+        await together([read(value) for value in range(10)])
+    assert begun == [0, 1, 2]
+
+
 def test_no_more_is_read_than_can_be_shown() -> None:
     keys = list(range(200))
     assert worth_reading(keys, [], [None], 30) == list(range(30))

@@ -17,6 +17,7 @@ from evals.datasets import Dataset, Document, Query
 from evals.filtered import TOLERANCE, overlap
 from evals.floor import FloorTiming
 from evals.footprint import disk_mib, memory_mib
+from evals.knowledge import warm
 from evals.latency import Target, sequential, take
 from evals.loading import Fields, Loaded, memory, space_name
 from evals.options import PARTS, parse_bench
@@ -30,6 +31,10 @@ def test_percentiles_interpolate() -> None:
     assert (summary.count, summary.p50, summary.p95, summary.p99) == (101, 51.0, 96.0, 100.0)
     with pytest.raises(ValueError, match="nothing was measured"):
         summarise([])
+
+
+def test_a_few_measurements_are_not_all_taken_for_warming_up() -> None:
+    assert [len(warm([1.0] * count)) for count in (0, 1, 6, 40, 200)] == [0, 1, 3, 20, 180]
 
 
 def test_synthetic_memories_are_distinct_reproducible_and_evenly_labelled() -> None:

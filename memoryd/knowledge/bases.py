@@ -79,9 +79,14 @@ class KnowledgeBases:
         """Everything of it, in every version, with the originals. Raises ``NotFound``."""
         require(scope, Action.DELETE)
         base = await self._bases.get(scope, name)
-        await self._bases.delete(scope, base.kb_id)
-        if self._originals is not None:
-            await self._originals.clear(scope, base.kb_id)
+
+        async def clear() -> None:
+            if self._originals is not None:
+                await self._originals.clear(scope, base.kb_id)
+
+        await self._bases.delete(scope, base.kb_id, emptied=clear)
+        # What was uploaded in the meantime.
+        await clear()
 
 
 def _check(chunking: Chunking) -> None:

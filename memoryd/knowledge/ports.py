@@ -1,6 +1,6 @@
 """What the use cases of knowledge bases need of the stores. Every method takes the scope first."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -41,10 +41,11 @@ class Bases(Protocol):
     async def update(self, scope: Scope, base: KnowledgeBase) -> None:
         """Description, chunking and retention. Raises ``NotFound``."""
 
-    async def delete(self, scope: Scope, kb_id: UUID) -> list[str]:
+    async def delete(self, scope: Scope, kb_id: UUID, *, emptied: Callable[[], Awaitable[None]] | None = None) -> list[str]:
         """Everything of it, in every version; the keys of its originals in object storage. Deleting twice is no error.
 
-        Interrupted, it is empty and keeps its name until it is deleted again.
+        Interrupted, it is empty and keeps its name until it is deleted again. ``emptied`` is awaited when nothing but the name
+        is left: what has to be gone before the name is, for nobody would find it then.
         """
 
 
@@ -57,7 +58,7 @@ class Drafts(Protocol):
         ``None``: the draft has exactly this document already (content and settings are the same), or has it again as it was
         before the draft changed it; nothing is to be done but for the title, URI and metadata, which were updated in the draft
         (those that are ``None`` stay). A title that is in the chunks' prefixes belongs into ``settings_hash``.
-        Raises ``NotFound`` without the knowledge base, ``Conflict`` while the draft is being discarded.
+        Raises ``NotFound`` without the knowledge base, ``Collision`` while the draft is being discarded or published.
         """
 
     async def known(self, scope: Scope, hashes: Sequence[bytes]) -> Mapping[bytes, NDArray[np.float32]]:
@@ -77,9 +78,10 @@ class Drafts(Protocol):
     async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
         """Stage a removal; false when the draft has no such document, which begins none. Raises ``Conflict`` as ``begin``."""
 
-    async def discard(self, scope: Scope, kb_id: UUID) -> bool:
+    async def discard(self, scope: Scope, kb_id: UUID, *, unless_changed: bool = False) -> bool:
         """Drop the draft with all that was staged; false when there is none. Raises ``NotFound``.
 
+        ``unless_changed``: only one that adds, removes and changes no document, else false; nothing can slip in between.
         Interrupted, the draft takes nothing more until this is asked again or garbage is collected.
         """
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
+from memoryd.knowledge.model import KnowledgeBase
 from memoryd.knowledge.ports import Bases
 from memoryd.knowledge.versioning import Versioning
 from memoryd.memory.ports import Clock
-from retrieval.errors import MemorydError
 from retrieval.scope import Action, Scope
 
 log = logging.getLogger(__name__)
@@ -37,18 +37,26 @@ class Collection:
         after: UUID | None = None
         while page := await self._tenants.tenants(after, _PAGE):
             for tenant_id in page:
-                given_up += await self._tenant(Scope(tenant_id, "worker", frozenset(Action), request_id="collection"))
+                scope = Scope(tenant_id, "worker", frozenset(Action), request_id="collection")
+                try:
+                    given_up += await self._tenant(scope)
+                except Exception as error:  # noqa: BLE001 - one tenant must not stop the others
+                    log.warning("collection for tenant %s failed: %s", tenant_id, type(error).__name__)
             after = page[-1]
         return given_up
 
     async def _tenant(self, scope: Scope) -> int:
         given_up = 0
         name: str | None = None
-        try:
-            while page := await self._bases.page(scope, after=name, limit=_PAGE):
-                for base in page:
-                    name = base.name
-                    given_up += len((await self._versions.collected(scope, base, self._clock.now())).versions)
-        except MemorydError as error:
-            log.warning("collection in a knowledge base of tenant %s failed: %s", scope.tenant_id, error.code)
+        while page := await self._bases.page(scope, after=name, limit=_PAGE):
+            for base in page:
+                given_up += await self._base(scope, base)
+            name = page[-1].name
         return given_up
+
+    async def _base(self, scope: Scope, base: KnowledgeBase) -> int:
+        try:
+            return len((await self._versions.collected(scope, base, self._clock.now())).versions)
+        except Exception as error:  # noqa: BLE001 - one knowledge base must not stop the others
+            log.warning("collection in knowledge base %s failed: %s", base.kb_id, type(error).__name__)
+            return 0

@@ -50,19 +50,21 @@ class Versioning:
     async def published_by_job(self, scope: Scope, name: str, *, note: str | None) -> None:
         """What a job does that was asked to publish when it is through: it does not wait for itself.
 
-        Nothing without a draft, which an earlier attempt has published; and a draft that changes nothing is dropped, so that a
-        nightly job makes a version only when there is something new.
+        Nothing without a draft, which an earlier attempt or another job has published; and a draft that changes nothing is
+        dropped, so that a nightly job makes a version only when there is something new.
         """
         base = await self._bases.get(scope, name)
-        newest = await self._versions.page(scope, base.kb_id, before=None, limit=1)
-        if not newest or newest[0].state is not VersionState.DRAFT:
+        newest = await self._newest(scope, base)
+        if newest is None or newest.state is not VersionState.DRAFT:
             return
-        before = newest[0].base_seq or 0
-        diff = await self._versions.diff(scope, base.kb_id, before, newest[0].seq, cursor=None, limit=1)
-        if before and not (diff.documents.added or diff.documents.removed or diff.documents.changed):
-            await self._drafts.discard(scope, base.kb_id)
+        if newest.base_seq and await self._drafts.discard(scope, base.kb_id, unless_changed=True):
             return
-        await self._versions.publish(scope, base.kb_id, note=note, now=self._clock.now())
+        try:
+            await self._versions.publish(scope, base.kb_id, note=note, now=self._clock.now())
+        except Conflict:
+            newest = await self._newest(scope, base)
+            if newest is not None and newest.state is VersionState.DRAFT:
+                raise
 
     async def rollback(self, scope: Scope, name: str, to: str) -> Version:
         """Make a published version live: ``to`` is its number or tag. Raises ``NotFound``, ``VersionGone``."""
@@ -116,10 +118,14 @@ class Versioning:
         return (await self._versions.resolve(scope, base.name, selector)).seq
 
     async def _draft(self, scope: Scope, base: KnowledgeBase) -> Version:
-        newest = await self._versions.page(scope, base.kb_id, before=None, limit=1)
-        if not newest or newest[0].state is not VersionState.DRAFT:
+        newest = await self._newest(scope, base)
+        if newest is None or newest.state is not VersionState.DRAFT:
             raise NotFound("there is no draft")
-        return newest[0]
+        return newest
+
+    async def _newest(self, scope: Scope, base: KnowledgeBase) -> Version | None:
+        found = await self._versions.page(scope, base.kb_id, before=None, limit=1)
+        return found[0] if found else None
 
     async def _based_on(self, scope: Scope, base: KnowledgeBase, seq: int) -> int:
         found = await self._versions.page(scope, base.kb_id, before=seq + 1, limit=1)

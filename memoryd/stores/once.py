@@ -14,6 +14,8 @@ from memoryd.stores.database import Database
 from memoryd.stores.idempotency import answer, reserve
 from retrieval.scope import Scope
 
+# It waits for the work, which may take as long as a knowledge base is large.
+_WAITS = "SET LOCAL idle_in_transaction_session_timeout = 0"
 # Each takes a connection beside those of the work: were all connections taken so, nobody could go on.
 _AT_ONCE = 2
 
@@ -33,6 +35,7 @@ class PgOnce:
             earlier = await reserve(connection, scope, idempotency)
             if earlier is not None:
                 return earlier
+            await connection.execute(_WAITS)
             receipt = await work()
             await answer(connection, scope, idempotency, receipt)
             return receipt

@@ -1,5 +1,6 @@
 """Knowledge bases in PostgreSQL."""
 
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import psycopg
@@ -87,10 +88,11 @@ class PgBases:
                 raise NotFound("no such knowledge base")
             await leave(connection, scope, "kb.update", base.kb_id, base.updated_at)
 
-    async def delete(self, scope: Scope, kb_id: UUID) -> list[str]:
+    async def delete(self, scope: Scope, kb_id: UUID, *, emptied: Callable[[], Awaitable[None]] | None = None) -> list[str]:
         """Everything of it, in every version, in small transactions; the keys of its originals in object storage.
 
-        Interrupted, it is empty and keeps its name until it is deleted again. Deleting twice is no error.
+        Interrupted, it is empty and keeps its name until it is deleted again. Deleting twice is no error. ``emptied`` is awaited
+        before the last step.
         """
         params = naming(scope, kb_id)
         async with self._database.transaction(scope) as connection:
@@ -106,6 +108,8 @@ class PgBases:
             documents += gone
             if over:
                 break
+        if emptied is not None:
+            await emptied()
         async with self._database.transaction(scope) as connection:
             await find_draft(connection, scope, kb_id, " FOR UPDATE")
             await connection.execute(_LOCK, params)

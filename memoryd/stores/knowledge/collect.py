@@ -5,6 +5,7 @@ from uuid import UUID
 
 from memoryd.knowledge.model import Collected
 from memoryd.stores.database import Database
+from memoryd.stores.jobs.active import active_jobs
 from memoryd.stores.knowledge.discard import discard
 from memoryd.stores.knowledge.locks import find_base, find_draft, naming
 from memoryd.stores.knowledge.rows import erase
@@ -54,7 +55,8 @@ _DOCUMENTS, _CHUNKS = 50, 2_000
 async def collect(database: Database, scope: Scope, kb_id: UUID, *, now: datetime, grace_s: float) -> Collected:
     """Give versions up, erase in small transactions what was given up more than ``grace_s`` ago, finish an interrupted discard.
 
-    Originals that no document names any more are told in two rounds, so that an interruption after the first leaves none.
+    Originals that no document names any more are told in two rounds, so that an interruption after the first leaves none; and
+    not while there is a job, which may name them again.
     Raises ``NotFound``.
     """
     async with database.transaction(scope) as connection:
@@ -78,7 +80,11 @@ async def collect(database: Database, scope: Scope, kb_id: UUID, *, now: datetim
         documents += len(found) if done else 0
     async with database.transaction(scope) as connection:
         await connection.execute(_NAMED_AGAIN, params)
-        keys = [key for sql in (_NAMED_ONCE, _NAME) for (key,) in await (await connection.execute(sql, params)).fetchall()]
+        keys: list[str] = []
+        # A job that came meanwhile may be about to make a document of one of them.
+        if not await active_jobs(connection, scope, kb_id):
+            for sql in (_NAMED_ONCE, _NAME):
+                keys += [key for (key,) in await (await connection.execute(sql, params)).fetchall()]
         if versions or documents:
             numbers = {"documents": documents, "chunks": chunks}
             await leave(connection, scope, "kb.collect", kb_id, now, versions=list[JsonValue](versions), **numbers)

@@ -4,7 +4,7 @@ from uuid import UUID
 
 from memoryd.errors import NotFound, VersionGone
 from memoryd.knowledge.model import Change, Counts, Diff, DocumentChange, VersionState
-from memoryd.stores.database import Database
+from memoryd.stores.database import Connection, Database
 from memoryd.stores.knowledge.locks import IN_SPACES, naming
 from retrieval.scope import Scope
 
@@ -48,6 +48,7 @@ SELECT (SELECT count(*) FROM pairs), (SELECT coalesce(sum(old_chunks), 0)::bigin
     (SELECT coalesce(sum(k.removed), 0)::bigint FROM ({_CHUNKS.format(of="differing")}) k)
 FROM differing
 """
+_DIFFERS = f"{_PAIRS} SELECT EXISTS (SELECT FROM differing WHERE change IS NOT NULL)"
 _PAGE = f"""
 {_PAIRS},
 page AS MATERIALIZED (
@@ -55,6 +56,13 @@ page AS MATERIALIZED (
 SELECT p.document_id, p.change, coalesce(k.added, 0)::bigint, coalesce(k.removed, 0)::bigint
 FROM page p LEFT JOIN ({_CHUNKS.format(of="page")}) k USING (document_id) ORDER BY p.document_id
 """
+
+
+async def differs(connection: Connection, scope: Scope, kb_id: UUID, before: int, after: int) -> bool:
+    """Whether a document was added, removed or changed on the way from one version to another."""
+    params = naming(scope, kb_id) | {"before": before, "after": after}
+    ((found,),) = await (await connection.execute(_DIFFERS, params)).fetchall()
+    return bool(found)
 
 
 async def diff(database: Database, scope: Scope, kb_id: UUID, before: int, after: int, *, cursor: str | None, limit: int) -> Diff:

@@ -128,7 +128,7 @@ class PgDrafts:
 
         ``None``: the draft has it, or had it before the draft changed it and has it again. A new title, URI or metadata make a
         revision with the same chunks, for what a published version says of a document stays.
-        Raises ``NotFound``, ``Conflict``.
+        Raises ``NotFound``, ``Collision``.
         """
         async with self._database.transaction(scope) as connection:
             seq = await open_draft(connection, scope, kb_id, now)
@@ -229,9 +229,9 @@ class PgDrafts:
             await lock_document(connection, kb_id, document_id)
             return await self._take_out(connection, scope, seq, params)
 
-    async def discard(self, scope: Scope, kb_id: UUID) -> bool:
-        """Drop the draft with all that was staged; false when there is none. Raises ``NotFound``."""
-        return await discard(self._database, scope, kb_id)
+    async def discard(self, scope: Scope, kb_id: UUID, *, unless_changed: bool = False) -> bool:
+        """See :func:`memoryd.stores.knowledge.discard.discard`."""
+        return await discard(self._database, scope, kb_id, unless_changed=unless_changed)
 
     async def hashes(self, scope: Scope, kb_id: UUID, document_ids: Sequence[str]) -> Mapping[str, str]:
         """SHA-256 (hex) of the originals, by document id, of those that the draft, or without one the live version, has."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from memoryd.errors import Conflict, NotFound
+from memoryd.errors import Collision, NotFound
 from memoryd.stores.database import Connection
 from memoryd.stores.knowledge.rows import close, copy
 from retrieval.scope import Scope
@@ -81,7 +81,8 @@ async def open_draft(connection: Connection, scope: Scope, kb_id: UUID, now: dat
     """The draft's number; it is begun if there is none, and does not end before the transaction does.
 
     A draft is based on what is live. After a rollback that is not the newest version: what is open but not in the live one is
-    closed, and what the live one has but was closed since is copied. Raises ``NotFound``, ``Conflict`` while it is discarded.
+    closed, and what the live one has but was closed since is copied. Raises ``NotFound``, and while it is discarded
+    ``Collision``: that passes.
     """
     await find_base(connection, scope, kb_id)
     draft = await find_draft(connection, scope, kb_id, " FOR SHARE")
@@ -92,9 +93,9 @@ async def open_draft(connection: Connection, scope: Scope, kb_id: UUID, now: dat
         # Another began it just now. Who publishes it waits for the row that is locked here, so it is not waited for.
         draft = await find_draft(connection, scope, kb_id, " FOR SHARE SKIP LOCKED")
         if draft is None:
-            raise Conflict("the draft is being published")
+            raise Collision("the draft is being published")
     if draft.discarding:
-        raise Conflict("the draft is being discarded: discard it again if that was interrupted")
+        raise Collision("the draft is being discarded: discard it again if that was interrupted")
     return draft.seq
 
 

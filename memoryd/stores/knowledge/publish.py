@@ -3,7 +3,7 @@
 from datetime import datetime
 from uuid import UUID
 
-from memoryd.errors import Conflict, StoreUnavailable
+from memoryd.errors import Collision, Conflict, StoreUnavailable
 from memoryd.stores.database import Connection, Database
 from memoryd.stores.knowledge.locks import find_base, find_draft, naming
 from memoryd.stores.knowledge.rows import PATIENCE, erase
@@ -60,9 +60,10 @@ _MOVED = "another version was made live since the draft was begun: discard the d
 
 
 async def publish(database: Database, scope: Scope, kb_id: UUID, *, generation: int, note: str | None, now: datetime) -> int:
-    """Make the draft the next version, and live; its number. Raises ``NotFound``, ``Conflict``, ``StoreUnavailable``.
+    """Make the draft the next version, and live; its number.
 
-    Whatever interrupts it, nothing has changed, and it can be asked for again.
+    Raises ``NotFound``, ``Conflict``, ``Collision`` beside another publish or a discard, ``StoreUnavailable``. Whatever
+    interrupts it, nothing has changed, and it can be asked for again.
     """
     async with database.transaction(scope) as connection:
         for setting in (PATIENCE, _MEMORY):
@@ -70,11 +71,13 @@ async def publish(database: Database, scope: Scope, kb_id: UUID, *, generation: 
         base = await find_base(connection, scope, kb_id)
         ((alone,),) = await (await connection.execute(_ALONE, {"kb": kb_id})).fetchall()
         if not alone:
-            raise Conflict("the draft is being published already")
+            raise Collision("the draft is being published already")
         # Waits for batches that are being written; those that come later find no draft.
         draft = await find_draft(connection, scope, kb_id, " FOR UPDATE")
-        if draft is None or draft.discarding:
-            raise Conflict("there is no draft to publish" if draft is None else "the draft is being discarded")
+        if draft is None:
+            raise Conflict("there is no draft to publish")
+        if draft.discarding:
+            raise Collision("the draft is being discarded")
         if base.live_seq != draft.base_seq:
             raise Conflict(_MOVED)
         params = naming(scope, kb_id) | {"seq": draft.seq, "base": draft.base_seq, "generation": generation}

@@ -1,0 +1,255 @@
+"""The use cases of versions on the real store, where jobs, publishing and clearing up meet."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from uuid import UUID
+
+import pytest
+
+from memoryd.clock import SystemClock
+from memoryd.errors import Collision, Conflict, NotFound, StoreUnavailable
+from memoryd.ids import uuid7
+from memoryd.jobs.model import NewItem, NewJob
+from memoryd.knowledge.bases import KnowledgeBases
+from memoryd.knowledge.model import Collected, KnowledgeBase
+from memoryd.knowledge.rounds import Collection
+from memoryd.knowledge.versioning import Versioning
+from memoryd.memory.model import Idempotency
+from memoryd.memory.ports import Receipt
+from memoryd.stores import once
+from memoryd.stores.database import Connection
+from memoryd.stores.idempotency import reserve
+from memoryd.stores.jobs.active import PgActiveJobs
+from memoryd.stores.jobs.ledger import PgLedger
+from memoryd.stores.knowledge import collect as collecting
+from memoryd.stores.knowledge import discard as discarding
+from memoryd.stores.knowledge import publish as publishing
+from memoryd.stores.knowledge.drafts import PgDrafts
+from memoryd.stores.knowledge.verify import verify
+from memoryd.stores.originals import ObjectOriginals
+from retrieval.scope import Scope
+from tests.stores.knowledge.shelf import Shelf
+
+LINES = [f"line {n} of the document" for n in range(5)]
+
+
+def use(shelf: Shelf) -> Versioning:
+    jobs = PgActiveJobs(shelf.database)
+    return Versioning(shelf.bases, shelf.versions, shelf.drafts, jobs, None, SystemClock(), grace_s=0)
+
+
+@dataclass
+class Originals(ObjectOriginals):
+    """Notes what it is to remove, and may be down."""
+
+    down: bool = False
+    cleared: list[UUID] = field(default_factory=list)
+
+    async def clear(self, scope: Scope, kb_id: UUID) -> None:
+        if self.down:
+            raise StoreUnavailable("down")
+        self.cleared.append(kb_id)
+
+
+async def test_a_draft_that_somebody_is_just_changing_is_not_dropped_as_unchanged(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shelf.release(a=LINES)
+    assert not await shelf.stage("a", LINES)
+    staging = await shelf.begin("b", LINES[:2])
+    assert staging is not None
+    staging = await shelf.part(staging, LINES[:2])
+    ending, go, take_out = asyncio.Event(), asyncio.Event(), PgDrafts._take_out
+
+    async def slow(*given: object) -> bool:
+        ending.set()
+        await go.wait()
+        return await take_out(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(PgDrafts, "_take_out", slow)
+    finishing = asyncio.create_task(shelf.finish(staging))
+    await ending.wait()
+    publishes = asyncio.create_task(use(shelf).published_by_job(shelf.scope, "handbook", note=None))
+    done, _ = await asyncio.wait([publishes], timeout=0.2)
+    assert not done, "it waits for what is being written"
+    go.set()
+    await finishing
+    await publishes
+    assert await shelf.read() == {"a": LINES, "b": LINES[:2]}
+
+
+async def test_a_draft_that_changes_nothing_is_dropped_also_after_a_rollback(shelf: Shelf) -> None:
+    await shelf.release(a=LINES)
+    await shelf.release(a=LINES[:1], b=LINES)
+    await shelf.rollback(1)
+    assert not await shelf.stage("a", LINES)
+    assert not await shelf.drafts.discard(shelf.scope, (await shelf.another("other")).kb, unless_changed=True)
+    await use(shelf).published_by_job(shelf.scope, "handbook", note=None)
+    assert [one.seq for one in await shelf.versions.page(shelf.scope, shelf.kb, before=None, limit=9)] == [2, 1]
+    assert (await shelf.actions())[-1] == "kb.discard"
+    await shelf.remove("a")
+    assert not await shelf.drafts.discard(shelf.scope, shelf.kb, unless_changed=True)
+    await use(shelf).published_by_job(shelf.scope, "handbook", note=None)
+    assert await shelf.read() == {}
+
+
+async def test_of_two_jobs_that_publish_at_once_the_second_has_nothing_left_to_do(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shelf.stage("a", LINES)
+    begun, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(*given: object) -> None:
+        await verify(*given)  # type: ignore[arg-type]
+        begun.set()
+        await go.wait()
+
+    monkeypatch.setattr(publishing, "verify", slow)
+    first = asyncio.create_task(use(shelf).published_by_job(shelf.scope, "handbook", note="first"))
+    await begun.wait()
+    with pytest.raises(Collision) as told:
+        await use(shelf).published_by_job(shelf.scope, "handbook", note="second")
+    assert told.value.retryable, "its job tries again"
+    go.set()
+    await first
+    await use(shelf).published_by_job(shelf.scope, "handbook", note="second")
+    assert [one.note for one in await shelf.versions.page(shelf.scope, shelf.kb, before=None, limit=9)] == ["first"]
+
+
+async def test_a_publish_that_another_job_was_faster_with_is_no_failure(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shelf.stage("a", LINES)
+    publish = shelf.versions.publish
+
+    async def late(*given: object, **named: object) -> object:
+        monkeypatch.setattr(shelf.versions, "publish", publish)
+        await publish(shelf.scope, shelf.kb, note="theirs", now=shelf.now())
+        return await publish(*given, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(shelf.versions, "publish", late)
+    await use(shelf).published_by_job(shelf.scope, "handbook", note="mine")
+    assert [one.note for one in await shelf.versions.page(shelf.scope, shelf.kb, before=None, limit=9)] == ["theirs"]
+    # Where the draft is still there, the conflict is told.
+    await shelf.stage("a", LINES[:1])
+    await shelf.versions.publish(shelf.scope, shelf.kb, note=None, now=shelf.now())
+    await shelf.stage("b", LINES)
+    await shelf.rollback(1)
+    with pytest.raises(Conflict, match="made live"):
+        await use(shelf).published_by_job(shelf.scope, "handbook", note="mine")
+
+
+async def test_what_meets_a_discard_is_to_be_tried_again(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    await shelf.release(a=LINES)
+    await shelf.stage("a", LINES[:1])
+
+    async def interrupted(*_: object) -> bool:
+        raise TimeoutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(discarding, "_step", interrupted)
+        with pytest.raises(TimeoutError):
+            await shelf.discard()
+    for work in (shelf.begin("b", LINES), shelf.publish()):
+        with pytest.raises(Collision, match="being discarded") as told:
+            await work
+        assert told.value.retryable
+    await shelf.discard()
+    assert await shelf.stage("b", LINES)
+
+
+async def test_originals_are_left_to_a_job_that_came_while_garbage_was_collected(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = str(shelf.new("a", LINES).object_key)
+    await shelf.stage("a", LINES)
+    await shelf.discard()
+    ledger, erase = PgLedger(shelf.database), collecting.erase
+
+    async def ordered() -> None:
+        job = NewJob("ingest", {}, [NewItem("a", {"key": old})], kb_id=shelf.kb, space="default")
+        await ledger.add(shelf.scope, uuid7(), job, shelf.now(), None)
+
+    async def meanwhile(*given: object) -> tuple[int, bool]:
+        await ordered()
+        return await erase(*given)  # type: ignore[arg-type]
+
+    await shelf.release(a=LINES[:1])
+    await shelf.release(a=LINES[:2])
+    await shelf.bases.update(shelf.scope, replace(shelf.base, retain=1))
+    monkeypatch.setattr(collecting, "erase", meanwhile)
+    done = await shelf.versions.collect(shelf.scope, shelf.kb, now=shelf.now(), grace_s=0)
+    assert (done.documents, done.object_keys) == (1, ())
+    async with shelf.database.transaction(shelf.scope) as connection:
+        await connection.execute("UPDATE jobs SET state = 'succeeded' WHERE tenant_id = %s", (shelf.scope.tenant_id,))
+    done = await shelf.versions.collect(shelf.scope, shelf.kb, now=shelf.now(), grace_s=0)
+    assert old in done.object_keys, "later"
+
+
+async def test_a_deletion_is_not_over_before_the_originals_are_gone(shelf: Shelf) -> None:
+    await shelf.release(a=LINES)
+    originals = Originals()
+    bases = KnowledgeBases(shelf.bases, originals, SystemClock())
+    originals.down = True
+    with pytest.raises(StoreUnavailable):
+        await bases.delete(shelf.scope, "handbook")
+    assert (await shelf.bases.get(shelf.scope, "handbook")).live_seq is None, "it can be deleted again"
+    originals.down = False
+    await bases.delete(shelf.scope, "handbook")
+    assert set(originals.cleared) == {shelf.kb}
+    with pytest.raises(NotFound):
+        await shelf.bases.get(shelf.scope, "handbook")
+
+
+class Failing(Versioning):
+    """Its knowledge base `bad` cannot be looked at."""
+
+    def __init__(self, shelf: Shelf) -> None:
+        super().__init__(shelf.bases, shelf.versions, shelf.drafts, PgActiveJobs(shelf.database), None, SystemClock(), grace_s=0)
+        self.looked: list[str] = []
+
+    async def collected(self, scope: Scope, base: KnowledgeBase, now: datetime) -> Collected:
+        self.looked.append(base.name)
+        if base.name == "bad":
+            raise ZeroDivisionError
+        return await super().collected(scope, base, now)
+
+
+class OneTenant:
+    def __init__(self, tenant_id: UUID) -> None:
+        self._tenant_id = tenant_id
+
+    async def tenants(self, after: UUID | None, limit: int) -> Sequence[UUID]:
+        return [] if after is not None else [self._tenant_id]
+
+
+async def test_a_knowledge_base_that_fails_does_not_keep_the_others_from_being_collected(shelf: Shelf) -> None:
+    await shelf.another("bad")
+    await shelf.release(a=LINES)
+    await shelf.release(a=LINES[:1])
+    await shelf.bases.update(shelf.scope, replace(shelf.base, retain=1))
+    versions = Failing(shelf)
+    given_up = await Collection(OneTenant(shelf.scope.tenant_id), shelf.bases, versions, SystemClock()).run()
+    assert (given_up, versions.looked) == (1, ["bad", "handbook"])
+
+
+async def test_an_idempotency_key_waits_for_its_work_however_long_that_takes(
+    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key's transaction is idle meanwhile, and the server ends those that are idle for a minute: here, for 50 ms."""
+
+    async def reserved(connection: Connection, scope: Scope, idempotency: Idempotency) -> Receipt | None:
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 50")
+        return await reserve(connection, scope, idempotency)
+
+    async def work() -> Receipt:
+        await asyncio.sleep(0.3)
+        return {"done": 1}
+
+    async def never() -> Receipt:
+        raise AssertionError
+
+    monkeypatch.setattr(once, "reserve", reserved)
+    key = Idempotency("k", bytes(32))
+    assert await once.PgOnce(shelf.database).run(shelf.scope, key, work) == {"done": 1}
+    assert await once.PgOnce(shelf.database).run(shelf.scope, key, never) == {"done": 1}

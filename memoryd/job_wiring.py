@@ -58,6 +58,7 @@ async def open_job_work(
         lease=timedelta(seconds=settings.jobs_lease_s),
         per_tenant=settings.jobs_per_tenant,
         stall_s=settings.jobs_stall_s,
+        at_once=settings.jobs_at_once,
     )
     async with _courier(settings) as courier:
         runner = Runner(desk, courier, handlers, clock, policy)

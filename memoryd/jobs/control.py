@@ -19,7 +19,7 @@ _BEATS_PER_LEASE = 3
 class Hold:
     """Keeps a claim: while the context of :meth:`kept` is open, the lease is renewed three times in its length.
 
-    ``item`` is the one under way; ``lost``: the job is another worker's.
+    ``lost``: the job is another worker's.
     """
 
     def __init__(self, desk: Desk, claim: Claim, clock: Clock) -> None:
@@ -27,7 +27,6 @@ class Hold:
         self._claim = claim
         self._clock = clock
         self.lost = False
-        self.item: int | None = None
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:

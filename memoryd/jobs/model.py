@@ -218,6 +218,11 @@ class DeadLetter:
 
 
 @dataclass(frozen=True, slots=True)
+class Busy:
+    """There is nothing to begin before an item that is under way has ended; a wish is granted when all of them have."""
+
+
+@dataclass(frozen=True, slots=True)
 class Waits:
     """There is nothing to do before ``until``; the job was let go."""
 

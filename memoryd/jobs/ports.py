@@ -7,6 +7,7 @@ from uuid import UUID
 
 from memoryd.jobs.model import (
     Again,
+    Busy,
     Claim,
     Command,
     Dead,
@@ -65,7 +66,7 @@ class Desk(Protocol):
         What a worker that died left running is queued again, or dead when it was tried as often as may be.
         """
 
-    async def next(self, claim: Claim, now: datetime) -> JobItem | Waits | Through | Settled:
+    async def next(self, claim: Claim, now: datetime) -> JobItem | Busy | Waits | Through | Settled:
         """Begin the next item that is due; or say what there is instead. Raises ``LeaseLost``."""
 
     async def progress(self, claim: Claim, item: int | None, *, chunks: int, tokens: int, now: datetime) -> Wish | None:
@@ -81,7 +82,10 @@ class Desk(Protocol):
         """
 
     async def let_go(self, claim: Claim, now: datetime) -> None:
-        """The turn is over and the job is not. Losing it to another is no error."""
+        """The turn is over and the job is not. Items that were begun and not settled are queued again, and that was no attempt.
+
+        Losing it to another is no error.
+        """
 
 
 class Waiting(Protocol):
@@ -113,7 +117,8 @@ class Control(Protocol):
 
 class ItemHandler(Protocol):
     """One kind of job. Both methods may be interrupted anywhere and called again for the same item: they go on from what they
-    stored. An error that is ``retryable``, or a timeout, is tried again; any other ends the item, and the next has its turn."""
+    stored. Several items of a job may be worked on at the same time. An error that is ``retryable``, or a timeout, is tried
+    again; any other ends the item, and the next has its turn."""
 
     async def process(self, scope: Scope, job: Job, item: JobItem, control: Control) -> Outcome:
         """Do one item."""

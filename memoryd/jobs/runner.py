@@ -1,4 +1,4 @@
-"""One turn at a job: items one after the other until the slice is over, the job is, or somebody stops it."""
+"""One turn at a job: its items, a few at a time, until the slice is over, the job is, or somebody stops it."""
 
 import asyncio
 import logging
@@ -9,7 +9,8 @@ from datetime import timedelta
 from uuid import UUID
 
 from memoryd.jobs.control import Hold, ItemControl
-from memoryd.jobs.model import Again, Claim, Dead, Failure, ItemState, Job, JobItem, Outcome, Settled, Through, Waits
+from memoryd.jobs.lanes import Lanes
+from memoryd.jobs.model import Again, Busy, Claim, Dead, Failure, ItemState, Job, JobItem, Outcome, Settled, Through, Waits
 from memoryd.jobs.ports import Cancelled, Courier, Desk, ItemHandler, LeaseLost, Paused, Stopped
 from memoryd.jobs.retry import INTERNAL, Retries, failure_of
 from memoryd.memory.ports import Clock
@@ -23,15 +24,17 @@ _FAREWELL_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RunPolicy:
-    """``slice_s``: after so long the tenant's turn ends with the item that is under way. ``lease``: so long after its last sign
+    """``slice_s``: after so long the tenant's turn ends with the items that are under way. ``lease``: so long after its last sign
     of life a worker counts as dead. ``per_tenant``: jobs of one tenant that are held at the same time, by all workers.
-    ``stall_s``: an item, or a job's finishing, that comes to no checkpoint for so long is given up and tried again."""
+    ``stall_s``: an item, or a job's finishing, that comes to no checkpoint for so long is given up and tried again. ``at_once``:
+    items of a job that are under way at the same time, while they are short."""
 
     retries: Retries
     slice_s: float
     lease: timedelta
     per_tenant: int
     stall_s: float
+    at_once: int = 1
 
 
 class Runner:
@@ -61,22 +64,33 @@ class Runner:
             except LeaseLost:
                 log.warning("job %s belongs to another worker now", claim.job.job_id)
             except asyncio.CancelledError:
-                await self._farewell(claim, hold.item)
+                await self._farewell(claim)
                 raise
 
     async def _slice(self, claim: Claim, hold: Hold) -> None:
         clock = asyncio.get_running_loop().time
         end = clock() + self._policy.slice_s
-        while True:
-            step = await self._desk.next(claim, self._clock.now())
-            if isinstance(step, JobItem):
-                await self._item(claim, step, hold)
-            else:
-                await self._pause(claim, step)
-                return
-            if clock() >= end:
-                await self._desk.let_go(claim, self._clock.now())
-                return
+        lanes, begun = Lanes(self._policy.at_once, clock), False
+        try:
+            while not begun or clock() < end:
+                if lanes.room:
+                    step = await self._desk.next(claim, self._clock.now())
+                    if isinstance(step, JobItem):
+                        # What was tried before may have been the end of a worker: it takes down nothing else.
+                        await lanes.begin(self._item(claim, step, hold), alone=step.attempts > 1)
+                        begun = True
+                        continue
+                    if not isinstance(step, Busy):
+                        await self._pause(claim, step)
+                        return
+                    if not lanes:
+                        break
+                await lanes.one_ended()
+            while lanes:
+                await lanes.one_ended()
+        finally:
+            await lanes.stop()
+        await self._desk.let_go(claim, self._clock.now())
 
     async def _pause(self, claim: Claim, step: Waits | Through | Settled) -> None:
         """There is no item to do now."""
@@ -88,14 +102,12 @@ class Runner:
             await self._courier.enqueue(claim.scope.tenant_id, claim.job.job_id, max(0.0, wait))
 
     async def _item(self, claim: Claim, item: JobItem, hold: Hold) -> None:
-        hold.item = item.item
         verdict: Outcome | Again | Dead
         try:
             verdict = await self._outcome(claim, item, hold)
         except (Paused, Cancelled):
             verdict = Again(self._clock.now(), counted=False)
         await self._desk.settle(claim, item.item, verdict, self._clock.now())
-        hold.item = None
 
     async def _outcome(self, claim: Claim, item: JobItem, hold: Hold) -> Outcome | Again | Dead:
         handler, stall_s = self._handlers[claim.job.kind], self._policy.stall_s
@@ -139,12 +151,10 @@ class Runner:
         wanted = (error.retry_after_s or 0.0) if isinstance(error, MemorydError) else 0.0
         return self._policy.retries.again(attempt, failure, self._clock.now(), at_least_s=wanted)
 
-    async def _farewell(self, claim: Claim, item: int | None) -> None:
+    async def _farewell(self, claim: Claim) -> None:
         """The worker stops: what it has not done is for another at once, and was no attempt."""
         try:
             async with asyncio.timeout(_FAREWELL_S):
-                if item is not None:
-                    await self._desk.settle(claim, item, Again(self._clock.now(), counted=False), self._clock.now())
                 await self._desk.let_go(claim, self._clock.now())
                 await self._courier.enqueue(claim.scope.tenant_id, claim.job.job_id)
         except Exception as error:  # noqa: BLE001 - the lease runs out by itself

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 from memoryd.jobs.decide import ended
 from memoryd.jobs.model import (
     Again,
+    Busy,
     Claim,
     Dead,
     Failure,
@@ -66,13 +67,22 @@ UPDATE jobs SET state = 'paused', wish = NULL, {BEAT}, revision = revision + 1 W
 _RELEASE = f"UPDATE jobs SET {RELEASE} WHERE {OF}"
 _HELD: LiteralString = f"{OF} AND lease_owner = %(owner)s"
 _BEAT = f"UPDATE jobs SET {BEAT}, lease_until = %(until)s WHERE {_HELD} RETURNING {JOB}"
-_NEXT_ITEM = f"""
-SELECT {ITEM} FROM job_items WHERE {OF} AND state = 'queued' ORDER BY not_before, item LIMIT 1
-"""
+# Sent together with what locks the job's row, and so says itself whether that was found, and is to go on.
+_STILL: LiteralString = f"EXISTS (SELECT FROM jobs WHERE {OF} AND lease_owner = %(owner)s)"
 _BEGIN = f"""
 UPDATE job_items SET state = 'running', attempts = attempts + 1, started_at = coalesce(started_at, %(now)s), reason = NULL,
     detail = NULL
-WHERE {OF} AND item = %(item)s RETURNING {ITEM}
+WHERE {OF} AND item = (SELECT item FROM job_items WHERE {OF} AND state = 'queued' AND not_before <= %(now)s
+                       ORDER BY not_before, item LIMIT 1)
+    AND EXISTS (SELECT FROM jobs WHERE {OF} AND lease_owner = %(owner)s AND wish IS NULL)
+RETURNING {ITEM}
+"""
+_UNDER_WAY = f"""
+SELECT EXISTS (SELECT FROM job_items WHERE {OF} AND state = 'running'),
+    (SELECT min(not_before) FROM job_items WHERE {OF} AND state = 'queued')
+"""
+_HAND_BACK = f"""
+UPDATE job_items SET state = 'queued', attempts = attempts - 1, not_before = %(now)s WHERE {OF} AND state = 'running'
 """
 _WAIT = f"UPDATE jobs SET not_before = %(due)s, {RELEASE} WHERE {OF}"
 _PROGRESS = f"""
@@ -82,25 +92,25 @@ WHERE {_HELD} RETURNING wish
 """
 _ITEM_PROGRESS = f"""
 UPDATE job_items SET chunks = chunks + %(chunks)s, tokens = tokens + %(tokens)s
-WHERE {OF} AND item = %(item)s AND state = 'running'
+WHERE {OF} AND item = %(item)s AND state = 'running' AND {_STILL}
 """
 # What its checkpoints counted gives way to what it came to. Only what may be tried again needs its source, which may be a text.
 _END_ITEM = f"""
-UPDATE job_items i SET state = %(state)s, reason = %(reason)s, detail = %(detail)s, chunks = %(chunks)s, tokens = %(tokens)s,
-    bytes = %(size)s, pages = %(pages)s, finished_at = %(now)s, dead = %(dead)s,
-    source = CASE WHEN %(state)s = 'failed' THEN source ELSE '{{}}' END
-FROM (SELECT chunks, tokens, bytes FROM job_items WHERE {OF} AND item = %(item)s AND state = 'running') before
-WHERE {OF} AND item = %(item)s AND state = 'running' RETURNING before.*
-"""
-_COUNT = f"""
-UPDATE jobs SET {{counter}} = {{counter}} + 1, chunks = chunks + %(chunks)s, tokens = tokens + %(tokens)s,
-    bytes = bytes + %(size)s, revision = revision + 1
-WHERE {OF}
+WITH ended AS (
+    UPDATE job_items i SET state = %(state)s, reason = %(reason)s, detail = %(detail)s, chunks = %(chunks)s,
+        tokens = %(tokens)s, bytes = %(size)s, pages = %(pages)s, finished_at = %(now)s, dead = %(dead)s,
+        source = CASE WHEN %(state)s = 'failed' THEN source ELSE '{{{{}}}}' END
+    FROM (SELECT chunks, tokens, bytes FROM job_items WHERE {OF} AND item = %(item)s AND state = 'running' AND {_STILL}) before
+    WHERE {OF} AND item = %(item)s AND state = 'running'
+    RETURNING before.chunks AS had_chunks, before.tokens AS had_tokens, before.bytes AS had_bytes)
+UPDATE jobs SET {{counter}} = {{counter}} + 1, chunks = chunks + %(chunks)s - had_chunks,
+    tokens = tokens + %(tokens)s - had_tokens, bytes = bytes + %(size)s - had_bytes, revision = revision + 1
+FROM ended WHERE {OF}
 """
 _BACK = f"""
 UPDATE job_items SET state = 'queued', attempts = attempts - %(uncounted)s, not_before = %(due)s, reason = %(reason)s,
     detail = %(detail)s
-WHERE {OF} AND item = %(item)s AND state = 'running'
+WHERE {OF} AND item = %(item)s AND state = 'running' AND {_STILL}
 """
 _LEFT = f"SELECT EXISTS (SELECT FROM job_items WHERE {OF} AND state IN ('queued', 'running'))"
 _LATER = f"""
@@ -148,22 +158,28 @@ class PgDesk:
                     return Claim(claimed, claimed.scope(tenant_id), owner, lease)
         return None
 
-    async def next(self, claim: Claim, now: datetime) -> JobItem | Waits | Through | Settled:
+    async def next(self, claim: Claim, now: datetime) -> JobItem | Busy | Waits | Through | Settled:
         """See :class:`memoryd.jobs.ports.Desk`."""
         params = _params(claim, now)
         async with self._database.transaction(claim.scope) as connection:
-            row = await (await connection.execute(_BEAT, params)).fetchone()
-            if row is not None:
-                return await _next(connection, claim.scope.tenant_id, job(row), params, now)
+            async with connection.pipeline():
+                held = await connection.execute(_BEAT, params)
+                begun = await connection.execute(_BEGIN, params)
+            if (row := await begun.fetchone()) is not None:
+                return item(row)
+            if (row := await held.fetchone()) is not None:
+                return await _nothing(connection, claim.scope.tenant_id, job(row), params, now)
         raise LeaseLost
 
     async def progress(self, claim: Claim, item: int | None, *, chunks: int, tokens: int, now: datetime) -> Wish | None:
         """See :class:`memoryd.jobs.ports.Desk`."""
         params = _params(claim, now) | {"item": item, "chunks": chunks, "tokens": tokens, "seen": int(bool(chunks or tokens))}
         async with self._database.transaction(claim.scope) as connection:
-            row = await (await connection.execute(_PROGRESS, params)).fetchone()
-            if row is not None and item is not None and params["seen"]:
-                await connection.execute(_ITEM_PROGRESS, params)
+            async with connection.pipeline():
+                held = await connection.execute(_PROGRESS, params)
+                if item is not None and params["seen"]:
+                    await connection.execute(_ITEM_PROGRESS, params)
+            row = await held.fetchone()
         if row is None:
             raise LeaseLost
         return Wish(row[0]) if row[0] else None
@@ -171,11 +187,10 @@ class PgDesk:
     async def settle(self, claim: Claim, item: int, verdict: Outcome | Again | Dead, now: datetime) -> None:
         """See :class:`memoryd.jobs.ports.Desk`."""
         params = _params(claim, now) | {"item": item}
-        async with self._database.transaction(claim.scope) as connection:
-            held = await (await connection.execute(_BEAT, params)).fetchone()
-            if held is not None:
-                await _settle(connection, verdict, params)
-        if held is None:
+        async with self._database.transaction(claim.scope) as connection, connection.pipeline():
+            held = await connection.execute(_BEAT, params)
+            await _settle(connection, verdict, params)
+        if not held.rowcount:
             raise LeaseLost
 
     async def finish(self, claim: Claim, verdict: Failure | Again | None, now: datetime) -> Job:
@@ -192,7 +207,8 @@ class PgDesk:
         params = _params(claim, now)
         async with self._database.transaction(claim.scope) as connection:
             if await (await connection.execute(_BEAT, params)).fetchone() is not None:
-                await connection.execute(_RELEASE, params)
+                for sql in (_HAND_BACK, _RELEASE):
+                    await connection.execute(sql, params)
 
     async def waiting(self, tenant_id: UUID, now: datetime) -> UUID | None:
         """See :class:`memoryd.jobs.ports.Waiting`."""
@@ -232,22 +248,19 @@ async def _granted(
     return Settled(after.state)
 
 
-async def _next(
+async def _nothing(
     connection: Connection, tenant_id: UUID, found: Job, params: dict[str, object], now: datetime
-) -> JobItem | Waits | Through | Settled:
+) -> Busy | Waits | Through | Settled:
+    """Why there is nothing to begin now."""
+    ((under_way, due),) = await (await connection.execute(_UNDER_WAY, params)).fetchall()
+    if under_way:
+        return Busy()
     if (settled := await _granted(connection, tenant_id, found, params, now)) is not None:
         return settled
-    row = await (await connection.execute(_NEXT_ITEM, params)).fetchone()
-    if row is None:
+    if due is None:
         return Through(found)
-    waiting = item(row)
-    if waiting.not_before > now:
-        await connection.execute(_WAIT, params | {"due": waiting.not_before})
-        return Waits(waiting.not_before)
-    begun = await (await connection.execute(_BEGIN, params | {"item": waiting.item})).fetchone()
-    if begun is None:
-        raise AssertionError  # the job's row is locked
-    return item(begun)
+    await connection.execute(_WAIT, params | {"due": due})
+    return Waits(due)
 
 
 async def _settle(connection: Connection, verdict: Outcome | Again | Dead, params: dict[str, object]) -> None:
@@ -273,12 +286,7 @@ async def _settle(connection: Connection, verdict: Outcome | Again | Dead, param
         "pages": outcome.pages,
         "dead": dead,
     }
-    before = await (await connection.execute(_END_ITEM, params | end)).fetchone()
-    if before is None:
-        return
-    chunks, tokens, size = before
-    grown = {"chunks": outcome.chunks - chunks, "tokens": outcome.tokens - tokens, "size": outcome.size - size}
-    await connection.execute(_COUNT.format(counter=outcome.state.value).encode(), params | grown)
+    await connection.execute(_END_ITEM.format(counter=outcome.state.value).encode(), params | end)
 
 
 async def _finish(connection: Connection, found: Job, verdict: Failure | Again | None, params: dict[str, object]) -> Job:

@@ -198,7 +198,6 @@ class Ingest:
     async def _written(self, scope: Scope, base: KnowledgeBase, staging: Staging, source: _Source, control: Control) -> Outcome:
         cut: asyncio.Queue[Batch | None] = asyncio.Queue(_AHEAD)
         done: asyncio.Queue[Batch | None] = asyncio.Queue(_AHEAD)
-        tokens = 0
 
         async def parse() -> Parsed:
             async with self._tools.parser.open(source.path, name=source.name, media_type=source.media_type) as reading:
@@ -215,19 +214,21 @@ class Ingest:
             await done.put(None)
 
         async def write() -> Staging:
-            nonlocal tokens
             at = staging
+            before: Batch | None = None
             while (batch := await done.get()) is not None:
+                if before is not None:
+                    # Between batches: most documents have one, and their outcome says it all.
+                    await control.checkpoint(chunks=len(before.ready), tokens=before.tokens)
                 at = await self._drafts.add(scope, at, batch.sections, batch.ready)
-                tokens += batch.tokens
-                await control.checkpoint(chunks=len(batch.ready), tokens=batch.tokens)
+                before = batch
             return at
 
         parsed, _, last = await _together(parse(), embed(), write())
         if not last.stored:
             return _failed("empty", "there is no text in it")
         read = Read(source.title or parsed.title, parsed.media_type, parsed.pages, parsed.characters, parsed.warnings)
-        await self._drafts.finish(scope, last, read, self._clock.now())
+        tokens = await self._drafts.finish(scope, last, read, self._clock.now())
         return Outcome(ItemState.SUCCEEDED, chunks=last.stored, tokens=tokens, size=source.size, pages=parsed.pages)
 
 

@@ -72,8 +72,11 @@ class Drafts(Protocol):
         Raises ``Conflict`` when the draft is gone (published or discarded meanwhile), or another attempt writes the same.
         """
 
-    async def finish(self, scope: Scope, staging: Staging, read: Read, now: datetime) -> None:
-        """The document is whole: it takes the place of its former revision in the draft. Raises ``Conflict`` as above."""
+    async def finish(self, scope: Scope, staging: Staging, read: Read, now: datetime) -> int:
+        """The document is whole: it takes the place of its former revision in the draft. Raises ``Conflict`` as above.
+
+        The tokens of all its chunks.
+        """
 
     async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
         """Stage a removal; false when the draft has no such document, which begins none. Raises ``Conflict`` as ``begin``."""

@@ -1,33 +1,26 @@
 """Staging of changes in PostgreSQL."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
+from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
-from memoryd.errors import Conflict
+from memoryd.errors import Collision, Conflict
 from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection, Staging
 from memoryd.stores.database import Connection, Database
 from memoryd.stores.knowledge.batches import Batch, statements
 from memoryd.stores.knowledge.discard import discard
-from memoryd.stores.knowledge.locks import IN_SPACES, lock_document, naming, open_draft
+from memoryd.stores.knowledge.locks import IN_SPACES, WRITABLE, lock_document, lock_staged, naming, open_draft
+from memoryd.stores.knowledge.revisions import REVISIONS, Revision
 from memoryd.stores.knowledge.rows import close, copy, erase
 from memoryd.threads import UNIT
-from retrieval.filters import JsonValue
 from retrieval.scope import Scope
 
-# Its revisions that a draft has to do with: the open one, the one that is being written, and the one that the draft closed.
-_REVISIONS = """
-SELECT document_pid, from_seq, to_seq, complete, content_hash, settings_hash, chunks, title, source_uri, metadata, object_key
-FROM kb_documents
-WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND document_id = %(document)s
-    AND (to_seq = %(seq)s OR to_seq IS NULL AND (complete OR from_seq = %(seq)s))
-FOR UPDATE
-"""
 _INSERT = """
 INSERT INTO kb_documents (tenant_id, kb_id, document_id, from_seq, content_hash, settings_hash, title, media_type, source_uri,
     metadata, object_key, bytes, stored_at)
@@ -52,14 +45,10 @@ CROSS JOIN LATERAL (
     JOIN kb_vectors v ON v.tenant_id = c.tenant_id AND v.pid = c.pid AND v.generation = %(generation)s
     WHERE c.tenant_id = %(tenant)s AND v.tenant_id = %(tenant)s AND c.hash = q.hash LIMIT 1) found
 """
-_WRITABLE = f"""
-SELECT FROM kb_versions v JOIN knowledge_bases b ON b.tenant_id = v.tenant_id AND b.kb_id = v.kb_id
-WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.seq = %(seq)s AND v.state = 'draft' AND NOT v.discarding
-    AND {IN_SPACES} FOR SHARE OF v
-"""
+_WRITABLE = WRITABLE.replace("FOR SHARE", "AND v.seq = %(seq)s FOR SHARE")
 _STAGED = """
 SELECT document_id, chunks FROM kb_documents
-WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s AND kb_id = %(kb)s AND from_seq = %(seq)s AND NOT complete
+WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s AND kb_id = %(kb)s AND from_seq = %(seq)s AND NOT complete FOR UPDATE
 """
 _PIDS = "SELECT nextval('passages_pid_seq') FROM generate_series(1, %(count)s)"
 _SEEN = """
@@ -69,13 +58,17 @@ WHERE tenant_id = %(tenant)s AND hash = ANY(%(hashes)s::bytea[]) AND document_pi
 _COUNT = "UPDATE kb_documents SET chunks = %(stored)s WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s"
 _OPEN = """
 SELECT document_pid, from_seq FROM kb_documents
-WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND document_id = %(document)s AND complete AND to_seq IS NULL FOR UPDATE
+WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND document_id = {document} AND complete AND to_seq IS NULL FOR UPDATE
 """
+_OPEN_OF_ID = _OPEN.format(document="%(document)s")
+_OPEN_OF_PID = _OPEN.format(
+    document="(SELECT document_id FROM kb_documents WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s)"
+)
 _FINISH = """
 UPDATE kb_documents SET complete = true, title = coalesce(title, %(title)s), media_type = %(media_type)s, pages = %(pages)s,
     characters = %(characters)s, warnings = %(warnings)s, stored_at = %(now)s,
     tokens = (SELECT coalesce(sum(tokens), 0) FROM kb_chunks WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s)
-WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s
+WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s RETURNING tokens
 """
 # What the draft has, or what it would have if it were begun now.
 _PRESENT = f"""
@@ -87,33 +80,11 @@ WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES} AND d.comple
     AND CASE WHEN v.seq IS NOT NULL THEN d.to_seq IS NULL
              ELSE d.from_seq <= b.live_seq AND (d.to_seq IS NULL OR d.to_seq > b.live_seq) END
 """
+# A draft that is not there when a document is to be begun in it is begun; the next may be gone as fast.
+_TRIES = 3
 # Up to so many postings are encoded in a millisecond or two; more go to a thread.
 _INLINE = 2_000
 _GONE = "the draft that this was written to is gone: it was published or discarded, or the document was begun anew"
-
-
-@dataclass(frozen=True, slots=True)
-class _Revision:
-    document_pid: int
-    from_seq: int
-    to_seq: int | None
-    complete: bool
-    content_hash: bytes
-    settings_hash: bytes
-    chunks: int
-    title: str | None
-    source_uri: str | None
-    metadata: dict[str, JsonValue]
-    object_key: str | None
-
-    def same(self, document: NewDocument) -> bool:
-        """Made of the same bytes in the same way."""
-        return (self.content_hash, self.settings_hash) == (document.content_hash, document.settings_hash)
-
-    def described(self, document: NewDocument) -> bool:
-        """Already says all that ``document`` says about itself; what that leaves out stays."""
-        said = ((document.title, self.title), (document.source_uri, self.source_uri), (document.metadata, self.metadata))
-        return all(new is None or new == old for new, old in said)
 
 
 class PgDrafts:
@@ -130,32 +101,50 @@ class PgDrafts:
         revision with the same chunks, for what a published version says of a document stays.
         Raises ``NotFound``, ``Collision``.
         """
-        async with self._database.transaction(scope) as connection:
-            seq = await open_draft(connection, scope, kb_id, now)
-            await lock_document(connection, kb_id, document.document_id)
-            params = naming(scope, kb_id) | _params(document) | {"seq": seq, "now": now}
-            rows = await (await connection.execute(_REVISIONS, params)).fetchall()
-            revisions = [_Revision(*row) for row in rows]
-            current = next((one for one in revisions if one.complete and one.to_seq is None), None)
-            former = next((one for one in revisions if one.to_seq is not None), None)
-            writing = next((one for one in revisions if not one.complete), None)
-            there = current is not None and current.same(document)
-            if writing is not None and writing.same(document) and not there:
-                await connection.execute(_DESCRIBE, params | {"pid": writing.document_pid})
-                return Staging(kb_id, seq, writing.document_pid, writing.chunks)
-            if writing is not None:
-                await erase(connection, scope.tenant_id, [writing.document_pid])
-            if current is not None and there:
-                await self._describe(connection, scope, seq, current, document)
-                return None
-            if former is not None and former.same(document):
-                if current is not None:
-                    await erase(connection, scope.tenant_id, [current.document_pid])
-                await close(connection, scope.tenant_id, [former.document_pid], None)
-                await self._describe(connection, scope, seq, former, document)
-                return None
-            ((document_pid,),) = await (await connection.execute(_INSERT, params)).fetchall()
-            return Staging(kb_id, seq, document_pid, 0)
+        params = naming(scope, kb_id) | _params(document) | {"now": now}
+        for _ in range(_TRIES):
+            async with self._database.transaction(scope) as connection:
+                async with connection.pipeline():
+                    draft = await connection.execute(WRITABLE, params)
+                    await lock_document(connection, kb_id, document.document_id)
+                    found = await connection.execute(REVISIONS, params)
+                if (row := await draft.fetchone()) is not None:
+                    revisions = [Revision(*one) for one in await found.fetchall()]
+                    return await self._begin(connection, scope, Staging(kb_id, row[0], 0, 0), document, revisions, params)
+            # Apart from that, for who begins a draft must not hold a document.
+            async with self._database.transaction(scope) as connection:
+                await open_draft(connection, scope, kb_id, now)
+        raise Collision("one draft after the other was published or discarded under this document")
+
+    async def _begin(
+        self,
+        connection: Connection,
+        scope: Scope,
+        fresh: Staging,
+        document: NewDocument,
+        revisions: Sequence[Revision],
+        params: dict[str, object],
+    ) -> Staging | None:
+        current = next((one for one in revisions if one.complete and one.to_seq is None), None)
+        former = next((one for one in revisions if one.to_seq is not None), None)
+        writing = next((one for one in revisions if not one.complete), None)
+        there = current is not None and current.same(document)
+        if writing is not None and writing.same(document) and not there:
+            await connection.execute(_DESCRIBE, params | {"pid": writing.document_pid})
+            return replace(fresh, document_pid=writing.document_pid, stored=writing.chunks)
+        if writing is not None:
+            await erase(connection, scope.tenant_id, [writing.document_pid])
+        if current is not None and there:
+            await self._describe(connection, scope, fresh.seq, current, document)
+            return None
+        if former is not None and former.same(document):
+            if current is not None:
+                await erase(connection, scope.tenant_id, [current.document_pid])
+            await close(connection, scope.tenant_id, [former.document_pid], None)
+            await self._describe(connection, scope, fresh.seq, former, document)
+            return None
+        ((document_pid,),) = await (await connection.execute(_INSERT, params | {"seq": fresh.seq})).fetchall()
+        return replace(fresh, document_pid=document_pid)
 
     async def known(self, scope: Scope, hashes: Sequence[bytes]) -> Mapping[bytes, NDArray[np.float32]]:
         """Vectors that chunks of this tenant with these contents have already; shape ``(dimension,)`` each."""
@@ -172,7 +161,7 @@ class PgDrafts:
         async with self._database.transaction(scope) as connection:
             async with connection.pipeline():
                 writable = await connection.execute(_WRITABLE, params)
-                staged = await connection.execute(_STAGED + " FOR UPDATE", params)
+                staged = await connection.execute(_STAGED, params)
                 reserved = await connection.execute(_PIDS, params)
                 counted = await connection.execute(_SEEN, params)
             row = await staged.fetchone()
@@ -193,22 +182,23 @@ class PgDrafts:
                 await connection.execute(_COUNT, params | {"stored": after.stored})
         return after
 
-    async def finish(self, scope: Scope, staging: Staging, read: Read, now: datetime) -> None:
-        """The document is whole: it takes the place of its former revision in the draft. Raises ``Conflict``."""
+    async def finish(self, scope: Scope, staging: Staging, read: Read, now: datetime) -> int:
+        """The document is whole: it takes the place of its former revision in the draft. The tokens of its chunks.
+
+        Raises ``Conflict``.
+        """
         params = _named(scope, staging)
         async with self._database.transaction(scope) as connection:
             async with connection.pipeline():
                 writable = await connection.execute(_WRITABLE, params)
+                await lock_staged(connection, scope, staging)
+                # Looked at behind the lock: the document may have been begun anew, or another attempt may have gone on.
                 staged = await connection.execute(_STAGED, params)
+                former = await connection.execute(_OPEN_OF_PID, params)
             row = await staged.fetchone()
-            if not writable.rowcount or row is None:
+            if not writable.rowcount or row is None or row[1] != staging.stored:
                 raise Conflict(_GONE)
-            await lock_document(connection, staging.kb_id, row[0])
-            # Looked at again: while it waited, the document may have been begun anew or another attempt may have gone on.
-            row = await (await connection.execute(_STAGED + " FOR UPDATE", params)).fetchone()
-            if row is None or row[1] != staging.stored:
-                raise Conflict(_GONE)
-            await self._take_out(connection, scope, staging.seq, params | {"document": row[0]})
+            await self._take_out(connection, scope, staging.seq, await former.fetchone())
             done = {
                 "title": read.title,
                 "media_type": read.media_type,
@@ -217,7 +207,8 @@ class PgDrafts:
                 "warnings": list(read.warnings),
                 "now": now,
             }
-            await connection.execute(_FINISH, params | done)
+            ((tokens,),) = await (await connection.execute(_FINISH, params | done)).fetchall()
+            return int(tokens)
 
     async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
         """Stage a removal; false when the draft has no such document, which begins none. Raises ``NotFound``, ``Conflict``."""
@@ -227,7 +218,7 @@ class PgDrafts:
                 return False
             seq = await open_draft(connection, scope, kb_id, now)
             await lock_document(connection, kb_id, document_id)
-            return await self._take_out(connection, scope, seq, params)
+            return await self._take_out(connection, scope, seq, await (await connection.execute(_OPEN_OF_ID, params)).fetchone())
 
     async def discard(self, scope: Scope, kb_id: UUID, *, unless_changed: bool = False) -> bool:
         """See :func:`memoryd.stores.knowledge.discard.discard`."""
@@ -238,9 +229,8 @@ class PgDrafts:
         params = naming(scope, kb_id) | {"documents": list(document_ids)}
         return dict(await self._database.read(scope, _PRESENT, params))
 
-    async def _take_out(self, connection: Connection, scope: Scope, seq: int, params: Mapping[str, object]) -> bool:
-        """The open revision is not in the draft any more: erased if it is the draft's own, else closed."""
-        row = await (await connection.execute(_OPEN, params)).fetchone()
+    async def _take_out(self, connection: Connection, scope: Scope, seq: int, row: TupleRow | None) -> bool:
+        """The open revision (``_OPEN``) is not in the draft any more: erased if it is the draft's own, else closed."""
         if row is None:
             return False
         document_pid, from_seq = row
@@ -250,7 +240,7 @@ class PgDrafts:
             await close(connection, scope.tenant_id, [document_pid], seq)
         return True
 
-    async def _describe(self, connection: Connection, scope: Scope, seq: int, revision: _Revision, document: NewDocument) -> None:
+    async def _describe(self, connection: Connection, scope: Scope, seq: int, revision: Revision, document: NewDocument) -> None:
         """Title, URI and metadata of an open revision: of a copy of it where published versions have it too."""
         pid, params = revision.document_pid, _params(document) | {"tenant": scope.tenant_id}
         if revision.object_key is None and document.object_key is not None:

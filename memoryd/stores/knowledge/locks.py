@@ -9,6 +9,7 @@ from datetime import datetime
 from uuid import UUID
 
 from memoryd.errors import Collision, NotFound
+from memoryd.knowledge.model import Staging
 from memoryd.stores.database import Connection
 from memoryd.stores.knowledge.rows import close, copy
 from retrieval.scope import Scope
@@ -22,11 +23,19 @@ _DRAFT = """
 SELECT seq, base_seq, discarding FROM kb_versions v
 WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft'
 """
+WRITABLE = f"""
+SELECT v.seq FROM kb_versions v JOIN knowledge_bases b ON b.tenant_id = v.tenant_id AND b.kb_id = v.kb_id
+WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft' AND NOT v.discarding AND {IN_SPACES} FOR SHARE OF v
+"""
 _MAKE = """
 INSERT INTO kb_versions (tenant_id, kb_id, seq, base_seq, state, created_at)
 VALUES (%(tenant)s, %(kb)s, %(seq)s, %(base)s, 'draft', %(now)s)
 """
 _LOCK_DOCUMENT = "SELECT pg_advisory_xact_lock(hashtextextended(%(kb)s::text || ':' || %(document)s, 6))"
+_LOCK_STAGED = """
+SELECT pg_advisory_xact_lock(hashtextextended(%(kb)s::text || ':' || document_id, 6)) FROM kb_documents
+WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s AND kb_id = %(kb)s
+"""
 # Of a draft that is based on an older version than the newest: what is open there, and what was closed since.
 _NOT_THERE = """
 SELECT document_pid FROM kb_documents
@@ -113,6 +122,12 @@ async def _make(connection: Connection, scope: Scope, kb_id: UUID, base: Base, n
 async def lock_document(connection: Connection, kb_id: UUID, document_id: str) -> None:
     """One at a time begins, ends or removes a document."""
     await connection.execute(_LOCK_DOCUMENT, {"kb": kb_id, "document": document_id})
+
+
+async def lock_staged(connection: Connection, scope: Scope, staging: Staging) -> None:
+    """The same for a document that is being written, if it still is."""
+    params = {"tenant": scope.tenant_id, "kb": staging.kb_id, "pid": staging.document_pid}
+    await connection.execute(_LOCK_STAGED, params)
 
 
 async def _pids(connection: Connection, sql: str, params: dict[str, object]) -> list[int]:

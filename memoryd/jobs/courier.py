@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from uuid import UUID
 
@@ -12,6 +14,9 @@ QUEUE = "memoryd:jobs"
 RUN_JOB = "run_job"
 
 log = logging.getLogger(__name__)
+
+# arq keeps the name of a message that its worker died of from being used again, for an hour here.
+_NAME_S = 60
 
 
 def encode(job: dict[str, object]) -> bytes:
@@ -23,15 +28,17 @@ class ArqCourier:
     """:class:`memoryd.jobs.ports.Courier` on Redis. It connects when it first has something to carry, and for as long as that
     fails it answers false within ``timeout_s``."""
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
+    def __init__(self, url: str, *, timeout_s: float, clock: Callable[[], float] = time.time) -> None:
         self._url = url
+        self._clock = clock
         self._timeout_s = timeout_s
         self._pool: ArqRedis | None = None
         self._connecting = asyncio.Lock()
 
     async def enqueue(self, tenant_id: UUID, job_id: UUID, delay_s: float = 0.0) -> bool:
-        """Remind a worker, once for reminders that wait at the same time; a delayed one does not stand in for one at once."""
-        name = f"{tenant_id}:{job_id}" + (":later" if delay_s > 0 else "")
+        """Remind a worker, once a minute for reminders that wait at the same time; a delayed one does not stand in for one at
+        once."""
+        name = f"{tenant_id}:{job_id}:{int(self._clock()) // _NAME_S}" + (":later" if delay_s > 0 else "")
         try:
             async with asyncio.timeout(self._timeout_s):
                 pool = await self._connected()

@@ -12,9 +12,10 @@ from uuid import UUID
 from arq.connections import RedisSettings
 from arq.cron import CronJob, cron
 from arq.typing import WorkerCoroutine
-from arq.worker import Worker, func
+from arq.worker import func
 
 from memoryd.jobs.courier import QUEUE, RUN_JOB, encode
+from memoryd.jobs.lasting import LastingWorker
 from memoryd.jobs.maintenance import Maintenance
 from memoryd.jobs.work import JobWork
 from memoryd.sessions.rounds import SessionRounds
@@ -38,8 +39,8 @@ def create_worker(
     sessions_interval_s: int = 15,
     jobs: JobsRunning | None = None,
     sweep_interval_s: int = 5,
-) -> Worker:
-    """A worker that opens its services with ``running``; ``await worker.main()`` serves until it is cancelled.
+) -> LastingWorker:
+    """A worker that opens its services with ``running``, once; ``await worker.main()`` serves until it is cancelled.
 
     ``sessions`` opens those of the rounds over working memory, which run beside the others; ``jobs`` what works on jobs.
     """
@@ -71,7 +72,7 @@ def create_worker(
     if jobs is not None:
         rounds.append(_job("jobs_sweep", _alone("jobs", methodcaller("sweep")), sweep_interval_s))
         rounds.append(_job("versions_collect", _alone("jobs", methodcaller("collect")), _COLLECT_INTERVAL_S))
-    return Worker(
+    return LastingWorker(
         functions=[func(run_job, name=RUN_JOB, max_tries=1)],
         cron_jobs=rounds,
         redis_settings=_settings(redis_url),

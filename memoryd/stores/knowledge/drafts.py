@@ -15,7 +15,7 @@ from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection,
 from memoryd.stores.database import Connection, Database
 from memoryd.stores.knowledge.batches import Batch, statements
 from memoryd.stores.knowledge.discard import discard
-from memoryd.stores.knowledge.locks import IN_SPACES, WRITABLE, lock_document, lock_staged, naming, open_draft
+from memoryd.stores.knowledge.locks import IN_SPACES, STILL_WRITABLE, WRITABLE, lock_document, lock_staged, naming, open_draft
 from memoryd.stores.knowledge.revisions import REVISIONS, Revision
 from memoryd.stores.knowledge.rows import close, copy, erase
 from memoryd.threads import UNIT
@@ -45,7 +45,6 @@ CROSS JOIN LATERAL (
     JOIN kb_vectors v ON v.tenant_id = c.tenant_id AND v.pid = c.pid AND v.generation = %(generation)s
     WHERE c.tenant_id = %(tenant)s AND v.tenant_id = %(tenant)s AND c.hash = q.hash LIMIT 1) found
 """
-_WRITABLE = WRITABLE.replace("FOR SHARE", "AND v.seq = %(seq)s FOR SHARE")
 _STAGED = """
 SELECT document_id, chunks FROM kb_documents
 WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s AND kb_id = %(kb)s AND from_seq = %(seq)s AND NOT complete FOR UPDATE
@@ -160,7 +159,7 @@ class PgDrafts:
         params = _named(scope, staging) | {"count": len(chunks), "hashes": list({chunk.hash for chunk in chunks})}
         async with self._database.transaction(scope) as connection:
             async with connection.pipeline():
-                writable = await connection.execute(_WRITABLE, params)
+                writable = await connection.execute(STILL_WRITABLE, params)
                 staged = await connection.execute(_STAGED, params)
                 reserved = await connection.execute(_PIDS, params)
                 counted = await connection.execute(_SEEN, params)
@@ -190,7 +189,7 @@ class PgDrafts:
         params = _named(scope, staging)
         async with self._database.transaction(scope) as connection:
             async with connection.pipeline():
-                writable = await connection.execute(_WRITABLE, params)
+                writable = await connection.execute(STILL_WRITABLE, params)
                 await lock_staged(connection, scope, staging)
                 # Looked at behind the lock: the document may have been begun anew, or another attempt may have gone on.
                 staged = await connection.execute(_STAGED, params)

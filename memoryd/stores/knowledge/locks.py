@@ -23,10 +23,14 @@ _DRAFT = """
 SELECT seq, base_seq, discarding FROM kb_versions v
 WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft'
 """
-WRITABLE = f"""
+_TAKING = f"""
 SELECT v.seq FROM kb_versions v JOIN knowledge_bases b ON b.tenant_id = v.tenant_id AND b.kb_id = v.kb_id
-WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft' AND NOT v.discarding AND {IN_SPACES} FOR SHARE OF v
+WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft' AND NOT v.discarding AND {IN_SPACES}
 """
+WRITABLE = _TAKING + "FOR SHARE OF v"
+"""The draft, to write to it; no row: there is none that takes anything."""
+STILL_WRITABLE = _TAKING + "AND v.seq = %(seq)s FOR SHARE OF v"
+"""The same for the draft that was begun with this number."""
 _MAKE = """
 INSERT INTO kb_versions (tenant_id, kb_id, seq, base_seq, state, created_at)
 VALUES (%(tenant)s, %(kb)s, %(seq)s, %(base)s, 'draft', %(now)s)

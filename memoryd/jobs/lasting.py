@@ -1,0 +1,83 @@
+"""arq's worker, made to outlive its server."""
+
+import asyncio
+import logging
+from typing import Any
+
+from arq.connections import ArqRedis, create_pool
+from arq.typing import StartupShutdown
+from arq.worker import Worker
+
+log = logging.getLogger(__name__)
+
+_AGAIN_S = 1.0
+# A server that is frozen, or cut off, answers nothing: without this a command would wait for ever.
+_ANSWER_S = 10.0
+
+
+class LastingWorker(Worker):
+    """Where arq ends when its server goes away, or does not answer, this begins anew once it is back.
+
+    What ``on_startup`` opened stays open meanwhile: models stay loaded, and jobs that are under way go on. Rounds that were
+    under way are stopped, and begin again at once when the server is back. A start that fails is told, as before.
+    """
+
+    _started = False
+
+    async def main(self) -> None:
+        """Serve until cancelled."""
+        self.on_startup = self._once(self.on_startup)
+        while True:
+            try:
+                if self._pool is None:
+                    self._pool = await self._connected()
+                await super().main()
+            except Exception as error:
+                if not self._started:
+                    raise
+                log.warning("the worker's queue is lost (%s): trying again", type(error).__name__)
+                await self._forget()
+                await asyncio.sleep(_AGAIN_S)
+
+    async def close(self) -> None:
+        """Stop the rounds and close what ``on_startup`` opened, also where the server is gone."""
+        try:
+            await super().close()
+        except Exception as error:  # noqa: BLE001 - nothing may keep services from being closed
+            log.warning("the worker's queue was left as it is: %s", type(error).__name__)
+            await self._forget()
+        if self.on_shutdown is not None:
+            await self.on_shutdown(self.ctx)
+
+    def _once(self, opening: StartupShutdown | None) -> StartupShutdown:
+        async def startup(ctx: dict[Any, Any]) -> None:
+            if not self._started and opening is not None:
+                await opening(ctx)
+            self._started = True
+
+        return startup
+
+    async def _connected(self) -> ArqRedis:
+        pool = await create_pool(
+            self.redis_settings,
+            job_serializer=self.job_serializer,
+            job_deserializer=self.job_deserializer,
+            default_queue_name=self.queue_name,
+            expires_extra_ms=self.expires_extra_ms,
+        )
+        pool.connection_pool.connection_kwargs["socket_timeout"] = _ANSWER_S
+        await pool.connection_pool.disconnect()  # the one that it was made with has no limit
+        return pool
+
+    async def _forget(self) -> None:
+        """As if it had just been made: a broken connection leaves places taken that nobody gives back."""
+        for one in self.tasks.values():
+            one.cancel()
+        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        self.tasks.clear()
+        self.sem, self.job_counter = asyncio.BoundedSemaphore(self.max_jobs + 1), 0
+        for cron in self.cron_jobs:
+            cron.next_run = None
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.aclose(close_connection_pool=True)

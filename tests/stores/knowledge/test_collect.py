@@ -1,11 +1,13 @@
 """Garbage collection: what is kept, for how long, and what goes."""
 
+import asyncio
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
-from memoryd.errors import Conflict, VersionGone
+from memoryd.errors import Conflict, NotFound, VersionGone
+from memoryd.ids import uuid7
 from memoryd.knowledge.model import Collected, VersionState
 from memoryd.stores.knowledge import collect as collecting
 from memoryd.stores.knowledge import discard as discarding
@@ -30,6 +32,18 @@ async def test_without_a_retention_everything_is_kept(shelf: Shelf) -> None:
     before = await shelf.rows()
     assert await _collect(shelf) == Collected((), 0, 0, ())
     assert await shelf.rows() == before
+
+
+async def test_a_round_with_nothing_to_collect_locks_nothing(shelf: Shelf) -> None:
+    """Each knowledge base has one a minute: it is one look, and waits for nobody who is publishing."""
+    await shelf.release(a=LINES)
+    await _retain(shelf, 1)
+    async with shelf.database.transaction(shelf.scope) as connection:
+        await connection.execute("SELECT FROM knowledge_bases WHERE tenant_id = %s FOR UPDATE", (shelf.scope.tenant_id,))
+        async with asyncio.timeout(5):
+            assert await _collect(shelf) == Collected((), 0, 0, ())
+    with pytest.raises(NotFound):
+        await shelf.versions.collect(shelf.scope, uuid7(), now=shelf.now(), grace_s=0)
 
 
 async def test_the_newest_the_live_the_tagged_and_the_base_of_the_draft_stay(shelf: Shelf) -> None:

@@ -121,6 +121,7 @@ class Runner:
             failure, retryable = self._failed(claim.job, error)
             if not retryable:
                 return Outcome(ItemState.FAILED, failure.code, failure.detail)
+            log.info("item %d of job %s failed for now: %s", item.item, claim.job.job_id, failure.code)
             return self._again(item.attempts, failure, error) or Dead(failure)
 
     async def _finish(self, claim: Claim, job: Job) -> Job:

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 
 from memoryd.clock import SystemClock
 from memoryd.job_wiring import open_job_work
+from memoryd.jobs.work import JobWork
 from memoryd.knowledge_wiring import open_job_handlers
 from memoryd.models import Models
 from memoryd.session_wiring import objects
@@ -87,7 +88,7 @@ class Desk:
         self._models = models
 
     @asynccontextmanager
-    async def worker(self) -> AsyncIterator[None]:
+    async def worker(self) -> AsyncIterator[JobWork]:
         """Works on the tenant's jobs while the context is open."""
         settings, clock = self._settings, SystemClock()
         db = database(settings)
@@ -100,8 +101,7 @@ class Desk:
             open_job_handlers(settings, db, generation, objects(settings), counted, clock) as handlers,
             open_job_work(settings, db, tenants, handlers, clock) as work,
         ):
-            work.remind(self.tenant.tenant_id)
-            yield
+            yield work
         await db.close()
 
     async def make(self, **fields: object) -> None:
@@ -113,8 +113,10 @@ class Desk:
         """The job that was answered, once a worker is through with it."""
         assert answer.status_code == 202, answer.text
         job: dict[str, Any] = answer.json()
-        async with self.worker():
+        async with self.worker() as work:
             while job["state"] in {"queued", "running"}:
+                # As the sweeper does: on a busy machine something may have to be tried again.
+                work.remind(self.tenant.tenant_id)
                 await asyncio.sleep(0.05)
                 job = (await self.http.get(f"/v1/jobs/{job['id']}")).json()
         return job

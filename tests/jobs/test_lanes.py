@@ -253,34 +253,39 @@ class Time:
 async def test_another_lane_is_for_short_items_only() -> None:
     time = Time()
     lanes = Lanes(3, time)
-    ends = [asyncio.Event() for _ in range(6)]
+    ends = [asyncio.Event() for _ in range(5)]
+
+    def is_now() -> tuple[bool, int]:
+        return lanes.room, len(lanes)
 
     async def end(number: int, taking: float = 0.0) -> None:
         time.at += taking
         ends[number].set()
         await lanes.one_ended()
 
-    async def until(number: int) -> None:
-        await ends[number].wait()
+    async def begin(number: int, *, alone: bool = False) -> None:
+        async def until() -> None:
+            await ends[number].wait()
 
-    await lanes.begin(until(0))
-    assert not lanes.room, "nobody knows yet how long they take"
-    await asyncio.sleep(0)
+        await lanes.begin(until(), alone=alone)
+        await asyncio.sleep(0)
+
+    await begin(0)
+    assert is_now() == (False, 1), "nobody knows yet how long they take"
     await end(0)
     for number in (1, 2, 3):
-        assert lanes.room
-        await lanes.begin(until(number))
-    await asyncio.sleep(0)
-    assert (lanes.room, len(lanes)) == (False, 3)
+        assert is_now() == (True, number - 1)
+        await begin(number)
+    assert is_now() == (False, 3)
     await end(1)
-    assert lanes.room
+    assert is_now() == (True, 2)
     await end(2, taking=5.0)
-    assert not lanes.room, "that one was long"
+    assert is_now() == (False, 1), "that one was long"
     ends[3].set()
-    await lanes.begin(until(4), alone=True)
-    assert (lanes.room, len(lanes)) == (False, 1)
+    await begin(4, alone=True)
+    assert is_now() == (False, 1)
     await end(4)
-    assert lanes.room
+    assert is_now() == (True, 0)
 
 
 async def test_what_lanes_raise_is_raised_once_and_the_others_can_be_stopped() -> None:

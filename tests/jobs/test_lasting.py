@@ -6,7 +6,7 @@ import subprocess
 import time
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -160,10 +160,8 @@ async def test_what_was_opened_is_closed_also_where_the_queue_is_gone(queue: Que
 
 
 async def test_a_start_that_fails_is_told(queue: Queue) -> None:
-    @asynccontextmanager
-    async def fails() -> AsyncIterator[Maintenance]:
+    def fails() -> AbstractAsyncContextManager[Maintenance]:
         raise StoreUnavailable("no database")
-        yield
 
     async def ready() -> None: ...
 

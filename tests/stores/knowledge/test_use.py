@@ -27,6 +27,7 @@ from memoryd.stores.knowledge import collect as collecting
 from memoryd.stores.knowledge import discard as discarding
 from memoryd.stores.knowledge import publish as publishing
 from memoryd.stores.knowledge.drafts import PgDrafts
+from memoryd.stores.knowledge.rows import erase
 from memoryd.stores.knowledge.verify import verify
 from memoryd.stores.originals import ObjectOriginals
 from retrieval.scope import Scope
@@ -164,7 +165,7 @@ async def test_originals_are_left_to_a_job_that_came_while_garbage_was_collected
     old = str(shelf.new("a", LINES).object_key)
     await shelf.stage("a", LINES)
     await shelf.discard()
-    ledger, erase = PgLedger(shelf.database), collecting.erase
+    ledger = PgLedger(shelf.database)
 
     async def ordered() -> None:
         job = NewJob("ingest", {}, [NewItem("a", {"key": old})], kb_id=shelf.kb, space="default")

@@ -42,8 +42,8 @@ imports: $(STAMP)
 bench: install ## quality, latency, writes and filtered search through the API; reports in evals/reports
 	$(BIN)/python -m evals.bench --data $(DATA)
 
-soak: install ## the kill -9 tests at full length: 20 kills, and Redis's data lost 6 times
-	MEMORYD_SOAK_KILLS=20 MEMORYD_SOAK_LOSSES=6 $(BIN)/python -m pytest tests/soak -o addopts=-q
+soak: install ## the long tests at full length: 20 kills, Redis's data lost 6 times, a text of 500 MB
+	MEMORYD_SOAK_KILLS=20 MEMORYD_SOAK_LOSSES=6 MEMORYD_SOAK_TEXT_MB=500 $(BIN)/python -m pytest tests/soak -o addopts=-q
 
 lock: ## renew requirements/*.txt from pyproject.toml
 	uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-annotate --custom-compile-command "make lock" \

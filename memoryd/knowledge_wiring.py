@@ -1,5 +1,6 @@
 """The part of the composition root that builds knowledge bases, for the API and for the worker."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,6 +13,7 @@ from memoryd.errors import InvalidRequest
 from memoryd.jobs.ports import ItemHandler
 from memoryd.jobs.service import Jobs
 from memoryd.knowledge.bases import KnowledgeBases
+from memoryd.knowledge.folders import remove_abandoned
 from memoryd.knowledge.ingest import Cutter, Ingest, Tools
 from memoryd.knowledge.library import Library
 from memoryd.knowledge.model import KnowledgeBase
@@ -69,6 +71,7 @@ async def open_job_handlers(
         memory_bytes=settings.parse_memory_mb * _MIB, cpu_s=int(settings.parse_timeout_s), wait_s=settings.parse_timeout_s
     )
     policy = FetchPolicy(max_bytes=settings.fetch_max_bytes, total_s=settings.fetch_timeout_s)
+    await asyncio.to_thread(remove_abandoned)
     parser = DocumentParser(limits, forking=True)
     tools = Tools(
         parser=parser,

@@ -44,7 +44,9 @@ class Settings(BaseSettings):
     port: int = Field(7077, ge=0, le=65535, description="Port the API listens on; 0 picks a free one")
     max_body_bytes: int = Field(16 * 2**20, ge=1024, description="Larger request bodies answer 413")
     max_upload_bytes: int = Field(2**30, ge=1024, description="Larger uploads of files to a knowledge base answer 413")
-    upload_timeout_s: float = Field(3600.0, gt=0, le=86_400, description="An upload that takes longer answers 504")
+    upload_timeout_s: float = Field(
+        3600.0, gt=0, le=86_400, description="An upload that takes longer answers 504; a download of an original is cut off"
+    )
     max_connections: int = Field(800, ge=1, le=1_000_000, description="Connections of clients to one process; more are refused")
     request_timeout_s: float = Field(120.0, gt=0, le=3600, description="A request that takes longer answers 504")
     log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="Never logs content at any level")

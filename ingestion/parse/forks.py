@@ -20,7 +20,10 @@ _RETRY_S = 0.01
 
 
 class Forked:
-    """A parsing process: as much of :class:`asyncio.subprocess.Process` as is needed. ``stdout`` is what it writes."""
+    """A parsing process: as much of :class:`asyncio.subprocess.Process` as is needed. ``stdout`` is what it writes.
+
+    ``lost``: it ended because the nursery did, which says nothing of the document.
+    """
 
     def __init__(
         self, number: int, stdout: asyncio.StreamReader, pipe: asyncio.ReadTransport, kill: Callable[[int], None]
@@ -28,6 +31,7 @@ class Forked:
         self.stdout = stdout
         self.pid = 0
         self.returncode: int | None = None
+        self.lost = False
         self._number = number
         self._pipe = pipe
         self._kill = kill
@@ -44,13 +48,25 @@ class Forked:
             self._started.set()
             self._ended.set()
 
+    def lose(self) -> None:
+        """The nursery is gone, and it with that."""
+        self.lost = True
+        self.hear({"code": 1})
+
+    def forget(self) -> None:
+        """Nobody waits for it: kill it, or it would wait for somebody to read what it writes."""
+        self._kill(self._number)
+        self._pipe.close()
+
     async def started(self) -> None:
-        """Raises ``OSError`` when it does not begin in time."""
+        """Raises ``OSError`` when it does not begin, or not in time."""
         try:
             async with asyncio.timeout(_PATIENCE_S):
                 await self._started.wait()
         except TimeoutError as error:
             raise OSError("the process that starts parsers does not answer") from error
+        if not self.pid:
+            raise OSError("no process could be started")
 
     async def wait(self) -> int | None:
         """Its end."""
@@ -89,10 +105,15 @@ class Forks:
         try:
             forked = await self._listen(number, read)
             self._alive[number] = forked
-            await self._send({"number": number, "request": request}, [document, write])
+            try:
+                await self._send({"number": number, "request": request}, [document, write])
+                await forked.started()
+            except BaseException:
+                self._alive.pop(number, None)
+                forked.forget()
+                raise
         finally:
             os.close(write)
-        await forked.started()
         return forked
 
     async def close(self) -> None:
@@ -103,17 +124,25 @@ class Forks:
             await asyncio.to_thread(_ended, process)
 
     def _begin(self) -> None:
+        if self._process is not None:  # it has gone, or is about to
+            self._process.kill()
+            self._process.wait()
+            self._process = None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=theirs.fileno(),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                cwd="/",
-                env=self._environment,
-                start_new_session=True,
-            )
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    self._command,
+                    stdin=theirs.fileno(),
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    env=self._environment,
+                    start_new_session=True,
+                )
+        except BaseException:
+            ours.close()
+            raise
         ours.setblocking(False)
         self._control = ours
 
@@ -167,7 +196,7 @@ class Forks:
             self._control.close()
             self._control = None
         for forked in self._alive.values():
-            forked.hear({"code": 1})
+            forked.lose()
         self._alive.clear()
 
 

@@ -6,7 +6,7 @@ other end (of standard input) this process ends, and its children with it.
 
 Messages (``SOCK_SEQPACKET``, JSON): ``{"number", "request"}`` with two descriptors (the document, where to write) is answered by
 ``{"number", "pid"}`` and, when the child has ended, ``{"number", "code"}`` as in :attr:`subprocess.Popen.returncode`;
-``{"number", "kill": true}`` ends a child that has not.
+``{"number", "kill": true}`` ends a child that has not. A code without a pid: there was no room for another process.
 """
 
 from __future__ import annotations
@@ -70,7 +70,13 @@ class Nursery:
         return True
 
     def _fork(self, number: int, request: dict[str, Any], document: int, result: int) -> None:
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            os.close(document)
+            os.close(result)
+            self._say({"number": number, "code": 1})
+            return
         if pid == 0:
             self._become(request, document, result)
         # Here too, so that a kill that comes at once meets a group.

@@ -26,6 +26,8 @@ Process = asyncio.subprocess.Process | Forked
 
 _ROOT = Path(ingestion.__file__).parents[1]
 _PATIENCE_S = 5.0
+# Of a name or a media type, which a server on the web may have chosen: all that tells formats apart, and a message that fits.
+_HINT_CHARS = 500
 _KILLED = {
     signal.SIGXCPU: (FailureReason.TIMED_OUT, "the processor time of a document was used up"),
     signal.SIGKILL: (FailureReason.OUT_OF_MEMORY, "the system ended the parser, as it does when memory is short"),
@@ -60,7 +62,10 @@ class Reading:
         return self
 
     async def __anext__(self) -> Block:
-        """The next block. Raises ``ParseFailed``; blocks that were given before it belong to no document then."""
+        """The next block. Raises ``ParseFailed``; blocks that were given before it belong to no document then.
+
+        Raises ``OSError`` when the process was ended for no fault of the document.
+        """
         if self._parsed is not None:
             raise StopAsyncIteration
         match await self._message():
@@ -101,10 +106,12 @@ class Reading:
         return Block(piece.kind, piece.text, start, end, piece.level, piece.page, piece.language)
 
     async def _ended(self) -> ParseFailed:
-        """Why there is no last line."""
+        """Why there is no last line. Raises ``OSError``."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_S):
                 await self._process.wait()
+        if isinstance(self._process, Forked) and self._process.lost:
+            raise OSError("the process that starts parsers is gone, and the parser with it")
         code = self._process.returncode
         number = -code if code is not None and code < 0 else None
         if number in _KILLED:
@@ -137,7 +144,8 @@ class DocumentParser:
         """Reads the file at ``path``; ``name`` and ``media_type`` are what the sender calls it, and mere hints.
 
         Leaving the context ends the process, whether the document was read or not. Raises ``ParseFailed`` for a file that is too
-        large, and ``OSError`` when the file cannot be opened or no process started: that is no fault of the document.
+        large, and ``OSError`` when the file cannot be opened, no process started, or the one that starts them ended: that is no
+        fault of the document.
         """
         with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
@@ -151,7 +159,8 @@ class DocumentParser:
 
     async def _start(self, file: int, name: str | None, media_type: str | None) -> Process:
         """The process has an environment of its own, without the worker's secrets, and no open file but its three."""
-        request = {"limits": asdict(self._limits), "name": name, "media_type": media_type}
+        hints = {"name": name and name[-_HINT_CHARS:], "media_type": media_type and media_type[:_HINT_CHARS]}
+        request = {"limits": asdict(self._limits), **hints}
         if self._forks is not None:
             return await self._forks.start(file, request)
         return await asyncio.create_subprocess_exec(

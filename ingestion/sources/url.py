@@ -31,6 +31,8 @@ Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 
 _MAX_URL_CHARS = 4096
 _MAX_NAME_CHARS = 200
+# What a server says of a document is taken apart by code that is slow on what is long, and kept.
+_MAX_HEADER_CHARS = 1000
 # A thread's turn: hashed and written together.
 _BLOCK_BYTES = 1 << 18
 _ADDRESSES_TRIED = 3
@@ -144,7 +146,7 @@ class Fetcher:
         finally:
             await asyncio.to_thread(sink.file.close)
         described = Message()
-        described["content-type"] = answer.headers.get("content-type", "")
+        described["content-type"] = answer.headers.get("content-type", "")[:_MAX_HEADER_CHARS]
         return Fetched(
             str(url),
             described.get_content_type() if "/" in described["content-type"] else None,
@@ -252,7 +254,7 @@ def _joined(url: httpx.URL, location: str) -> httpx.URL:
 def _file_name(disposition: str | None, url: httpx.URL) -> str | None:
     """The name that the server gives, else the last part of the path; never with folders in it."""
     described = Message()
-    described["content-disposition"] = disposition or ""
+    described["content-disposition"] = (disposition or "")[:_MAX_HEADER_CHARS]
     name = described.get_filename() or unquote(url.path.rpartition("/")[2])
     name = re.split(r"[/\\]", name)[-1]
     name = re.sub(r"[\x00-\x1f\x7f]", "", name).strip()[-_MAX_NAME_CHARS:]

@@ -1,23 +1,23 @@
 """``/v1/knowledge-bases/{name}``: its documents, and what begins an ingest."""
 
 import hashlib
-import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
-from fastapi.responses import StreamingResponse
-from pydantic import TypeAdapter, ValidationError
+from fastapi.responses import Response, StreamingResponse
+from pydantic import JsonValue, TypeAdapter, ValidationError
 from starlette.datastructures import FormData, UploadFile
 
 from memoryd.errors import InvalidRequest
 from memoryd.http.caller import Caller, Once, Uses
 from memoryd.http.cursors import from_cursor, whole
 from memoryd.http.fields import IdempotencyKey
+from memoryd.http.forms import MOST_FILES, sent_files
 from memoryd.http.job_views import job_out
 from memoryd.http.knowledge import Base, Cursor, Knowledge, Limit
 from memoryd.http.knowledge_views import chunk_page, disposition, document_out, document_page
+from memoryd.http.middleware import BODILESS
 from memoryd.http.problems import documented
 from memoryd.http.schemas.jobs import JobOut
 from memoryd.http.schemas.knowledge import (
@@ -32,19 +32,19 @@ from memoryd.http.schemas.knowledge import (
     UploadedOut,
     UploadsOut,
 )
-from memoryd.http.strict import StrictRoute
+from memoryd.http.strict import INLINE_BYTES, StrictRoute, parsed
 from memoryd.knowledge.uploads import Kept, Wish
 from memoryd.memory.model import Idempotency
 from memoryd.services import Services
+from memoryd.threads import BULK
 from retrieval.scope import Scope
 
 router = APIRouter(prefix="/v1/knowledge-bases/{name}", tags=["knowledge"], route_class=StrictRoute)
 
-MOST_FILES = 100
-_MOST_FIELDS = 10
-_FIELD_BYTES = 2 * 2**20
 # In the place of the digest of a file that is not stored yet.
 _LATER = "0" * 64
+# Of a file's name; its end tells formats apart.
+_NAME_CHARS = 256
 
 Version = Annotated[Selector, Query(description="A number, a tag, or `live`")]
 DocumentPath = Annotated[DocumentId, Path(description="The caller's own id; it may have slashes")]
@@ -121,8 +121,8 @@ async def chunks(
     operation_id="get_original",
 )
 async def original(
-    name: Base, document_id: DocumentPath, scope: Caller, use: Knowledge, version: Version = "live"
-) -> StreamingResponse:
+    name: Base, document_id: DocumentPath, request: Request, scope: Caller, use: Knowledge, version: Version = "live"
+) -> Response:
     """The document's bytes as they came: always a download, never rendered."""
     found = await use.library.original(scope, name, version, document_id)
     headers = {
@@ -131,6 +131,8 @@ async def original(
         "Content-Length": str(found.document.size),
         "ETag": f'"{found.document.content_hash}"',
     }
+    if BODILESS in request.scope["state"]:
+        return Response(media_type="application/octet-stream", headers=headers)
     return StreamingResponse(found.pieces, media_type="application/octet-stream", headers=headers)
 
 
@@ -156,7 +158,7 @@ async def compare(name: Base, body: CompareIn, scope: Caller, use: Knowledge) ->
 async def upload(name: Base, request: Request, scope: Caller, use: Knowledge) -> UploadsOut:
     """Keep files, to be named by their SHA-256 in one job: up to 100 in a request. Sending one again changes nothing."""
     base = await use.uploads.writable(scope, name)
-    async with _files(request, fields=()) as (files, _):
+    async with sent_files(request, fields=()) as (files, _):
         kept = [await use.uploads.keep(scope, base, one.file) for one in files]
     return UploadsOut(uploads=[_uploaded(one, file) for one, file in zip(kept, files, strict=True)])
 
@@ -171,8 +173,9 @@ async def upload(name: Base, request: Request, scope: Caller, use: Knowledge) ->
 async def ingest_files(name: Base, request: Request, scope: Caller, use: Uses, key: Key = None) -> JobOut:
     """Upload up to 100 files and begin a job that ingests them. A document's id is its file's name unless `options` says else."""
     base = await use.knowledge.uploads.writable(scope, name)
-    async with _files(request, fields=("options", "publish", "note")) as (files, form):
-        asked = _checked(_asked(files, form))
+    async with sent_files(request, fields=("options", "publish", "note")) as (files, form):
+        large = len(str(form.get("options"))) > INLINE_BYTES
+        asked = await BULK.run(_asked, files, form) if large else _asked(files, form)
         kept = [await use.knowledge.uploads.keep(scope, base, one.file) for one in files]
     documents = [wish.model_copy(update={"upload": one.sha256}) for wish, one in zip(asked.documents, kept, strict=True)]
     body = asked.model_copy(update={"documents": documents})
@@ -200,31 +203,9 @@ def _uploaded(kept: Kept, file: UploadFile) -> UploadedOut:
     return UploadedOut(upload=kept.sha256, file_name=file.filename, bytes=kept.size)
 
 
-@asynccontextmanager
-async def _files(request: Request, *, fields: Sequence[str]) -> AsyncIterator[tuple[list[UploadFile], FormData]]:
-    """The files of a form, spooled to disk while they come in; closed (and gone) at the end. Raises for another kind of body."""
-    if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
-        raise HTTPException(415, "send multipart/form-data with one or more parts named file")
-    async with request.form(max_files=MOST_FILES, max_fields=_MOST_FIELDS, max_part_size=_FIELD_BYTES) as form:
-        files = [one for one in form.getlist("file") if isinstance(one, UploadFile)]
-        unknown = {key for key in form if key != "file" and key not in fields}
-        if unknown or len(files) < len(form.getlist("file")):
-            raise InvalidRequest(f"the form takes files named file{', and ' if fields else ''}{', '.join(fields)}")
-        if not files:
-            raise InvalidRequest("file: send at least one")
-        if any(len(form.getlist(key)) > 1 or not isinstance(form.get(key, ""), str) for key in fields):
-            raise InvalidRequest(f"{', '.join(fields)}: text, and once each")
-        yield files, form
-
-
-def _asked(files: Sequence[UploadFile], form: FormData) -> dict[str, Any]:
+def _asked(files: Sequence[UploadFile], form: FormData) -> IngestIn:
     """The same as the body of ``/jobs``, but for the uploads."""
-    try:
-        options = json.loads(str(form.get("options") or "{}"))
-    except (ValueError, RecursionError) as error:
-        raise InvalidRequest("options: must be JSON") from error
-    if not isinstance(options, dict) or not all(isinstance(one, dict) for one in options.values()):
-        raise InvalidRequest("options: must be an object of objects")
+    options = _options(form)
     names = {file.filename for file in files}
     if foreign := set(options) - names:
         raise InvalidRequest(f"options: there is no file named {sorted(foreign)[0][:100]}")
@@ -233,12 +214,25 @@ def _asked(files: Sequence[UploadFile], form: FormData) -> dict[str, Any]:
     publish = str(form.get("publish") or "false")
     if publish not in {"true", "false"}:
         raise InvalidRequest("publish: must be true or false")
+    named = [file.filename or "" for file in files]
     documents = [
-        {"document_id": file.filename, "file_name": file.filename, **options.get(file.filename or "", {}), "upload": _LATER}
-        for file in files
+        {"document_id": name, "file_name": name[-_NAME_CHARS:] or None, **options.get(name, {}), "upload": _LATER}
+        for name in named
     ]
     body = {"documents": documents, "publish": publish == "true"}
-    return body | ({"note": form["note"]} if "note" in form else {})
+    return _checked(body | ({"note": form["note"]} if "note" in form else {}))
+
+
+def _options(form: FormData) -> dict[str, dict[str, JsonValue]]:
+    """What is said of each file, by its name. Raises ``InvalidRequest``."""
+    try:
+        given = parsed(str(form.get("options") or "{}").encode())
+    except HTTPException as error:
+        raise InvalidRequest("options: must be JSON that can be read in one way") from error
+    options = {name: one for name, one in given.items() if isinstance(one, dict)} if isinstance(given, dict) else {}
+    if not isinstance(given, dict) or len(options) < len(given):
+        raise InvalidRequest("options: must be an object of objects")
+    return options
 
 
 def _checked(body: dict[str, Any]) -> IngestIn:

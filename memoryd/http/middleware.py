@@ -25,13 +25,18 @@ _MCP_PATH = "/mcp"
 _MCP_BODY_BYTES = 2 * 2**20
 # These spool what they read to disk, and write it to object storage in pieces.
 _UPLOADS = re.compile(r"/v1/knowledge-bases/[^/]+/(uploads|documents)")
+# And these send a file of that size.
+_ORIGINALS = re.compile(r"/v1/knowledge-bases/[^/]+/originals/.+", re.DOTALL)
+
+BODILESS = "bodiless"
+"""In a request's state: it is a HEAD, so that what the body would be made of need not be read."""
 
 log = logging.getLogger("memoryd.access")
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a request may take: bytes of its body, and seconds; uploads of files have their own."""
+    """What a request may take: bytes of its body, and seconds; uploads of files have their own, and downloads their seconds."""
 
     max_body_bytes: int
     timeout_s: float
@@ -47,11 +52,15 @@ class Bounds:
 
     def seconds(self, scope: Scope) -> float:
         """Most seconds from its first byte to the answer's last."""
-        return self.upload_timeout_s if _uploads(scope) else self.timeout_s
+        return self.upload_timeout_s if _uploads(scope) or _downloads(scope) else self.timeout_s
 
 
 def _uploads(scope: Scope) -> bool:
     return scope["method"] == "POST" and _UPLOADS.fullmatch(scope.get("path", "")) is not None
+
+
+def _downloads(scope: Scope) -> bool:
+    return scope["method"] == "GET" and _ORIGINALS.fullmatch(scope.get("path", "")) is not None
 
 
 class Envelope:
@@ -71,7 +80,7 @@ class Envelope:
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send, request_id, bodiless=scope["method"] == "HEAD")
         if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
+            scope = {**scope, "method": "GET", "state": {**scope["state"], BODILESS: True}}
         try:
             async with asyncio.timeout(self._bounds.seconds(scope)):
                 await self._app(scope, self._limited(receive, scope, headers, answer), answer.send)

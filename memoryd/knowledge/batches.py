@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -18,6 +18,8 @@ from retrieval.scope import Scope
 
 # So many chunks are embedded and written together: some seconds of work, which is what a crash repeats.
 _CHUNKS = 64
+# So many that are written already are passed over in a second or two, which is when somebody should hear of it.
+_PASSED = 1_024
 
 
 @dataclass(slots=True)
@@ -35,11 +37,21 @@ class Batch:
         return sum(one.tokens for one in self.chunks)
 
 
-async def batched(sections: AsyncIterator[Section], *, behind: int) -> AsyncIterator[Batch]:
-    """Batches of about 64 chunks, without the first ``behind`` chunks of the document: those are written already."""
+async def batched(
+    sections: AsyncIterator[Section], *, behind: int, passing: Callable[[], Awaitable[None]]
+) -> AsyncIterator[Batch]:
+    """Batches of about 64 chunks, without the first ``behind`` chunks of the document: those are written already.
+
+    To pass over these takes long in a long document: ``passing`` is called now and then meanwhile.
+    """
     batch = Batch([], [], [], [])
+    passed = 0
     async for section in sections:
         chunks = [chunk for chunk in section.chunks if chunk.ordinal >= behind]
+        passed += len(section.chunks) - len(chunks)
+        if passed >= _PASSED:
+            await passing()
+            passed = 0
         if not chunks:
             continue
         batch.sections.append(_ready(section))

@@ -8,7 +8,6 @@ memory. Every batch that is written stays written: after a crash the same item g
 import asyncio
 import hashlib
 import logging
-import tempfile
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -25,12 +24,14 @@ from memoryd.errors import Conflict, NotFound, StoreUnavailable
 from memoryd.jobs.model import ItemState, Job, JobItem, Outcome
 from memoryd.jobs.ports import Control
 from memoryd.knowledge.batches import Batch, batched, prepared
+from memoryd.knowledge.folders import Purpose, temporary_folder
 from memoryd.knowledge.model import KnowledgeBase, NewDocument, Read, Staging
 from memoryd.knowledge.ports import Bases, Drafts, Originals
 from memoryd.knowledge.versioning import Versioning
 from memoryd.memory.ports import Clock
 from memoryd.threads import BULK
 from retrieval.analysis import Analyzer
+from retrieval.errors import MemorydError
 from retrieval.filters import JsonValue
 from retrieval.ports import Embedder, ModelCard
 from retrieval.scope import Scope
@@ -98,6 +99,16 @@ class _Source:
     size: int
 
 
+class _Unfetched(MemorydError):
+    """A source that may be there later; its ``code`` is the reason that the document has until then, and if it never is."""
+
+    retryable = True
+
+    def __init__(self, refused: SourceRefused) -> None:
+        super().__init__(str(refused))
+        self.code = refused.reason.value
+
+
 class Ingest:
     """The handler of ingest jobs (:class:`memoryd.jobs.ports.ItemHandler`)."""
 
@@ -122,9 +133,11 @@ class Ingest:
         if item.source.get("remove"):
             found = await self._drafts.remove(scope, base.kb_id, item.document_id, self._clock.now())
             return Outcome(ItemState.SUCCEEDED if found else ItemState.UNCHANGED)
+        if _text(item.source, "url") is not None and self._tools.fetcher is None:
+            return _failed("fetching_off", "this installation does not fetch documents (MEMORYD_FETCH_URLS)")
         try:
-            with tempfile.TemporaryDirectory(prefix="memoryd-ingest-") as folder:
-                source = await self._source(scope, base, item, Path(folder))
+            async with temporary_folder(Purpose.INGEST) as folder:
+                source = await self._source(scope, base, item, folder)
                 return await self._ingested(scope, base, item.document_id, source, control)
         except OSError as error:
             raise StoreUnavailable("a document could not be opened, or its parser not be started") from error
@@ -132,13 +145,15 @@ class Ingest:
             return _failed(error.reason.value, error.detail)
         except SourceRefused as error:
             if error.retryable:
-                raise
+                raise _Unfetched(error) from error
             return _failed(error.reason.value, str(error))
 
     async def finished(self, scope: Scope, job: Job) -> None:
         """Publish, where the job was asked to and no document failed. Without a draft there was nothing to change."""
         if not job.payload.get("publish") or job.counters.failed:
             return
+        if (await self._bases.get(scope, str(job.payload["kb"]))).kb_id != job.kb_id:
+            raise NotFound("the knowledge base was deleted; another one has its name now")
         note = job.payload.get("note")
         await self._versions.published_by_job(scope, str(job.payload["kb"]), note=note if isinstance(note, str) else None)
 
@@ -146,9 +161,7 @@ class Ingest:
         given, path = item.source, folder / "document"
         name, media_type, uri = _text(given, "file_name"), None, _text(given, "uri")
         key, url = _text(given, "key"), _text(given, "url")
-        if url is not None:
-            if self._tools.fetcher is None:
-                raise StoreUnavailable("this installation does not fetch documents (MEMORYD_FETCH_URLS)")
+        if url is not None and self._tools.fetcher is not None:
             fetched = await self._tools.fetcher.fetch(url, path)
             name, media_type, uri = name or fetched.file_name, fetched.media_type, uri or fetched.url
         elif key is None or not await self._originals.fetch(key, path):
@@ -202,7 +215,7 @@ class Ingest:
         async def parse() -> Parsed:
             async with self._tools.parser.open(source.path, name=source.name, media_type=source.media_type) as reading:
                 sections = self._tools.cut(aiter(reading), base, source.title)
-                async for batch in batched(sections, behind=staging.stored):
+                async for batch in batched(sections, behind=staging.stored, passing=control.checkpoint):
                     await cut.put(batch)
                 await cut.put(None)
                 return reading.parsed

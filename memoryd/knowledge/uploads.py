@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import BinaryIO
 
 from memoryd.access.service import require
 from memoryd.errors import InvalidRequest, StoreUnavailable
+from memoryd.knowledge.folders import Purpose, temporary_folder
 from memoryd.knowledge.model import KnowledgeBase
 from memoryd.knowledge.ports import Bases, Originals
 from memoryd.threads import BULK
@@ -59,8 +59,8 @@ class Uploads:
     async def keep(self, scope: Scope, base: KnowledgeBase, file: BinaryIO) -> Kept:
         """Store an uploaded file, piece by piece. Raises ``StoreUnavailable``."""
         originals = self._store()
-        with tempfile.TemporaryDirectory(prefix="memoryd-upload-") as folder:
-            path = Path(folder) / "file"
+        async with temporary_folder(Purpose.UPLOAD) as folder:
+            path = folder / "file"
             digest, size = await BULK.run(_copied, file, path)
             key = await originals.keep(scope, base.kb_id, path, digest)
         return Kept(digest, key, size)

@@ -62,6 +62,11 @@ RECALL = {
     "fusion": "rrf",
 }
 CONTEXT = RECALL | {"budget_tokens": 100, "tokenizer": "o200k_base", "sections": {"semantic": 10}, "must_include": [ID]}
+BASES = "/v1/knowledge-bases"
+CHUNKING = {"strategy": "fact", "max_tokens": 100, "overlap_tokens": 1}
+DOCUMENT = {"document_id": "id", "file_name": "name.md", "title": "title", "uri": "uri", "metadata": {"key": ["value"]}}
+CHOSEN = {"metadata": {"key": "value", "number": 1}, "document_ids": ["id"]}
+SOURCES = [{"kb": "handbook@live", "limit": 1, "filters": CHOSEN}, {"space": "default", "limit": 1}]
 BODIES: dict[str, tuple[str, str, dict[str, object]]] = {
     "memories": ("POST", "/v1/memories", {"memories": [MEMORY]}),
     "messages": ("POST", "/v1/memories", {"messages": [{"role": "user", "name": "n", "content": "c", "external_id": "e"}]}),
@@ -73,6 +78,22 @@ BODIES: dict[str, tuple[str, str, dict[str, object]]] = {
     "space": ("POST", "/v1/spaces", {"name": "name", "description": "description"}),
     "key": ("POST", "/v1/keys", {"name": "name", "actions": ["read"], "spaces": ["default"], "expires_at": TIME}),
     "rotate": ("POST", f"/v1/keys/{ID}/rotate", {"grace_s": 1}),
+    "base": ("POST", BASES, {"name": "base", "space": "default", "description": "d", "chunking": CHUNKING, "retain": 1}),
+    "base's patch": ("PATCH", f"{BASES}/none", {"description": "d", "chunking": CHUNKING, "retain": 1}),
+    "publish": ("POST", f"{BASES}/none/publish", {"note": "note"}),
+    "rollback": ("POST", f"{BASES}/none/rollback", {"to": "1"}),
+    "tag": ("PUT", f"{BASES}/none/tags/tag", {"version": "1"}),
+    "compare": ("POST", f"{BASES}/none/compare", {"documents": {"id": "0" * 64}}),
+    "ingest": (
+        "POST",
+        f"{BASES}/none/jobs",
+        {"documents": [DOCUMENT | {"text": "text"}], "remove": ["other"], "publish": True, "note": "note"},
+    ),
+    "ingest uploads": ("POST", f"{BASES}/none/jobs", {"documents": [DOCUMENT | {"upload": "0" * 64}]}),
+    "ingest URLs": ("POST", f"{BASES}/none/jobs", {"documents": [DOCUMENT | {"url": "https://example.com"}]}),
+    "search": ("POST", f"{BASES}/none/search", {"query": "query", "version": "1", "filters": CHOSEN, "limit": 1}),
+    "recall of sources": ("POST", "/v1/recall", {"query": "query", "sources": SOURCES}),
+    "replay": ("POST", "/v1/dead-letters/replay", {"job_id": ID, "items": [1]}),
 }
 HOSTILE = (
     '"a\\u0000b"',
@@ -133,6 +154,37 @@ async def test_no_value_of_any_field_breaks_the_server(tenant: Tenant, name: str
             answer.content.decode()  # half a surrogate would not have been encoded
 
 
+def _objects(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    if isinstance(value, dict):
+        yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, one in inner:
+        yield from _objects(one, (*path, key))
+
+
+def _with_name(value: object, path: tuple[str | int, ...]) -> object:
+    """The same with one field more in the object at the path."""
+    if isinstance(value, list):
+        return [_with_name(one, path[1:]) if index == path[0] else one for index, one in enumerate(value)]
+    assert isinstance(value, dict)
+    if path:
+        return {key: _with_name(one, path[1:]) if key == path[0] else one for key, one in value.items()}
+    return {**value, "HERE": "0"}
+
+
+@pytest.mark.parametrize("name", BODIES)
+async def test_no_name_of_any_field_breaks_the_server(tenant: Tenant, name: str) -> None:
+    method, path, body = BODIES[name]
+    for where in _objects(body):
+        for raw in ('"\\ud800"', '"a\\u0000b"', '""', f'"{"x" * 10_000}"'):
+            content = json.dumps(_with_name(body, where)).replace('"HERE"', raw)
+            answer = await tenant.http.request(method, path, content=content, headers=JSON)
+            assert answer.status_code < 500, (where, raw[:40], answer.text)
+            answer.content.decode()
+            if not where:
+                assert answer.status_code == 422, (raw[:40], answer.text)
+
+
 @pytest.mark.parametrize("raw", ['"a\\u0000b"', '"\\ud800"'])
 async def test_what_cannot_be_stored_is_refused_wherever_it_stands(tenant: Tenant, raw: str) -> None:
     for method, path, body in BODIES.values():
@@ -155,13 +207,18 @@ async def test_extreme_metadata_comes_back_as_sent(tenant: Tenant) -> None:
 CURSORS = ["0", "-1", "9" * 18, "9" * 19, "1.5", "²", "a\0b", "\ud800", "", " 1", str(uuid4()), "%00", "x" * 300]
 
 
-@pytest.mark.parametrize("path", ["/v1/memories", "/v1/spaces", "/v1/keys", f"/v1/memories/{ID}/history", "/v1/admin/tenants"])
+LISTS = ["/v1/memories", "/v1/spaces", "/v1/keys", f"/v1/memories/{ID}/history", "/v1/admin/tenants", "/v1/jobs"]
+LISTS += ["/v1/dead-letters", f"/v1/jobs/{ID}/items", BASES]
+LISTS += [f"{BASES}/none/{of}" for of in ("versions", "documents", "chunks?document_id=id", "diff?after=1")]
+
+
+@pytest.mark.parametrize("path", LISTS)
 async def test_forged_cursors(tenant: Tenant, operator: httpx.AsyncClient, path: str) -> None:
     http = operator if "admin" in path else tenant.http
     for text in CURSORS:
         forged = base64.urlsafe_b64encode(text.encode("utf-8", "surrogatepass")).rstrip(b"=").decode()
         for cursor in (forged, forged + "=", text.encode("utf-8", "replace").decode()):
-            answer = await http.get(path, params={"cursor": cursor})
+            answer = await http.get(httpx.URL(path).copy_merge_params({"cursor": cursor}))
             assert answer.status_code in {200, 404, 422}, (text, answer.text)
 
 

@@ -21,6 +21,7 @@ from memoryd.models import Models
 from memoryd.session_wiring import objects
 from memoryd.settings import Settings
 from memoryd.stores.generations import live_generation
+from memoryd.stores.objects import ObstoreObjects
 from memoryd.wiring import database, open_worker_models
 from retrieval.ports import Lane, Vectors
 from tests.http.conftest import Tenant, client
@@ -321,6 +322,21 @@ async def test_what_cannot_be_ingested_is_refused_at_once(desk: Desk) -> None:
     assert (await desk.http.post("/v1/knowledge-bases", json={"name": "Not a name"})).status_code == 422
     assert (await desk.http.post("/v1/knowledge-bases", json={"name": "handbook"})).json()["code"] == "already_exists"
     assert (await desk.http.get("/v1/jobs")).json()["jobs"] == []
+
+
+async def test_what_is_known_of_an_original_is_told_without_reading_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    await desk.ingest(a=HANDBOOK)
+
+    async def unread(self: ObstoreObjects, found: object) -> AsyncIterator[bytes]:
+        for piece in ():
+            yield piece
+        raise AssertionError("a HEAD reads nothing")
+
+    monkeypatch.setattr(ObstoreObjects, "_read", unread)
+    answer = await desk.http.head("/v1/knowledge-bases/handbook/originals/a")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == str(len(HANDBOOK.encode()))
+    assert answer.headers["etag"] == f'"{hashlib.sha256(HANDBOOK.encode()).hexdigest()}"'
 
 
 async def test_a_key_of_other_spaces_sees_no_knowledge_base(app: FastAPI, desk: Desk) -> None:

@@ -1,0 +1,164 @@
+"""The process that others are forked from: what becomes of documents, processes and descriptors when it ends in the middle."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ingestion.parse.forks import Forks
+from ingestion.parse.limits import ParseLimits
+from ingestion.parse.nursery import Nursery
+from ingestion.parse.parser import DocumentParser
+from tests.ingestion.parse.reading import read
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="parsers are forked on Linux only")
+PATIENCE_S = 10.0
+
+
+@pytest.fixture
+async def parser() -> AsyncIterator[DocumentParser]:
+    made = DocumentParser(ParseLimits(cpu_s=20, wait_s=20), forking=True, child="tests.ingestion.parse.misbehaving")
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    path = tmp_path / "document"
+    path.write_text("x")
+    return path
+
+
+def parent(process: int) -> int:
+    return int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def children(process: int) -> set[int]:
+    found = set()
+    for entry in Path("/proc").iterdir():
+        try:
+            if entry.name.isdigit() and parent(int(entry.name)) == process:
+                found.add(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
+def descriptors() -> set[str]:
+    return {one.name for one in Path("/proc/self/fd").iterdir()}
+
+
+def is_there(process: int) -> bool:
+    return Path(f"/proc/{process}").exists()
+
+
+def childless(process: int) -> bool:
+    return not children(process)
+
+
+async def eventually(ask: Callable[[int], bool], process: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        for _ in count():
+            if ask(process):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_a_start_that_is_given_up_leaves_nothing(parser: DocumentParser, document: Path) -> None:
+    """Cancelled between the message and the answer: what is forked then would wait for ever for somebody to read."""
+    async with parser.open(document, name="sleep") as reading:
+        await anext(reading)
+        nursery = parent(reading.process_id)
+    await eventually(childless, nursery)
+    before = descriptors()
+
+    async def work() -> None:
+        async with parser.open(document, name="sleep"):
+            raise AssertionError("it does not come that far")
+
+    os.kill(nursery, signal.SIGSTOP)
+    try:
+        task = asyncio.create_task(work())
+        await asyncio.sleep(0.3)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    finally:
+        os.kill(nursery, signal.SIGCONT)
+    assert (await read(document, name="environment", parser=parser)).text
+    await eventually(childless, nursery)
+    assert descriptors() <= before
+
+
+async def test_the_end_of_the_nursery_is_no_fault_of_a_document(parser: DocumentParser, document: Path) -> None:
+    async with parser.open(document, name="sleep") as reading:
+        await anext(reading)
+        process = reading.process_id
+        os.kill(parent(process), signal.SIGKILL)
+        with pytest.raises(OSError, match="gone"):
+            await anext(reading)
+    await eventually(lambda one: not is_there(one), process)
+    assert (await read(document, name="environment", parser=parser)).text
+
+
+async def test_what_a_server_says_of_a_document_harms_no_other(parser: DocumentParser, document: Path) -> None:
+    """A media type may be as long as a header; the message about it may not."""
+    async with parser.open(document, name="sleep") as reading:
+        await anext(reading)
+        document_of_another = await read(document, name="é" * 70_000 + "environment", media_type="é" * 70_000, parser=parser)
+        assert document_of_another.text
+        os.kill(reading.process_id, 0)
+
+
+def refusing() -> int:
+    raise BlockingIOError("no room for another process")
+
+
+@contextmanager
+def same_signals() -> Iterator[None]:
+    handler, wakeup = signal.getsignal(signal.SIGCHLD), signal.set_wakeup_fd(-1)
+    yield
+    signal.signal(signal.SIGCHLD, handler)
+    signal.set_wakeup_fd(wakeup)
+
+
+def test_without_room_for_a_process_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(request: dict[str, Any], descriptor: int, /, *, enclosed: bool) -> int:
+        raise AssertionError("there is no process for it")
+
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    before = descriptors()
+    with ours, theirs, same_signals():
+        nursery = Nursery(theirs, work)
+        monkeypatch.setattr(os, "fork", refusing)
+        read_end, write_end = os.pipe()
+        for number in (1, 2):
+            socket.send_fds(ours, [json.dumps({"number": number, "request": {}}).encode()], [read_end, write_end])
+        os.close(read_end)
+        os.close(write_end)
+        ours.shutdown(socket.SHUT_WR)
+        nursery.serve()
+        said = [json.loads(ours.recv(1_000)) for _ in range(2)]
+    assert said == [{"number": 1, "code": 1}, {"number": 2, "code": 1}]
+    assert len(descriptors()) == len(before)  # less two ends of the socket, and the nursery keeps two of its own
+
+
+async def test_a_process_that_cannot_be_started_is_no_fault_of_a_document(document: Path) -> None:
+    """The command ends at once, and so does its end of the socket."""
+    forks = Forks([sys.executable, "-c", ""], {})
+    before = descriptors()
+    with document.open("rb") as file:
+        for _ in range(3):
+            with pytest.raises(OSError, match="start"):
+                await forks.start(file.fileno(), {})
+    await forks.close()
+    assert descriptors() <= before

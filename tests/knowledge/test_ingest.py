@@ -1,0 +1,94 @@
+"""The handler of ingest jobs: what it says of sources, and that it gives signs of life."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from ingestion.sources import Fetched, Reason, SourceRefused
+from memoryd.errors import NotFound
+from memoryd.jobs.model import ItemState
+from memoryd.jobs.retry import failure_of
+from retrieval.errors import MemorydError
+from tests.knowledge.bench import BASE, SCOPE, Control, Drafts, Worker, job
+
+URL = {"url": "https://example.org/handbook.html"}
+
+
+class Refusing:
+    """A web on which nothing can be had."""
+
+    def __init__(self, refusal: SourceRefused) -> None:
+        self._refusal = refusal
+
+    async def fetch(self, url: str, into: Path) -> Fetched:
+        raise self._refusal
+
+
+@pytest.fixture
+async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
+    made = Worker(tmp_path)
+    yield made
+    await made.close()
+
+
+async def upload(worker: Worker, folder: Path, text: str) -> dict[str, str]:
+    path = folder / "upload.md"
+    path.write_text(text)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {"key": await worker.originals.keep(SCOPE, BASE.kb_id, path, digest), "file_name": "upload.md"}
+
+
+async def test_a_worker_that_fetches_nothing_says_so_at_once(worker: Worker) -> None:
+    outcome = await worker.ingest(URL, drafts=Drafts(), control=Control())
+    assert (outcome.state, outcome.reason) == (ItemState.FAILED, "fetching_off")
+
+
+@pytest.mark.parametrize("retryable", [False, True])
+async def test_a_source_that_is_refused_has_one_reason_now_and_later(tmp_path: Path, retryable: bool) -> None:
+    worker = Worker(tmp_path, fetcher=Refusing(SourceRefused(Reason.DNS_FAILED, "no such host", retryable=retryable)))
+    try:
+        if not retryable:
+            assert (await worker.ingest(URL, drafts=Drafts(), control=Control())).reason == "dns_failed"
+            return
+        with pytest.raises(MemorydError) as raised:
+            await worker.ingest(URL, drafts=Drafts(), control=Control())
+        failure, again = failure_of(raised.value)
+        assert (failure.code, failure.detail, again) == ("dns_failed", "no such host", True)
+    finally:
+        await worker.close()
+
+
+async def test_an_original_that_is_gone_fails_for_good(worker: Worker) -> None:
+    with pytest.raises(MemorydError) as raised:
+        await worker.ingest({"key": f"{SCOPE.tenant_id}/kb/{BASE.kb_id}/{'0' * 64}"}, drafts=Drafts(), control=Control())
+    assert failure_of(raised.value)[0].code == "not_found"
+    assert not failure_of(raised.value)[1]
+
+
+async def test_a_knowledge_base_that_took_the_name_of_another_is_not_published(worker: Worker) -> None:
+    with pytest.raises(NotFound, match="another one has its name"):
+        await worker.handler(Drafts()).finished(SCOPE, job(kb_id=UUID(int=9), publish=True))
+
+
+async def test_passing_over_what_is_stored_is_a_sign_of_life(worker: Worker, tmp_path: Path) -> None:
+    """A document that was nearly through when its worker died takes minutes to come to its first new chunk."""
+    source = await upload(worker, tmp_path, "\n\n".join(f"# Heading {n}\n\nParagraph {n}." for n in range(3_000)))
+    drafts, control = Drafts(stored=2_500), Control()
+    outcome = await worker.ingest(source, drafts=drafts, control=control)
+    assert (outcome.state, outcome.chunks) == (ItemState.SUCCEEDED, 3_000)
+    first = next(place for place, chunks in enumerate(control.signs) if chunks)
+    assert first == 2
+    assert sum(control.signs) == 500
+
+
+async def test_nothing_is_left_in_the_temporary_folder(worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = await upload(worker, tmp_path, "# Leave\n\nThirty days.")
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    await worker.ingest(source, drafts=Drafts(), control=Control())
+    await worker.ingest(await upload(worker, tmp_path, " \n"), drafts=Drafts(), control=Control())
+    assert [*folder.iterdir()] == []

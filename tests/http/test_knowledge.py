@@ -328,9 +328,9 @@ async def test_what_is_known_of_an_original_is_told_without_reading_it(desk: Des
     await desk.ingest(a=HANDBOOK)
 
     async def unread(self: ObstoreObjects, found: object) -> AsyncIterator[bytes]:
-        for piece in ():
-            yield piece
-        raise AssertionError("a HEAD reads nothing")
+        if self:
+            raise AssertionError("a HEAD reads nothing")
+        yield b""
 
     monkeypatch.setattr(ObstoreObjects, "_read", unread)
     answer = await desk.http.head("/v1/knowledge-bases/handbook/originals/a")

@@ -327,7 +327,10 @@ async def test_what_cannot_be_ingested_is_refused_at_once(desk: Desk) -> None:
 async def test_what_is_known_of_an_original_is_told_without_reading_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     await desk.ingest(a=HANDBOOK)
 
-    def unread(self: ObstoreObjects, found: object) -> AsyncIterator[bytes]:
+    async def unread(self: ObstoreObjects, found: object) -> AsyncIterator[bytes]:
+        nothing: list[bytes] = []
+        for piece in nothing:
+            yield piece
         raise AssertionError("a HEAD reads nothing")
 
     monkeypatch.setattr(ObstoreObjects, "_read", unread)

@@ -61,6 +61,9 @@ async def _filled(tenant: Tenant) -> None:
     (memory,) = await tenant.remember("to change")
     assert (await tenant.http.patch(f"/v1/memories/{memory}", json={"text": "changed"})).status_code == 200
     assert (await tenant.http.post("/v1/keys", json={"name": "k"})).status_code == 201
+    assert (await tenant.http.post("/v1/knowledge-bases", json={"name": "of-a-job"})).status_code == 201
+    wishes = [{"document_id": f"d{n}", "text": f"document {n}"} for n in range(12)]
+    assert (await tenant.http.post("/v1/knowledge-bases/of-a-job/jobs", json={"documents": wishes})).status_code == 202
 
 
 @asynccontextmanager

@@ -117,6 +117,14 @@ class Stuck(Store):
         return []
 
 
+def own_queue(settings: Settings) -> str:
+    """A database of the server that no other test sends reminders of jobs to."""
+    assert settings.redis_url is not None
+    url = settings.redis_url.get_secret_value()
+    assert url.endswith("/0")
+    return url.removesuffix("0") + "9"
+
+
 async def test_a_round_that_takes_longer_than_the_interval_is_not_joined_by_another(settings: Settings) -> None:
     store = Stuck()
 
@@ -126,9 +134,7 @@ async def test_a_round_that_takes_longer_than_the_interval_is_not_joined_by_anot
 
     async def on_ready() -> None: ...
 
-    redis_url = settings.redis_url
-    assert redis_url is not None
-    worker = create_worker(running, redis_url.get_secret_value(), interval_s=1, on_ready=on_ready)
+    worker = create_worker(running, own_queue(settings), interval_s=1, on_ready=on_ready)
     served = asyncio.create_task(worker.main())
     try:
         async with asyncio.timeout(20):
@@ -152,9 +158,7 @@ async def test_the_worker_runs_rounds_on_a_real_redis(settings: Settings) -> Non
     async def on_ready() -> None:
         ready.set()
 
-    redis_url = settings.redis_url
-    assert redis_url is not None
-    worker = create_worker(lambda: open_maintenance(settings), redis_url.get_secret_value(), interval_s=1, on_ready=on_ready)
+    worker = create_worker(lambda: open_maintenance(settings), own_queue(settings), interval_s=1, on_ready=on_ready)
     running = asyncio.create_task(worker.main())
     try:
         async with asyncio.timeout(20):

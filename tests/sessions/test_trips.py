@@ -5,11 +5,8 @@ from collections.abc import AsyncIterator
 from uuid import uuid4
 
 import pytest
+from redis import exceptions
 from redis.asyncio.connection import parse_url
-from redis.exceptions import (
-    ConnectionError,  # noqa: A004 - redis-py's, which is not the builtin
-    ResponseError,
-)
 
 from memoryd.stores.redis_trips import Trips
 from tests.stack import Stack
@@ -39,7 +36,7 @@ async def test_an_error_is_that_callers_alone(trips: Trips) -> None:
     calls = [trips.call("EVAL", ECHO if number % 3 else "return redis.error_reply('no')", 0, number) for number in range(30)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     for number, answer in enumerate(answers):
-        assert answer == str(number).encode() if number % 3 else isinstance(answer, ResponseError)
+        assert answer == str(number).encode() if number % 3 else isinstance(answer, exceptions.ResponseError)
 
 
 async def test_who_gives_up_disturbs_nobody(trips: Trips) -> None:
@@ -91,7 +88,7 @@ async def test_a_lost_connection_fails_its_calls_and_the_next_trip_has_a_new_one
     async with server:
         answers = await asyncio.gather(*(trips.call("ECHO", number) for number in range(5)), return_exceptions=True)
         assert answers[0] == b"OK"
-        assert all(isinstance(answer, ConnectionError) for answer in answers[1:])
+        assert all(isinstance(answer, exceptions.ConnectionError) for answer in answers[1:])
         assert await trips.call("ECHO", 6) == b"OK"
         await trips.close()
 
@@ -130,4 +127,4 @@ async def test_who_waits_is_refused_when_the_connections_close() -> None:
         await trips.close()
         async with asyncio.timeout(5):
             answers = await asyncio.gather(*calls, return_exceptions=True)
-    assert all(isinstance(answer, ConnectionError) for answer in answers)
+    assert all(isinstance(answer, exceptions.ConnectionError) for answer in answers)

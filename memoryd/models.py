@@ -86,6 +86,22 @@ def embedder_card(settings: Settings) -> ModelCard:
         backend.close()
 
 
+def described_card(settings: Settings) -> ModelCard:
+    """As :func:`embedder_card`; a known model's is read from its files, and nothing is loaded."""
+    files = ModelStore(settings.model_cache).locate(settings.embedding_model)
+    spec = files.spec
+    if spec is None:
+        return embedder_card(settings)
+    return ModelCard(
+        name=files.name,
+        revision=files.revision,
+        dimension=spec.dimension,
+        max_tokens=files.max_tokens,
+        query_prefix=spec.query_prefix,
+        passage_prefix=spec.passage_prefix,
+    )
+
+
 def pull_models(settings: Settings, progress: Callable[[str], None], names: Sequence[str] | None = None) -> None:
     """Get ``names``, or what the settings name, into the cache. Blocks. Raises ``ModelNotFound``."""
     store = ModelStore(settings.model_cache)

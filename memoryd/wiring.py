@@ -1,21 +1,18 @@
 """The composition root: the one place that builds adapters and hands them to the use cases."""
 
-import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from memoryd.access.audit import AuditService
 from memoryd.access.authenticate import Authenticator
-from memoryd.access.first import make_first_key, still_good
 from memoryd.access.ports import Eraser
 from memoryd.access.service import KeyService, SpaceService
 from memoryd.access.tenants import TenantService
 from memoryd.clock import SystemClock
-from memoryd.embedded.credentials import store
+from memoryd.database_wiring import database, opened
 from memoryd.errors import InvalidRequest
 from memoryd.job_wiring import open_job_services, open_job_work
 from memoryd.jobs.maintenance import Maintenance
@@ -30,7 +27,7 @@ from memoryd.memory.recall import Recall, RecallPolicy
 from memoryd.memory.remember import Remember
 from memoryd.memory.revise import Revise
 from memoryd.memory.sources import Sources
-from memoryd.models import Models, embedder_card, open_models
+from memoryd.models import Models, open_models
 from memoryd.probes import Probes, Recent
 from memoryd.services import Services
 from memoryd.session_wiring import objects, open_rounds, open_sessions
@@ -51,7 +48,7 @@ from memoryd.stores.knowledge.documents import PgDocuments
 from memoryd.stores.knowledge.versions import PgVersions
 from memoryd.stores.lexical import PgLexicalIndex
 from memoryd.stores.maintenance import PgMaintenance
-from memoryd.stores.migrate import MigrationRefused, available, ensure_generation, migrate, migrated
+from memoryd.stores.migrate import MigrationRefused, migrated
 from memoryd.stores.redis import Redis
 from memoryd.stores.redis_erasure import RedisEraser
 from memoryd.stores.revisions import PgMemoryReader
@@ -68,28 +65,6 @@ from retrieval.sources import DenseIndexes, ItemReaders, LexicalIndexes
 log = logging.getLogger(__name__)
 
 
-def database(settings: Settings) -> Database:
-    """The service's database, not opened yet."""
-    if settings.database_url is None:
-        raise InvalidRequest("set MEMORYD_DATABASE_URL, or run `memoryd up`")
-    return Database(
-        settings.database_url.get_secret_value(),
-        size=settings.database_pool_size,
-        timeout_s=settings.database_timeout_s,
-        statement_timeout_s=settings.statement_timeout_s,
-    )
-
-
-def prepare_database(settings: Settings) -> list[str]:
-    """Migrate as the owner, and make the configured model's generation if there is none; the names applied."""
-    if settings.owner_database_url is None:
-        raise InvalidRequest("set MEMORYD_OWNER_DATABASE_URL: migrations run as the owner of the tables")
-    url = settings.owner_database_url.get_secret_value()
-    applied = migrate(url, available())
-    ensure_generation(url, embedder_card(settings))
-    return applied
-
-
 @dataclass(frozen=True, slots=True)
 class Administration:
     """What the command line administrates with."""
@@ -101,30 +76,13 @@ class Administration:
 @asynccontextmanager
 async def open_administration(settings: Settings) -> AsyncIterator[Administration]:
     """Tenants and keys, without a model."""
-    async with _opened(database(settings)) as db:
+    async with opened(database(settings)) as db:
         clock, redis = SystemClock(), _redis(settings)
         try:
             yield Administration(_tenants(db, redis, settings, clock), KeyService(PgAccess(db), clock))
         finally:
             if redis is not None:
                 await redis.close()
-
-
-async def first_key(settings: Settings, path: Path) -> str:
-    """A key of the first tenant, kept at ``path`` (mode 0600); another one when that was revoked or its tenant deleted."""
-    known = await asyncio.to_thread(_read, path)
-    async with _opened(database(settings)) as db:
-        clock = SystemClock()
-        tenants = TenantService(PgTenants(db, idempotency_ttl=timedelta(seconds=settings.idempotency_ttl_s)), clock)
-        if await still_good(known, PgAccess(db), tenants, clock):
-            return known
-        text = await make_first_key(tenants)
-    await asyncio.to_thread(store, path, text)
-    return text
-
-
-def _read(path: Path) -> str:
-    return path.read_text().strip() if path.exists() else ""
 
 
 @asynccontextmanager
@@ -135,7 +93,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         clock = SystemClock()
         models = await stack.enter_async_context(open_models(settings, request_s=settings.request_timeout_s))
-        db = await stack.enter_async_context(_opened(database(settings)))
+        db = await stack.enter_async_context(opened(database(settings)))
         await _migrated(db)
         generation = await _generation(db, models.card)
         redis = _redis(settings)
@@ -163,8 +121,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         contexts = Contexts(recall, reader, handles, models.tokenizers, clock, chunks)
         sessions = None
         if redis is not None:
-            opened = open_sessions(settings, db, redis, remember, models.tokenizers, clock)
-            sessions = await stack.enter_async_context(opened)
+            opening = open_sessions(settings, db, redis, remember, models.tokenizers, clock)
+            sessions = await stack.enter_async_context(opening)
         jobs = await stack.enter_async_context(open_job_services(settings, db, clock))
         yield Services(
             authenticator=authenticator,
@@ -196,7 +154,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 @asynccontextmanager
 async def open_maintenance(settings: Settings) -> AsyncIterator[Maintenance]:
     """What the worker needs."""
-    async with _opened(database(settings)) as db:
+    async with opened(database(settings)) as db:
         await _migrated(db)
         generation = await live_generation(db)
         if generation is None:
@@ -223,20 +181,20 @@ async def open_session_rounds(settings: Settings, models: Models) -> AsyncIterat
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis.close)
         clock = SystemClock()
-        db = await stack.enter_async_context(_opened(database(settings)))
+        db = await stack.enter_async_context(opened(database(settings)))
         generation = await _generation(db, models.card)
         preparer = Preparer(models.runtime, Analyzer(), models.splitter, facet_terms)
         units = PgUnits(db, clock, generation=generation.number)
         remember = Remember(units, PgMemoryReader(db), SpaceService(PgAccess(db), clock), preparer, clock)
         tenants = PgMaintenance(db, generation=generation.number, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
-        opened = open_rounds(settings, db, redis, remember, models.runtime, tenants, clock)
-        yield await stack.enter_async_context(opened)
+        rounds = open_rounds(settings, db, redis, remember, models.runtime, tenants, clock)
+        yield await stack.enter_async_context(rounds)
 
 
 @asynccontextmanager
 async def open_jobs(settings: Settings, models: Models) -> AsyncIterator[JobWork]:
     """What the worker needs to work on jobs, and to collect what versions leave."""
-    async with _opened(database(settings)) as db:
+    async with opened(database(settings)) as db:
         generation, clock = await _generation(db, models.card), SystemClock()
         stored = objects(settings)
         tenants = PgMaintenance(db, generation=generation.number, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
@@ -253,15 +211,6 @@ def _redis(settings: Settings) -> Redis | None:
         return None
     url = settings.redis_url.get_secret_value()
     return Redis(url, timeout_s=settings.redis_timeout_s, connections=settings.redis_connections)
-
-
-@asynccontextmanager
-async def _opened(db: Database) -> AsyncIterator[Database]:
-    await db.open()
-    try:
-        yield db
-    finally:
-        await db.close()
 
 
 def _tenants(db: Database, redis: Redis | None, settings: Settings, clock: SystemClock) -> TenantService:

@@ -12,7 +12,7 @@ import click
 
 from memoryd.access.model import OPERATOR, Tenant
 from memoryd.access.service import KeyWish, NewKey
-from memoryd.cli.up import administered
+from memoryd.cli.stack import administered
 from memoryd.wiring import Administration, open_administration
 from retrieval.scope import Action, Scope
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import click
 
-from memoryd.cli.up import administered
+from memoryd.cli.stack import administered
 from memoryd.diagnosis import diagnose
 
 
 @click.command()
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Of a running `memoryd up`.")
 def doctor(data_dir: Path | None) -> None:
-    """Check stores, schema, roles and models; exit status 1 when something is missing."""
+    """Check stores, schema, roles and models. Exit status 1 when something is missing."""
     with administered(data_dir) as settings:
         findings = asyncio.run(diagnose(settings))
     for finding in findings:

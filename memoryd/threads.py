@@ -4,8 +4,10 @@ Python runs one thread at a time, so that more of them finish nothing sooner: ea
 """
 
 import asyncio
+import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -35,3 +37,14 @@ SNAPSHOTS = Threads("snapshots", 2)
 
 BULK = Threads("bulk", 2)
 """Loads of any size, in slices: parsing large bodies, cutting and analysing long texts."""
+
+
+def step_aside() -> None:
+    """Have the calling thread, and those it will start, compute only where nobody else wants the processor.
+
+    Linux's SCHED_IDLE: whoever answers a request takes the processor from it at once; among themselves such threads share as
+    ever. Where there is no such class, or the system refuses it, nothing changes.
+    """
+    if hasattr(os, "SCHED_IDLE"):
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))

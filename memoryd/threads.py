@@ -5,14 +5,17 @@ Python runs one thread at a time, so that more of them finish nothing sooner: ea
 
 import asyncio
 import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from typing import ParamSpec, TypeVar
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
+
+_LEAST = 19
 
 
 class Threads:
@@ -40,11 +43,10 @@ BULK = Threads("bulk", 2)
 
 
 def step_aside() -> None:
-    """Have the calling thread, and those it will start, compute only where nobody else wants the processor.
+    """Have the calling thread, and those it will start, compute where others leave the processor to it: nice 19.
 
-    Linux's SCHED_IDLE: whoever answers a request takes the processor from it at once; among themselves such threads share as
-    ever. Where there is no such class, or the system refuses it, nothing changes.
+    Beside a busy thread of ordinary priority that is a seventieth of a core: little, and never nothing. Linux only, where
+    priorities are threads'; elsewhere nothing changes.
     """
-    if hasattr(os, "SCHED_IDLE"):
-        with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LEAST)

@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from memoryd.settings import Settings
+from memoryd.threads import step_aside
 from retrieval.errors import ModelNotFound
 from retrieval.inference import (
     KNOWN_MODELS,
+    EmbedderBackend,
     InferenceRuntime,
     ModelStore,
     ModelTokenizer,
@@ -46,17 +48,24 @@ class Models:
 
 
 @asynccontextmanager
-async def open_models(settings: Settings, *, request_s: float | None = None) -> AsyncIterator[Models]:
+async def open_models(settings: Settings, *, request_s: float | None = None, background: bool = False) -> AsyncIterator[Models]:
     """Load and warm up. Raises ``ModelNotFound``, ``InferenceUnavailable``.
 
-    ``request_s``: how long those may wait who ask for an embedding; ``None``: as long as it takes.
+    ``request_s``: how long those may wait who ask for an embedding; ``None``: as long as it takes. ``background``: nobody
+    waits for these models, which compute when no other thread of the machine has anything to do.
     """
     store = ModelStore(settings.model_cache)
     embedder = store.locate(settings.embedding_model)
     reranker = store.locate(settings.rerank_model) if settings.rerank_model else None
     threads = settings.inference_threads
+
+    def loaded() -> EmbedderBackend:
+        if background:  # the backend's own threads inherit it
+            step_aside()
+        return load_embedder(embedder, threads=threads)
+
     runtime = InferenceRuntime(
-        lambda: load_embedder(embedder, threads=threads),
+        loaded,
         (lambda: load_reranker(reranker, threads=threads)) if reranker else None,
         limits=RuntimeLimits(longest_s=None if request_s is None else _EMBEDDING_SHARE * request_s),
     )

@@ -58,9 +58,11 @@ from memoryd.stores.revisions import PgMemoryReader
 from memoryd.stores.tenants import PgTenants
 from memoryd.stores.terms import facet_terms
 from memoryd.stores.units import PgUnits
+from memoryd.stores.vector_cache import RedisVectorCache
 from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
-from retrieval.ports import ModelCard
+from retrieval.inference.cached import CachedEmbedder
+from retrieval.ports import Embedder, ModelCard
 from retrieval.rerank import RerankPlan
 from retrieval.search import Searcher
 from retrieval.sources import DenseIndexes, ItemReaders, LexicalIndexes
@@ -148,7 +150,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         spaces = SpaceService(access, clock)
         preparer = Preparer(models.runtime, analyzer, models.splitter, facet_terms)
         searcher = Searcher(
-            embedder=models.runtime,
+            embedder=await _remembering(stack, models.runtime, redis, settings),
             dense=DenseIndexes(PgDenseIndex(db, generation, exact_limit=settings.exact_limit), PgChunkDense(db, generation)),
             lexical=LexicalIndexes(PgLexicalIndex(db, analyzer, DEFAULT_PARAMS), PgChunkLexical(db, analyzer, DEFAULT_PARAMS)),
             temporal=items,
@@ -246,6 +248,16 @@ async def open_jobs(settings: Settings, models: Models) -> AsyncIterator[JobWork
             open_job_work(settings, db, tenants, handlers, clock, collecting=collecting) as work,
         ):
             yield work
+
+
+async def _remembering(stack: AsyncExitStack, embedder: Embedder, redis: Redis | None, settings: Settings) -> Embedder:
+    """With a cache of questions' vectors in front, where there is Redis and the settings want it."""
+    if redis is None or not settings.embedding_cache_entries:
+        return embedder
+    cache = RedisVectorCache(redis, entries=settings.embedding_cache_entries, ttl_s=settings.embedding_cache_ttl_s)
+    cached = CachedEmbedder(embedder, cache)
+    stack.push_async_callback(cached.close)
+    return cached
 
 
 def _redis(settings: Settings) -> Redis | None:

@@ -26,9 +26,6 @@ class VectorCache(Protocol):
     async def put(self, owner: UUID, found: Mapping[str, bytes]) -> None:
         """Keep these for a while."""
 
-    async def close(self) -> None:
-        """Close what it opened."""
-
 
 class CachedEmbedder:
     """An embedder whose questions are looked up first. Work without an owner is not: nobody could forget it."""
@@ -67,9 +64,8 @@ class CachedEmbedder:
         return await self._embedder.embed_passages(texts, lane=lane, owner=owner)
 
     async def close(self) -> None:
-        """Let the last writes end, and close the cache."""
+        """Let the last writes end."""
         await asyncio.gather(*self._writing)
-        await self._cache.close()
 
     def _keep(self, owner: UUID, found: Mapping[str, bytes]) -> None:
         """Nobody waits for it."""

@@ -13,19 +13,12 @@ import numpy as np
 from retrieval.errors import InferenceUnavailable, ModelMismatch
 from retrieval.filters import JsonValue
 from retrieval.inference.remote.endpoint import Answer, Call, Endpoint
+from retrieval.inference.remote.kinds import ServerKind
 from retrieval.inference.wire import MODEL, RAW, REVISION, SHAPE, from_bytes
 from retrieval.ports import Lane, ModelCard, Vectors
 
 _PROBE: Final = "probe"
 _UNIT: Final = 1e-3
-
-
-class ServerKind(StrEnum):
-    """Which format a server speaks: memoryd's own, text-embeddings-inference's, or OpenAI's embeddings."""
-
-    MEMORYD = "memoryd"
-    TEI = "tei"
-    OPENAI = "openai"
 
 
 class TextKind(StrEnum):

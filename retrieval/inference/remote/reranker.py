@@ -13,7 +13,8 @@ from retrieval.errors import ModelMismatch
 from retrieval.filters import JsonValue
 from retrieval.inference.remote.endpoint import Answer, Call, Endpoint
 from retrieval.inference.remote.endpoints import Endpoints, side_by_side
-from retrieval.inference.remote.formats import ServerKind, as_list, as_object, as_whole
+from retrieval.inference.remote.formats import as_list, as_object, as_whole
+from retrieval.inference.remote.kinds import ServerKind
 from retrieval.inference.wire import OWNER
 
 _TEXTS: Final = 256

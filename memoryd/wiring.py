@@ -28,6 +28,7 @@ from memoryd.memory.handles import Handles
 from memoryd.memory.prepare import Preparer
 from memoryd.memory.recall import Recall, RecallPolicy
 from memoryd.memory.remember import Remember
+from memoryd.memory.reranking import RerankPolicy
 from memoryd.memory.revise import Revise
 from memoryd.memory.sources import Sources
 from memoryd.models import Models, embedder_card, open_models
@@ -314,8 +315,11 @@ def _doors(settings: Settings) -> Doors:
 
 def _policy(settings: Settings) -> RecallPolicy:
     return RecallPolicy(
-        rerank_auto=settings.rerank_default is RerankDefault.ON,
-        rerank_plan=RerankPlan(depth=settings.rerank_depth, budget_ms=settings.rerank_budget_ms),
+        rerank=RerankPolicy(
+            auto=settings.rerank_default is RerankDefault.ON,
+            plan=RerankPlan(depth=settings.rerank_depth, budget_ms=settings.rerank_budget_ms),
+            model=settings.rerank_model or None,
+        ),
         arm_ms=settings.arm_timeout_ms,
         recall_ms=settings.recall_timeout_ms,
     )

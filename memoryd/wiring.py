@@ -149,9 +149,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(authenticator.close)
         units = PgUnits(db, clock, generation=generation.number)
         spaces = SpaceService(access, clock)
-        preparer = Preparer(models.runtime, analyzer, models.splitter, facet_terms)
+        embedder = _remembering(stack, models.runtime, redis, settings)
+        preparer = Preparer(embedder, analyzer, models.splitter, facet_terms)
         searcher = Searcher(
-            embedder=await _remembering(stack, models.runtime, redis, settings),
+            embedder=embedder,
             dense=DenseIndexes(PgDenseIndex(db, generation, exact_limit=settings.exact_limit), PgChunkDense(db, generation)),
             lexical=LexicalIndexes(PgLexicalIndex(db, analyzer, DEFAULT_PARAMS), PgChunkLexical(db, analyzer, DEFAULT_PARAMS)),
             temporal=items,
@@ -251,7 +252,7 @@ async def open_jobs(settings: Settings, models: Models) -> AsyncIterator[JobWork
             yield work
 
 
-async def _remembering(stack: AsyncExitStack, embedder: Embedder, redis: Redis | None, settings: Settings) -> Embedder:
+def _remembering(stack: AsyncExitStack, embedder: Embedder, redis: Redis | None, settings: Settings) -> Embedder:
     """With a cache of questions' vectors in front, where there is Redis and the settings want it."""
     if redis is None or not settings.embedding_cache_entries:
         return embedder

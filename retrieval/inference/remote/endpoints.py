@@ -79,7 +79,7 @@ class Endpoints:
         if hedged:
             self._hedges = min(_SAVED_HEDGES, self._hedges + _HEDGES_A_CALL)
         started = time.monotonic()
-        if delay is None or self._hedges < 1.0 or delay >= timeout_s:
+        if delay is None or delay >= timeout_s:
             found = await self._in_order(self._endpoints, timeout_s, one)
         else:
             found = await self._twice(one, timeout_s, delay)
@@ -138,7 +138,7 @@ class Endpoints:
         tasks = [first]
         try:
             done, _ = await asyncio.wait(tasks, timeout=delay_s)
-            if not done:
+            if not done and self._hedges >= 1.0:
                 self._hedges -= 1.0
                 # By another server where there is one; it is the first to be asked then.
                 turned = (*self._endpoints[1:], self._endpoints[0])

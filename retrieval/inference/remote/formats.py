@@ -19,6 +19,8 @@ from retrieval.ports import Lane, ModelCard, Vectors
 
 _PROBE: Final = "probe"
 _UNIT: Final = 1e-3
+_REVISION: Final = 12
+"""Characters of a revision that tell it from others: commits have forty."""
 
 
 class TextKind(StrEnum):
@@ -166,7 +168,7 @@ def format_of(kind: ServerKind, served_as: str) -> EmbeddingFormat:
 def _card(wanted: Wanted, dimension: int, revision: str | None, window: JsonValue = None) -> ModelCard:
     return ModelCard(
         name=wanted.name,
-        revision=wanted.revision or (revision or "unversioned")[:12],
+        revision=(revision or wanted.revision or "unversioned")[:_REVISION],
         dimension=dimension,
         max_tokens=min(wanted.max_tokens, as_whole(window)) if window is not None else wanted.max_tokens,
         query_prefix=wanted.query_prefix,
@@ -178,7 +180,7 @@ def _checked(card: ModelCard, wanted: Wanted, endpoint: Endpoint) -> ModelCard:
     """The card, if it is of the wanted model."""
     if wanted.dimension and card.dimension != wanted.dimension:
         raise ModelMismatch(f"{endpoint.name} gives {card.dimension} dimensions, {wanted.dimension} are wanted.")
-    if wanted.revision is not None and card.revision != wanted.revision:
+    if wanted.revision is not None and card.revision != wanted.revision[:_REVISION]:
         raise ModelMismatch(f"{endpoint.name} has revision {card.revision} of {card.name}, {wanted.revision} is wanted.")
     return card
 

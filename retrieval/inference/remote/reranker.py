@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -43,6 +43,7 @@ class RemoteReranker:
         self._served_as = served_as
         self._timeout_s = timeout_s
         self._most = _TEXTS
+        self._known = False  # whether a server has said how many texts it takes
         self._rate = _Rate()
 
     async def close(self) -> None:
@@ -51,6 +52,8 @@ class RemoteReranker:
 
     async def score(self, query: str, passages: Sequence[str], *, owner: UUID | None = None) -> Sequence[float]:
         """See :meth:`retrieval.ports.Reranker.score`. Not asked twice: it is the dearest thing that a server does."""
+        if not self._known:
+            await self._endpoints.look(timeout_s=self._timeout_s)
         parts = [passages[start : start + self._most] for start in range(0, len(passages), self._most)]
         started, done = time.monotonic(), False
         try:
@@ -77,15 +80,19 @@ class RemoteReranker:
     async def _verify(self, endpoint: Endpoint) -> None:
         path = "models" if self._kind is ServerKind.MEMORYD else "info"
         said = as_object((await endpoint.ask(Call(path), timeout_s=self._timeout_s)).json())
+        self._most = min(self._most, self._checked(said, endpoint))
+        self._known = True
+
+    def _checked(self, said: Mapping[str, JsonValue], endpoint: Endpoint) -> int:
+        """How many texts a server takes that says this of itself. Raises ``ModelMismatch``."""
         if self._kind is ServerKind.MEMORYD:
             models = [as_object(one) for one in as_list(said["models"])]
             if not any(one.get("name") == self._name and one.get("role") == "reranker" for one in models):
                 raise ModelMismatch(f"{endpoint.name} does not serve the reranker {self._name}.")
-            self._most = min(self._most, as_whole(as_object(said["limits"])["max_texts"]))
-            return
+            return as_whole(as_object(said["limits"])["max_texts"])
         if self._served_as is not None and said.get("model_id") != self._served_as:
             raise ModelMismatch(f"{endpoint.name} serves {said.get('model_id')}, not {self._served_as}.")
-        self._most = min(self._most, as_whole(said.get("max_client_batch_size", 32)))
+        return as_whole(said.get("max_client_batch_size", 32))
 
 
 class _Rate:

@@ -44,9 +44,11 @@ async def list_spaces(scope: Caller, use: Uses, limit: Limit = 50, cursor: Curso
 @router.patch("/spaces/{name}", responses=documented(404), operation_id="update_space")
 async def update_space(name: Annotated[Name, Path()], body: SpacePatch, scope: Caller, use: Uses, once: Once) -> SpaceOut:
     """Change a space's description, or what `rerank: auto` means for its recalls."""
+    given = body.model_fields_set
+    rerank = None if body.rerank is None else reranking(body.rerank)
     change = SpaceChange(
-        description=body.description if "description" in body.model_fields_set else Keep.AS_IS,
-        rerank=Keep.AS_IS if "rerank" not in body.model_fields_set else body.rerank and reranking(body.rerank),
+        description=body.description if "description" in given else Keep.AS_IS,
+        rerank=rerank if "rerank" in given else Keep.AS_IS,
     )
     return space_out(await use.spaces.change(scope, name, change, once))
 

@@ -63,8 +63,8 @@ async def test_what_was_put_is_got_by_its_owner_alone(cache: RedisVectorCache) -
 
 async def test_a_tenant_has_a_bounded_number_and_keeps_what_it_uses(cache: RedisVectorCache, redis: Redis) -> None:
     owner = uuid4()
-    for key in "abc":
-        await cache.put(owner, {key: key.encode()})
+    for name in "abc":
+        await cache.put(owner, {name: name.encode()})
     await cache.get(owner, ["a"])
     await cache.put(owner, {"d": b"d"})
     assert await cache.get(owner, list("abcd")) == [b"a", None, b"c", b"d"]

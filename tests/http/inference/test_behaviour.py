@@ -111,6 +111,10 @@ def small() -> RuntimeLimits:
     return RuntimeLimits(batch=BatchLimits(items=1, tokens=8), interactive_tokens=40, bulk_tokens=40)
 
 
+def _missing() -> Held:
+    raise InferenceUnavailable("no such file")
+
+
 async def test_ready_only_when_the_models_are(tokenizer: Path) -> None:
     loads = asyncio.Event()
     async with serving(tokenizer, loads=loads) as server, server.client() as http:
@@ -131,8 +135,9 @@ async def test_ready_only_when_the_models_are(tokenizer: Path) -> None:
 async def test_a_model_that_cannot_be_loaded_is_told_to_the_process() -> None:
     @asynccontextmanager
     async def opening() -> AsyncIterator[Served]:
-        raise InferenceUnavailable("no such file")
-        yield
+        runtime = InferenceRuntime(_missing)
+        await runtime.start()
+        yield Served({}, {})
 
     failed: list[Exception] = []
     async with served(create_inference_app(opening, on_failure=failed.append)) as url, httpx.AsyncClient(base_url=url) as http:

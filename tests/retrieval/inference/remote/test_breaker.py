@@ -34,10 +34,11 @@ def test_open_it_lets_nobody_in_and_then_one() -> None:
     breaker = opened(clock)
     assert (breaker.state, breaker.admit(), breaker.wait_s) == (BreakerState.OPEN, False, 1.0)
     clock.now += 1.0
-    assert breaker.state is BreakerState.HALF_OPEN
+    states = [breaker.state]
     assert [breaker.admit() for _ in range(3)] == [True, False, False]
     breaker.succeeded()
-    assert breaker.state is BreakerState.CLOSED
+    states.append(breaker.state)
+    assert states == [BreakerState.HALF_OPEN, BreakerState.CLOSED]
     assert [breaker.admit() for _ in range(3)] == [True, True, True]
 
 

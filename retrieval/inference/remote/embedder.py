@@ -109,7 +109,8 @@ class RemoteEmbedder:
         if not texts:
             return np.zeros((0, self.card.dimension), dtype=np.float32)
         if self._cut is not None:
-            texts = await asyncio.to_thread(lambda cut: [cut(text) for text in texts], self._cut)
+            prefix = self.card.query_prefix if kind is TextKind.QUERY else self.card.passage_prefix
+            texts = await asyncio.to_thread(_cut, texts, prefix, self._cut)
         calls = [self._part(part, kind, lane, owner) for part in _parts(texts, self._most)]
         found = await side_by_side(calls, at_once=_AT_ONCE)
         return found[0] if len(found) == 1 else np.concatenate(found)
@@ -147,6 +148,11 @@ class RemoteEmbedder:
         if self._card is None:
             self._card = described.card
         self._most = min(self._most, described.max_texts)
+
+
+def _cut(texts: Sequence[str], prefix: str, cut: Cut) -> list[str]:
+    """Texts that fit the window behind the prefix."""
+    return [cut(prefix + text)[len(prefix) :] for text in texts]
 
 
 def _parts(texts: Sequence[str], most: int) -> Iterator[Sequence[str]]:

@@ -287,7 +287,7 @@ async def test_a_start_waits_for_a_server() -> None:
 async def test_openai_compatible_servers() -> None:
     async with scripted(openai) as server:
         wanted = Wanted("local name", 512, query_prefix="q: ")
-        made = RemoteEmbedder([Endpoint(server.url)], OpenAiFormat("model"), wanted, cut=lambda text: text[:5])
+        made = RemoteEmbedder([Endpoint(server.url)], OpenAiFormat("model"), wanted, cut=lambda text: text[:8])
         try:
             await made.start(within_s=0.0)
             assert (made.card.name, made.card.revision, made.card.dimension) == ("local name", "unversioned", 4)

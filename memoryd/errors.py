@@ -8,7 +8,8 @@
         ├── Unauthenticated          401  unauthenticated
         ├── Forbidden                403  forbidden
         ├── NotFound                 404  not_found
-        │   └── SpaceNotFound        404  space_not_found
+        │   ├── SpaceNotFound        404  space_not_found
+        │   └── UnknownModel         404  unknown_model
         ├── Conflict                 409  conflict
         │   ├── AlreadyExists        409  already_exists
         │   ├── Collision            409  conflict
@@ -66,6 +67,12 @@ class SpaceNotFound(NotFound):
     """No space of that name that this key may use."""
 
     code, title = "space_not_found", "Space not found"
+
+
+class UnknownModel(NotFound):
+    """This inference server has no model of that name for what is asked."""
+
+    code, title = "unknown_model", "Unknown model"
 
 
 class Conflict(ServiceError):

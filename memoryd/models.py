@@ -1,10 +1,19 @@
-"""The models of one process: found in the cache, loaded into one runtime."""
+"""The models of one process: found in the cache and loaded into one runtime, or on the servers that the settings name."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from memoryd.remote_models import (
+    embedding_servers,
+    open_remote_embedder,
+    open_remote_reranker,
+    remote_card,
+    rerank_servers,
+)
 from memoryd.settings import Settings
 from memoryd.threads import step_aside
 from retrieval.errors import ModelNotFound
@@ -12,15 +21,18 @@ from retrieval.inference import (
     KNOWN_MODELS,
     EmbedderBackend,
     InferenceRuntime,
+    ModelFiles,
     ModelStore,
     ModelTokenizer,
     RuntimeLimits,
     load_embedder,
     load_reranker,
 )
+from retrieval.inference.absent import AbsentEmbedder
+from retrieval.inference.composed import Composed, Inference
 from retrieval.packing import HuggingFaceCounter, TokenizerRegistry
 from retrieval.passages import Splitter
-from retrieval.ports import ModelCard
+from retrieval.ports import ModelCard, Reranker
 
 # Of a request's time: a write is also read, cut, analysed and stored.
 _EMBEDDING_SHARE = 0.8
@@ -28,13 +40,17 @@ _EMBEDDING_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What the use cases need of models. ``runtime`` is embedder and reranker, ``tokenizer`` the embedder's."""
+    """What the use cases need of models. ``runtime`` is embedder and reranker, ``tokenizer`` the embedder's.
 
-    runtime: InferenceRuntime
+    ``local``: the embedder is this process's own, so that without it the process is of no use.
+    """
+
+    runtime: Inference
     has_reranker: bool
     tokenizer: ModelTokenizer
     splitter: Splitter
     tokenizers: TokenizerRegistry
+    local: bool = True
 
     @property
     def card(self) -> ModelCard:
@@ -43,26 +59,69 @@ class Models:
 
     @property
     def healthy(self) -> bool:
-        """True when the models are loaded and their thread runs."""
+        """True when the models are loaded and their thread runs, or a server may be asked."""
         return self.runtime.healthy
 
 
 @asynccontextmanager
 async def open_models(settings: Settings, *, request_s: float | None = None, background: bool = False) -> AsyncIterator[Models]:
-    """Load and warm up. Raises ``ModelNotFound``, ``InferenceUnavailable``.
+    """Load and warm up, or learn what the servers have. Raises ``ModelNotFound``, ``InferenceUnavailable``, ``ModelMismatch``.
 
     ``request_s``: how long those may wait who ask for an embedding; ``None``: as long as it takes. ``background``: nobody
-    waits for these models, which compute when no other thread of the machine has anything to do.
+    waits for these models, which leave the processor to whoever else wants it.
     """
-    store = ModelStore(settings.model_cache)
-    embedder = store.locate(settings.embedding_model)
-    reranker = store.locate(settings.rerank_model) if settings.rerank_model else None
+    async with AsyncExitStack() as stack:
+        runtime, name, path = await _opened(settings, stack, request_s, background)
+        tokenizers = TokenizerRegistry([HuggingFaceCounter(name, path)])
+        # Seconds, which the first context would spend on the event loop.
+        await asyncio.to_thread(tokenizers.warm)
+        tokenizer = ModelTokenizer(path)
+        yield Models(
+            runtime,
+            bool(settings.rerank_model),
+            tokenizer,
+            Splitter(tokenizer, max_tokens=runtime.card.max_tokens),
+            tokenizers,
+            local=not embedding_servers(settings),
+        )
+
+
+async def _opened(
+    settings: Settings, stack: AsyncExitStack, request_s: float | None, background: bool
+) -> tuple[Inference, str, Path]:
+    """Embedder and reranker, with the name and the tokenizer of the embedder."""
+    reranking = bool(settings.rerank_model)
+    if not embedding_servers(settings):
+        elsewhere = reranking and bool(rerank_servers(settings))
+        files = ModelStore(settings.model_cache).locate(settings.embedding_model)
+        own = settings.rerank_model if reranking and not elsewhere else ""
+        runtime = await stack.enter_async_context(_local(settings, files, own, request_s, background))
+        if not elsewhere:
+            return runtime, files.name, files.tokenizer
+        reranker = await stack.enter_async_context(open_remote_reranker(settings))
+        return Composed(runtime, reranker, lambda: runtime.healthy), files.name, files.tokenizer
+    remote = await stack.enter_async_context(open_remote_embedder(settings))
+    scorer: Reranker | None = None
+    if reranking and rerank_servers(settings):
+        scorer = await stack.enter_async_context(open_remote_reranker(settings))
+    elif reranking:
+        scorer = await stack.enter_async_context(_local(settings, None, settings.rerank_model, request_s, background))
+    embedder = remote.embedder
+    return Composed(embedder, scorer, lambda: embedder.usable), embedder.card.name, remote.tokenizer
+
+
+@asynccontextmanager
+async def _local(
+    settings: Settings, embedder: ModelFiles | None, rerank_model: str, request_s: float | None, background: bool
+) -> AsyncIterator[InferenceRuntime]:
+    """One runtime of this process. Without ``embedder`` it only reranks."""
+    reranker = ModelStore(settings.model_cache).locate(rerank_model) if rerank_model else None
     threads = settings.inference_threads
 
     def loaded() -> EmbedderBackend:
         if background:  # the backend's own threads inherit it
             step_aside()
-        return load_embedder(embedder, threads=threads)
+        return load_embedder(embedder, threads=threads) if embedder else AbsentEmbedder()
 
     runtime = InferenceRuntime(
         loaded,
@@ -71,23 +130,20 @@ async def open_models(settings: Settings, *, request_s: float | None = None, bac
     )
     await runtime.start()
     try:
-        tokenizers = TokenizerRegistry([HuggingFaceCounter(embedder.name, embedder.tokenizer)])
-        # Seconds, which the first context would spend on the event loop.
-        await asyncio.to_thread(tokenizers.warm)
-        tokenizer = ModelTokenizer(embedder.tokenizer)
-        yield Models(
-            runtime,
-            reranker is not None,
-            tokenizer,
-            Splitter(tokenizer, max_tokens=runtime.card.max_tokens),
-            tokenizers,
-        )
+        yield runtime
     finally:
         await runtime.close()
 
 
 def embedder_card(settings: Settings) -> ModelCard:
-    """The description of the configured embedder. Blocks; loads the model. Raises ``ModelNotFound``."""
+    """The description of the configured embedder. Blocks; loads the model, or asks its servers.
+
+    Raises ``ModelNotFound``, ``InferenceUnavailable``, ``ModelMismatch``.
+    """
+    if embedding_servers(settings):
+        # In a thread of its own, since the caller's may have an event loop that runs.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(lambda: asyncio.run(remote_card(settings))).result()
     backend = load_embedder(ModelStore(settings.model_cache).locate(settings.embedding_model), threads=1)
     try:
         return backend.card

@@ -25,6 +25,7 @@ from memoryd.memory.handles import Handles
 from memoryd.memory.prepare import Preparer
 from memoryd.memory.recall import Recall, RecallPolicy
 from memoryd.memory.remember import Remember
+from memoryd.memory.reranking import RerankPolicy
 from memoryd.memory.revise import Revise
 from memoryd.memory.sources import Sources
 from memoryd.models import Models, open_models
@@ -55,9 +56,11 @@ from memoryd.stores.revisions import PgMemoryReader
 from memoryd.stores.tenants import PgTenants
 from memoryd.stores.terms import facet_terms
 from memoryd.stores.units import PgUnits
+from memoryd.stores.vector_cache import RedisVectorCache
 from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
-from retrieval.ports import ModelCard
+from retrieval.inference.cached import CachedEmbedder
+from retrieval.ports import Embedder, ModelCard
 from retrieval.rerank import RerankPlan
 from retrieval.search import Searcher
 from retrieval.sources import DenseIndexes, ItemReaders, LexicalIndexes
@@ -104,9 +107,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(authenticator.close)
         units = PgUnits(db, clock, generation=generation.number)
         spaces = SpaceService(access, clock)
-        preparer = Preparer(models.runtime, analyzer, models.splitter, facet_terms)
+        embedder = _remembering(stack, models.runtime, redis, settings)
+        preparer = Preparer(embedder, analyzer, models.splitter, facet_terms)
         searcher = Searcher(
-            embedder=models.runtime,
+            embedder=embedder,
             dense=DenseIndexes(PgDenseIndex(db, generation, exact_limit=settings.exact_limit), PgChunkDense(db, generation)),
             lexical=LexicalIndexes(PgLexicalIndex(db, analyzer, DEFAULT_PARAMS), PgChunkLexical(db, analyzer, DEFAULT_PARAMS)),
             temporal=items,
@@ -206,6 +210,16 @@ async def open_jobs(settings: Settings, models: Models) -> AsyncIterator[JobWork
             yield work
 
 
+def _remembering(stack: AsyncExitStack, embedder: Embedder, redis: Redis | None, settings: Settings) -> Embedder:
+    """With a cache of questions' vectors in front, where there is Redis and the settings want it."""
+    if redis is None or not settings.embedding_cache_entries:
+        return embedder
+    cache = RedisVectorCache(redis, entries=settings.embedding_cache_entries, ttl_s=settings.embedding_cache_ttl_s)
+    cached = CachedEmbedder(embedder, cache)
+    stack.push_async_callback(cached.close)
+    return cached
+
+
 def _redis(settings: Settings) -> Redis | None:
     if settings.redis_url is None:
         return None
@@ -251,8 +265,11 @@ def _doors(settings: Settings) -> Doors:
 
 def _policy(settings: Settings) -> RecallPolicy:
     return RecallPolicy(
-        rerank_auto=settings.rerank_default is RerankDefault.ON,
-        rerank_plan=RerankPlan(depth=settings.rerank_depth, budget_ms=settings.rerank_budget_ms),
+        rerank=RerankPolicy(
+            auto=settings.rerank_default is RerankDefault.ON,
+            plan=RerankPlan(depth=settings.rerank_depth, budget_ms=settings.rerank_budget_ms),
+            model=settings.rerank_model or None,
+        ),
         arm_ms=settings.arm_timeout_ms,
         recall_ms=settings.recall_timeout_ms,
     )

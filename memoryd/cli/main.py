@@ -30,6 +30,7 @@ _SECTIONS: Sections = {
         "worker": Entry(
             "memoryd.cli.worker:worker", "Run jobs, maintenance, and sessions' snapshots, commits and summaries.", _SERVER
         ),
+        "inference": Entry("memoryd.cli.inference:inference", "Serve embedders and rerankers to other processes.", _SERVER),
         "mcp": Entry(
             "memoryd.cli.mcp:mcp", "Serve MCP on standard input and output, for an agent that starts its servers itself.", _SERVER
         ),

@@ -25,6 +25,7 @@ from memoryd.http.schemas.recall import (
 from memoryd.memory.context import Context
 from memoryd.memory.model import Kind, Revision
 from memoryd.memory.recall import Recalled
+from memoryd.memory.reranking import StoredReranking
 from retrieval.filters import JsonValue
 from retrieval.ports import CHUNK, Citation
 from retrieval.search import Explanation, Hit
@@ -195,7 +196,8 @@ def context_out(context: Context, budget_tokens: int, *, explain: bool) -> Conte
 
 def space_out(space: Space) -> SpaceOut:
     """A space."""
-    return SpaceOut(id=space.space_id, name=space.name, description=space.description, created_at=space.created_at)
+    rerank = None if space.rerank is None else StoredReranking(space.rerank).written()
+    return SpaceOut(id=space.space_id, name=space.name, description=space.description, rerank=rerank, created_at=space.created_at)
 
 
 def key_out(key: NewKey) -> KeyOut:

@@ -46,10 +46,11 @@ class Models:
 
 
 @asynccontextmanager
-async def open_models(settings: Settings, *, request_s: float | None = None) -> AsyncIterator[Models]:
+async def open_models(settings: Settings, *, request_s: float | None = None, packs: bool = True) -> AsyncIterator[Models]:
     """Load and warm up. Raises ``ModelNotFound``, ``InferenceUnavailable``.
 
-    ``request_s``: how long those may wait who ask for an embedding; ``None``: as long as it takes.
+    ``request_s``: how long those may wait who ask for an embedding; ``None``: as long as it takes. ``packs``: the process packs
+    contexts, and needs the tokenizers of language models from its first request on.
     """
     store = ModelStore(settings.model_cache)
     embedder = store.locate(settings.embedding_model)
@@ -63,8 +64,9 @@ async def open_models(settings: Settings, *, request_s: float | None = None) -> 
     await runtime.start()
     try:
         tokenizers = TokenizerRegistry([HuggingFaceCounter(embedder.name, embedder.tokenizer)])
-        # Seconds, which the first context would spend on the event loop.
-        await asyncio.to_thread(tokenizers.warm)
+        if packs:
+            # Seconds, which the first context would spend on the event loop.
+            await asyncio.to_thread(tokenizers.warm)
         tokenizer = ModelTokenizer(embedder.tokenizer)
         yield Models(
             runtime,

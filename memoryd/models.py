@@ -68,13 +68,14 @@ async def open_models(settings: Settings, *, request_s: float | None = None, bac
     """Load and warm up, or learn what the servers have. Raises ``ModelNotFound``, ``InferenceUnavailable``, ``ModelMismatch``.
 
     ``request_s``: how long those may wait who ask for an embedding; ``None``: as long as it takes. ``background``: nobody
-    waits for these models, which leave the processor to whoever else wants it.
+    waits for these models, which leave the processor to whoever else wants it, and no context is packed.
     """
     async with AsyncExitStack() as stack:
         runtime, name, path = await _opened(settings, stack, request_s, background)
         tokenizers = TokenizerRegistry([HuggingFaceCounter(name, path)])
-        # Seconds, which the first context would spend on the event loop.
-        await asyncio.to_thread(tokenizers.warm)
+        if not background:
+            # Seconds, which the first context would spend on the event loop.
+            await asyncio.to_thread(tokenizers.warm)
         tokenizer = ModelTokenizer(path)
         yield Models(
             runtime,

@@ -60,6 +60,28 @@ class Bars:
             self._shown.update(self._phases[phase], completed=1, total=1)
 
 
+class Count:
+    """How many so far, of something whose end is not known."""
+
+    def __init__(self, doing: str) -> None:
+        errors = Console(stderr=True)
+        self._shown = Progress(
+            SpinnerColumn(), TextColumn("{task.description} {task.completed:,}"), console=errors, disable=not errors.is_terminal
+        )
+        self._task = self._shown.add_task(doing, total=None)
+
+    def __enter__(self) -> Self:
+        self._shown.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._shown.stop()
+
+    def add(self, more: int) -> None:
+        """So many more."""
+        self._shown.update(self._task, advance=more)
+
+
 def said(job: Job) -> str:
     """How a job stands, in one line."""
     counters, rates = job.counters, job.per_second

@@ -11,35 +11,40 @@ from retrieval.errors import MemorydError
 _SERVER = "server,embedded"
 
 _SECTIONS: Sections = {
+    "Memory": {
+        "recall": Entry("memoryd.cli.recall:recall", "Find memories, and with --kb passages of knowledge bases"),
+        "context": Entry("memoryd.cli.context:context", "What a model should see of memory for a question"),
+        "remember": Entry("memoryd.cli.remember:remember", "Store a memory, or one for each line"),
+        "forget": Entry("memoryd.cli.forget:forget", "Take memories out of recall"),
+        "session": Entry("memoryd.cli.session:session", "Sessions: working memory, with messages, state and checkpoints"),
+        "spaces": Entry("memoryd.cli.spaces:spaces", "Spaces: named memory banks that agents share"),
+    },
     "Knowledge bases": {
-        "ingest": Entry("memoryd.cli.ingest:ingest", "Put files, folders and archives into a knowledge base."),
-        "kb": Entry("memoryd.cli.kb:kb", "Knowledge bases: documents in versions that are published and rolled back."),
-        "jobs": Entry("memoryd.cli.jobs:jobs", "Jobs: what becomes of the documents that were sent."),
+        "ingest": Entry("memoryd.cli.ingest:ingest", "Put files, folders and archives into a knowledge base"),
+        "kb": Entry("memoryd.cli.kb:kb", "Knowledge bases: documents in versions"),
+        "jobs": Entry("memoryd.cli.jobs:jobs", "Jobs: what becomes of the documents that were sent"),
     },
     "Administration": {
-        "tenants": Entry("memoryd.cli.admin:tenants", "Tenants of the installation.", _SERVER),
-        "keys": Entry("memoryd.cli.admin:keys", "API keys of a tenant.", _SERVER),
-        "doctor": Entry("memoryd.cli.doctor:doctor", "Check stores, schema, roles and models.", _SERVER),
-        "migrate": Entry("memoryd.cli.migrate:migrate", "Bring the database to this version.", _SERVER),
-        "models": Entry("memoryd.cli.models:models", "Embedding and reranking models.", _SERVER),
+        "tenants": Entry("memoryd.cli.tenants:tenants", "Tenants of the installation"),
+        "keys": Entry("memoryd.cli.keys:keys", "API keys of a tenant"),
+        "doctor": Entry("memoryd.cli.doctor:doctor", "Check stores, schema, roles and models, or with --url a service"),
+        "migrate": Entry("memoryd.cli.migrate:migrate", "Bring the database to this version", _SERVER),
+        "models": Entry("memoryd.cli.models:models", "Embedding and reranking models", _SERVER),
     },
     "Running memoryd": {
-        "up": Entry("memoryd.cli.up:up", "Start PostgreSQL, Valkey, the API and the worker, and keep them running.", _SERVER),
-        "status": Entry("memoryd.cli.status:status", "What `memoryd up` is running: processes, ports, restarts.", _SERVER),
-        "api": Entry("memoryd.cli.serve:api", "Serve REST and MCP.", _SERVER),
-        "worker": Entry(
-            "memoryd.cli.worker:worker", "Run jobs, maintenance, and sessions' snapshots, commits and summaries.", _SERVER
-        ),
-        "inference": Entry("memoryd.cli.inference:inference", "Serve embedders and rerankers to other processes.", _SERVER),
-        "mcp": Entry(
-            "memoryd.cli.mcp:mcp", "Serve MCP on standard input and output, for an agent that starts its servers itself.", _SERVER
-        ),
+        "up": Entry("memoryd.cli.up:up", "Start PostgreSQL, Valkey, the API and the worker", _SERVER),
+        "status": Entry("memoryd.cli.status:status", "What `memoryd up` is running", _SERVER),
+        "api": Entry("memoryd.cli.serve:api", "Serve REST and MCP", _SERVER),
+        "worker": Entry("memoryd.cli.worker:worker", "Run jobs, maintenance, and sessions' snapshots", _SERVER),
+        "inference": Entry("memoryd.cli.inference:inference", "Serve embedders and rerankers to other processes", _SERVER),
+        "mcp": Entry("memoryd.cli.mcp:mcp", "Serve MCP on standard input and output", _SERVER),
+        "completion": Entry("memoryd.cli.completion:completion", "Print what a shell needs to complete commands"),
     },
 }
 
 
 class _Commands(LazyGroup):
-    """Our errors end a command with one line and exit status 1."""
+    """Our errors end a command with one line and exit status 1; Ctrl-C ends it with 130."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -47,6 +52,8 @@ class _Commands(LazyGroup):
         except MemorydError as error:
             click.echo(f"memoryd: {error} [{error.code}]", err=True)
             sys.exit(1)
+        except KeyboardInterrupt:
+            sys.exit(130)
 
 
 @click.group(cls=_Commands, sections=_SECTIONS)

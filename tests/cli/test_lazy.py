@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -57,6 +58,21 @@ def test_what_the_list_says_of_a_command_is_what_the_command_says(name: str) -> 
     entry = next(entries[name] for entries in cli.sections.values() if name in entries)
     assert (cli.commands[name].help or "").startswith(entry.help)
     assert cli.commands[name].name == name
+
+
+def _all(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _all(command, f"{prefix}{name} ")
+        else:
+            yield prefix + name, command
+
+
+@pytest.mark.parametrize(("name", "command"), list(_all(cli)), ids=lambda given: given if isinstance(given, str) else "")
+def test_a_command_says_what_it_takes(name: str, command: click.Command) -> None:
+    names = [one.name for one in command.params if not (isinstance(one, click.Option) and one.is_flag)]
+    assert len(set(names)) == len(names)
+    assert command.help, name
 
 
 def test_names_are_completed_without_importing() -> None:

@@ -14,6 +14,7 @@ import pytest
 from fastapi import FastAPI
 
 from memoryd.clock import SystemClock
+from memoryd.database_wiring import database
 from memoryd.job_wiring import open_job_work
 from memoryd.jobs.work import JobWork
 from memoryd.knowledge_wiring import open_job_handlers
@@ -22,7 +23,7 @@ from memoryd.session_wiring import objects
 from memoryd.settings import Settings
 from memoryd.stores.generations import live_generation
 from memoryd.stores.objects import ObstoreObjects
-from memoryd.wiring import database, open_worker_models
+from memoryd.wiring import open_worker_models
 from retrieval.ports import Lane, Vectors
 from tests.http.conftest import Tenant, client
 

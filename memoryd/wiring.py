@@ -107,10 +107,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(authenticator.close)
         units = PgUnits(db, clock, generation=generation.number)
         spaces = SpaceService(access, clock)
-        embedder = _remembering(stack, models.runtime, redis, settings)
-        preparer = Preparer(embedder, analyzer, models.splitter, facet_terms)
+        preparer = Preparer(models.runtime, analyzer, models.splitter, facet_terms)
         searcher = Searcher(
-            embedder=embedder,
+            embedder=_remembering(stack, models.runtime, redis, settings),
             dense=DenseIndexes(PgDenseIndex(db, generation, exact_limit=settings.exact_limit), PgChunkDense(db, generation)),
             lexical=LexicalIndexes(PgLexicalIndex(db, analyzer, DEFAULT_PARAMS), PgChunkLexical(db, analyzer, DEFAULT_PARAMS)),
             temporal=items,

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -36,6 +36,11 @@ class Loading:
         self._stopping = asyncio.Event()
 
     @property
+    def loaded(self) -> bool:
+        """True when there is something to release in order."""
+        return self._served is not None
+
+    @property
     def ready(self) -> bool:
         """True when every model is warm and can compute."""
         return self._served is not None and self._served.healthy
@@ -47,7 +52,7 @@ class Loading:
         return self._served
 
     async def run(self) -> None:
-        """Load, keep, and release when :meth:`stop` was called."""
+        """Load, keep, and release when :meth:`stop` was called. Cancelled while it loads, it gives up."""
         try:
             async with self._opening() as served:
                 self._served = served
@@ -72,7 +77,7 @@ def create_inference_app(
     request_timeout_s: float = 120.0,
     on_failure: Callable[[Exception], None] = lambda error: None,
 ) -> Starlette:
-    """The application. ``opening`` loads the models; ``on_failure`` is told when that fails, or they end by themselves."""
+    """The application. ``opening`` loads the models; ``on_failure`` is told when that fails."""
     loading = Loading(opening, on_failure)
     metrics = Metrics()
 
@@ -83,7 +88,10 @@ def create_inference_app(
             yield
         finally:
             loading.stop()
-            await task
+            if not loading.loaded:
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     async def livez(request: Request) -> Response:
         return JSONResponse({"status": "alive"})

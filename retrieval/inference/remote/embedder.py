@@ -25,6 +25,8 @@ _CHARACTERS: Final = 500_000
 _AT_ONCE: Final = 2
 """Requests of one call: the server has the next while one is under way."""
 _AGAIN_S: Final = 1.0
+_QUESTION_S: Final = 1.0
+"""A question takes some ten milliseconds. A recall gives up the dense arm after two seconds, unless it is told otherwise."""
 
 Cut = Callable[[str], str]
 
@@ -129,6 +131,8 @@ class RemoteEmbedder:
 
     async def _asked(self, texts: Sequence[str], kind: TextKind, lane: Lane, owner: UUID | None, timeout_s: float) -> Vectors:
         call = self._form.call(texts, kind, lane, self.card)
+        if kind is TextKind.QUERY:
+            call = replace(call, expected_s=_QUESTION_S)
         if owner is not None:
             call = replace(call, headers={**(call.headers or {}), OWNER: str(owner)})
         return await self._endpoints.ask(

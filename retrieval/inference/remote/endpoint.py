@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -28,11 +30,15 @@ _DEFAULT_REST_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request: ``body`` is sent as JSON; without one it is a GET."""
+    """A request: ``body`` is sent as JSON; without one it is a GET.
+
+    ``expected_s``: a server that has not answered after so long, when the caller gives up, counts as one that failed.
+    """
 
     path: str
     body: Mapping[str, JsonValue] | None = None
     headers: Mapping[str, str] | None = None
+    expected_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,7 @@ class Endpoint:
             InferenceError: any other refusal. Sent again, or to another server, it would be refused again.
         """
         answer: Answer | None = None
+        started = time.monotonic()
         try:
             async with asyncio.timeout(timeout_s):
                 answer = await self._sent(call, timeout_s)
@@ -93,6 +100,11 @@ class Endpoint:
             raise InferenceUnavailable(f"{self.name} answered {error.status}.") from error
         except InferenceError:
             self.breaker.succeeded()
+            raise
+        except asyncio.CancelledError:
+            # Callers that give up before the timeout does would keep asking a server that hangs.
+            if time.monotonic() - started >= call.expected_s:
+                self._failed(0.0)
             raise
         else:
             self.breaker.succeeded()

@@ -44,7 +44,7 @@ class Scripted:
     def __init__(self, script: Script) -> None:
         self.script = script
         self.heard: list[Heard] = []
-        self.hung_up = asyncio.Event()
+        self.asked, self.hung_up = asyncio.Event(), asyncio.Event()
         self.port = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
@@ -73,6 +73,7 @@ class Scripted:
         try:
             while (heard := await _read(reader)) is not None:
                 self.heard.append(heard)
+                self.asked.set()
                 said = self.script(heard)
                 if said.held is not None:
                     await self._held(reader, said.held)

@@ -114,11 +114,29 @@ async def test_a_cancelled_call_hangs_up() -> None:
     never = asyncio.Event()
     async with scripted(tei) as server, embedder(server) as made:
         server.script = lambda heard: Said(held=never)
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.1):
-                await made.embed_queries(["x"])
+        server.asked.clear()
+        asking = asyncio.ensure_future(made.embed_queries(["x"]))
+        await asyncio.wait_for(server.asked.wait(), 5)
+        asking.cancel()
         await asyncio.wait_for(server.hung_up.wait(), 5)
         assert made.usable, "a caller that goes away says nothing of the server"
+
+
+async def test_a_server_that_lets_questions_wait_until_their_callers_give_up_is_left_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("retrieval.inference.remote.embedder._QUESTION_S", 0.05)
+    never = asyncio.Event()
+    async with scripted(tei) as server, embedder(server) as made:
+        server.script = lambda heard: Said(held=never)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await made.embed_passages(["x"])
+        assert made.usable, "a load may take its time"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await made.embed_queries(["x"])
+        assert not made.usable
 
 
 async def test_a_slow_question_is_asked_a_second_time_and_a_passage_of_bulk_is_not() -> None:

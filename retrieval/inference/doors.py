@@ -9,6 +9,8 @@ from retrieval.errors import BatchTooLarge, InferenceOverloaded
 from retrieval.inference.batches import Throughput
 
 _LEAST_WAIT_S = 0.1
+# What waits may take longer than the last runs let expect: who is let in should be done in time.
+_DOUBT = 1.25
 
 
 class Door:
@@ -29,7 +31,7 @@ class Door:
         """
         own = self._owned[owner] if owner is not None else 0
         full = (self.queued and self.queued + tokens > self._capacity) or (own and own + tokens > self._capacity // 2)
-        late = self.queued and within_s is not None and throughput.seconds(self.queued + tokens) > within_s
+        late = self.queued and within_s is not None and _DOUBT * throughput.seconds(self.queued + tokens) > within_s
         if full or late:
             raise InferenceOverloaded(
                 f"{self.queued} tokens wait for the model; {tokens} more are too many now.",

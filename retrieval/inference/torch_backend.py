@@ -41,10 +41,10 @@ class TorchEmbedder:
     def __init__(self, files: ModelFiles, *, threads: int = 0) -> None:
         """Raises :class:`InferenceUnavailable` when the extra is missing or the folder is no embedder."""
         try:
+            self._device = _Device(threads)  # before the library, which half works without torch
             from sentence_transformers import SentenceTransformer
         except ImportError as error:
             raise missing_extra(files) from error
-        self._device = _Device(threads)
         self.limits = self._device.limits
 
         def load() -> SentenceTransformer:
@@ -118,12 +118,12 @@ class TorchReranker:
     def __init__(self, files: ModelFiles, *, threads: int = 0, max_pair_tokens: int = DEFAULT_PAIR_TOKENS) -> None:
         """Raises :class:`InferenceUnavailable` when the extra is missing or the folder is no cross-encoder."""
         try:
+            self._device = _Device(threads)  # before the library, which half works without torch
             from sentence_transformers import CrossEncoder
         except ImportError as error:
             raise missing_extra(files) from error
         self.name = files.name
         self.max_pair_tokens = min(max_pair_tokens, files.max_tokens)
-        self._device = _Device(threads)
         self.limits = self._device.limits
 
         def load() -> CrossEncoder:

@@ -7,6 +7,7 @@ The service's own errors hang below the same root in :mod:`memoryd.errors`::
     ├── InferenceError
     │   ├── InferenceUnavailable   the model cannot be loaded or its process is gone
     │   ├── InferenceOverloaded    admission refused: too much queued
+    │   ├── InferenceTimeout       the call's own deadline has passed, or cannot be met
     │   ├── BatchTooLarge          admission refused: more than can be done in the time of a request
     │   ├── ModelNotFound          no such model in the cache, on disk or on the hub
     │   └── ModelMismatch          a server has another model than the one whose vectors are wanted
@@ -48,6 +49,12 @@ class InferenceOverloaded(InferenceError):
     def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class InferenceTimeout(InferenceError):
+    """The model had more to do than the caller's deadline allows."""
+
+    code = "inference_timeout"
 
 
 class BatchTooLarge(InferenceError):

@@ -17,6 +17,7 @@ from retrieval.errors import (
     BudgetTooSmall,
     InferenceError,
     InferenceOverloaded,
+    InferenceTimeout,
     MemorydError,
     PackingError,
     UnknownTokenizer,
@@ -37,6 +38,7 @@ log = logging.getLogger(__name__)
 # Errors of the inner rings have no status; everything else carries its own.
 _INNER = {
     InferenceOverloaded: (429, "Inference overloaded"),
+    InferenceTimeout: (504, "Inference timed out"),
     BatchTooLarge: (413, "Batch too large"),
     InferenceError: (503, "Inference unavailable"),
     BudgetTooSmall: (422, "Budget too small"),

@@ -15,11 +15,9 @@ from memoryd.remote_models import (
     rerank_servers,
 )
 from memoryd.settings import Settings
-from memoryd.threads import step_aside
 from retrieval.errors import ModelNotFound
 from retrieval.inference import (
     KNOWN_MODELS,
-    EmbedderBackend,
     InferenceRuntime,
     ModelFiles,
     ModelStore,
@@ -64,16 +62,16 @@ class Models:
 
 
 @asynccontextmanager
-async def open_models(settings: Settings, *, request_s: float | None = None, background: bool = False) -> AsyncIterator[Models]:
+async def open_models(settings: Settings, *, request_s: float | None = None, packs: bool = True) -> AsyncIterator[Models]:
     """Load and warm up, or learn what the servers have. Raises ``ModelNotFound``, ``InferenceUnavailable``, ``ModelMismatch``.
 
-    ``request_s``: how long those may wait who ask for an embedding; ``None``: as long as it takes. ``background``: nobody
-    waits for these models, which leave the processor to whoever else wants it, and no context is packed.
+    ``request_s``: how long those may wait who ask for an embedding; ``None``: as long as it takes. ``packs``: the process packs
+    contexts, and needs the tokenizers of language models from its first request on.
     """
     async with AsyncExitStack() as stack:
-        runtime, name, path = await _opened(settings, stack, request_s, background)
+        runtime, name, path = await _opened(settings, stack, request_s)
         tokenizers = TokenizerRegistry([HuggingFaceCounter(name, path)])
-        if not background:
+        if packs:
             # Seconds, which the first context would spend on the event loop.
             await asyncio.to_thread(tokenizers.warm)
         tokenizer = ModelTokenizer(path)
@@ -87,16 +85,14 @@ async def open_models(settings: Settings, *, request_s: float | None = None, bac
         )
 
 
-async def _opened(
-    settings: Settings, stack: AsyncExitStack, request_s: float | None, background: bool
-) -> tuple[Inference, str, Path]:
+async def _opened(settings: Settings, stack: AsyncExitStack, request_s: float | None) -> tuple[Inference, str, Path]:
     """Embedder and reranker, with the name and the tokenizer of the embedder."""
     reranking = bool(settings.rerank_model)
     if not embedding_servers(settings):
         elsewhere = reranking and bool(rerank_servers(settings))
         files = ModelStore(settings.model_cache).locate(settings.embedding_model)
         own = settings.rerank_model if reranking and not elsewhere else ""
-        runtime = await stack.enter_async_context(_local(settings, files, own, request_s, background))
+        runtime = await stack.enter_async_context(_local(settings, files, own, request_s))
         if not elsewhere:
             return runtime, files.name, files.tokenizer
         reranker = await stack.enter_async_context(open_remote_reranker(settings))
@@ -106,26 +102,20 @@ async def _opened(
     if reranking and rerank_servers(settings):
         scorer = await stack.enter_async_context(open_remote_reranker(settings))
     elif reranking:
-        scorer = await stack.enter_async_context(_local(settings, None, settings.rerank_model, request_s, background))
+        scorer = await stack.enter_async_context(_local(settings, None, settings.rerank_model, request_s))
     embedder = remote.embedder
     return Composed(embedder, scorer, lambda: embedder.usable), embedder.card.name, remote.tokenizer
 
 
 @asynccontextmanager
 async def _local(
-    settings: Settings, embedder: ModelFiles | None, rerank_model: str, request_s: float | None, background: bool
+    settings: Settings, embedder: ModelFiles | None, rerank_model: str, request_s: float | None
 ) -> AsyncIterator[InferenceRuntime]:
     """One runtime of this process. Without ``embedder`` it only reranks."""
     reranker = ModelStore(settings.model_cache).locate(rerank_model) if rerank_model else None
     threads = settings.inference_threads
-
-    def loaded() -> EmbedderBackend:
-        if background:  # the backend's own threads inherit it
-            step_aside()
-        return load_embedder(embedder, threads=threads) if embedder else AbsentEmbedder()
-
     runtime = InferenceRuntime(
-        loaded,
+        (lambda: load_embedder(embedder, threads=threads)) if embedder else AbsentEmbedder,
         (lambda: load_reranker(reranker, threads=threads)) if reranker else None,
         limits=RuntimeLimits(longest_s=None if request_s is None else _EMBEDDING_SHARE * request_s),
     )

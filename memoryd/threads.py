@@ -4,9 +4,6 @@ Python runs one thread at a time, so that more of them finish nothing sooner: ea
 """
 
 import asyncio
-import os
-import sys
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -14,8 +11,6 @@ from typing import ParamSpec, TypeVar
 
 Given = ParamSpec("Given")
 Made = TypeVar("Made")
-
-_LEAST = 19
 
 
 class Threads:
@@ -40,13 +35,3 @@ SNAPSHOTS = Threads("snapshots", 2)
 
 BULK = Threads("bulk", 2)
 """Loads of any size, in slices: parsing large bodies, cutting and analysing long texts."""
-
-
-def step_aside() -> None:
-    """Have the calling thread, and those it will start, compute where others leave the processor to it: nice 19.
-
-    Beside a busy thread of ordinary priority that is a seventieth of a core: little, and never nothing. Linux only, where
-    priorities are threads'; elsewhere nothing changes.
-    """
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LEAST)

@@ -171,7 +171,7 @@ async def open_maintenance(settings: Settings) -> AsyncIterator[Maintenance]:
 @asynccontextmanager
 async def open_worker_models(settings: Settings) -> AsyncIterator[Models]:
     """The worker's models, one set for everything that it does."""
-    async with open_models(settings.model_copy(update={"rerank_model": ""}), background=True) as models:
+    async with open_models(settings.model_copy(update={"rerank_model": ""}), packs=False) as models:
         yield models
 
 

@@ -126,6 +126,7 @@ class GateFailed(Conflict):
     """The verification of an embedding generation found something wrong, or there was none; ``report`` says what."""
 
     code, title = "gate_failed", "Gate failed"
+    report: Mapping[str, JsonValue] | None = None
 
     def __init__(self, message: str, report: Mapping[str, JsonValue] | None) -> None:
         super().__init__(message)

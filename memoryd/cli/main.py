@@ -7,6 +7,7 @@ import click
 from memoryd import __version__
 from memoryd.cli.admin import keys, tenants
 from memoryd.cli.doctor import doctor
+from memoryd.cli.generations import generations
 from memoryd.cli.ingest import ingest
 from memoryd.cli.jobs import jobs
 from memoryd.cli.kb import kb
@@ -34,5 +35,5 @@ def cli() -> None:
     """Memory for AI agents: remember, recall, and pack context within a token budget."""
 
 
-for command in (up, status, api, worker, mcp, ingest, kb, jobs, migrate, doctor, models, tenants, keys):
+for command in (up, status, api, worker, mcp, ingest, kb, jobs, generations, migrate, doctor, models, tenants, keys):
     cli.add_command(command)

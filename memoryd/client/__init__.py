@@ -34,6 +34,7 @@ from memoryd.client.errors import (
     Unreachable,
     WaitedTooLong,
 )
+from memoryd.client.generation_models import Generation, GenerationProgress
 from memoryd.client.ingesting import NewDocument
 from memoryd.client.job_models import Counters, Failure, Job, JobItem, Rates
 from memoryd.client.jobs import JobEvent
@@ -73,6 +74,8 @@ __all__ = [
     "FieldFault",
     "Finished",
     "Forbidden",
+    "Generation",
+    "GenerationProgress",
     "Gone",
     "Ingestion",
     "InvalidRequest",

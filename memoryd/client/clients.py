@@ -10,6 +10,7 @@ import httpx
 from memoryd.client.awaiting import Awaiting
 from memoryd.client.blocking import Blocking
 from memoryd.client.bulk import BulkOperations
+from memoryd.client.generations import GenerationOperations
 from memoryd.client.http import Settings
 from memoryd.client.jobs import JobOperations
 from memoryd.client.retries import Retries
@@ -45,6 +46,20 @@ class AsyncJobs(JobOperations):
         self.side: Awaiting = side
 
 
+class Generations(GenerationOperations):
+    """``/v1/generations``."""
+
+    def __init__(self, side: Blocking) -> None:
+        self.side: Blocking = side
+
+
+class AsyncGenerations(GenerationOperations):
+    """``/v1/generations``."""
+
+    def __init__(self, side: Awaiting) -> None:
+        self.side: Awaiting = side
+
+
 class Memoryd:
     """A client of one service, as the holder of one key. Close it, or use it as a context manager.
 
@@ -65,6 +80,7 @@ class Memoryd:
         self._side = Blocking(Settings(checked(url), checked_key(key), retries, verify, trust_env), transport)
         self.knowledge = Knowledge(self._side)
         self.jobs = Jobs(self._side)
+        self.generations = Generations(self._side)
 
     def close(self) -> None:
         """Hang up."""
@@ -93,6 +109,7 @@ class AsyncMemoryd:
         self._side = Awaiting(Settings(checked(url), checked_key(key), retries, verify, trust_env), transport)
         self.knowledge = AsyncKnowledge(self._side)
         self.jobs = AsyncJobs(self._side)
+        self.generations = AsyncGenerations(self._side)
 
     async def close(self) -> None:
         """Hang up."""

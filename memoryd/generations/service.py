@@ -11,6 +11,7 @@ from memoryd.generations.model import Actor, NewGeneration, Registered, ScopeKin
 from memoryd.generations.ports import Labelled, Registry
 from memoryd.generations.verify import Asked, Verifier
 from memoryd.memory.ports import Clock
+from retrieval.errors import ModelNotFound
 from retrieval.ports import ModelCard
 from retrieval.scope import Action, Scope
 
@@ -54,7 +55,7 @@ class Generations:
     async def create(self, actor: Actor, model: str, kind: ScopeKind, *, knowledge_base: str | None) -> Registered:
         """Begin to embed everything in a scope with another model, beside what serves.
 
-        Raises ``ModelNotFound``, ``InvalidRequest``, ``Forbidden``, ``NotFound``, ``Conflict``.
+        Raises ``InferenceUnavailable``, ``InvalidRequest``, ``Forbidden``, ``NotFound``, ``Conflict``.
         """
         kb_id = None
         if (kind is ScopeKind.INSTALLATION) != (actor.tenant_id is None):
@@ -64,7 +65,10 @@ class Generations:
         if knowledge_base is not None and actor.tenant_id is not None:
             owner = Scope(actor.tenant_id, actor.principal, frozenset({Action.READ}), request_id=actor.request_id)
             kb_id = await self._bases.id_of(owner, knowledge_base)
-        card = await self._card_of(model, actor.tenant_id is None)
+        try:
+            card = await self._card_of(model, actor.tenant_id is None)
+        except ModelNotFound as error:
+            raise InvalidRequest(f"model: {error}") from error
         new = NewGeneration(
             card.name, card.revision, card.dimension, card.query_prefix, card.passage_prefix, actor.tenant_id, kb_id
         )

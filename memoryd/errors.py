@@ -15,6 +15,8 @@
         │   ├── Collision            409  conflict
         │   ├── VersionConflict      409  version_conflict
         │   ├── WrongState           409  wrong_state
+        │   ├── GenerationsChanged   409  generations_changed
+        │   ├── GateFailed           409  gate_failed
         │   └── IdempotencyInProgress 409 idempotency_in_progress
         ├── PreconditionFailed       412  precondition_failed
         ├── PayloadTooLarge          413  payload_too_large
@@ -29,7 +31,10 @@
             └── WorkingMemoryUnavailable 503 working_memory_unavailable
 """
 
+from collections.abc import Mapping
+
 from retrieval.errors import MemorydError
+from retrieval.filters import JsonValue
 
 
 class ServiceError(MemorydError):
@@ -114,6 +119,25 @@ class WrongState(Conflict):
     def __init__(self, message: str, state: str) -> None:
         super().__init__(message)
         self.state = state
+
+
+class GenerationsChanged(Conflict):
+    """An embedding generation was made while this was being embedded: nothing was written, and sent again it succeeds."""
+
+    code, title = "generations_changed", "Generations changed"
+    retryable = True
+    retry_after_s = 1.0
+
+
+class GateFailed(Conflict):
+    """The verification of an embedding generation found something wrong, or there was none; ``report`` says what."""
+
+    code, title = "gate_failed", "Gate failed"
+    report: Mapping[str, JsonValue] | None = None
+
+    def __init__(self, message: str, report: Mapping[str, JsonValue] | None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class IdempotencyInProgress(Conflict):

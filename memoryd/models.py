@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from memoryd.generations.shelf import ModelShelf, Opened
 from memoryd.remote_models import (
     embedding_servers,
     open_remote_embedder,
@@ -28,6 +29,7 @@ from retrieval.inference import (
 )
 from retrieval.inference.absent import AbsentEmbedder
 from retrieval.inference.composed import Composed, Inference
+from retrieval.inference.registry import ModelRole
 from retrieval.packing import HuggingFaceCounter, TokenizerRegistry
 from retrieval.passages import Splitter
 from retrieval.ports import ModelCard, Reranker
@@ -38,7 +40,8 @@ _EMBEDDING_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What the use cases need of models. ``runtime`` is embedder and reranker, ``tokenizer`` the embedder's.
+    """What the use cases need of models. ``runtime`` is the configured embedder and the reranker, ``tokenizer`` that embedder's,
+    which cuts texts; ``shelf`` has it too, and the models of the other generations.
 
     ``local``: the embedder is this process's own, so that without it the process is of no use.
     """
@@ -48,6 +51,7 @@ class Models:
     tokenizer: ModelTokenizer
     splitter: Splitter
     tokenizers: TokenizerRegistry
+    shelf: ModelShelf
     local: bool = True
 
     @property
@@ -70,6 +74,8 @@ async def open_models(settings: Settings, *, request_s: float | None = None, pac
     """
     async with AsyncExitStack() as stack:
         runtime, name, path = await _opened(settings, stack, request_s)
+        shelf = ModelShelf(runtime, lambda name: open_embedder(settings, name, request_s=request_s))
+        stack.push_async_callback(shelf.close)
         tokenizers = TokenizerRegistry([HuggingFaceCounter(name, path)])
         if packs:
             # Seconds, which the first context would spend on the event loop.
@@ -81,6 +87,7 @@ async def open_models(settings: Settings, *, request_s: float | None = None, pac
             tokenizer,
             Splitter(tokenizer, max_tokens=runtime.card.max_tokens),
             tokenizers,
+            shelf,
             local=not embedding_servers(settings),
         )
 
@@ -124,6 +131,40 @@ async def _local(
         yield runtime
     finally:
         await runtime.close()
+
+
+async def open_embedder(settings: Settings, name: str, *, request_s: float | None = None) -> Opened:
+    """Load another embedder, with a thread of its own; a known model is fetched where it is not cached.
+
+    Raises ``InferenceError``.
+    """
+    store = ModelStore(settings.model_cache)
+    found = await asyncio.to_thread(store.pull if name in KNOWN_MODELS else store.locate, name)
+    runtime = InferenceRuntime(
+        lambda: load_embedder(found, threads=settings.inference_threads),
+        limits=RuntimeLimits(longest_s=None if request_s is None else _EMBEDDING_SHARE * request_s),
+    )
+    await runtime.start()
+    return Opened(runtime, runtime.close)
+
+
+async def card_of(settings: Settings, name: str, trusted: bool) -> ModelCard:
+    """The description of an embedder, for a generation that is to be made with it.
+
+    ``trusted``: whoever asks may name any model that this machine can load, a folder among them, and have a known one fetched;
+    others the known ones that are there. Raises ``ModelNotFound``, ``InferenceUnavailable``.
+    """
+    known = KNOWN_MODELS.get(name)
+    if known is not None and known.role is not ModelRole.EMBEDDER:
+        raise ModelNotFound(f"{name} does not embed")
+    if not trusted and (known is None or not await asyncio.to_thread(_cached, ModelStore(settings.model_cache), name)):
+        embedders = [spec.name for spec in KNOWN_MODELS.values() if spec.role is ModelRole.EMBEDDER]
+        raise ModelNotFound(f"this installation has no such embedder at hand; it knows {', '.join(embedders)}")
+    opened = await open_embedder(settings, name)
+    try:
+        return opened.embedder.card
+    finally:
+        await opened.close()
 
 
 def embedder_card(settings: Settings) -> ModelCard:

@@ -125,11 +125,11 @@ class AuditFound:
 
 @dataclass(frozen=True, slots=True)
 class OperatorEntry:
-    """What the operator did, also to a tenant that is gone."""
+    """What the operator did, also to a tenant that is gone. ``tenant_id`` ``None``: to the installation."""
 
     entry_id: int
     at: datetime
     action: str
-    tenant_id: UUID
+    tenant_id: UUID | None
     request_id: str
     detail: Mapping[str, JsonValue]

@@ -27,6 +27,9 @@ _SECTIONS: Sections = {
     "Administration": {
         "tenants": Entry("memoryd.cli.tenants:tenants", "Tenants of the installation"),
         "keys": Entry("memoryd.cli.keys:keys", "API keys of a tenant"),
+        "generations": Entry(
+            "memoryd.cli.generations:generations", "Embedding generations: change the model while everything runs"
+        ),
         "doctor": Entry("memoryd.cli.doctor:doctor", "Check stores, schema, roles and models, or with --url a service"),
         "migrate": Entry("memoryd.cli.migrate:migrate", "Bring the database to this version", _SERVER),
         "models": Entry("memoryd.cli.models:models", "Embedding and reranking models", _SERVER),

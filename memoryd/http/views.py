@@ -109,7 +109,7 @@ def _hit_out(hit: Hit, space: str, *, explain: bool, most: int) -> HitOut:
         topics=list(item.topics),
         confidence=item.confidence,
         source=SourceOut(type=item.source_type, uri=item.source_uri),
-        metadata=_json(item.metadata),
+        metadata=plain_json(item.metadata),
         revision=item.revision,
         recorded_at=item.recorded_at,
         passage=item.span,
@@ -142,7 +142,7 @@ def window(length: int, passage: tuple[int, int], most: int) -> tuple[int, int]:
     return first, first + most
 
 
-def _json(metadata: Mapping[str, JsonValue]) -> dict[str, PydanticJson]:
+def plain_json(metadata: Mapping[str, JsonValue]) -> dict[str, PydanticJson]:
     """The same object: what the store read as JSON, under pydantic's name for it."""
     return {key: cast("PydanticJson", value) for key, value in metadata.items()}
 
@@ -247,7 +247,7 @@ def audit_out(entry: AuditEntry) -> AuditEntryOut:
         object_type=entry.object_type,
         object_ids=list(entry.object_ids),
         request_id=entry.request_id,
-        detail=_json(entry.detail),
+        detail=plain_json(entry.detail),
     )
 
 
@@ -259,5 +259,5 @@ def operator_entry_out(entry: OperatorEntry) -> OperatorEntryOut:
         action=entry.action,
         tenant_id=entry.tenant_id,
         request_id=entry.request_id,
-        detail=_json(entry.detail),
+        detail=plain_json(entry.detail),
     )

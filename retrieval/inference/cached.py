@@ -27,13 +27,34 @@ class VectorCache(Protocol):
         """Keep these for a while."""
 
 
+class Writes:
+    """Writes to a cache that nobody waits for, be it of many embedders."""
+
+    def __init__(self, cache: VectorCache) -> None:
+        self._cache = cache
+        self._writing: set[asyncio.Task[None]] = set()
+
+    def put(self, owner: UUID, found: Mapping[str, bytes]) -> None:
+        """Keep these, unless too many writes are under way."""
+        if len(self._writing) >= _WRITES:
+            return
+        task = asyncio.create_task(self._cache.put(owner, found))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
+
+    async def close(self) -> None:
+        """Let the last writes end."""
+        await asyncio.gather(*self._writing)
+
+
 class CachedEmbedder:
     """An embedder whose questions are looked up first. Work without an owner is not: nobody could forget it."""
 
-    def __init__(self, embedder: Embedder, cache: VectorCache) -> None:
+    def __init__(self, embedder: Embedder, cache: VectorCache, writes: Writes) -> None:
+        """``writes``: to the same cache."""
         self._embedder = embedder
         self._cache = cache
-        self._writing: set[asyncio.Task[None]] = set()
+        self._writes = writes
         self.hits = 0
         self.misses = 0
 
@@ -56,24 +77,12 @@ class CachedEmbedder:
             made = await self._embedder.embed_queries([texts[place] for place in missing], owner=owner)
             for place, vector in zip(missing, made, strict=True):
                 known[place] = vector
-            self._keep(owner, {keys[place]: to_bytes(vector) for place, vector in zip(missing, made, strict=True)})
+            self._writes.put(owner, {keys[place]: to_bytes(vector) for place, vector in zip(missing, made, strict=True)})
         return np.stack([vector for vector in known if vector is not None])
 
     async def embed_passages(self, texts: Sequence[str], *, lane: Lane = Lane.BULK, owner: UUID | None = None) -> Vectors:
         """See :meth:`retrieval.ports.Embedder.embed_passages`. Passages are seldom embedded twice: they are not kept."""
         return await self._embedder.embed_passages(texts, lane=lane, owner=owner)
-
-    async def close(self) -> None:
-        """Let the last writes end."""
-        await asyncio.gather(*self._writing)
-
-    def _keep(self, owner: UUID, found: Mapping[str, bytes]) -> None:
-        """Nobody waits for it."""
-        if len(self._writing) >= _WRITES:
-            return
-        task = asyncio.create_task(self._cache.put(owner, found))
-        self._writing.add(task)
-        task.add_done_callback(self._writing.discard)
 
 
 def cache_key(card: ModelCard, text: str) -> str:

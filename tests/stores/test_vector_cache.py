@@ -10,7 +10,7 @@ import pytest
 from memoryd.stores.redis import Redis
 from memoryd.stores.redis_erasure import RedisEraser
 from memoryd.stores.vector_cache import RedisVectorCache
-from retrieval.inference.cached import CachedEmbedder, VectorCache, cache_key
+from retrieval.inference.cached import CachedEmbedder, VectorCache, Writes, cache_key
 from retrieval.ports import Embedder, Lane, ModelCard, Vectors
 from tests.stack import Stack
 
@@ -93,13 +93,14 @@ async def test_erasing_a_tenant_erases_its_vectors(cache: RedisVectorCache, redi
 async def test_without_redis_there_is_nothing_and_nobody_waits_for_it_twice() -> None:
     gone = Redis("redis://127.0.0.1:1/0", timeout_s=0.5)
     cache = RedisVectorCache(gone, entries=3, ttl_s=60)
-    embedder = CachedEmbedder(Counting(), cache)
+    writes = Writes(cache)
+    embedder = CachedEmbedder(Counting(), cache, writes)
     try:
         for _ in range(3):
             vectors = await embedder.embed_queries(["four"], owner=uuid4())
             assert vectors.tolist() == [[4.0, 1.0]]
     finally:
-        await embedder.close()
+        await writes.close()
         await gone.close()
 
 
@@ -130,17 +131,18 @@ async def test_a_redis_that_hangs_is_left_alone() -> None:
 
 async def test_a_question_is_embedded_once(cache: RedisVectorCache) -> None:
     inner = Counting()
-    embedder = CachedEmbedder(inner, cache)
+    writes = Writes(cache)
+    embedder = CachedEmbedder(inner, cache, writes)
     port: Embedder = embedder
     owner = uuid4()
     first = await port.embed_queries(["one", "three"], owner=owner)
-    await embedder.close()  # the write has ended
+    await writes.close()  # the write has ended
     second = await port.embed_queries(["three", "two!", "one"], owner=owner)
     assert inner.asked == ["one", "three", "two!"]
     assert second.tolist() == [first[1].tolist(), [4.0, 1.0], first[0].tolist()]
     assert second.dtype == np.float32
     assert (embedder.hits, embedder.misses) == (2, 3)
-    await embedder.close()
+    await writes.close()
     await port.embed_queries(["one"], owner=uuid4())
     assert inner.asked[-1] == "one", "another tenant"
     await port.embed_queries(["one"])
@@ -152,9 +154,10 @@ async def test_another_model_is_another_vector(cache: RedisVectorCache) -> None:
     owner = uuid4()
     for card in (CARD, ModelCard("model", "2", 2, 512, query_prefix="q:"), ModelCard("model", "1", 2, 512)):
         inner = Counting(card)
-        embedder = CachedEmbedder(inner, cache)
+        writes = Writes(cache)
+        embedder = CachedEmbedder(inner, cache, writes)
         await embedder.embed_queries(["one"], owner=owner)
-        await embedder.close()
+        await writes.close()
         assert inner.asked == ["one"]
 
 
@@ -171,6 +174,7 @@ async def test_what_is_no_vector_of_the_model_is_not_used() -> None:
         async def put(self, owner: UUID, found: Mapping[str, bytes]) -> None:
             pass
 
-    embedder = CachedEmbedder(Counting(), Broken())
+    writes = Writes(Broken())
+    embedder = CachedEmbedder(Counting(), Broken(), writes)
     assert (await embedder.embed_queries(["four"], owner=uuid4())).tolist() == [[4.0, 1.0]]
-    await embedder.close()
+    await writes.close()

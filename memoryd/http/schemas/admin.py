@@ -152,7 +152,7 @@ class OperatorEntryOut(BaseModel):
     id: int
     at: datetime
     action: str = Field(examples=["tenant.suspend"])
-    tenant_id: UUID
+    tenant_id: UUID | None = Field(description="None: it concerned the installation")
     request_id: str
     detail: dict[str, JsonValue]
 

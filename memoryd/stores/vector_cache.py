@@ -61,11 +61,20 @@ class RedisVectorCache:
     After a failure it is left alone for some seconds: a frozen Redis must not delay every question.
     """
 
-    def __init__(self, redis: Redis, *, entries: int, ttl_s: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        entries: int,
+        ttl_s: int,
+        clock: Callable[[], float] = time.time,
+        patience_s: float = _PATIENCE_S,
+    ) -> None:
         self._redis = redis
         self._entries = entries
         self._ttl_s = ttl_s
         self._clock = clock
+        self._patience_s = patience_s
         self._resting_until = 0.0
 
     async def get(self, owner: UUID, keys: Sequence[str]) -> Sequence[bytes | None]:
@@ -84,7 +93,7 @@ class RedisVectorCache:
         if self._clock() < self._resting_until:
             return ()
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            async with asyncio.timeout(self._patience_s):
                 return await self._redis.run(script, keys, arguments)
         except (StoreUnavailable, RedisError, TimeoutError) as error:
             self._resting_until = self._clock() + _REST_S

@@ -14,6 +14,8 @@ from retrieval.inference.cached import CachedEmbedder, VectorCache, Writes, cach
 from retrieval.ports import Embedder, Lane, ModelCard, Vectors
 from tests.stack import Stack
 
+# A machine under load takes its time.
+_PATIENCE_S = 30.0
 CARD = ModelCard("model", "1", 2, 512, query_prefix="q:")
 
 
@@ -43,14 +45,14 @@ class Clock:
 
 @pytest.fixture
 async def redis(stack: Stack) -> AsyncIterator[Redis]:
-    opened = Redis(stack.redis_url, timeout_s=2.0)
+    opened = Redis(stack.redis_url, timeout_s=_PATIENCE_S)
     yield opened
     await opened.close()
 
 
 @pytest.fixture
 def cache(redis: Redis) -> RedisVectorCache:
-    return RedisVectorCache(redis, entries=3, ttl_s=60, clock=Clock())
+    return RedisVectorCache(redis, entries=3, ttl_s=60, clock=Clock(), patience_s=_PATIENCE_S)
 
 
 async def test_what_was_put_is_got_by_its_owner_alone(cache: RedisVectorCache) -> None:

@@ -41,6 +41,8 @@ class LastingWorker(Worker):
 
     async def close(self) -> None:
         """Stop the rounds and close what ``on_startup`` opened, also where the server is gone."""
+        # arq would wait for them and raise what ended them: that they were cancelled.
+        await self._stop_rounds()
         try:
             await super().close()
         except Exception as error:  # noqa: BLE001 - nothing may keep services from being closed
@@ -69,12 +71,15 @@ class LastingWorker(Worker):
         await pool.connection_pool.disconnect()  # the one that it was made with has no limit
         return pool
 
-    async def _forget(self) -> None:
-        """As if it had just been made: a broken connection leaves places taken that nobody gives back."""
+    async def _stop_rounds(self) -> None:
         for one in self.tasks.values():
             one.cancel()
         await asyncio.gather(*self.tasks.values(), return_exceptions=True)
         self.tasks.clear()
+
+    async def _forget(self) -> None:
+        """As if it had just been made: a broken connection leaves places taken that nobody gives back."""
+        await self._stop_rounds()
         self.sem, self.job_counter = asyncio.BoundedSemaphore(self.max_jobs + 1), 0
         for cron in self.cron_jobs:
             cron.next_run = None

@@ -37,6 +37,15 @@ _HISTORY = "AND (%(before)s::bigint IS NULL OR r.revision < %(before)s) ORDER BY
 _PASSAGES = (
     "JOIN passages p ON p.tenant_id = r.tenant_id AND p.memory_id = r.memory_id AND p.revision = r.revision AND p.ordinal = 0"
 )
+# `OFFSET 0`: each by its key, also where nothing was analysed yet and a scan of the spaces seems as cheap.
+_SHOWN = """
+FROM shown
+CROSS JOIN LATERAL (
+    SELECT * FROM memory_revisions
+    WHERE tenant_id = %(tenant)s AND memory_id = shown.memory_id AND revision = shown.revision OFFSET 0) r
+JOIN memories m ON m.tenant_id = %(tenant)s AND m.memory_id = r.memory_id
+JOIN spaces s ON s.tenant_id = %(tenant)s AND s.space_id = r.space_id
+"""
 # Each space's next rows in the order of an index, merged; `space_id = ANY` would read and sort all that is left of them.
 _FIRST = f"""
 WITH shown AS MATERIALIZED (
@@ -47,8 +56,7 @@ WITH shown AS MATERIALIZED (
         WHERE r.tenant_id = %(tenant)s AND r.space_id = o.space_id {{where}}
         ORDER BY {{order}} LIMIT %(limit)s) next
     ORDER BY {{order_of_all}} LIMIT %(limit)s)
-SELECT r.occurred_at, {COLUMNS} {FROM} JOIN shown ON shown.memory_id = r.memory_id AND shown.revision = r.revision
-WHERE r.tenant_id = %(tenant)s ORDER BY {{order}}
+SELECT r.occurred_at, {COLUMNS} {_SHOWN} ORDER BY {{order}}
 """
 KNOWN_IDENTITIES = """
 SELECT m.space_id, m.identity, m.memory_id

@@ -69,6 +69,12 @@ class Stack:
         assert pid is not None
         return pid
 
+    def came_back(self, name: str, died: int) -> bool:
+        """Whether a child of which the process ``died`` is ready again."""
+        state = read_state(self.data)
+        child = None if state is None else state.children[name]
+        return child is not None and child.state == "ready" and child.pid not in (None, died)
+
     def phase(self, name: str) -> str:
         """Of a child."""
         state = read_state(self.data)

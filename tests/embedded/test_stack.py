@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -85,7 +86,7 @@ def test_killed_servers_come_back_with_what_was_committed(shared: Path) -> None:
         for name in ("postgres", "valkey"):
             killed = stack.pid(name)
             os.kill(killed, signal.SIGKILL)
-            eventually(lambda name=name, killed=killed: stack.phase(name) == "ready" and stack.pid(name) != killed)  # type: ignore[misc]
+            eventually(partial(stack.came_back, name, killed))
         assert 7 in rows(stack)
         with valkey(stack) as client:
             assert client.ping()

@@ -159,6 +159,21 @@ async def test_what_was_opened_is_closed_also_where_the_queue_is_gone(queue: Que
     assert bench.opened == ["opened", "ready", "closed"]
 
 
+async def test_what_was_opened_is_closed_also_where_a_round_is_just_being_written_down(
+    queue: Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, writing = Bench(queue), asyncio.Event()
+
+    async def written(*_: object, **__: object) -> None:
+        writing.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(bench.worker, "finish_job", written)
+    async with bench.serving():
+        await writing.wait()
+    assert bench.opened == ["opened", "ready", "closed"]
+
+
 async def test_a_start_that_fails_is_told(queue: Queue) -> None:
     def fails() -> AbstractAsyncContextManager[Maintenance]:
         raise StoreUnavailable("no database")

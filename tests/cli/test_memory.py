@@ -128,6 +128,7 @@ def test_a_day_is_this_machines_day(command: Command, service: Service) -> None:
     [
         ("recall",),
         ("recall", " "),
+        ("recall", "bytes \udcff"),
         ("recall", "x", "--as-of", "yesterday"),
         ("recall", "x", "--metadata", "floor"),
         ("recall", "x", "--rerank", "maybe"),

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DATA ?= ../shared/data
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install models demo test check lint types imports lock bench soak clean
+.PHONY: install models demo test check lint types imports docs typescript lock bench bench-inference bench-gpu soak clean
 
 install: $(STAMP) models ## a virtual environment with everything locked, and the two models
 
@@ -39,8 +39,24 @@ types: $(STAMP)
 imports: $(STAMP)
 	$(BIN)/lint-imports
 
+# Material announces MkDocs 2 with every build; docs/decisions.md has what we make of it.
+docs: $(STAMP) ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+typescript: $(STAMP) ## a TypeScript client generated from the OpenAPI document compiles; needs Node.js and npm's registry
+	mkdir -p typescript/build
+	$(BIN)/python -m memoryd.http > typescript/build/openapi.json
+	cd typescript && npm install --no-package-lock --no-audit --no-fund && npm run generate && npm run check
+
 bench: install ## quality, latency, writes and filtered search through the API; reports in evals/reports
 	$(BIN)/python -m evals.bench --data $(DATA)
+
+bench-inference: install ## the inference runtime by itself beside bare ONNX Runtime; run it on a quiet machine
+	$(BIN)/python -m evals.inference --data $(DATA)
+
+bench-gpu: install ## the torch backend beside plain sentence-transformers in float16; wants a GPU
+	$(BIN)/python -m pip install --quiet 'torch>=2.6' 'sentence-transformers>=5.0'
+	$(BIN)/python -m evals.inference_gpu --data $(DATA)
 
 soak: install ## the long tests at full length: 20 kills, Redis's data lost 6 times, a text of 500 MB
 	MEMORYD_SOAK_KILLS=20 MEMORYD_SOAK_LOSSES=6 MEMORYD_SOAK_TEXT_MB=500 $(BIN)/python -m pytest tests/soak -o addopts=-q

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from memoryd.cli.shown import seconds
-from memoryd.client import Job
+from memoryd.client import Generation, Job
 from memoryd.client import Progress as Local
 
 _MIB = 2**20
@@ -49,6 +49,25 @@ class Bars:
         self._end("reading")
         counters = job.counters
         self._show(f"job …{str(job.id)[-6:]}", said(job), counters.ended, counters.items)
+
+    def generation(self, found: Generation) -> None:
+        """Of an embedding generation, a line a state."""
+        for phase in [one for one in self._phases if one != found.state]:
+            self._end(phase)
+        progress = found.progress
+        if found.state != "building":
+            self._show(found.state, found.failure or "", 0, None)
+            return
+        parts = [f"{progress.done:,} of {progress.total or 0:,} items"]
+        if progress.tokens_per_second is not None:
+            parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+        if progress.eta_s is not None:
+            parts.append(f"{seconds(progress.eta_s)} left")
+        if found.paused:
+            parts.append("paused")
+        if found.failure is not None:
+            parts.append(found.failure)
+        self._show(found.state, ", ".join(parts), progress.done, progress.total)
 
     def _show(self, phase: str, said: str, done: int, total: int | None) -> None:
         if phase not in self._phases:

@@ -27,6 +27,9 @@ _SECTIONS: Sections = {
     "Administration": {
         "tenants": Entry("memoryd.cli.tenants:tenants", "Tenants of the installation"),
         "keys": Entry("memoryd.cli.keys:keys", "API keys of a tenant"),
+        "generations": Entry(
+            "memoryd.cli.generations:generations", "Embedding generations: change the model while everything runs"
+        ),
         "doctor": Entry("memoryd.cli.doctor:doctor", "Check stores, schema, roles and models, or with --url a service"),
         "migrate": Entry("memoryd.cli.migrate:migrate", "Bring the database to this version", _SERVER),
         "models": Entry("memoryd.cli.models:models", "Embedding and reranking models", _SERVER),
@@ -36,6 +39,7 @@ _SECTIONS: Sections = {
         "status": Entry("memoryd.cli.status:status", "What `memoryd up` is running", _SERVER),
         "api": Entry("memoryd.cli.serve:api", "Serve REST and MCP", _SERVER),
         "worker": Entry("memoryd.cli.worker:worker", "Run jobs, maintenance, and sessions' snapshots", _SERVER),
+        "inference": Entry("memoryd.cli.inference:inference", "Serve embedders and rerankers to other processes", _SERVER),
         "mcp": Entry("memoryd.cli.mcp:mcp", "Serve MCP on standard input and output", _SERVER),
         "completion": Entry("memoryd.cli.completion:completion", "Print what a shell needs to complete commands"),
     },

@@ -15,7 +15,7 @@ from memoryd.models import Models
 from memoryd.session_wiring import round_interval_s
 from memoryd.settings import Settings
 from memoryd.stores.redis_cluster import is_cluster
-from memoryd.wiring import open_jobs, open_maintenance, open_session_rounds, open_worker_models
+from memoryd.wiring import open_jobs, open_maintenance, open_rebuild, open_session_rounds, open_worker_models
 
 log = logging.getLogger("memoryd")
 
@@ -58,6 +58,7 @@ async def _serve(settings: Settings, redis_url: str, models: Models) -> None:
         sessions_interval_s=round_interval_s(settings),
         jobs=lambda: open_jobs(settings, models),
         sweep_interval_s=settings.jobs_sweep_interval_s,
+        generations=lambda: open_rebuild(settings, models),
     )
     task = asyncio.ensure_future(running.main())
     loop = asyncio.get_running_loop()

@@ -40,6 +40,7 @@ from memoryd.client.errors import (
     Unsayable,
     WaitedTooLong,
 )
+from memoryd.client.generation_models import Generation, GenerationProgress
 from memoryd.client.ingesting import NewDocument
 from memoryd.client.job_models import Counters, Failure, Job, JobItem, Rates
 from memoryd.client.jobs import JobEvent
@@ -121,6 +122,8 @@ __all__ = [
     "Filters",
     "Finished",
     "Forbidden",
+    "Generation",
+    "GenerationProgress",
     "Gone",
     "Hit",
     "Ingestion",

@@ -11,6 +11,7 @@ from memoryd.client.access import HealthOperations, KeyOperations, SpaceOperatio
 from memoryd.client.awaiting import Awaiting
 from memoryd.client.blocking import Blocking
 from memoryd.client.bulk import BulkOperations
+from memoryd.client.generations import GenerationOperations
 from memoryd.client.http import Settings
 from memoryd.client.jobs import JobOperations
 from memoryd.client.memories import MemoryOperations
@@ -66,6 +67,10 @@ class Tenants(OnBlocking, TenantOperations):
     """``/v1/admin/tenants``."""
 
 
+class Generations(OnBlocking, GenerationOperations):
+    """``/v1/generations``."""
+
+
 class AsyncMemories(OnAwaiting, MemoryOperations):
     """``/v1/memories``."""
 
@@ -92,6 +97,10 @@ class AsyncKeys(OnAwaiting, KeyOperations):
 
 class AsyncTenants(OnAwaiting, TenantOperations):
     """``/v1/admin/tenants``."""
+
+
+class AsyncGenerations(OnAwaiting, GenerationOperations):
+    """``/v1/generations``."""
 
 
 class _Direct(RecallOperations, RememberOperations, HealthOperations):
@@ -123,6 +132,7 @@ class Memoryd(OnBlocking, _Direct):
         self.spaces = Spaces(self.side)
         self.keys = Keys(self.side)
         self.tenants = Tenants(self.side)
+        self.generations = Generations(self.side)
 
     def close(self) -> None:
         """Hang up."""
@@ -156,6 +166,7 @@ class AsyncMemoryd(OnAwaiting, _Direct):
         self.spaces = AsyncSpaces(self.side)
         self.keys = AsyncKeys(self.side)
         self.tenants = AsyncTenants(self.side)
+        self.generations = AsyncGenerations(self.side)
 
     async def close(self) -> None:
         """Hang up."""

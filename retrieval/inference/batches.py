@@ -10,7 +10,8 @@ from dataclasses import dataclass
 class BatchLimits:
     """One run of a model. It cannot be interrupted, so ``tokens`` is also how long an interactive text may wait.
 
-    512 tokens are about 0.05 s of bge-small on two idle cores; larger batches are not faster on a CPU.
+    ``tokens`` are what the model computes, padding included. 512 are about 0.05 s of bge-small on two idle cores; larger
+    batches are not faster on a CPU.
     """
 
     items: int = 16
@@ -77,3 +78,65 @@ class Throughput:
 
     def _averaged(self, average: float, rate: float) -> float:
         return average + self._WEIGHT * (rate - average) if average else rate
+
+
+class Budget:
+    """The tokens that a run may have: halved when memory did not suffice, then raised again by small steps.
+
+    Additive increase, multiplicative decrease (Chiu and Jain, Computer Networks 17, 1989): what else needs the memory comes
+    and goes. A step is a sixteenth of ``most``, after as many runs without a failure as the last failures ask for: each
+    failure doubles them, to :data:`_MOST_RUNS`, so that a budget that cannot be had is tried ever more rarely.
+    """
+
+    _RUNS, _MOST_RUNS, _STEPS = 32, 4096, 16
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._tokens = most
+        self._patience = self._RUNS
+        self._runs = 0
+
+    @property
+    def tokens(self) -> int:
+        """At present; at least 1."""
+        return self._tokens
+
+    def shrink(self, failed: int) -> None:
+        """A run of ``failed`` tokens had not enough memory."""
+        if self._tokens < self._most:
+            self._patience = min(2 * self._patience, self._MOST_RUNS)
+        self._tokens = max(1, min(self._tokens, failed) // 2)
+        self._runs = 0
+
+    def succeeded(self, tokens: int) -> None:
+        """A run of ``tokens`` was done. Only one that filled half of the budget tells anything."""
+        if self._tokens == self._most or 2 * tokens < self._tokens:
+            return
+        self._runs += 1
+        if self._runs >= self._patience:
+            self._runs = 0
+            self._tokens = min(self._most, self._tokens + max(1, self._most // self._STEPS))
+
+
+class Pace:
+    """How many tokens a run may have so that a question that comes meanwhile waits no longer than ``patience_s``.
+
+    Only while questions come: ``calm_s`` after the last one, runs may be as large as they like. Times are of one clock.
+    """
+
+    _LEAST = 64  # below, a run is mostly overhead
+
+    def __init__(self, patience_s: float, calm_s: float = 2.0) -> None:
+        self._patience_s = patience_s
+        self._calm_s = calm_s
+        self._last_question: float | None = None
+
+    def question(self, now: float) -> None:
+        """A question has been taken."""
+        self._last_question = now
+
+    def tokens(self, now: float, rate: float, most: int) -> int:
+        """At most ``most``; ``rate`` are the tokens a second that were measured, 0.0 for none."""
+        if not rate or self._last_question is None or now - self._last_question > self._calm_s:
+            return most
+        return min(most, max(self._LEAST, int(rate * self._patience_s)))

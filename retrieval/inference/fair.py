@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from uuid import UUID
 
@@ -18,6 +20,10 @@ class FairQueue(Generic[E]):
     Start-time fair queueing (Goyal, Vin and Cheng, SIGCOMM 1996) with equal weights: an owner's turn is tagged with the
     tokens it has had, and one that was away starts where the others are, so that it saves nothing up. ``None`` is an owner
     like any other.
+
+    It stands in for deficit round robin (Shreedhar and Varghese, SIGCOMM 1995): what two waiting owners get differs by at
+    most the largest entry of each, where the other's bound has a quantum on top; there is no quantum to choose; and picking
+    costs the logarithm of the owners instead of a constant, which is nothing beside a run of a model.
     """
 
     def __init__(self) -> None:
@@ -54,6 +60,66 @@ class FairQueue(Generic[E]):
             self._remember(owner, after)
         return entry
 
+    def waiting(self, owner: UUID | None) -> int:
+        """How many entries of ``owner`` are queued."""
+        return len(self._waiting.get(owner, ()))
+
+    def take(
+        self, most: int, choose: Callable[[Sequence[E]], Collection[int]], *, wanted: Callable[[E], bool] = lambda entry: True
+    ) -> list[E]:
+        """Show ``choose`` the next ``most`` wanted entries in the order of turns, and take those whose positions it gives.
+
+        To take some, the first must be among them. An owner pays for what is taken of it. What is not wanted is thrown away
+        and costs its owner nothing.
+        """
+        looks: dict[UUID | None, _Look] = {}
+        turns: list[tuple[int, int, UUID | None]] = []
+        shown: list[tuple[UUID | None, int]] = []  # owner, position among its entries
+        while len(shown) < most and (self._turns or turns):
+            if not turns or (self._turns and self._turns[0] < turns[0]):
+                turn = heapq.heappop(self._turns)
+                tag, arrival, owner = turn
+                looks[owner] = _Look(turn)
+            else:
+                tag, arrival, owner = heapq.heappop(turns)
+            look, entries = looks[owner], self._waiting[owner]
+            entry, cost = entries[look.seen]
+            if wanted(entry):
+                shown.append((owner, look.seen))
+                self._arrivals += 1
+                tag, arrival = tag + cost, self._arrivals
+            else:
+                look.gone.add(look.seen)
+            look.seen += 1
+            if look.seen < len(entries):
+                heapq.heappush(turns, (tag, arrival, owner))
+        chosen = set(choose([self._waiting[owner][at][0] for owner, at in shown]))
+        if chosen:
+            self._now = looks[shown[0][0]].turn[0]
+        taken = []
+        for position, (owner, at) in enumerate(shown):
+            if position in chosen:
+                entry, cost = self._waiting[owner][at]
+                taken.append(entry)
+                looks[owner].gone.add(at)
+                looks[owner].paid += cost
+        for owner, look in looks.items():
+            self._put_back(owner, look)
+        return taken
+
+    def _put_back(self, owner: UUID | None, look: _Look) -> None:
+        entries = self._waiting[owner]
+        seen = [entries.popleft() for _ in range(look.seen)]
+        entries.extendleft(entry for at, entry in reversed(list(enumerate(seen))) if at not in look.gone)
+        tag, _, _ = look.turn
+        if not entries:
+            del self._waiting[owner]
+            self._remember(owner, tag + look.paid)
+        elif look.paid:
+            self._line_up(owner, tag + look.paid)
+        else:
+            heapq.heappush(self._turns, look.turn)
+
     def _remember(self, owner: UUID | None, after: int) -> None:
         """One that asks again and again, a piece at a time, must not begin anew each time."""
         self._paid[owner] = after
@@ -65,3 +131,13 @@ class FairQueue(Generic[E]):
     def _line_up(self, owner: UUID | None, tag: int) -> None:
         self._arrivals += 1
         heapq.heappush(self._turns, (tag, self._arrivals, owner))
+
+
+@dataclass(slots=True)
+class _Look:
+    """What was seen of an owner's entries: how many, which go, what they cost. ``turn`` is its place in line."""
+
+    turn: tuple[int, int, UUID | None]
+    seen: int = 0
+    paid: int = 0
+    gone: set[int] = field(default_factory=set)

@@ -1,147 +1,179 @@
-"""Jobs wait in lanes; a lane cuts batches across jobs, fairly between their owners, and gives each job its own outcome.
+"""Jobs wait in lanes; a lane cuts batches across jobs, fairly between their owners, and has the next one ready.
 
-Everything here runs on the compute thread, except what :class:`Job` says of the event loop.
+Of a lane, everything but a batch's run happens under its thread's lock: see :mod:`retrieval.inference.worker`.
 """
 
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
-
-from retrieval.errors import InferenceError
-from retrieval.inference.batches import BatchLimits, Throughput
+from retrieval.errors import InferenceError, InferenceTimeout
+from retrieval.inference.batches import BatchLimits, Budget, Pace, Throughput
 from retrieval.inference.fair import FairQueue
+from retrieval.inference.job import Job
+from retrieval.inference.planner import cut
+from retrieval.inference.runs import Batch, Entry, Model
+from retrieval.inference.stages import Stages
 
 T = TypeVar("T")
+R = TypeVar("R")
 
-Results = NDArray[np.float32]
+# Items of one owner that are in the queue; the rest of its jobs wait behind them, so that a job of any length is added, and
+# dropped, in no time.
+_PER_OWNER = 256
+# Among how many items a padded batch finds its like, in times of the most that it may hold.
+_WINDOW = 4
 
 
-class Job(Generic[T]):
-    """Texts or pairs of one caller. It succeeds as a whole or fails as a whole.
+@dataclass(slots=True)
+class _Backlog(Generic[T]):
+    """A job, and the first of its items that is not in the queue yet."""
 
-    ``abandoned`` is set by the event loop when the caller is gone and only ever read here. The callbacks are called
-    on the compute thread: ``on_progress`` with the tokens done, then once ``on_result`` or ``on_error``.
-    """
+    job: Job[T]
+    begin: int = 0
+
+
+class LaneQueue(Generic[T, R]):
+    """Items of many jobs, the owners taking turns by tokens, and the model that runs them."""
 
     def __init__(
         self,
-        items: Sequence[T],
-        costs: Sequence[int],
+        stages: Stages[T, R],
         *,
-        owner: UUID | None,
-        on_progress: Callable[[int], None],
-        on_result: Callable[[Results], None],
-        on_error: Callable[[InferenceError], None],
+        limits: BatchLimits,
+        throughput: Throughput,
+        budget: Budget | None = None,
+        pace: Pace | None = None,
+        questions: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.items = items
-        self.costs = costs
-        self.owner = owner
-        self.abandoned = False
-        self._on_progress = on_progress
-        self._on_result = on_result
-        self._on_error = on_error
-        self._results: Results | None = None
-        self._missing = len(items)
-        self._failed = False
-
-    @property
-    def alive(self) -> bool:
-        """False when nobody wants the rest of it."""
-        return not (self.abandoned or self._failed)
-
-    def deliver(self, index: int, result: Results) -> None:
-        """The result of one item, an array of one shape for all items."""
-        if self._results is None:
-            self._results = np.empty((len(self.items), *result.shape), dtype=np.float32)
-        self._results[index] = result
-        self._missing -= 1
-        self._on_progress(self.costs[index])
-        if self._missing == 0 and self.alive:
-            self._on_result(self._results)
-
-    def fail(self, error: InferenceError) -> None:
-        """End the job; items still waiting are skipped."""
-        if self.alive:
-            self._failed = True
-            self._on_error(error)
-
-
-class LaneQueue(Generic[T]):
-    """Items of many jobs, the owners taking turns by tokens, and the model that runs them."""
-
-    def __init__(self, run: Callable[[Sequence[T]], Results], *, limits: BatchLimits, throughput: Throughput) -> None:
-        self._run = run
+        """``budget`` is the model's, shared by its lanes. ``pace`` is told of every batch of the lane of ``questions``, and
+        asked how large one of another lane may be; ``None`` where nobody waits for this lane."""
+        self._model = Model(stages, throughput, budget or Budget(limits.tokens), Throughput(), limits)
         self._limits = limits
-        self._throughput = throughput
-        self._items: FairQueue[tuple[Job[T], int]] = FairQueue()
+        self._pace = pace
+        self._questions = questions
+        self._clock = clock
+        self._queue: FairQueue[Entry[T, R]] = FairQueue()
+        self._backlogs: dict[UUID | None, deque[_Backlog[T]]] = {}
+        self._ready: Batch[T, R] | None = None
 
     def add(self, job: Job[T]) -> None:
         """Queue every item of ``job``."""
-        for index, cost in enumerate(job.costs):
-            self._items.put(job.owner, (job, index), cost)
+        self._backlogs.setdefault(job.owner, deque()).append(_Backlog(job))
+        self._feed(job.owner)
 
     @property
     def waiting(self) -> bool:
         """True when a batch can be cut; what nobody wants any more is dropped here."""
-        return self._next() is not None
+        while (head := self._queue.peek()) is not None:
+            job = head[0].job
+            if job.alive:
+                return True
+            self._queue.pop(charge=False)
+            self._feed(job.owner)
+        return False
 
-    def step(self) -> None:
-        """Cut one batch and run it."""
-        batch: list[tuple[Job[T], int]] = []
-        total = 0
-        while (cost := self._next()) is not None and self._limits.admit(len(batch), total + cost):
-            batch.append(self._items.pop())
-            total += cost
-        self._attempt(batch)
+    def look_ahead(self) -> None:
+        """Make the next batch ready as it would be cut now. Takes nothing: should others come first, it is cut anew."""
+        found = self._cut(take=False)
+        if found and (self._ready is None or self._ready.entries != found):
+            self._ready = Batch(self._model, found)
+            self._ready.prepare()
+
+    def take(self) -> Batch[T, R] | None:
+        """Cut the next batch; ``None`` when nothing is left that somebody wants and can still have in time."""
+        while self.waiting:
+            if found := self._cut(take=True):
+                ready, self._ready = self._ready, None
+                if self._questions and self._pace is not None:
+                    self._pace.question(self._clock())
+                return ready if ready is not None and ready.entries == found else Batch(self._model, found)
+        self._ready = None
+        return None
 
     def fail_all(self, error: InferenceError) -> None:
         """Fail every job that waits."""
-        while self._items.peek() is not None:
-            self._items.pop()[0].fail(error)
+        self._ready = None
+        while self.waiting and (head := self._queue.peek()) is not None:
+            head[0].job.fail(error)
 
-    def _next(self) -> int | None:
-        """The cost of the next item that somebody wants, or ``None``; what nobody wants is dropped on the way."""
-        while (head := self._items.peek()) is not None:
-            (job, _), cost = head
-            if job.alive:
-                return cost
-            self._items.pop(charge=False)
-        return None
+    def _cut(self, *, take: bool) -> list[Entry[T, R]]:
+        """The entries of the next batch, tokenised. Empty when the first is too late or cannot be tokenised: its job fails."""
+        found: list[Entry[T, R]] = []
+        dropped: set[UUID | None] = set()
 
-    def _attempt(self, batch: Sequence[tuple[Job[T], int]]) -> None:
-        """Run a batch; when it fails, run its halves, so that only the jobs of poisoned items fail."""
-        if not batch:
+        def choose(window: Sequence[Entry[T, R]]) -> Sequence[int]:
+            self._encode([entry for entry in window if entry.row is None])
+            self._refuse_late(window)
+            lengths = [self._model.length(entry) for entry in window if entry.job.alive]
+            alive = [at for at, entry in enumerate(window) if entry.job.alive]
+            if not alive or alive[0] != 0:
+                return ()
+            chosen = [alive[at] for at in cut(lengths, self._present_limits(), padded=self._model.stages.padded)]
+            found.extend(window[at] for at in chosen)
+            return chosen if take else ()
+
+        def wanted(entry: Entry[T, R]) -> bool:
+            if not entry.job.alive:
+                dropped.add(entry.job.owner)
+            return entry.job.alive
+
+        most = self._limits.items * (_WINDOW if self._model.stages.padded else 1)
+        self._queue.take(most, choose, wanted=wanted)
+        for owner in dropped.union(entry.job.owner for entry in found):
+            self._feed(owner)
+        return found
+
+    def _present_limits(self) -> BatchLimits:
+        tokens = self._model.budget.tokens
+        if self._pace is not None and not self._questions:
+            tokens = self._pace.tokens(self._clock(), self._model.computed.tokens_per_s, tokens)
+        return BatchLimits(self._limits.items, min(tokens, self._limits.tokens))
+
+    def _refuse_late(self, window: Sequence[Entry[T, R]]) -> None:
+        """Fail the jobs whose deadline has passed, or will have when their item is done."""
+        now = self._clock()
+        for entry in window:
+            job = entry.job
+            if job.alive and job.deadline is not None and now + self._model.seconds(entry) > job.deadline:
+                job.fail(InferenceTimeout("The model did not come to it in time."))
+
+    def _encode(self, entries: Sequence[Entry[T, R]]) -> None:
+        """Tokenise; what cannot be tokenised fails alone."""
+        if not entries:
             return
-        started = time.perf_counter()
         try:
-            results = self._results([job.items[index] for job, index in batch])
-        except Exception as error:  # noqa: BLE001 - whatever a model raises is the fate of its inputs, not of the thread
-            self._isolate(batch, error)
-            return
-        tokens = sum(job.costs[index] for job, index in batch)
-        self._throughput.add(tokens, time.perf_counter() - started, full=2 * tokens >= self._limits.tokens)
-        for (job, index), result in zip(batch, results, strict=True):
-            job.deliver(index, result)
+            rows = self._model.stages.encode([entry.item for entry in entries])
+            for entry, row in zip(entries, rows, strict=True):
+                entry.row = row
+        except Exception as error:  # noqa: BLE001 - whatever a tokenizer raises is the fate of its inputs, not of the thread
+            if len(entries) > 1:
+                middle = len(entries) // 2
+                self._encode(entries[:middle])
+                self._encode(entries[middle:])
+            else:
+                entries[0].job.fail(entries[0].failure(error))
 
-    def _results(self, items: Sequence[T]) -> Results:
-        results = self._run(items)
-        if len(results) != len(items):
-            raise InferenceError(f"The model gave {len(results)} results for {len(items)} inputs.")
-        return results
-
-    def _isolate(self, batch: Sequence[tuple[Job[T], int]], error: Exception) -> None:
-        if len(batch) > 1:
-            middle = len(batch) // 2
-            for half in (batch[:middle], batch[middle:]):
-                self._attempt([(job, index) for job, index in half if job.alive])
-            return
-        job, index = batch[0]
-        failure = InferenceError(f"The model failed on input {index + 1} of {len(job.items)}.")
-        failure.__cause__ = error
-        job.fail(failure)
+    def _feed(self, owner: UUID | None) -> None:
+        """Fill up the owner's part of the queue."""
+        backlog = self._backlogs.get(owner)
+        while backlog:
+            first = backlog[0]
+            job, room = first.job, _PER_OWNER - self._queue.waiting(owner)
+            if job.alive:
+                if room <= 0:
+                    return
+                end = min(first.begin + room, len(job.items))
+                for index in range(first.begin, end):
+                    self._queue.put(owner, Entry(job, index), job.costs[index])
+                first.begin = end
+                if end < len(job.items):
+                    return
+            backlog.popleft()
+        self._backlogs.pop(owner, None)

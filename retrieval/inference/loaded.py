@@ -3,85 +3,170 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
 
-import numpy as np
-
-from retrieval.inference.backends import EmbedderBackend, RerankerBackend
-from retrieval.inference.batches import BatchLimits, Throughput
-from retrieval.inference.lanes import LaneQueue, Results
+from retrieval.inference.backends import EmbedderBackend, RerankerBackend, StagedEmbedder, StagedReranker, Twofold
+from retrieval.inference.batches import BatchLimits, Budget, Pace, Throughput
+from retrieval.inference.job import Job
+from retrieval.inference.lanes import LaneQueue
+from retrieval.inference.stages import EmbedderStages, Pair, RerankerStages, pair_tokens, whole_pairs, whole_texts
 from retrieval.inference.tokenizer import estimated_tokens
-
-Pair = tuple[str, str]
+from retrieval.inference.worker import Waiting
 
 # Ordinary prose: about four characters a token, as the estimates have it.
 _PROSE = "She said that the trip to the lake last summer was the best one they ever had together. "
+T = TypeVar("T")
+
+
+class Queue(Waiting, Protocol[T]):
+    """A lane of texts or of pairs."""
+
+    def add(self, job: Job[T]) -> None:
+        """Queue every item of ``job``."""
 
 
 class LoadedModels:
     """Backends, three lanes over them (questions, pairs, bulk) and their measured throughput.
 
-    Loading blocks and ends with a warm-up: each model at its largest shape, for its memory, and at a common one,
-    for its speed. ``costs`` in tokens are :func:`retrieval.inference.tokenizer.estimated_tokens` everywhere.
+    Loading blocks and ends with a warm-up: each model at its largest shapes, for its memory, and at a common one, for its
+    speed. A shape for which there is too little memory is halved until there is enough, and so are the batches that follow.
+    ``costs`` in tokens are :func:`retrieval.inference.tokenizer.estimated_tokens` everywhere.
+
+    Where the embedder comes in two, bulk runs on the second one and a thread of its own (``bulk_apart``), and keeps no
+    question waiting; else it takes turns with questions, in batches of ``patience_s`` while some come.
     """
 
     def __init__(
         self,
         load_embedder: Callable[[], EmbedderBackend],
         load_reranker: Callable[[], RerankerBackend] | None,
-        limits: BatchLimits,
+        limits: BatchLimits | None,
+        patience_s: float,
     ) -> None:
         self.embedder = load_embedder()
+        self.second: EmbedderBackend | None = None
+        self.reranker: RerankerBackend | None = None
         try:
             self.reranker = load_reranker() if load_reranker is not None else None
+            self.second = self.embedder.second() if isinstance(self.embedder, Twofold) else None
+            self._make_lanes(limits, patience_s)
         except BaseException:
-            self.embedder.close()
+            self.close()
             raise
-        self.embedding = Throughput()
-        self.reranking = Throughput()
-        self.questions = LaneQueue[str](self.embedder.embed, limits=limits, throughput=self.embedding)
-        self.pairs = LaneQueue[Pair](self._scores, limits=limits, throughput=self.reranking)
-        self.bulk = LaneQueue[str](self.embedder.embed, limits=limits, throughput=self.embedding)
-        self._warm_up(limits)
+
+    @property
+    def bulk_apart(self) -> bool:
+        """True when the bulk lane is for a thread of its own."""
+        return self.second is not None
 
     def close(self) -> None:
-        """Release the backends."""
-        self.embedder.close()
+        """Release the backends, when none of them runs."""
+        for backend in (self.embedder, self.second, self.reranker):
+            if backend is not None:
+                backend.close()
+
+    def _make_lanes(self, limits: BatchLimits | None, patience_s: float) -> None:
+        self.embedding, self.reranking = Throughput(), Throughput()
+        self.bulk_embedding = Throughput() if self.bulk_apart else self.embedding
+        pace = Pace(patience_s)
+        texts, pairs = _limits(self.embedder, limits), _limits(self.reranker, limits)
+        budgets = Budget(texts.tokens), Budget(pairs.tokens)
+        self._warm_up(self.embedder, texts, budgets[0], self.embedding)
+        if self.second is not None:
+            self._warm_up(self.second, texts, budgets[0], self.bulk_embedding)
         if self.reranker is not None:
-            self.reranker.close()
-
-    def _scores(self, pairs: Sequence[Pair]) -> Results:
-        if self.reranker is None:
-            raise RuntimeError("pairs were admitted without a reranker")
-        return np.asarray(self.reranker.score(pairs), dtype=np.float32)
-
-    def _warm_up(self, limits: BatchLimits) -> None:
-        window = self.embedder.card.max_tokens
-        self.embedder.embed(_full(window, limits))
-        common = [_PROSE] * 8
-        with _measured(self.embedding, [estimated_tokens(text, window) for text in common]):
-            self.embedder.embed(common)
+            self._warm_up_reranker(self.reranker, pairs, budgets[1])
+        self.questions: Queue[str] = _text_lane(self.embedder, texts, self.embedding, budgets[0], pace, questions=True)
+        self.bulk: Queue[str] = _text_lane(
+            self.second or self.embedder, texts, self.bulk_embedding, budgets[0], None if self.bulk_apart else pace
+        )
+        self.pairs: Queue[Pair] | None = None
         if self.reranker is not None:
-            window = self.reranker.max_pair_tokens
-            self.reranker.score([("memory", text) for text in _full(window, limits)])
-            with _measured(self.reranking, [pair_tokens(_PROSE, text, window) for text in common]):
-                self.reranker.score([(_PROSE, text) for text in common])
+            self.pairs = _pair_lane(self.reranker, pairs, self.reranking, budgets[1], pace)
+
+    def _warm_up(self, embedder: EmbedderBackend, limits: BatchLimits, budget: Budget, throughput: Throughput) -> None:
+        window = embedder.card.max_tokens
+        _largest(embedder.embed, lambda words, rows: [_text(words)] * rows, window, limits, budget)
+        costs = [estimated_tokens(_PROSE, window)] * 8
+        _measure(lambda: embedder.embed([_PROSE] * 8), costs, throughput)
+
+    def _warm_up_reranker(self, reranker: RerankerBackend, limits: BatchLimits, budget: Budget) -> None:
+        window = reranker.max_pair_tokens
+        _largest(reranker.score, lambda words, rows: [("memory", _text(words))] * rows, window, limits, budget)
+        costs = [pair_tokens(_PROSE, _PROSE, window)] * 8
+        _measure(lambda: reranker.score([(_PROSE, _PROSE)] * 8), costs, self.reranking)
 
 
-def pair_tokens(query: str, passage: str, most: int) -> int:
-    """Estimated tokens of a pair, at most ``most``."""
-    return min(estimated_tokens(query, most) + estimated_tokens(passage, most), most)
+Item = TypeVar("Item")
 
 
-def _full(window: int, limits: BatchLimits) -> list[str]:
-    """As many texts of the window's length as one batch may hold."""
-    text = _PROSE * (window // 16 + 1)
-    return [text] * max(1, min(limits.items, limits.tokens // window))
+def _largest(
+    run: Callable[[Sequence[Item]], object],
+    made: Callable[[int, int], Sequence[Item]],
+    window: int,
+    limits: BatchLimits,
+    budget: Budget,
+) -> None:
+    """Run the largest shapes: as many texts of the window's length as a batch may hold, and as many short ones."""
+
+    def long(tokens: int) -> object:
+        return run(made(window, max(1, min(limits.items, tokens // window))))
+
+    def short(tokens: int) -> object:
+        return run(made(max(1, tokens // limits.items), limits.items))
+
+    for shape, least in ((long, window), (short, limits.items)):
+        while not _fits(shape, budget, least):
+            pass
 
 
-@contextmanager
-def _measured(throughput: Throughput, costs: Sequence[int]) -> Iterator[None]:
+def _fits(shape: Callable[[int], object], budget: Budget, least: int) -> bool:
+    """False when there was too little memory, and the budget is smaller now. Raises ``MemoryError`` below ``least``."""
+    try:
+        shape(budget.tokens)
+    except MemoryError:
+        if budget.tokens <= least:
+            raise
+        budget.shrink(budget.tokens)
+        return False
+    return True
+
+
+def _text(tokens: int) -> str:
+    """At least so many tokens, up to a sentence more."""
+    return _PROSE * (tokens // 16 + 1) if tokens > 16 else " ".join(_PROSE.split()[:tokens])
+
+
+def _measure(run: Callable[[], object], costs: Sequence[int], throughput: Throughput) -> None:
     started = time.perf_counter()
-    yield
+    run()
     throughput.add(sum(costs), time.perf_counter() - started)
+
+
+def _limits(backend: EmbedderBackend | RerankerBackend | None, given: BatchLimits | None) -> BatchLimits:
+    if given is None and isinstance(backend, (StagedEmbedder, StagedReranker)):
+        return backend.limits
+    return given or BatchLimits()
+
+
+def _text_lane(
+    backend: EmbedderBackend,
+    limits: BatchLimits,
+    throughput: Throughput,
+    budget: Budget,
+    pace: Pace | None,
+    *,
+    questions: bool = False,
+) -> Queue[str]:
+    if isinstance(backend, StagedEmbedder):
+        staged = EmbedderStages(backend)
+        return LaneQueue(staged, limits=limits, throughput=throughput, budget=budget, pace=pace, questions=questions)
+    whole = whole_texts(backend)
+    return LaneQueue(whole, limits=limits, throughput=throughput, budget=budget, pace=pace, questions=questions)
+
+
+def _pair_lane(backend: RerankerBackend, limits: BatchLimits, throughput: Throughput, budget: Budget, pace: Pace) -> Queue[Pair]:
+    if isinstance(backend, StagedReranker):
+        return LaneQueue(RerankerStages(backend), limits=limits, throughput=throughput, budget=budget, pace=pace)
+    return LaneQueue(whole_pairs(backend), limits=limits, throughput=throughput, budget=budget, pace=pace)

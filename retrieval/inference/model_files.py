@@ -14,7 +14,8 @@ from retrieval.inference.registry import KNOWN_MODELS, ModelSpec, Pooling
 
 _DEFAULT_MAX_TOKENS = 512
 # With the weights, these decide what a model computes.
-_DECISIVE = ("tokenizer.json", "config.json", "1_Pooling/config.json")
+_PROMPTS = "config_sentence_transformers.json"
+_DECISIVE = ("tokenizer.json", "config.json", "1_Pooling/config.json", _PROMPTS)
 _WEIGHTS = ("model.onnx", "onnx/model.onnx")
 
 
@@ -23,6 +24,7 @@ class WeightsFormat(StrEnum):
 
     ONNX = "onnx"
     TORCH = "torch"
+    STATIC = "static"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,16 @@ class ModelFiles:
         return Pooling.CLS if config.get("pooling_mode_cls_token") is True else Pooling.MEAN
 
     @property
+    def query_prefix(self) -> str:
+        """What goes in front of a question: the known model's, else the prompt that sentence-transformers wrote."""
+        return self.spec.query_prefix if self.spec is not None else self._prompt("query")
+
+    @property
+    def passage_prefix(self) -> str:
+        """What goes in front of a passage."""
+        return self.spec.passage_prefix if self.spec is not None else self._prompt("document", "passage")
+
+    @property
     def max_tokens(self) -> int:
         """The window, special tokens included: the least that any of the folder's configurations names."""
         if self.spec is not None:
@@ -61,6 +73,11 @@ class ModelFiles:
         )
         # Tokenizers without a limit say 1e30.
         return min((int(n) for n in named if isinstance(n, (int, float)) and 8 <= n < 10**6), default=_DEFAULT_MAX_TOKENS)
+
+    def _prompt(self, *names: str) -> str:
+        prompts = _read_json(self.folder / _PROMPTS).get("prompts")
+        found = [prompts[name] for name in names if name in prompts] if isinstance(prompts, dict) else []
+        return next((prompt for prompt in found if isinstance(prompt, str)), "")
 
 
 def open_folder(folder: Path, name: str, digests: Mapping[str, str]) -> ModelFiles:
@@ -77,12 +94,12 @@ def open_folder(folder: Path, name: str, digests: Mapping[str, str]) -> ModelFil
     relevant = {path.relative_to(folder).as_posix(): path for path in (*_shards(weights), *(folder / n for n in _DECISIVE))}
     found = {name: digests.get(name) or sha256_of(path) for name, path in relevant.items() if path.is_file()}
     digest = found[weights.relative_to(folder).as_posix()]
-    spec = next((known for known in KNOWN_MODELS.values() if known.files.get("model.onnx") == digest), None)
+    spec = next((known for known in KNOWN_MODELS.values() if known.files[known.weights] == digest), None)
     lines = [f"{sha256}  {name}" for name, sha256 in sorted(found.items())]
     return ModelFiles(
         name=spec.name if spec is not None else name,
         folder=folder,
-        format=format_of(weights),
+        format=WeightsFormat.STATIC if spec is not None and spec.pooling is Pooling.STATIC else format_of(weights),
         weights=weights,
         revision=hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12],
         spec=spec,

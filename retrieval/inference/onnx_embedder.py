@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from retrieval.errors import InferenceError, InferenceUnavailable
+from retrieval.inference.batches import BatchLimits
 from retrieval.inference.model_files import ModelFiles
 from retrieval.inference.onnx_session import OnnxSession, Output
 from retrieval.inference.registry import Pooling
-from retrieval.inference.tokenizer import ModelTokenizer
+from retrieval.inference.tokenizer import Encoding, ModelTokenizer
 from retrieval.ports import ModelCard, Vectors
+
+# Weights larger than this are loaded once only.
+_LARGEST_TWICE = 256 * 2**20
 
 
 class OnnxEmbedder:
-    """Implements :class:`retrieval.inference.backends.EmbedderBackend` over a model folder."""
+    """Implements :class:`retrieval.inference.backends.StagedEmbedder` and ``Twofold`` over a model folder."""
 
-    def __init__(self, files: ModelFiles, *, threads: int = 0) -> None:
-        """Raises :class:`InferenceUnavailable` when the folder's graph is not an embedder."""
+    padded = False
+    limits = BatchLimits()
+
+    def __init__(self, files: ModelFiles, *, threads: int = 0, apart: bool = False) -> None:
+        """``apart``: see :class:`OnnxSession`. Raises :class:`InferenceUnavailable` when the folder's graph is no embedder."""
+        self._files = files
+        self._threads = threads
         self._tokenizer = ModelTokenizer(files.tokenizer, max_tokens=files.max_tokens)
-        self._session = OnnxSession(files.weights, threads=threads)
+        self._session = OnnxSession(files.weights, threads=threads, apart=apart)
         self._pooling = files.pooling
-        (probe,) = self._vectors(["probe"])
+        (probe,) = self._vectors(self.encode(["probe"]))
         dimension = files.spec.dimension if files.spec is not None else len(probe)
         if len(probe) != dimension:
             raise InferenceUnavailable(f"{files.name} gives {len(probe)} dimensions, {dimension} were expected.")
@@ -31,8 +40,8 @@ class OnnxEmbedder:
             revision=files.revision,
             dimension=dimension,
             max_tokens=files.max_tokens,
-            query_prefix=files.spec.query_prefix if files.spec is not None else "",
-            passage_prefix=files.spec.passage_prefix if files.spec is not None else "",
+            query_prefix=files.query_prefix,
+            passage_prefix=files.passage_prefix,
         )
 
     def embed(self, texts: Sequence[str]) -> Vectors:
@@ -41,19 +50,36 @@ class OnnxEmbedder:
         Raises:
             InferenceError: the model gave something that is not a vector, such as NaN.
         """
-        if not texts:
-            return np.zeros((0, self.card.dimension), dtype=np.float32)
-        vectors = self._vectors(texts)
-        if not np.isfinite(vectors).all():
-            raise InferenceError("The model gave a vector that is not finite.")
-        return vectors
+        return self.prepare(self.encode(texts))()
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        """Tokenised, cut to the window."""
+        return self._tokenizer.encode(texts)
+
+    def prepare(self, rows: Sequence[Encoding]) -> Callable[[], Vectors]:
+        """Rows are not padded: nothing is left to be done but to run them."""
+        return lambda: self._finite(rows)
+
+    def second(self) -> OnnxEmbedder | None:
+        """One whose threads step aside."""
+        if self._files.weights.stat().st_size > _LARGEST_TWICE:
+            return None
+        return OnnxEmbedder(self._files, threads=self._threads, apart=True)
 
     def close(self) -> None:
         """Release the threads."""
         self._session.close()
 
-    def _vectors(self, texts: Sequence[str]) -> Vectors:
-        pooled = np.stack([self._pooled(output) for output in self._session.run(self._tokenizer.encode(texts))])
+    def _finite(self, rows: Sequence[Encoding]) -> Vectors:
+        if not rows:
+            return np.zeros((0, self.card.dimension), dtype=np.float32)
+        vectors = self._vectors(rows)
+        if not np.isfinite(vectors).all():
+            raise InferenceError("The model gave a vector that is not finite.")
+        return vectors
+
+    def _vectors(self, rows: Sequence[Encoding]) -> Vectors:
+        pooled = np.stack([self._pooled(output) for output in self._session.run(rows)])
         norms = np.linalg.norm(pooled, axis=1, keepdims=True)
         vectors: Vectors = (pooled / np.maximum(norms, 1e-12)).astype(np.float32, copy=False)
         return vectors

@@ -12,10 +12,13 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from retrieval.errors import InferenceUnavailable
+from retrieval.inference.rank import step_aside
 from retrieval.inference.tokenizer import Encoding, Row
 
 Output = NDArray[np.float32]
 
+# What the library says of an allocation that failed; it has no class for it.
+_NO_MEMORY = ("Failed to allocate memory", "bad_alloc", "bad allocation")
 _KNOWN_INPUTS = frozenset({"input_ids", "attention_mask", "token_type_ids", "position_ids"})
 
 
@@ -32,8 +35,9 @@ class OnnxSession:
     memoryd usually shares its machine with a database.
     """
 
-    def __init__(self, weights: Path, *, threads: int = 0) -> None:
-        """``threads`` 0 means every core this process may use.
+    def __init__(self, weights: Path, *, threads: int = 0, apart: bool = False) -> None:
+        """``threads`` 0 means every core this process may use. ``apart``: a row is computed by one thread alone, and those of
+        the pool step aside for other work of the machine; the caller does so itself.
 
         Raises:
             InferenceUnavailable: the graph cannot be loaded, or asks for inputs that text does not give.
@@ -41,7 +45,7 @@ class OnnxSession:
         self.threads = threads or usable_cores()
         options = ort.SessionOptions()
         # A lone row is spread over the cores too; results do not depend on the number of threads.
-        options.intra_op_num_threads = self.threads
+        options.intra_op_num_threads = 1 if apart else self.threads
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
@@ -53,19 +57,31 @@ class OnnxSession:
         if unknown := set(self._inputs) - _KNOWN_INPUTS:
             raise InferenceUnavailable(f"{weights} wants inputs that a text model does not have: {sorted(unknown)}.")
         self._output = self._session.get_outputs()[0].name
-        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="onnx")
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="onnx", initializer=step_aside if apart else None)
 
     def run(self, rows: Sequence[Encoding]) -> list[Output]:
-        """The graph's first output for each row, without the batch axis; longest rows start first."""
+        """The graph's first output for each row, without the batch axis; longest rows start first.
+
+        Raises:
+            MemoryError: the rows need more than there is.
+        """
+        try:
+            return self._all(rows)
+        except RuntimeError as error:  # the base of what the library raises
+            if any(sign in str(error) for sign in _NO_MEMORY):
+                raise MemoryError(str(error)) from error
+            raise
+
+    def close(self) -> None:
+        """Stop the threads; a running row finishes."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _all(self, rows: Sequence[Encoding]) -> list[Output]:
         if len(rows) == 1:
             return [self._one(rows[0])]
         order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
         outputs = dict(zip(order, self._pool.map(self._one, [rows[index] for index in order]), strict=True))
         return [outputs[index] for index in range(len(rows))]
-
-    def close(self) -> None:
-        """Stop the threads; a running row finishes."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _one(self, row: Encoding) -> Output:
         ids = row.ids[np.newaxis]

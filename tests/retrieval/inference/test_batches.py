@@ -1,8 +1,10 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.inference.batches import BatchLimits, Throughput, Turns
+from retrieval.inference.batches import BatchLimits, Budget, Pace, Throughput, Turns
 
 
 @given(st.lists(st.integers(1, 600), min_size=1, max_size=60), st.integers(1, 20), st.integers(1, 2000))
@@ -66,3 +68,63 @@ def test_short_runs_do_not_tell_how_long_a_load_takes() -> None:
         throughput.add(8, 0.008)
     assert throughput.tokens_per_s < 1_100
     assert throughput.least_seconds(1_000) == pytest.approx(0.1)
+
+
+def test_a_budget_is_halved_and_grows_again_by_steps() -> None:
+    budget = Budget(1600)
+    budget.shrink(1600)
+    assert budget.tokens == 800
+    budget.shrink(500)
+    assert budget.tokens == 250
+    for _ in range(64):
+        budget.succeeded(10)  # too small to tell anything
+    assert budget.tokens == 250
+    grown = []
+    for _ in range(64 * 20):
+        budget.succeeded(budget.tokens)
+        grown.append(budget.tokens)
+    assert grown == sorted(grown)
+    assert {after - before for before, after in pairwise(grown)} <= {0, 50, 100}
+    assert budget.tokens == 1600
+
+
+def test_a_budget_that_cannot_be_had_is_tried_ever_more_rarely() -> None:
+    def runs_until_it_grows(budget: Budget) -> int:
+        before, runs = budget.tokens, 0
+        while budget.tokens == before:
+            budget.succeeded(before)
+            runs += 1
+        return runs
+
+    budget = Budget(1024)
+    budget.shrink(1024)
+    pauses = []
+    for _ in range(4):
+        pauses.append(runs_until_it_grows(budget))
+        budget.shrink(budget.tokens)
+    assert pauses == [32, 64, 128, 256]
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 5000)), max_size=100))
+def test_a_budget_stays_between_one_and_its_most(history: list[tuple[bool, int]]) -> None:
+    budget = Budget(4096)
+    for failed, tokens in history:
+        before = budget.tokens
+        if failed:
+            budget.shrink(tokens)
+            assert budget.tokens == max(1, min(before, tokens) // 2)
+        else:
+            budget.succeeded(tokens)
+            assert budget.tokens >= before
+        assert 1 <= budget.tokens <= 4096
+
+
+def test_batches_are_short_while_questions_come() -> None:
+    pace = Pace(0.035, calm_s=2.0)
+    assert pace.tokens(10.0, 10_000.0, 512) == 512, "nobody has asked"
+    pace.question(10.0)
+    assert pace.tokens(10.1, 0.0, 512) == 512, "nothing was measured"
+    assert pace.tokens(10.1, 10_000.0, 512) == 350
+    assert pace.tokens(10.1, 100_000.0, 512) == 512
+    assert pace.tokens(10.1, 100.0, 512) == 64
+    assert pace.tokens(12.1, 10_000.0, 512) == 512, "calm again"

@@ -3,18 +3,19 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from uuid import UUID
 
 import numpy as np
 import pytest
 
-from retrieval.errors import BatchTooLarge, InferenceError, InferenceOverloaded, InferenceUnavailable
+from retrieval.errors import BatchTooLarge, InferenceError, InferenceOverloaded, InferenceTimeout, InferenceUnavailable
 from retrieval.inference import BatchLimits, InferenceRuntime, ModelStore, RuntimeLimits, load_embedder, load_reranker
 from retrieval.inference.onnx_embedder import OnnxEmbedder
 from retrieval.inference.onnx_reranker import OnnxReranker
 from retrieval.inference.registry import BGE_SMALL, MS_MARCO_MINILM
+from retrieval.inference.tokenizer import Encoding
 from retrieval.ports import Embedder, Lane, ModelCard, Reranker, Vectors
 
 
@@ -377,3 +378,173 @@ async def test_a_load_that_can_never_be_done_in_time_is_refused_for_good() -> No
         assert backend.batches == []
         assert len(await runtime.embed_passages(["x" * 20] * 20)) == 20
         assert len(await runtime.embed_passages(["x" * 200] * 3, lane=Lane.INTERACTIVE)) == 3
+
+
+class StagedHeldEmbedder(HeldEmbedder):
+    """Tells what happened where: (what, the thread's name, the texts' lengths)."""
+
+    padded = True
+    limits = BatchLimits(items=2, tokens=512)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[tuple[str, str, tuple[int, ...]]] = []
+        self.prepared = threading.Event()
+        self.memory = 10**9
+
+    def encode(self, texts: Sequence[str]) -> list[Encoding]:
+        self._tell("encode", [len(text) for text in texts])
+        return [Encoding(np.zeros(len(text), np.int64), np.zeros(len(text), np.int64)) for text in texts]
+
+    def prepare(self, rows: Sequence[Encoding]) -> Callable[[], Vectors]:
+        lengths = [len(row) for row in rows]
+        self._tell("prepare", lengths)
+        self.prepared.set()
+
+        def run() -> Vectors:
+            self.gate.wait(10)
+            self._tell("run", lengths)
+            return np.array([[length, 1.0] for length in lengths], dtype=np.float32)
+
+        return run
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        if sum(map(len, texts)) > self.memory:
+            raise MemoryError
+        return super().embed(texts)
+
+    def _tell(self, what: str, lengths: Sequence[int]) -> None:
+        self.events.append((what, threading.current_thread().name, tuple(lengths)))
+
+
+async def test_the_next_batch_is_tokenised_and_padded_by_another_thread_while_one_runs() -> None:
+    backend = StagedHeldEmbedder()
+    async with running(backend) as runtime:
+        backend.events.clear()
+        backend.gate.clear()
+        backend.prepared.clear()
+        (first,) = spawn(runtime.embed_queries(["x"]))  # three characters with the prefix
+        assert await asyncio.to_thread(backend.prepared.wait, 5)
+        backend.prepared.clear()
+        (second,) = spawn(runtime.embed_queries(["xx"]))
+        assert await asyncio.to_thread(backend.prepared.wait, 5)
+        assert backend.events == [
+            ("encode", "memoryd-inference", (3,)),
+            ("prepare", "memoryd-inference", (3,)),
+            ("encode", "memoryd-inference-ahead", (4,)),
+            ("prepare", "memoryd-inference-ahead", (4,)),
+        ]
+        backend.gate.set()
+        await asyncio.gather(first, second)
+        assert backend.events[4:] == [("run", "memoryd-inference", (3,)), ("run", "memoryd-inference", (4,))]
+
+
+async def test_a_backend_says_how_large_its_batches_may_be() -> None:
+    backend = StagedHeldEmbedder()
+    async with running(backend) as runtime:
+        backend.events.clear()
+        await runtime.embed_passages(["x", "y", "z"])
+        assert [lengths for what, _, lengths in backend.events if what == "run"] == [(3, 3), (3,)]
+
+
+async def test_readiness_comes_after_a_run_of_the_largest_shapes_and_with_less_memory_of_smaller_ones() -> None:
+    backend = HeldEmbedder()
+    runtime = InferenceRuntime(lambda: backend, limits=RuntimeLimits(batch=BatchLimits(items=4, tokens=2048)))
+    backend.gate.clear()
+    starting = asyncio.ensure_future(runtime.start())
+    await asyncio.sleep(0.02)
+    ready = [runtime.healthy, starting.done()]
+    backend.gate.set()
+    await starting
+    assert [*ready, runtime.healthy] == [False, False, True]
+    shapes = [(len(batch), min(map(len, batch))) for batch in backend.batches]
+    assert shapes[0][0] == 4, "as many texts of the window as a batch may hold"
+    assert shapes[0][1] >= 4 * 512
+    await runtime.close()
+
+    small = StagedHeldEmbedder()
+    small.memory = 3_000  # characters, not even two texts of the window
+    runtime = InferenceRuntime(lambda: small, limits=RuntimeLimits(batch=BatchLimits(items=4, tokens=2048)))
+    await runtime.start()
+    small.events.clear()
+    await runtime.embed_passages(["x" * 398] * 8)
+    assert max(len(lengths) for what, _, lengths in small.events if what == "run") == 1
+    await runtime.close()
+
+
+async def test_a_call_ends_when_its_time_is_over() -> None:
+    backend = HeldEmbedder()
+    async with running(backend) as runtime:
+        async with held(backend, runtime):
+            with pytest.raises(InferenceTimeout) as late:
+                await runtime.embed_queries(["late"], timeout_s=0.02)
+            assert late.value.retryable
+            with pytest.raises(InferenceTimeout):
+                await runtime.score("why", ["late"], timeout_s=0.02)
+            (waiting,) = spawn(runtime.embed_passages(["kept"], timeout_s=30.0))
+            await asyncio.sleep(0.01)
+        assert (await waiting).shape == (1, 2)
+        assert not any("late" in text for batch in backend.batches for text in batch)
+
+
+async def test_what_cannot_be_done_in_time_is_refused_before_it_waits() -> None:
+    backend = HeldEmbedder(pause_s=0.01)
+    async with running(backend) as runtime:
+        await asyncio.gather(*(runtime.embed_queries(["x" * 400] * 5) for _ in range(8)))  # about 500 tokens in 10 ms
+        async with held(backend, runtime):
+            tasks = spawn(runtime.embed_queries(["y" * 2000] * 40))  # 20,000 tokens
+            await asyncio.sleep(0.01)
+            with pytest.raises(InferenceOverloaded) as refused:
+                await runtime.embed_queries(["z"], timeout_s=0.001)
+            queued = runtime._questions.queued
+            rate = runtime._running().embedding.tokens_per_s
+            assert refused.value.retry_after_s == pytest.approx(queued / rate)
+            tasks += spawn(runtime.embed_queries(["z"], timeout_s=60.0))
+            await asyncio.sleep(0.01)
+        await asyncio.gather(*tasks)
+
+
+class TwofoldEmbedder(StagedHeldEmbedder):
+    """Of which there are two."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.other = StagedHeldEmbedder()
+
+    def second(self) -> StagedHeldEmbedder:
+        return self.other
+
+
+async def test_bulk_has_a_thread_of_its_own_where_the_model_comes_in_two() -> None:
+    backend = TwofoldEmbedder()
+    async with running(backend) as runtime:
+        backend.other.gate.clear()
+        (bulk,) = spawn(runtime.embed_passages(["bulk"] * 20))
+        assert (await runtime.embed_queries(["no batch is in front of it"])).shape == (1, 2)
+        assert not bulk.done()
+        backend.other.gate.set()
+        assert (await bulk).shape == (20, 2)
+        ran = {name for what, name, _ in backend.other.events if what == "run"}
+        assert ran == {"memoryd-inference-bulk"}
+        (never,) = spawn(runtime.embed_passages(["never"] * 500))
+    with pytest.raises(InferenceUnavailable):
+        await never
+    assert backend.closed
+    assert backend.other.closed
+    assert not runtime.healthy
+
+
+async def test_when_the_thread_of_bulk_dies_nobody_waits_for_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda args: None)
+    backend = TwofoldEmbedder()
+
+    def deadly(rows: Sequence[Encoding]) -> Callable[[], Vectors]:
+        raise SystemExit
+
+    monkeypatch.setattr(backend.other, "prepare", deadly)
+    async with running(backend) as runtime:
+        with pytest.raises(InferenceUnavailable):
+            await runtime.embed_passages(["deadly"])
+        assert not runtime.healthy
+        with pytest.raises(InferenceUnavailable):
+            await runtime.embed_queries(["after"])

@@ -1,0 +1,135 @@
+"""One run of a model: made ready ahead, done on the compute thread, its results dealt out to the jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from retrieval.errors import InferenceError
+from retrieval.inference.batches import BatchLimits, Budget, Throughput
+from retrieval.inference.job import Job
+from retrieval.inference.planner import padded_cost
+from retrieval.inference.stages import Results, Stages
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(slots=True, eq=False)
+class Entry(Generic[T, R]):
+    """One item of a job, with its row once it is tokenised."""
+
+    job: Job[T]
+    index: int
+    row: R | None = None
+
+    @property
+    def item(self) -> T:
+        """As the caller gave it."""
+        return self.job.items[self.index]
+
+    def failure(self, cause: Exception) -> InferenceError:
+        """What its job fails with."""
+        error = InferenceError(f"The model failed on input {self.index + 1} of {len(self.job.items)}.")
+        error.__cause__ = cause
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class Model(Generic[T, R]):
+    """What a lane knows of its model. ``throughput`` is in estimated tokens, as they are admitted; ``computed`` in those
+    that were computed, padding included."""
+
+    stages: Stages[T, R]
+    throughput: Throughput
+    budget: Budget
+    computed: Throughput
+    limits: BatchLimits
+
+    def length(self, entry: Entry[T, R]) -> int:
+        """Tokens of an entry; 0 of one that is not tokenised."""
+        return 0 if entry.row is None else self.stages.length(entry.row)
+
+    def seconds(self, entry: Entry[T, R]) -> float:
+        """How long an entry alone takes."""
+        return self.computed.seconds(self.length(entry))
+
+    def cost(self, entries: Sequence[Entry[T, R]]) -> int:
+        """Tokens that a run of these computes."""
+        lengths = [self.length(entry) for entry in entries]
+        return padded_cost(lengths) if self.stages.padded else sum(lengths)
+
+
+class Batch(Generic[T, R]):
+    """Entries that run together. :meth:`run` once, on the compute thread; :meth:`deliver` then, under the lane's lock."""
+
+    def __init__(self, model: Model[T, R], entries: Sequence[Entry[T, R]]) -> None:
+        self.entries = list(entries)
+        self._model = model
+        self._prepared: Callable[[], Results] | None = None
+        self._done: list[tuple[Sequence[Entry[T, R]], Results]] = []
+        self._failed: dict[Job[T], InferenceError] = {}
+
+    def prepare(self) -> None:
+        """Do what can be done before the run."""
+        try:
+            self._prepared = self._preparation(self.entries)
+        except Exception:  # noqa: BLE001 - the run will meet it again, and knows what to do about it
+            self._prepared = None
+
+    def run(self) -> None:
+        """Compute. What the model raises becomes the fate of single entries."""
+        prepared, self._prepared = self._prepared, None
+        self._attempt(self.entries, prepared)
+
+    def deliver(self) -> None:
+        """Give the jobs their results and failures."""
+        for job, error in self._failed.items():
+            job.fail(error)
+        for entries, results in self._done:
+            shares: dict[Job[T], list[int]] = {}
+            for position, entry in enumerate(entries):
+                shares.setdefault(entry.job, []).append(position)
+            for job, positions in shares.items():
+                try:
+                    job.deliver([entries[at].index for at in positions], [results[at] for at in positions])
+                except ValueError as error:  # of another shape than the job's results so far
+                    job.fail(entries[positions[0]].failure(error))
+
+    def _attempt(self, entries: Sequence[Entry[T, R]], prepared: Callable[[], Results] | None) -> None:
+        """Run; when it fails, run the halves, so that only the jobs of poisoned items fail."""
+        cost = self._model.cost(entries)
+        started = time.perf_counter()
+        try:
+            results = (prepared or self._preparation(entries))()
+            if len(results) != len(entries):
+                raise InferenceError(f"The model gave {len(results)} results for {len(entries)} inputs.")  # noqa: TRY301
+        except MemoryError as error:
+            self._model.budget.shrink(cost)
+            self._halve(entries, error)
+        except Exception as error:  # noqa: BLE001 - whatever a model raises is the fate of its inputs, not of the thread
+            self._halve(entries, error)
+        else:
+            self._measure(entries, cost, time.perf_counter() - started)
+            self._done.append((entries, results))
+
+    def _halve(self, entries: Sequence[Entry[T, R]], error: Exception) -> None:
+        if len(entries) == 1:
+            self._failed[entries[0].job] = entries[0].failure(error)
+            return
+        middle = len(entries) // 2
+        for half in (entries[:middle], entries[middle:]):
+            if alive := [entry for entry in half if entry.job.alive and entry.job not in self._failed]:
+                self._attempt(alive, None)
+
+    def _measure(self, entries: Sequence[Entry[T, R]], cost: int, seconds: float) -> None:
+        model = self._model
+        estimated = sum(entry.job.costs[entry.index] for entry in entries)
+        model.throughput.add(estimated, seconds, full=2 * cost >= model.limits.tokens)
+        model.computed.add(cost, seconds)
+        model.budget.succeeded(cost)
+
+    def _preparation(self, entries: Sequence[Entry[T, R]]) -> Callable[[], Results]:
+        return self._model.stages.prepare([entry.row for entry in entries if entry.row is not None])

@@ -62,6 +62,9 @@ class Connection:
             except ClientError as error:
                 line, found = refused(error, address.url)
                 end(line, found if status is None else status)
+            except UnicodeEncodeError as error:
+                # Bytes of an argument that are no UTF-8 come as lone surrogates, which no request can have.
+                raise click.UsageError("an argument is not UTF-8") from error
 
     def address(self) -> Address:
         """Where, and with which key. Raises ``click.UsageError``."""

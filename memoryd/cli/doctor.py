@@ -10,6 +10,7 @@ from typing import Protocol
 import click
 
 from memoryd.cli.connection import Connection, connecting
+from memoryd.cli.lazy import needing
 from memoryd.cli.service_checks import examine
 
 
@@ -56,8 +57,9 @@ def _elsewhere(connection: Connection) -> bool:
 
 def _here(connection: Connection) -> Sequence[Finding]:
     # The models and the drivers: a second that an examination of a service elsewhere does not wait for.
-    from memoryd.cli.stack import administered
-    from memoryd.diagnosis import diagnose
+    with needing("server,embedded", "`memoryd doctor` without --url"):
+        from memoryd.cli.stack import administered
+        from memoryd.diagnosis import diagnose
 
     with administered(connection.data_dir) as settings:
         return asyncio.run(diagnose(settings))

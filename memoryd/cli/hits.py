@@ -2,10 +2,9 @@
 
 import sys
 
-from rich.padding import Padding
 from rich.text import Text
 
-from memoryd.cli.shown import console, note, plain, prose
+from memoryd.cli.shown import console, indented, note, plain
 from memoryd.client import Explanation, Hit, Recall
 
 _LONGEST = 600
@@ -16,7 +15,7 @@ def hits(recall: Recall) -> None:
     out = console(sys.stdout.isatty())
     for number, hit in enumerate(recall.hits, 1):
         out.print(_head(number, hit))
-        out.print(Padding(Text(_shortened(prose(hit.text))), (0, 0, 0, 4)))
+        indented(_shortened(hit.text))
         if hit.explain is not None:
             out.print(Text(f"    {_why(hit.explain)}", style="dim"))
         out.print(Text(f"    {hit.id}", style="dim"))

@@ -1,6 +1,8 @@
 """A command group that imports a command when it is run: to list, complete or refuse a name it imports none."""
 
+import gc
 from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -81,16 +83,33 @@ class LazyCommands(MutableMapping[str, click.Command]):
         return len(self._commands)
 
 
-def _imported(name: str, entry: Entry) -> click.Command:
-    module, _, attribute = entry.home.partition(":")
+@contextmanager
+def needing(extra: str, what: str) -> Iterator[None]:
+    """Around an import: a library that is not installed is a ``click.ClickException`` that says which extra has it."""
     try:
-        command = getattr(import_module(module), attribute)
+        yield
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in _OURS:
             raise
-        raise click.ClickException(
-            f"{error.name} is not installed; `memoryd {name}` needs: pip install 'memoryd[{entry.extra}]'"
-        ) from error
+        raise click.ClickException(f"{error.name} is not installed; {what} needs: pip install 'memoryd[{extra}]'") from error
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Imports leave no garbage worth looking for: without looks among them, those of the API take a tenth less time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _imported(name: str, entry: Entry) -> click.Command:
+    module, _, attribute = entry.home.partition(":")
+    with needing(entry.extra, f"`memoryd {name}`"), _uncollected():
+        command = getattr(import_module(module), attribute)
     if not isinstance(command, click.Command):
         raise TypeError(f"{entry.home} is no command")
     return command

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import click
 
 from memoryd.cli.connection import Connection
+from memoryd.cli.lazy import needing
 from memoryd.cli.profiles import profile
 from memoryd.client import Action, Memoryd, NewKey, NewTenant, NotFound, Tenant
 
@@ -85,7 +86,8 @@ class Operator:
                 "over REST a tenant's keys are its own: ask with its key and without TENANT, or on the database"
             )
         # The drivers: half a second that the operator over REST does not wait for.
-        from memoryd.cli.stored_tenants import opened
+        with needing("server,embedded", "tenants and keys straight on the database"):
+            from memoryd.cli.stored_tenants import opened
 
         return opened(self.data_dir)
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from memoryd.cli.connection import PATIENT, Connection, connecting
 from memoryd.cli.hits import missing
-from memoryd.cli.shown import as_json, console, line, minute, note, plain, prose
+from memoryd.cli.shown import as_json, console, indented, line, minute, note, plain, prose
 from memoryd.cli.values import Moment, words
 from memoryd.client import Memoryd, NewMessage, SessionMessage
 from memoryd.client.recalling import DEFAULT_TOKENIZER
@@ -115,15 +115,13 @@ def _shown(message: SessionMessage) -> None:
     head = Text(f"{message.position:>4}  ", style="dim").append(plain(who), style="bold cyan").append(f"  {when}", style="dim")
     if message.pinned:
         head.append("  pinned", style="yellow")
-    out = console(sys.stdout.isatty())
-    out.print(head)
-    for one in _said(message):
-        out.print(Text(f"      {one}"))
+    console(sys.stdout.isatty()).print(head)
+    indented("\n".join(_said(message)), 6)
 
 
 def _said(message: SessionMessage) -> list[str]:
     if isinstance(message.content, str):
-        parts = prose(message.content).splitlines()
+        parts = [message.content]
     else:
-        parts = [plain(one.get("text") or f"({one.get('type')})") for one in message.content or ()]
-    return parts + [f"calls {plain(one.get('name'))}" for one in message.tool_calls]
+        parts = [str(one.get("text") or f"({one.get('type')})") for one in message.content or ()]
+    return parts + [f"calls {one.get('name')}" for one in message.tool_calls]

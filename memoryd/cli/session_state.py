@@ -4,11 +4,10 @@ import json
 from uuid import UUID
 
 import click
-from pydantic import JsonValue
 
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.shown import as_json, line, minute, table
-from memoryd.cli.values import standard_input
+from memoryd.cli.values import json_or_text, standard_input
 from memoryd.client import Checkpoint
 
 
@@ -45,7 +44,7 @@ def set_value(
     """Set a key of the state. VALUE is JSON, or else a text; `-` is standard input."""
     if version is not None and absent:
         raise click.UsageError("--version and --new exclude each other")
-    given = _json(standard_input() if value == "-" else value)
+    given = json_or_text(standard_input() if value == "-" else value)
     with connection.client() as memoryd:
         written = memoryd.sessions.put_state(session_id, entry, given, version=version, absent=absent)
     if as_json:
@@ -117,11 +116,3 @@ def restore(connection: Connection, session_id: str, checkpoint_id: UUID, as_jso
 
 def _label(one: Checkpoint) -> str | None:
     return "made by a restore" if one.automatic and one.label is None else one.label
-
-
-def _json(text: str) -> JsonValue:
-    try:
-        found: JsonValue = json.loads(text)
-    except ValueError:
-        return text
-    return found

@@ -8,6 +8,7 @@ from datetime import datetime
 import click
 from pydantic import BaseModel
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -75,6 +76,15 @@ def _errors() -> Console:
 def prose(text: str) -> str:
     """A text of several lines, without what a terminal might obey."""
     return "\n".join(plain(one.replace("\t", "    ")) for one in text.splitlines())
+
+
+def indented(text: str, by: int = 4) -> None:
+    """A text of several lines on standard output, to the right; on a terminal each line is folded there."""
+    if sys.stdout.isatty():
+        console(True).print(Padding(Text(prose(text)), (0, 0, 0, by), expand=False))
+        return
+    for one in prose(text).splitlines():
+        click.echo(f"{'':{by}}{one}")
 
 
 def plain(value: object) -> str:

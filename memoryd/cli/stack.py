@@ -40,7 +40,7 @@ def administered(path: Path | None) -> Iterator[Settings]:
     where = path or datadir.default_path()
     state = datadir.read_state(where)
     if state is None or not state.alive:
-        raise click.ClickException(f"nothing runs on {where}: start `memoryd up`, or set MEMORYDDATABASE_URL")
+        raise click.ClickException(f"nothing runs on {where}: start `memoryd up`, or set MEMORYD_DATABASE_URL")
     data = datadir.attached(where)
     postgres = PostgresServer(data, port=state.ports["postgres"])
     yield stack_settings(data, postgres, ValkeyServer(data, port=state.ports["valkey"]), settings)

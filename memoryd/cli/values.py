@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime
 
 import click
+from pydantic import JsonValue
 
 from memoryd.client.questions import Scalar
 
@@ -44,15 +45,21 @@ class Pair(click.ParamType[tuple[str, Scalar]]):
         key, equals, text = str(value).partition("=")
         if not key or not equals:
             self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
-        return key, _scalar(text)
+        found = json_or_text(text)
+        return key, text if isinstance(found, list | dict) else found
 
 
-def _scalar(text: str) -> Scalar:
+def json_or_text(text: str) -> JsonValue:
+    """What it says as JSON (RFC 8259, which knows no NaN), or else the text itself."""
     try:
-        found = json.loads(text)
-    except ValueError:
+        found: JsonValue = json.loads(text, parse_constant=_refused)
+    except (ValueError, RecursionError):
         return text
-    return found if found is None or isinstance(found, str | bool | int | float) else text
+    return found
+
+
+def _refused(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def words(given: Sequence[str]) -> str:

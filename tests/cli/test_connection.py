@@ -166,3 +166,9 @@ def test_doctor_of_a_service_elsewhere(command: Command, service: Service) -> No
     assert said.stdout.count('"ok": false') == 2
     said = command("doctor", "--url", "http://127.0.0.1:9")
     assert (said.exit_code, said.stdout.split()[:2]) == (1, ["missing", "service"])
+
+
+def test_doctor_without_anything(config: Path, tmp_path: Path) -> None:
+    said = run(config, "doctor", "--data-dir", str(tmp_path / "none"))
+    assert said.exit_code == 1
+    assert said.stderr.endswith("start `memoryd up`, or set MEMORYD_DATABASE_URL\n")

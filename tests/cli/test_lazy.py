@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from memoryd.cli.lazy import Entry, LazyGroup
 from memoryd.cli.main import cli
 
-SERVER = {"arq", "fastapi", "mcp", "numpy", "obstore", "onnxruntime", "psycopg", "redis", "starlette", "tokenizers", "uvicorn"}
+SERVER = {"arq", "fastapi", "lxml", "mcp", "numpy", "obstore", "onnxruntime", "psycopg"}
+SERVER |= {"pydantic_settings", "redis", "starlette", "tokenizers", "uvicorn"}
 CLIENT = {"httpx", "pydantic", "rich"}
 
 SCRIPT = """
@@ -42,8 +43,8 @@ def test_the_list_of_commands_imports_none(option: str) -> None:
 @pytest.mark.parametrize(
     ("module", "spared"),
     [
-        ("up", SERVER | {"httpx", "rich"}),
-        ("preparing", SERVER - {"numpy", "psycopg", "tokenizers"}),
+        ("up", SERVER - {"pydantic_settings"} | {"httpx", "rich"}),
+        ("preparing", SERVER - {"numpy", "psycopg", "pydantic_settings", "tokenizers"}),
         ("worker", {"fastapi", "mcp", "starlette", "uvicorn"}),
         ("status", SERVER | CLIENT),
         ("kb", SERVER),
@@ -58,6 +59,14 @@ def test_what_the_list_says_of_a_command_is_what_the_command_says(name: str) -> 
     entry = next(entries[name] for entries in cli.sections.values() if name in entries)
     assert (cli.commands[name].help or "").startswith(entry.help)
     assert cli.commands[name].name == name
+
+
+def test_what_asks_a_service_needs_nothing_of_the_server() -> None:
+    """The extra ``cli`` brings click and rich."""
+    entries = [entry for entries in cli.sections.values() for entry in entries.values() if entry.extra == "cli"]
+    modules = sorted({entry.home.partition(":")[0] for entry in entries})
+    assert "memoryd.cli.recall" in modules
+    assert imported(f"import {', '.join(modules)}") == CLIENT
 
 
 def _all(group: click.Group, prefix: str = "") -> Iterator[tuple[str, click.Command]]:

@@ -62,7 +62,7 @@ def test_recall_shows_hits_as_blocks(command: Command, service: Service) -> None
     service.answers = [found(hit(), chunk, degraded=["dense"])]
     said = command("recall", "What", "does", "Caroline drink?", "--space", "default", "-k", "2")
     assert said.exit_code == 0
-    lines = [line.rstrip() for line in said.stdout.splitlines()]
+    lines = said.stdout.splitlines()
     when = datetime.fromisoformat(NOW).astimezone()
     assert lines[:3] == [
         f" 1. 0.812  episodic  {when:%Y-%m-%d %H:%M}  Caroline  space default",
@@ -128,6 +128,7 @@ def test_a_day_is_this_machines_day(command: Command, service: Service) -> None:
     [
         ("recall",),
         ("recall", " "),
+        ("recall", "bytes \udcff"),
         ("recall", "x", "--as-of", "yesterday"),
         ("recall", "x", "--metadata", "floor"),
         ("recall", "x", "--rerank", "maybe"),

@@ -62,7 +62,17 @@ def test_appending(command: Command, service: Service) -> None:
     }
 
 
-@pytest.mark.parametrize(("given", "value"), [("3", 3), ('{"a": [1]}', {"a": [1]}), ("words", "words"), ("null", None)])
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ("3", 3),
+        ('{"a": [1]}', {"a": [1]}),
+        ("words", "words"),
+        ("null", None),
+        ("NaN", "NaN"),
+        pytest.param("[" * 9_000, "[" * 9_000, id="deep"),
+    ],
+)
 def test_a_value_is_json_or_a_text(command: Command, service: Service, given: str, value: object) -> None:
     service.answers = [httpx.Response(200, json={"key": "k", "version": 2})]
     assert command("session", "set", "s", "k", given, "--version", "1").stdout == "s: k has version 2\n"

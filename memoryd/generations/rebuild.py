@@ -58,18 +58,17 @@ class Rebuild:
         self._id = uuid4()
 
     async def run(self) -> int:
-        """Work until nothing is due or the round is over; how many generations had something to do."""
+        """Work until nothing is due or the round is over; how often something due was done. What fails waits for the next."""
         ends = time.monotonic() + self._round_s
-        touched = 0
+        done = 0
         while time.monotonic() < ends:
-            progress = False
+            before = done
             for found in await self._hands.work.due():
                 if await self._hands.work.lease(found.generation.number, self._id):
-                    touched += 1
-                    progress = await self._tend(found, ends) or progress
-            if not progress:
+                    done += await self._tend(found, ends)
+            if done == before:
                 break
-        return touched
+        return done
 
     async def _tend(self, found: Registered, ends: float) -> bool:
         """Do what is due for one; true when it went well, so that more may be due."""

@@ -37,6 +37,7 @@ class Victim:
     cursor: str | None
     checkpoint: str
     job: str
+    generation: int
 
     @property
     def secrets(self) -> list[str]:
@@ -61,6 +62,7 @@ async def victim(app: FastAPI, stack: Stack, tenant: Tenant) -> Victim:
         page.json()["next_cursor"],
         await _session(tenant),
         await _job(app, stack, tenant),
+        _generation(stack, tenant),
     )
 
 
@@ -76,6 +78,18 @@ async def _job(app: FastAPI, stack: Stack, tenant: Tenant) -> str:
         connection.execute("UPDATE memoryd.job_items SET state = 'failed', dead = true WHERE job_id = %s AND item = 1", of)
         connection.execute("UPDATE memoryd.jobs SET failed = 1 WHERE job_id = %s", of)
     return str(made.job_id)
+
+
+def _generation(stack: Stack, tenant: Tenant) -> int:
+    """One of the tenant's own, given up already so that no write has to reach it; its number."""
+    with psycopg.connect(stack.superuser_url) as connection:
+        row = connection.execute(
+            "INSERT INTO memoryd.generations (model, revision, dimension, state, tenant_id, created_by, purged_at) "
+            "VALUES (%(canary)s, '1', 8, 'retired', %(tenant)s, %(canary)s, now()) RETURNING generation",
+            {"canary": CANARY, "tenant": tenant.tenant_id},
+        ).fetchone()
+    assert row is not None
+    return int(row[0])
 
 
 async def _session(tenant: Tenant) -> str:
@@ -189,6 +203,19 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
     ("POST", "/v1/jobs/{job_id}/retry"): (lambda b, v: b.post(f"/v1/jobs/{v.job}/retry"), {404}),
     ("GET", "/v1/dead-letters"): (lambda b, v: b.get("/v1/dead-letters"), {200}),
     ("POST", "/v1/dead-letters/replay"): (lambda b, v: b.post("/v1/dead-letters/replay", json={"job_id": v.job}), {404}),
+    ("POST", "/v1/generations"): (
+        lambda b, v: b.post(
+            "/v1/generations", json={"model": "x", "scope": "knowledge_base", "knowledge_base": CANARY}
+        ), {404},
+    ),
+    ("GET", "/v1/generations"): (lambda b, v: b.get("/v1/generations"), {200}),
+    ("GET", "/v1/generations/{number}"): (lambda b, v: b.get(f"/v1/generations/{v.generation}"), {404}),
+    ("POST", "/v1/generations/{number}/pause"): (lambda b, v: b.post(f"/v1/generations/{v.generation}/pause"), {404}),
+    ("POST", "/v1/generations/{number}/resume"): (lambda b, v: b.post(f"/v1/generations/{v.generation}/resume"), {404}),
+    ("POST", "/v1/generations/{number}/verify"): (lambda b, v: b.post(f"/v1/generations/{v.generation}/verify"), {404}),
+    ("POST", "/v1/generations/{number}/cutover"): (lambda b, v: b.post(f"/v1/generations/{v.generation}/cutover"), {404}),
+    ("POST", "/v1/generations/{number}/rollback"): (lambda b, v: b.post(f"/v1/generations/{v.generation}/rollback"), {404}),
+    ("POST", "/v1/generations/{number}/retire"): (lambda b, v: b.post(f"/v1/generations/{v.generation}/retire"), {404}),
     ("POST", "/v1/spaces"): (lambda b, v: b.post("/v1/spaces", json={"name": f"s-{uuid4().hex}"}), {201}),
     ("GET", "/v1/spaces"): (lambda b, v: b.get("/v1/spaces"), {200}),
     ("POST", "/v1/keys"): (lambda b, v: b.post("/v1/keys", json={"name": "k", "actions": ["read"]}), {201}),
@@ -324,6 +351,7 @@ async def _everything(victim: Victim) -> list[object]:
         await http.get("/v1/jobs"),
         await http.get(f"/v1/jobs/{victim.job}/items"),
         await http.get("/v1/dead-letters"),
+        await http.get("/v1/generations"),
     ]
     keys = (await http.get("/v1/keys")).json()["keys"]
     found = (await http.post("/v1/recall", json={"query": "vault code", "explain": True})).json()["hits"]

@@ -227,7 +227,7 @@ class SpaceService:
         """Change a space's settings. Raises ``SpaceNotFound``, also outside the key's confines."""
         require(scope, Action.ADMIN)
         if not scope.may_use(name):
-            raise SpaceNotFound(f"no space named {name!r}")
+            raise SpaceNotFound("no such space")
         return await self._store.change_space(scope, name, change, self._clock.now(), idempotency=idempotency)
 
     async def list(self, scope: Scope, *, after: str, limit: int) -> list[Space]:

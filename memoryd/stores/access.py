@@ -177,7 +177,7 @@ class PgAccess:
                 await connection.execute(_CHANGE_SPACE, params)
             rows = await (await connection.execute(_SPACES_NAMED, params)).fetchall()
             if not rows:
-                raise SpaceNotFound(f"no space named {name!r}")
+                raise SpaceNotFound("no such space")
             space = _space(rows[0])
             if replay is None:
                 await _audit(connection, scope, "space.update", "space", [space.space_id], now)

@@ -218,6 +218,7 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
     ("POST", "/v1/generations/{number}/retire"): (lambda b, v: b.post(f"/v1/generations/{v.generation}/retire"), {404}),
     ("POST", "/v1/spaces"): (lambda b, v: b.post("/v1/spaces", json={"name": f"s-{uuid4().hex}"}), {201}),
     ("GET", "/v1/spaces"): (lambda b, v: b.get("/v1/spaces"), {200}),
+    ("PATCH", "/v1/spaces/{name}"): (lambda b, v: b.patch(f"/v1/spaces/space-{CANARY}", json={"rerank": "on"}), {404}),
     ("POST", "/v1/keys"): (lambda b, v: b.post("/v1/keys", json={"name": "k", "actions": ["read"]}), {201}),
     ("GET", "/v1/keys"): (lambda b, v: b.get("/v1/keys"), {200}),
     ("POST", "/v1/keys/{key_id}/rotate"): (lambda b, v: b.post(f"/v1/keys/{v.key_id}/rotate", json={}), {404}),

@@ -20,10 +20,11 @@ from retrieval.inference.remote.formats import EmbeddingFormat, MemorydFormat, T
 from retrieval.inference.wire import OWNER
 from retrieval.ports import Lane, ModelCard, Vectors
 
-_TEXTS: Final = 256
-_CHARACTERS: Final = 500_000
-_AT_ONCE: Final = 2
-"""Requests of one call: the server has the next while one is under way."""
+_TEXTS: Final = 128
+_CHARACTERS: Final = 64_000
+"""Of a request: some 16,000 tokens, a second or two of a CPU that is not busy, and well within the timeout of one that is."""
+_AT_ONCE: Final = 4
+"""Requests of one call: the server has the next while one is under way, which a GPU needs sooner."""
 _AGAIN_S: Final = 1.0
 _QUESTION_S: Final = 1.0
 """A question takes some ten milliseconds. A recall gives up the dense arm after two seconds, unless it is told otherwise."""
@@ -44,7 +45,7 @@ class Patience:
 
 
 class RemoteEmbedder:
-    """Texts go in requests of a few hundred. Call :meth:`start` first: the card comes from a server.
+    """Texts go in requests of a hundred or so. Call :meth:`start` first: the card comes from a server.
 
     ``cut``: shortens a text to the model's window, for servers that refuse longer ones. It may block.
     """

@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 DATA ?= ../shared/data
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: install models demo test check lint types imports lock bench bench-inference bench-gpu soak clean
+.PHONY: install models demo test check lint types imports docs typescript lock bench bench-inference bench-gpu soak clean
 
 install: $(STAMP) models ## a virtual environment with everything locked, and the two models
 
@@ -38,6 +38,15 @@ types: $(STAMP)
 
 imports: $(STAMP)
 	$(BIN)/lint-imports
+
+# Material announces MkDocs 2 with every build; docs/decisions.md has what we make of it.
+docs: $(STAMP) ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+typescript: $(STAMP) ## a TypeScript client generated from the OpenAPI document compiles; needs Node.js and npm's registry
+	mkdir -p typescript/build
+	$(BIN)/python -m memoryd.http > typescript/build/openapi.json
+	cd typescript && npm install --no-package-lock --no-audit --no-fund && npm run generate && npm run check
 
 bench: install ## quality, latency, writes and filtered search through the API; reports in evals/reports
 	$(BIN)/python -m evals.bench --data $(DATA)

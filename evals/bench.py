@@ -13,7 +13,7 @@ from evals.beside import open_beside
 from evals.footprint import disk_mib, memory_mib
 from evals.options import Options, Service
 from evals.stack import NotStarted, Stack, running_stack
-from memoryd.cli.up import administered
+from memoryd.cli.stack import administered
 from memoryd.settings import Settings
 
 

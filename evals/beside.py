@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from evals.floor import StoreFloor
+from memoryd.database_wiring import database
 from memoryd.models import open_models
 from memoryd.settings import Settings
 from memoryd.stores.database import Database
@@ -17,7 +18,6 @@ from memoryd.stores.generations import Generation, live_generation
 from memoryd.stores.items import PgItems
 from memoryd.stores.lexical import PgLexicalIndex
 from memoryd.stores.maintenance import PgMaintenance
-from memoryd.wiring import database
 from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
 from retrieval.filters import Filters

@@ -21,7 +21,7 @@ from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS, CorpusStatistics, query_weights, term_weight
 from retrieval.candidates import ARM_DEPTH
 from retrieval.fusion import convex_combination
-from retrieval.ports import Embedder
+from retrieval.ports import Embedder, Vectors
 
 _BATCH = 64
 _CONCURRENCY = 4
@@ -33,12 +33,16 @@ _WARM_UP = 20
 
 @dataclass(frozen=True, slots=True)
 class Ingested:
-    """A knowledge base that was filled and published; ``job`` is the job that did it, in ``seconds`` from order to end."""
+    """A knowledge base that was filled and published; ``job`` is the job that did it, in ``seconds`` from order to end.
+
+    ``vectors``: of all chunks, document after document, by the bare embedder.
+    """
 
     name: str
     job: JobAnswer
     seconds: float
     chunks: Mapping[str, list[str]]
+    vectors: Vectors
 
 
 def documents(dataset: Dataset, most: int | None) -> list[dict[str, str]]:
@@ -64,8 +68,7 @@ async def throughput(client: Client, name: str, docs: Sequence[Mapping[str, str]
     chunks = await client.chunk_texts(name, [one["document_id"] for one in docs])
     texts = [text for some in chunks.values() for text in some]
     bare_started = time.perf_counter()
-    for start in range(0, len(texts), _BATCH):
-        await embedder.embed_passages(texts[start : start + _BATCH])
+    parts = [await embedder.embed_passages(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
     bare = time.perf_counter() - bare_started
     again, idle = await ingest(client, name, docs)
     rate, alone = len(texts) / seconds, len(texts) / bare
@@ -82,13 +85,13 @@ async def throughput(client: Client, name: str, docs: Sequence[Mapping[str, str]
         "embedder gets the same texts (prefix and text) in batches of 64, in the benchmark's process, when the service is idle. "
         f"The second time every document was unchanged: {again.counters.unchanged} of {len(docs)}.",
     )
-    return table, Ingested(name, job, seconds, chunks)
+    return table, Ingested(name, job, seconds, chunks, np.concatenate(parts))
 
 
 async def quality(client: Client, made: Ingested, dataset: Dataset, queries: Sequence[Query], embedder: Embedder) -> Table:
     """The same questions through ``/search`` and in-process, over the same chunks: dense, lexical, and both fused."""
     kept = [query for query in queries if dataset.relevant[query.id] & made.chunks.keys()]
-    harness = await Harness.over(made.chunks, embedder)
+    harness = Harness.over(made.chunks, made.vectors, embedder)
     rows: list[tuple[Cell, ...]] = []
     for label, arms in (("dense", ("dense",)), ("lexical", ("lexical",)), ("fused (convex)", ("dense", "lexical"))):
         through, inside = await asyncio.gather(_searched(client, made.name, kept, arms), _in_process(harness, kept, arms))
@@ -112,22 +115,21 @@ class Harness:
     """Search over chunks in memory: what the service should find."""
 
     owners: list[str]
-    vectors: np.ndarray
+    vectors: Vectors
     statistics: CorpusStatistics[str]
     frequencies: list[dict[str, int]]
     lengths: list[int]
     embedder: Embedder
 
     @classmethod
-    async def over(cls, chunks: Mapping[str, list[str]], embedder: Embedder) -> Harness:
-        """Embeds and analyses every chunk."""
+    def over(cls, chunks: Mapping[str, list[str]], vectors: Vectors, embedder: Embedder) -> Harness:
+        """Analyses every chunk; ``vectors`` are theirs, in order."""
         owners = [document for document, texts in chunks.items() for _ in texts]
         texts = [text for some in chunks.values() for text in some]
-        parts = [await embedder.embed_passages(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
         analyser = Analyzer()
         tokens = [analyser.tokens(text) for text in texts]
         counted = [{one: some.count(one) for one in set(some)} for some in tokens]
-        return cls(owners, np.concatenate(parts), CorpusStatistics.of(tokens), counted, [len(some) for some in tokens], embedder)
+        return cls(owners, vectors, CorpusStatistics.of(tokens), counted, [len(some) for some in tokens], embedder)
 
     async def search(self, text: str, arms: Sequence[str]) -> list[str]:
         """Documents, best first, at most ten: each by its best chunk."""

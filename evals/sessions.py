@@ -25,7 +25,7 @@ _CONNECTIONS = 64
 _STEPS = 7
 _TOOL_SENTENCES = 45
 _POLL_S = 3.0
-_PATIENCE_S = 200.0
+_PATIENCE_S = 420.0
 _READ_ROUNDS = 3
 
 Message = dict[str, JsonValue]

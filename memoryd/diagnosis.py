@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from memoryd.database_wiring import database
 from memoryd.errors import ServiceError
 from memoryd.models import embedder_card
 from memoryd.settings import Settings
@@ -9,7 +10,6 @@ from memoryd.stores.database import Database
 from memoryd.stores.generations import live_generation
 from memoryd.stores.health import schema_health
 from memoryd.stores.redis import Redis
-from memoryd.wiring import database
 from retrieval.errors import InferenceError
 
 

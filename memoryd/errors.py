@@ -8,12 +8,15 @@
         ├── Unauthenticated          401  unauthenticated
         ├── Forbidden                403  forbidden
         ├── NotFound                 404  not_found
-        │   └── SpaceNotFound        404  space_not_found
+        │   ├── SpaceNotFound        404  space_not_found
+        │   └── UnknownModel         404  unknown_model
         ├── Conflict                 409  conflict
         │   ├── AlreadyExists        409  already_exists
         │   ├── Collision            409  conflict
         │   ├── VersionConflict      409  version_conflict
         │   ├── WrongState           409  wrong_state
+        │   ├── GenerationsChanged   409  generations_changed
+        │   ├── GateFailed           409  gate_failed
         │   └── IdempotencyInProgress 409 idempotency_in_progress
         ├── PreconditionFailed       412  precondition_failed
         ├── PayloadTooLarge          413  payload_too_large
@@ -28,7 +31,10 @@
             └── WorkingMemoryUnavailable 503 working_memory_unavailable
 """
 
+from collections.abc import Mapping
+
 from retrieval.errors import MemorydError
+from retrieval.filters import JsonValue
 
 
 class ServiceError(MemorydError):
@@ -66,6 +72,12 @@ class SpaceNotFound(NotFound):
     """No space of that name that this key may use."""
 
     code, title = "space_not_found", "Space not found"
+
+
+class UnknownModel(NotFound):
+    """This inference server has no model of that name for what is asked."""
+
+    code, title = "unknown_model", "Unknown model"
 
 
 class Conflict(ServiceError):
@@ -107,6 +119,25 @@ class WrongState(Conflict):
     def __init__(self, message: str, state: str) -> None:
         super().__init__(message)
         self.state = state
+
+
+class GenerationsChanged(Conflict):
+    """An embedding generation was made while this was being embedded: nothing was written, and sent again it succeeds."""
+
+    code, title = "generations_changed", "Generations changed"
+    retryable = True
+    retry_after_s = 1.0
+
+
+class GateFailed(Conflict):
+    """The verification of an embedding generation found something wrong, or there was none; ``report`` says what."""
+
+    code, title = "gate_failed", "Gate failed"
+    report: Mapping[str, JsonValue] | None = None
+
+    def __init__(self, message: str, report: Mapping[str, JsonValue] | None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class IdempotencyInProgress(Conflict):

@@ -10,6 +10,8 @@ from ingestion.parse.limits import ParseLimits
 from ingestion.parse.parser import DocumentParser
 from ingestion.sources.url import Fetcher, FetchPolicy
 from memoryd.errors import InvalidRequest
+from memoryd.generations.embedders import Embedders
+from memoryd.generations.ports import Missing
 from memoryd.jobs.ports import ItemHandler
 from memoryd.jobs.service import Jobs
 from memoryd.knowledge.bases import KnowledgeBases
@@ -26,7 +28,6 @@ from memoryd.memory.ports import Clock
 from memoryd.models import Models
 from memoryd.settings import Settings
 from memoryd.stores.database import Database
-from memoryd.stores.generations import Generation
 from memoryd.stores.jobs.active import PgActiveJobs
 from memoryd.stores.knowledge.bases import PgBases
 from memoryd.stores.knowledge.documents import PgDocuments
@@ -44,15 +45,15 @@ _GRACE_S = 30.0
 
 
 def knowledge_services(
-    settings: Settings, db: Database, generation: Generation, stored: ObstoreObjects | None, jobs: Jobs, clock: Clock
+    settings: Settings, db: Database, missing: Missing, stored: ObstoreObjects | None, jobs: Jobs, clock: Clock
 ) -> KnowledgeServices:
     """The use cases of the API."""
-    bases, versions, drafts = PgBases(db), PgVersions(db, generation.number), PgDrafts(db, generation.number)
+    bases, versions, drafts = PgBases(db), PgVersions(db), PgDrafts(db, missing=missing)
     originals = ObjectOriginals(stored) if stored is not None else None
     uploads = Uploads(bases, originals, urls=settings.fetch_urls)
     return KnowledgeServices(
         bases=KnowledgeBases(bases, originals, clock),
-        versions=_versioning(settings, db, generation, stored, clock),
+        versions=_versioning(settings, db, stored, clock),
         library=Library(bases, versions, drafts, PgDocuments(db), originals, clock),
         uploads=uploads,
         orders=Orders(uploads, jobs),
@@ -62,7 +63,7 @@ def knowledge_services(
 
 @asynccontextmanager
 async def open_job_handlers(
-    settings: Settings, db: Database, generation: Generation, stored: ObstoreObjects | None, models: Models, clock: Clock
+    settings: Settings, db: Database, embedders: Embedders, stored: ObstoreObjects | None, models: Models, clock: Clock
 ) -> AsyncIterator[dict[str, ItemHandler]]:
     """What the worker does with jobs, by kind."""
     if stored is None:
@@ -77,31 +78,28 @@ async def open_job_handlers(
         parser=parser,
         cut=_cutter(models),
         fetcher=Fetcher(policy) if settings.fetch_urls else None,
-        embedder=models.runtime,
+        embedders=embedders,
+        card=models.card,
         analyzer=Analyzer(),
     )
-    versions = _versioning(settings, db, generation, stored, clock)
-    ingest = Ingest(PgBases(db), PgDrafts(db, generation.number), versions, ObjectOriginals(stored), tools, clock)
+    versions = _versioning(settings, db, stored, clock)
+    ingest = Ingest(PgBases(db), PgDrafts(db, missing=embedders.missing), versions, ObjectOriginals(stored), tools, clock)
     try:
         yield {INGEST: ingest}
     finally:
         await parser.close()
 
 
-def collection(
-    settings: Settings, db: Database, generation: Generation, stored: ObstoreObjects | None, tenants: Tenants, clock: Clock
-) -> Collection:
+def collection(settings: Settings, db: Database, stored: ObstoreObjects | None, tenants: Tenants, clock: Clock) -> Collection:
     """The worker's round over versions that nobody needs."""
-    return Collection(tenants, PgBases(db), _versioning(settings, db, generation, stored, clock), clock)
+    return Collection(tenants, PgBases(db), _versioning(settings, db, stored, clock), clock)
 
 
-def _versioning(
-    settings: Settings, db: Database, generation: Generation, stored: ObstoreObjects | None, clock: Clock
-) -> Versioning:
+def _versioning(settings: Settings, db: Database, stored: ObstoreObjects | None, clock: Clock) -> Versioning:
     return Versioning(
         PgBases(db),
-        PgVersions(db, generation.number),
-        PgDrafts(db, generation.number),
+        PgVersions(db),
+        PgDrafts(db),
         PgActiveJobs(db),
         ObjectOriginals(stored) if stored is not None else None,
         clock,

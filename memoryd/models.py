@@ -1,24 +1,38 @@
-"""The models of one process: found in the cache, loaded into one runtime."""
+"""The models of one process: found in the cache and loaded into one runtime, or on the servers that the settings name."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from memoryd.generations.shelf import ModelShelf, Opened
+from memoryd.remote_models import (
+    embedding_servers,
+    open_remote_embedder,
+    open_remote_reranker,
+    remote_card,
+    rerank_servers,
+)
 from memoryd.settings import Settings
 from retrieval.errors import ModelNotFound
 from retrieval.inference import (
     KNOWN_MODELS,
     InferenceRuntime,
+    ModelFiles,
     ModelStore,
     ModelTokenizer,
     RuntimeLimits,
     load_embedder,
     load_reranker,
 )
+from retrieval.inference.absent import AbsentEmbedder
+from retrieval.inference.composed import Composed, Inference
+from retrieval.inference.registry import ModelRole
 from retrieval.packing import HuggingFaceCounter, TokenizerRegistry
 from retrieval.passages import Splitter
-from retrieval.ports import ModelCard
+from retrieval.ports import ModelCard, Reranker
 
 # Of a request's time: a write is also read, cut, analysed and stored.
 _EMBEDDING_SHARE = 0.8
@@ -26,13 +40,19 @@ _EMBEDDING_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """What the use cases need of models. ``runtime`` is embedder and reranker, ``tokenizer`` the embedder's."""
+    """What the use cases need of models. ``runtime`` is the configured embedder and the reranker, ``tokenizer`` that embedder's,
+    which cuts texts; ``shelf`` has it too, and the models of the other generations.
 
-    runtime: InferenceRuntime
+    ``local``: the embedder is this process's own, so that without it the process is of no use.
+    """
+
+    runtime: Inference
     has_reranker: bool
     tokenizer: ModelTokenizer
     splitter: Splitter
     tokenizers: TokenizerRegistry
+    shelf: ModelShelf
+    local: bool = True
 
     @property
     def card(self) -> ModelCard:
@@ -41,49 +61,142 @@ class Models:
 
     @property
     def healthy(self) -> bool:
-        """True when the models are loaded and their thread runs."""
+        """True when the models are loaded and their thread runs, or a server may be asked."""
         return self.runtime.healthy
 
 
 @asynccontextmanager
-async def open_models(settings: Settings, *, request_s: float | None = None) -> AsyncIterator[Models]:
-    """Load and warm up. Raises ``ModelNotFound``, ``InferenceUnavailable``.
+async def open_models(settings: Settings, *, request_s: float | None = None, packs: bool = True) -> AsyncIterator[Models]:
+    """Load and warm up, or learn what the servers have. Raises ``ModelNotFound``, ``InferenceUnavailable``, ``ModelMismatch``.
 
-    ``request_s``: how long those may wait who ask for an embedding; ``None``: as long as it takes.
+    ``request_s``: how long those may wait who ask for an embedding; ``None``: as long as it takes. ``packs``: the process packs
+    contexts, and needs the tokenizers of language models from its first request on.
     """
-    store = ModelStore(settings.model_cache)
-    embedder = store.locate(settings.embedding_model)
-    reranker = store.locate(settings.rerank_model) if settings.rerank_model else None
+    async with AsyncExitStack() as stack:
+        runtime, name, path = await _opened(settings, stack, request_s)
+        shelf = ModelShelf(runtime, lambda name: open_embedder(settings, name, request_s=request_s))
+        stack.push_async_callback(shelf.close)
+        tokenizers = TokenizerRegistry([HuggingFaceCounter(name, path)])
+        if packs:
+            # Seconds, which the first context would spend on the event loop.
+            await asyncio.to_thread(tokenizers.warm)
+        tokenizer = ModelTokenizer(path)
+        yield Models(
+            runtime,
+            bool(settings.rerank_model),
+            tokenizer,
+            Splitter(tokenizer, max_tokens=runtime.card.max_tokens),
+            tokenizers,
+            shelf,
+            local=not embedding_servers(settings),
+        )
+
+
+async def _opened(settings: Settings, stack: AsyncExitStack, request_s: float | None) -> tuple[Inference, str, Path]:
+    """Embedder and reranker, with the name and the tokenizer of the embedder."""
+    reranking = bool(settings.rerank_model)
+    if not embedding_servers(settings):
+        elsewhere = reranking and bool(rerank_servers(settings))
+        files = ModelStore(settings.model_cache).locate(settings.embedding_model)
+        own = settings.rerank_model if reranking and not elsewhere else ""
+        runtime = await stack.enter_async_context(_local(settings, files, own, request_s))
+        if not elsewhere:
+            return runtime, files.name, files.tokenizer
+        reranker = await stack.enter_async_context(open_remote_reranker(settings))
+        return Composed(runtime, reranker, lambda: runtime.healthy), files.name, files.tokenizer
+    remote = await stack.enter_async_context(open_remote_embedder(settings))
+    scorer: Reranker | None = None
+    if reranking and rerank_servers(settings):
+        scorer = await stack.enter_async_context(open_remote_reranker(settings))
+    elif reranking:
+        scorer = await stack.enter_async_context(_local(settings, None, settings.rerank_model, request_s))
+    embedder = remote.embedder
+    return Composed(embedder, scorer, lambda: embedder.usable), embedder.card.name, remote.tokenizer
+
+
+@asynccontextmanager
+async def _local(
+    settings: Settings, embedder: ModelFiles | None, rerank_model: str, request_s: float | None
+) -> AsyncIterator[InferenceRuntime]:
+    """One runtime of this process. Without ``embedder`` it only reranks."""
+    reranker = ModelStore(settings.model_cache).locate(rerank_model) if rerank_model else None
     threads = settings.inference_threads
     runtime = InferenceRuntime(
-        lambda: load_embedder(embedder, threads=threads),
+        (lambda: load_embedder(embedder, threads=threads)) if embedder else AbsentEmbedder,
         (lambda: load_reranker(reranker, threads=threads)) if reranker else None,
         limits=RuntimeLimits(longest_s=None if request_s is None else _EMBEDDING_SHARE * request_s),
     )
     await runtime.start()
     try:
-        tokenizers = TokenizerRegistry([HuggingFaceCounter(embedder.name, embedder.tokenizer)])
-        # Seconds, which the first context would spend on the event loop.
-        await asyncio.to_thread(tokenizers.warm)
-        tokenizer = ModelTokenizer(embedder.tokenizer)
-        yield Models(
-            runtime,
-            reranker is not None,
-            tokenizer,
-            Splitter(tokenizer, max_tokens=runtime.card.max_tokens),
-            tokenizers,
-        )
+        yield runtime
     finally:
         await runtime.close()
 
 
+async def open_embedder(settings: Settings, name: str, *, request_s: float | None = None) -> Opened:
+    """Load another embedder, with a thread of its own; a known model is fetched where it is not cached.
+
+    Raises ``InferenceError``.
+    """
+    store = ModelStore(settings.model_cache)
+    found = await asyncio.to_thread(store.pull if name in KNOWN_MODELS else store.locate, name)
+    runtime = InferenceRuntime(
+        lambda: load_embedder(found, threads=settings.inference_threads),
+        limits=RuntimeLimits(longest_s=None if request_s is None else _EMBEDDING_SHARE * request_s),
+    )
+    await runtime.start()
+    return Opened(runtime, runtime.close)
+
+
+async def card_of(settings: Settings, name: str, trusted: bool) -> ModelCard:
+    """The description of an embedder, for a generation that is to be made with it.
+
+    ``trusted``: whoever asks may name any model that this machine can load, a folder among them, and have a known one fetched;
+    others the known ones that are there. Raises ``ModelNotFound``, ``InferenceUnavailable``.
+    """
+    known = KNOWN_MODELS.get(name)
+    if known is not None and known.role is not ModelRole.EMBEDDER:
+        raise ModelNotFound(f"{name} does not embed")
+    if not trusted and (known is None or not await asyncio.to_thread(_cached, ModelStore(settings.model_cache), name)):
+        embedders = [spec.name for spec in KNOWN_MODELS.values() if spec.role is ModelRole.EMBEDDER]
+        raise ModelNotFound(f"this installation has no such embedder at hand; it knows {', '.join(embedders)}")
+    opened = await open_embedder(settings, name)
+    try:
+        return opened.embedder.card
+    finally:
+        await opened.close()
+
+
 def embedder_card(settings: Settings) -> ModelCard:
-    """The description of the configured embedder. Blocks; loads the model. Raises ``ModelNotFound``."""
+    """The description of the configured embedder. Blocks; loads the model, or asks its servers.
+
+    Raises ``ModelNotFound``, ``InferenceUnavailable``, ``ModelMismatch``.
+    """
+    if embedding_servers(settings):
+        # In a thread of its own, since the caller's may have an event loop that runs.
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(lambda: asyncio.run(remote_card(settings))).result()
     backend = load_embedder(ModelStore(settings.model_cache).locate(settings.embedding_model), threads=1)
     try:
         return backend.card
     finally:
         backend.close()
+
+
+def described_card(settings: Settings) -> ModelCard:
+    """As :func:`embedder_card`; a known model's is read from its files, and nothing is loaded."""
+    files = ModelStore(settings.model_cache).locate(settings.embedding_model)
+    spec = files.spec
+    if spec is None:
+        return embedder_card(settings)
+    return ModelCard(
+        name=files.name,
+        revision=files.revision,
+        dimension=spec.dimension,
+        max_tokens=files.max_tokens,
+        query_prefix=spec.query_prefix,
+        passage_prefix=spec.passage_prefix,
+    )
 
 
 def pull_models(settings: Settings, progress: Callable[[str], None], names: Sequence[str] | None = None) -> None:

@@ -51,7 +51,8 @@ class Probes:
         self._models = models
 
     async def checks(self) -> Mapping[str, Check]:
-        """PostgreSQL, its migrations and the model are needed; memories and recall go on without Redis."""
+        """PostgreSQL, its migrations and a model of this process are needed; recall goes on without Redis, and without an
+        inference server."""
         postgres, schema, redis = await asyncio.gather(
             _probe(self._db.ping),
             _probe(partial(migrated, self._db)),
@@ -62,7 +63,7 @@ class Probes:
             "postgresql": Check(postgres[0], True, postgres[1]),
             "schema": Check(schema[0], True, schema[1]),
             "redis": Check(redis[0], False, redis[1]),
-            "embedder": Check(healthy, True, self._models.card.name if healthy else "the model does not run"),
+            "embedder": Check(healthy, self._models.local, self._models.card.name if healthy else "the model does not run"),
         }
 
 

@@ -8,6 +8,7 @@ from memoryd.access.audit import AuditService
 from memoryd.access.authenticate import Authenticator
 from memoryd.access.service import KeyService, SpaceService
 from memoryd.access.tenants import TenantService
+from memoryd.generations.service import Generations
 from memoryd.jobs.services import JobServices
 from memoryd.knowledge.services import KnowledgeServices
 from memoryd.mcp.doors import Doors
@@ -65,4 +66,5 @@ class Services:
     sessions: SessionServices | None
     joint: Joint
     knowledge: KnowledgeServices
+    generations: Generations
     jobs: JobServices

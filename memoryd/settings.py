@@ -7,6 +7,8 @@ from pathlib import Path
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from retrieval.inference.remote.kinds import ServerKind
+
 
 class RerankDefault(StrEnum):
     """What ``rerank: auto`` means."""
@@ -64,9 +66,40 @@ class Settings(BaseSettings):
     rerank_model: str = Field("cross-encoder/ms-marco-MiniLM-L-12-v2", description="Same, or empty for none")
     model_cache: Path = Field(default_factory=default_model_cache, description="Where `memoryd models pull` puts models")
     inference_threads: int = Field(0, ge=0, le=256, description="Threads of one inference run; 0 = all cores")
+    embedding_urls: str = Field("", description="Servers that embed instead of this process, with commas between, best first")
+    embedding_kind: ServerKind = Field(ServerKind.MEMORYD, description="What they speak: `memoryd`, `tei` or `openai`")
+    embedding_token: SecretStr | None = Field(None, description="Their bearer token")
+    embedding_served_as: str | None = Field(
+        None, description="The model's name there, of `tei` and `openai`; else it is the same"
+    )
+    embedding_revision: str | None = Field(None, description="The revision that a server must have; unset: the one it says")
+    embedding_tokenizer: Path | None = Field(None, description="`tokenizer.json` of a remote model that is not in the cache")
+    embedding_query_prefix: str | None = Field(None, description="Of a remote `tei` or `openai` model; unset: the known model's")
+    embedding_passage_prefix: str | None = Field(None, description="Same, of passages")
+    rerank_urls: str = Field("", description="Servers that rerank; unset: those of `embedding_urls` where they are memoryd's")
+    rerank_kind: ServerKind = Field(ServerKind.MEMORYD, description="What they speak: `memoryd` or `tei`")
+    rerank_token: SecretStr | None = Field(
+        None, description="Their bearer token; unset where the servers are the embedder's: its"
+    )
+    inference_timeout_s: float = Field(10.0, gt=0, le=600, description="Of a request to such a server; bulk has ten times that")
+    inference_start_s: float = Field(60.0, ge=0, le=3600, description="How long a start waits for a server to say what it has")
+    embedding_cache_entries: int = Field(
+        1_000, ge=0, le=1_000_000, description="Questions' vectors kept in Redis for a tenant; 0: none"
+    )
+    embedding_cache_ttl_s: int = Field(3_600, ge=1, le=30 * 86_400, description="How long one is kept")
     rerank_default: RerankDefault = Field(RerankDefault.OFF, description="What `rerank: auto` does")
     rerank_budget_ms: float = Field(1000.0, gt=0, le=60000, description="Time for reranking; the depth adapts to it")
     rerank_depth: int = Field(20, ge=1, le=200, description="Most candidates that are reranked")
+
+    # Inference server (`memoryd inference`)
+    inference_host: str = Field("127.0.0.1", description="Address it listens on")
+    inference_port: int = Field(7078, ge=0, le=65535, description="Port it listens on; 0 picks a free one")
+    inference_embedders: str = Field("", description="Models that embed, with commas between; unset: `embedding_model`")
+    inference_rerankers: str = Field("", description="Models that rerank, with commas between; unset: `rerank_model`")
+    inference_tokens: SecretStr | None = Field(
+        None, description="Bearer tokens it takes, with commas between; unset: none is needed"
+    )
+    inference_max_texts: int = Field(1_024, ge=1, le=100_000, description="Texts of a request; more answer 413")
 
     # Recall
     arm_timeout_ms: float = Field(2000.0, gt=0, le=60000, description="An arm slower than this is dropped and named")

@@ -1,22 +1,23 @@
 """The composition root: the one place that builds adapters and hands them to the use cases."""
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from memoryd.access.audit import AuditService
 from memoryd.access.authenticate import Authenticator
-from memoryd.access.first import make_first_key, still_good
 from memoryd.access.ports import Eraser
 from memoryd.access.service import KeyService, SpaceService
 from memoryd.access.tenants import TenantService
 from memoryd.clock import SystemClock
-from memoryd.embedded.credentials import store
+from memoryd.database_wiring import database, opened
 from memoryd.errors import InvalidRequest
+from memoryd.generation_wiring import generations, rebuild
+from memoryd.generations.embedders import Embedders, GenerationSpaces
+from memoryd.generations.rebuild import Rebuild
+from memoryd.generations.upkeep import kept_up
 from memoryd.job_wiring import open_job_services, open_job_work
 from memoryd.jobs.maintenance import Maintenance
 from memoryd.jobs.work import JobWork
@@ -28,9 +29,10 @@ from memoryd.memory.handles import Handles
 from memoryd.memory.prepare import Preparer
 from memoryd.memory.recall import Recall, RecallPolicy
 from memoryd.memory.remember import Remember
+from memoryd.memory.reranking import RerankPolicy
 from memoryd.memory.revise import Revise
 from memoryd.memory.sources import Sources
-from memoryd.models import Models, embedder_card, open_models
+from memoryd.models import Models, open_models
 from memoryd.probes import Probes, Recent
 from memoryd.services import Services
 from memoryd.session_wiring import objects, open_rounds, open_sessions
@@ -42,7 +44,7 @@ from memoryd.stores.audit import PgAuditLog
 from memoryd.stores.chronicle import PgChronicle
 from memoryd.stores.database import Database
 from memoryd.stores.dense import PgDenseIndex
-from memoryd.stores.generations import Generation, live_generation
+from memoryd.stores.generations import Generation, PgCatalogues, known_models, live_generation
 from memoryd.stores.items import PgItems
 from memoryd.stores.knowledge.chunk_dense import PgChunkDense
 from memoryd.stores.knowledge.chunk_items import PgChunkItems
@@ -51,43 +53,23 @@ from memoryd.stores.knowledge.documents import PgDocuments
 from memoryd.stores.knowledge.versions import PgVersions
 from memoryd.stores.lexical import PgLexicalIndex
 from memoryd.stores.maintenance import PgMaintenance
-from memoryd.stores.migrate import MigrationRefused, available, ensure_generation, migrate, migrated
+from memoryd.stores.migrate import MigrationRefused, migrated
 from memoryd.stores.redis import Redis
 from memoryd.stores.redis_erasure import RedisEraser
 from memoryd.stores.revisions import PgMemoryReader
 from memoryd.stores.tenants import PgTenants
 from memoryd.stores.terms import facet_terms
 from memoryd.stores.units import PgUnits
+from memoryd.stores.vector_cache import RedisVectorCache
 from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
-from retrieval.ports import ModelCard
+from retrieval.inference.cached import CachedEmbedder, Writes
+from retrieval.ports import DenseIndex, Embedder, ModelCard
 from retrieval.rerank import RerankPlan
 from retrieval.search import Searcher
 from retrieval.sources import DenseIndexes, ItemReaders, LexicalIndexes
 
 log = logging.getLogger(__name__)
-
-
-def database(settings: Settings) -> Database:
-    """The service's database, not opened yet."""
-    if settings.database_url is None:
-        raise InvalidRequest("set MEMORYD_DATABASE_URL, or run `memoryd up`")
-    return Database(
-        settings.database_url.get_secret_value(),
-        size=settings.database_pool_size,
-        timeout_s=settings.database_timeout_s,
-        statement_timeout_s=settings.statement_timeout_s,
-    )
-
-
-def prepare_database(settings: Settings) -> list[str]:
-    """Migrate as the owner, and make the configured model's generation if there is none; the names applied."""
-    if settings.owner_database_url is None:
-        raise InvalidRequest("set MEMORYD_OWNER_DATABASE_URL: migrations run as the owner of the tables")
-    url = settings.owner_database_url.get_secret_value()
-    applied = migrate(url, available())
-    ensure_generation(url, embedder_card(settings))
-    return applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,30 +83,13 @@ class Administration:
 @asynccontextmanager
 async def open_administration(settings: Settings) -> AsyncIterator[Administration]:
     """Tenants and keys, without a model."""
-    async with _opened(database(settings)) as db:
+    async with opened(database(settings)) as db:
         clock, redis = SystemClock(), _redis(settings)
         try:
             yield Administration(_tenants(db, redis, settings, clock), KeyService(PgAccess(db), clock))
         finally:
             if redis is not None:
                 await redis.close()
-
-
-async def first_key(settings: Settings, path: Path) -> str:
-    """A key of the first tenant, kept at ``path`` (mode 0600); another one when that was revoked or its tenant deleted."""
-    known = await asyncio.to_thread(_read, path)
-    async with _opened(database(settings)) as db:
-        clock = SystemClock()
-        tenants = TenantService(PgTenants(db, idempotency_ttl=timedelta(seconds=settings.idempotency_ttl_s)), clock)
-        if await still_good(known, PgAccess(db), tenants, clock):
-            return known
-        text = await make_first_key(tenants)
-    await asyncio.to_thread(store, path, text)
-    return text
-
-
-def _read(path: Path) -> str:
-    return path.read_text().strip() if path.exists() else ""
 
 
 @asynccontextmanager
@@ -135,27 +100,29 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     async with AsyncExitStack() as stack:
         clock = SystemClock()
         models = await stack.enter_async_context(open_models(settings, request_s=settings.request_timeout_s))
-        db = await stack.enter_async_context(_opened(database(settings)))
+        db = await stack.enter_async_context(opened(database(settings)))
         await _migrated(db)
-        generation = await _generation(db, models.card)
+        await _known(db, models.card)
         redis = _redis(settings)
         if redis is not None:
             stack.push_async_callback(redis.close)
         access, reader, items, analyzer = PgAccess(db), PgMemoryReader(db), PgItems(db), Analyzer()
         authenticator = Authenticator(access, clock)
         stack.push_async_callback(authenticator.close)
-        units = PgUnits(db, clock, generation=generation.number)
+        catalogues = PgCatalogues(db)
+        embedders = Embedders(catalogues, models.shelf)
+        await stack.enter_async_context(kept_up(catalogues, models.shelf))
+        units = PgUnits(db, clock, missing=embedders.missing)
         spaces = SpaceService(access, clock)
-        preparer = Preparer(models.runtime, analyzer, models.splitter, facet_terms)
+        preparer = Preparer(embedders, analyzer, models.splitter, facet_terms)
         searcher = Searcher(
-            embedder=models.runtime,
-            dense=DenseIndexes(PgDenseIndex(db, generation, exact_limit=settings.exact_limit), PgChunkDense(db, generation)),
+            vectors=GenerationSpaces(embedders, _dense(settings, db), _remembering(stack, redis, settings)),
             lexical=LexicalIndexes(PgLexicalIndex(db, analyzer, DEFAULT_PARAMS), PgChunkLexical(db, analyzer, DEFAULT_PARAMS)),
             temporal=items,
             items=ItemReaders(items, PgChunkItems(db)),
             reranker=models.runtime if models.has_reranker else None,
         )
-        sources = Sources(spaces, PgVersions(db, generation.number))
+        sources = Sources(spaces, PgVersions(db))
         recall = Recall(sources, searcher, _policy(settings))
         handles = Handles(settings.handle_secret.get_secret_value().encode(), ttl=timedelta(seconds=settings.handle_ttl_s))
         remember = Remember(units, reader, spaces, preparer, clock)
@@ -163,8 +130,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         contexts = Contexts(recall, reader, handles, models.tokenizers, clock, chunks)
         sessions = None
         if redis is not None:
-            opened = open_sessions(settings, db, redis, remember, models.tokenizers, clock)
-            sessions = await stack.enter_async_context(opened)
+            opening = open_sessions(settings, db, redis, remember, models.tokenizers, clock)
+            sessions = await stack.enter_async_context(opening)
         jobs = await stack.enter_async_context(open_job_services(settings, db, clock))
         yield Services(
             authenticator=authenticator,
@@ -189,28 +156,24 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             sessions=sessions,
             joint=Joint(contexts, sessions.windows if sessions else None, models.tokenizers),
             jobs=jobs,
-            knowledge=knowledge_services(settings, db, generation, objects(settings), jobs.use, clock),
+            knowledge=knowledge_services(settings, db, embedders.missing, objects(settings), jobs.use, clock),
+            generations=generations(settings, db, embedders, models.shelf, clock),
         )
 
 
 @asynccontextmanager
 async def open_maintenance(settings: Settings) -> AsyncIterator[Maintenance]:
     """What the worker needs."""
-    async with _opened(database(settings)) as db:
+    async with opened(database(settings)) as db:
         await _migrated(db)
-        generation = await live_generation(db)
-        if generation is None:
-            raise MigrationRefused("the database has no embedding generation: run `memoryd migrate`")
-        maintenance = PgMaintenance(
-            db, generation=generation.number, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail
-        )
+        maintenance = PgMaintenance(db, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
         yield Maintenance(maintenance, SystemClock(), idempotency_ttl=timedelta(seconds=settings.idempotency_ttl_s))
 
 
 @asynccontextmanager
 async def open_worker_models(settings: Settings) -> AsyncIterator[Models]:
     """The worker's models, one set for everything that it does."""
-    async with open_models(settings.model_copy(update={"rerank_model": ""})) as models:
+    async with open_models(settings.model_copy(update={"rerank_model": ""}), packs=False) as models:
         yield models
 
 
@@ -223,29 +186,51 @@ async def open_session_rounds(settings: Settings, models: Models) -> AsyncIterat
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis.close)
         clock = SystemClock()
-        db = await stack.enter_async_context(_opened(database(settings)))
-        generation = await _generation(db, models.card)
-        preparer = Preparer(models.runtime, Analyzer(), models.splitter, facet_terms)
-        units = PgUnits(db, clock, generation=generation.number)
+        db = await stack.enter_async_context(opened(database(settings)))
+        await _known(db, models.card)
+        embedders = Embedders(PgCatalogues(db), models.shelf)
+        preparer = Preparer(embedders, Analyzer(), models.splitter, facet_terms)
+        units = PgUnits(db, clock, missing=embedders.missing)
         remember = Remember(units, PgMemoryReader(db), SpaceService(PgAccess(db), clock), preparer, clock)
-        tenants = PgMaintenance(db, generation=generation.number, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
-        opened = open_rounds(settings, db, redis, remember, models.runtime, tenants, clock)
-        yield await stack.enter_async_context(opened)
+        tenants = PgMaintenance(db, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
+        rounds = open_rounds(settings, db, redis, remember, models.runtime, tenants, clock)
+        yield await stack.enter_async_context(rounds)
+
+
+@asynccontextmanager
+async def open_rebuild(settings: Settings, models: Models) -> AsyncIterator[Rebuild]:
+    """What the worker needs for embedding generations; while it is open, the process's models follow them."""
+    async with opened(database(settings)) as db:
+        catalogues = PgCatalogues(db)
+        embedders = Embedders(catalogues, models.shelf)
+        async with kept_up(catalogues, models.shelf):
+            yield rebuild(db, embedders, models.shelf, SystemClock())
 
 
 @asynccontextmanager
 async def open_jobs(settings: Settings, models: Models) -> AsyncIterator[JobWork]:
     """What the worker needs to work on jobs, and to collect what versions leave."""
-    async with _opened(database(settings)) as db:
-        generation, clock = await _generation(db, models.card), SystemClock()
+    async with opened(database(settings)) as db:
+        await _known(db, models.card)
+        clock, embedders = SystemClock(), Embedders(PgCatalogues(db), models.shelf)
         stored = objects(settings)
-        tenants = PgMaintenance(db, generation=generation.number, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
-        collecting = collection(settings, db, generation, stored, tenants, clock)
+        tenants = PgMaintenance(db, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
+        collecting = collection(settings, db, stored, tenants, clock)
         async with (
-            open_job_handlers(settings, db, generation, stored, models, clock) as handlers,
+            open_job_handlers(settings, db, embedders, stored, models, clock) as handlers,
             open_job_work(settings, db, tenants, handlers, clock, collecting=collecting) as work,
         ):
             yield work
+
+
+def _remembering(stack: AsyncExitStack, redis: Redis | None, settings: Settings) -> Callable[[Embedder], Embedder]:
+    """Puts a cache of questions' vectors before an embedder, where there is Redis and the settings want it."""
+    if redis is None or not settings.embedding_cache_entries:
+        return lambda embedder: embedder
+    cache = RedisVectorCache(redis, entries=settings.embedding_cache_entries, ttl_s=settings.embedding_cache_ttl_s)
+    writes = Writes(cache)
+    stack.push_async_callback(writes.close)
+    return lambda embedder: CachedEmbedder(embedder, cache, writes)
 
 
 def _redis(settings: Settings) -> Redis | None:
@@ -253,15 +238,6 @@ def _redis(settings: Settings) -> Redis | None:
         return None
     url = settings.redis_url.get_secret_value()
     return Redis(url, timeout_s=settings.redis_timeout_s, connections=settings.redis_connections)
-
-
-@asynccontextmanager
-async def _opened(db: Database) -> AsyncIterator[Database]:
-    await db.open()
-    try:
-        yield db
-    finally:
-        await db.close()
 
 
 def _tenants(db: Database, redis: Redis | None, settings: Settings, clock: SystemClock) -> TenantService:
@@ -279,16 +255,26 @@ async def _migrated(db: Database) -> None:
         log.warning("the database is newer than this program: it has %s", ", ".join(unknown))
 
 
-async def _generation(db: Database, card: ModelCard) -> Generation:
-    generation = await live_generation(db)
-    if generation is None:
+async def _known(db: Database, card: ModelCard) -> None:
+    """Raises ``MigrationRefused`` when no generation was ever made with the configured model: a setting changes no model."""
+    live = await live_generation(db)
+    if live is None:
         raise MigrationRefused("the database has no embedding generation: run `memoryd migrate`")
-    if (generation.model, generation.revision, generation.dimension) != (card.name, card.revision, card.dimension):
+    if (card.name, card.revision) not in await known_models(db):
         raise MigrationRefused(
-            f"the database's vectors are of {generation.model} ({generation.revision}), the configured model is "
-            f"{card.name} ({card.revision}): set MEMORYD_EMBEDDING_MODEL back"
+            f"the database's vectors are of {live.model} ({live.revision}), the configured model is "
+            f"{card.name} ({card.revision}): set MEMORYD_EMBEDDING_MODEL back, and change the model with "
+            "`memoryd generations create`"
         )
-    return generation
+
+
+def _dense(settings: Settings, db: Database) -> Callable[[Generation], DenseIndex]:
+    """What searches the vectors of a generation."""
+
+    def of(generation: Generation) -> DenseIndex:
+        return DenseIndexes(PgDenseIndex(db, generation, exact_limit=settings.exact_limit), PgChunkDense(db, generation))
+
+    return of
 
 
 def _doors(settings: Settings) -> Doors:
@@ -302,8 +288,11 @@ def _doors(settings: Settings) -> Doors:
 
 def _policy(settings: Settings) -> RecallPolicy:
     return RecallPolicy(
-        rerank_auto=settings.rerank_default is RerankDefault.ON,
-        rerank_plan=RerankPlan(depth=settings.rerank_depth, budget_ms=settings.rerank_budget_ms),
+        rerank=RerankPolicy(
+            auto=settings.rerank_default is RerankDefault.ON,
+            plan=RerankPlan(depth=settings.rerank_depth, budget_ms=settings.rerank_budget_ms),
+            model=settings.rerank_model or None,
+        ),
         arm_ms=settings.arm_timeout_ms,
         recall_ms=settings.recall_timeout_ms,
     )

@@ -9,7 +9,8 @@ The service's own errors hang below the same root in :mod:`memoryd.errors`::
     │   ├── InferenceOverloaded    admission refused: too much queued
     │   ├── InferenceTimeout       the call's own deadline has passed, or cannot be met
     │   ├── BatchTooLarge          admission refused: more than can be done in the time of a request
-    │   └── ModelNotFound          no such model in the cache, on disk or on the hub
+    │   ├── ModelNotFound          no such model in the cache, on disk or on the hub
+    │   └── ModelMismatch          a server has another model than the one whose vectors are wanted
     ├── PackingError
     │   ├── BudgetTooSmall         must_include does not fit the budget
     │   └── UnknownTokenizer       no tokenizer of that name
@@ -68,6 +69,14 @@ class ModelNotFound(InferenceError):
     """The named model is neither cached, nor a local folder, nor on a reachable hub."""
 
     code = "model_not_found"
+    retryable = False
+    retry_after_s = None
+
+
+class ModelMismatch(InferenceError):
+    """The server has another model, revision or dimension: its vectors cannot be compared with those that are stored."""
+
+    code = "model_mismatch"
     retryable = False
     retry_after_s = None
 

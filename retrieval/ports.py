@@ -176,6 +176,33 @@ class DenseIndex(Protocol):
         """Best first, at most ``limit``. ``vector`` has shape ``(dimension,)``."""
 
 
+@dataclass(frozen=True, slots=True)
+class VectorSpace:
+    """The vectors of one model, comparable with each other and with nothing else: what embeds questions for them, and the index
+    that has them."""
+
+    number: int
+    embedder: Embedder
+    index: DenseIndex
+
+
+class Serving(Protocol):
+    """Which vectors one request is answered from. It says the same for its whole life."""
+
+    async def memories(self) -> VectorSpace:
+        """Those of memories."""
+
+    async def of(self, query: Query) -> list[tuple[VectorSpace, Query]]:
+        """The query cut into parts that one space answers."""
+
+
+class VectorSpaces(Protocol):
+    """The vectors that there are. Raises :class:`retrieval.errors.MemorydError`."""
+
+    async def serving(self, scope: Scope) -> Serving:
+        """What serves at this moment; asked once a request."""
+
+
 class LexicalIndex(Protocol):
     """BM25 over the live passages of the searched spaces."""
 

@@ -30,10 +30,21 @@ from retrieval.candidates import (
 from retrieval.deadline import NO_DEADLINE, Deadline
 from retrieval.errors import MemorydError
 from retrieval.fusion import Fused
-from retrieval.ports import DenseIndex, Embedder, Item, ItemReader, LexicalIndex, Query, Reranker, TemporalIndex, Vectors
+from retrieval.ports import (
+    Item,
+    ItemReader,
+    LexicalIndex,
+    Query,
+    Reranker,
+    Serving,
+    TemporalIndex,
+    Vectors,
+    VectorSpace,
+    VectorSpaces,
+)
 from retrieval.rerank import RerankCandidate, RerankPlan, rerank
 from retrieval.scope import Scope
-from retrieval.sources import capped, limits, merged, parts, together, worth_reading
+from retrieval.sources import capped, comparable, joined, limits, merged, parts, together, worth_reading
 from retrieval.temporal import Interval, RecencyPrior, find_intervals, temporal_boost, wants_recent
 
 log = logging.getLogger(__name__)
@@ -69,8 +80,11 @@ On the LoCoMo-dev questions that name a time, with the date in the indexed text:
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """The question's vector, shape ``(dimension,)``, and how long it took."""
+    """The question's vector in the space of memories, shape ``(dimension,)``, and how long it took. ``serving`` is what the
+    whole request is answered from."""
 
+    serving: Serving
+    space: VectorSpace
     vector: Vectors
     milliseconds: float
 
@@ -148,15 +162,13 @@ class Searcher:
     def __init__(
         self,
         *,
-        embedder: Embedder,
-        dense: DenseIndex,
+        vectors: VectorSpaces,
         lexical: LexicalIndex,
         temporal: TemporalIndex,
         items: ItemReader,
         reranker: Reranker | None,
     ) -> None:
-        self._embedder = embedder
-        self._dense = dense
+        self._vectors = vectors
         self._lexical = lexical
         self._temporal = temporal
         self._items = items
@@ -230,19 +242,33 @@ class Searcher:
 
     async def _embedding(self, scope: Scope, text: str) -> Embedding:
         started = time.perf_counter()
-        vectors = await self._embedder.embed_queries([text], owner=scope.tenant_id)
-        return Embedding(vectors[0], _since(started))
+        serving = await self._vectors.serving(scope)
+        space = await serving.memories()
+        return Embedding(serving, space, await _embedded(space, scope, text), _since(started))
 
     async def _run_dense(self, scope: Scope, request: SearchRequest, result: SearchResult) -> Found:
+        """Each part is searched in the space that serves it, with the question's vector in that space and no other."""
         embedding = await (request.embedding or self._embedding(scope, request.text))
         result.timings_ms["embed"] = embedding.milliseconds
         started = time.perf_counter()
-        found = await together([self._dense_part(scope, request, part, embedding) for part in parts(request.query, request.caps)])
+        wanted = parts(request.query, request.caps)
+        pieces = [(place, *piece) for place, part in enumerate(wanted) for piece in await embedding.serving.of(part)]
+        vectors = {embedding.space.number: embedding.vector}
+        for _, space, _ in pieces:
+            if space.number not in vectors:
+                vectors[space.number] = await _embedded(space, scope, request.text)
+        found = await together(
+            [self._dense_part(scope, request, part, space, vectors[space.number]) for _, space, part in pieces]
+        )
+        found = comparable([(space.number, one) for (_, space, _), one in zip(pieces, found, strict=True)])
+        by_part = [
+            joined([one for (of, *_), one in zip(pieces, found, strict=True) if of == place]) for place in range(len(wanted))
+        ]
         result.timings_ms[Arm.DENSE] = _since(started)
-        return merged(found)
+        return merged(by_part)
 
-    async def _dense_part(self, scope: Scope, request: SearchRequest, part: Query, embedding: Embedding) -> Found:
-        return await distinct(lambda limit: self._dense.search(scope, part, embedding.vector, limit=limit), wanted=request.limit)
+    async def _dense_part(self, scope: Scope, request: SearchRequest, part: Query, space: VectorSpace, vector: Vectors) -> Found:
+        return await distinct(lambda limit: space.index.search(scope, part, vector, limit=limit), wanted=request.limit)
 
     async def _run_lexical(self, scope: Scope, request: SearchRequest, result: SearchResult) -> Found:
         found = [self._lexical_part(scope, request, part, result) for part in parts(request.query, request.caps)]
@@ -329,6 +355,12 @@ class Searcher:
             )
             for index, score in outcome.order
         ]
+
+
+async def _embedded(space: VectorSpace, scope: Scope, text: str) -> Vectors:
+    vectors = await space.embedder.embed_queries([text], owner=scope.tenant_id)
+    vector: Vectors = vectors[0]
+    return vector
 
 
 def _intervals(text: str, query_time: datetime | None) -> list[Interval]:

@@ -13,7 +13,19 @@ from typing import TypeVar
 from uuid import UUID
 
 from retrieval.candidates import Found
-from retrieval.ports import ArmHit, DenseIndex, Following, Item, ItemReader, LexicalIndex, Query, Turn, Vectors
+from retrieval.ports import (
+    ArmHit,
+    DenseIndex,
+    Embedder,
+    Following,
+    Item,
+    ItemReader,
+    LexicalIndex,
+    Query,
+    Turn,
+    Vectors,
+    VectorSpace,
+)
 from retrieval.scope import Scope
 
 T = TypeVar("T")
@@ -117,6 +129,45 @@ def capped(hits: Sequence[Item], caps: Mapping[UUID, int]) -> list[int]:
         if hit.space_id in left:
             left[hit.space_id] = allowed - 1
     return kept
+
+
+def comparable(lists: Sequence[tuple[int, Found]]) -> list[Found]:
+    """Lists of the dense arm, each with the number of its vector space, on one scale.
+
+    Cosines of one model are comparable as they are. Where several models answer, each score is divided by the best of its model.
+    """
+    if len({number for number, _ in lists}) > 1:
+        best: dict[int, float] = {}
+        for number, found in lists:
+            best[number] = max([best.get(number, 0.0), *(score for _, score in found.scored)])
+        for number, found in lists:
+            found.scored = [(key, score / best[number] if best[number] > 0 else score) for key, score in found.scored]
+    return [found for _, found in lists]
+
+
+def joined(lists: Sequence[Found]) -> Found:
+    """As :func:`merged`, of what is one part (see :func:`parts`)."""
+    one = merged(lists)
+    return Found(one.scored, one.pids, one.own)
+
+
+class OneSpace:
+    """:class:`retrieval.ports.VectorSpaces` and :class:`retrieval.ports.Serving` where there is one model."""
+
+    def __init__(self, embedder: Embedder, index: DenseIndex) -> None:
+        self._space = VectorSpace(0, embedder, index)
+
+    async def serving(self, scope: Scope) -> OneSpace:
+        """Itself."""
+        return self
+
+    async def memories(self) -> VectorSpace:
+        """The one."""
+        return self._space
+
+    async def of(self, query: Query) -> list[tuple[VectorSpace, Query]]:
+        """The query as it is."""
+        return [(self._space, query)]
 
 
 class DenseIndexes:

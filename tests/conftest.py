@@ -6,9 +6,9 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
+from memoryd.database_wiring import prepare_database
 from memoryd.models import pull_models
 from memoryd.settings import Settings
-from memoryd.wiring import prepare_database
 from tests.s3 import S3, Bucket
 from tests.stack import OPERATOR_KEY, Stack, running_stack
 

@@ -14,7 +14,8 @@ from memoryd.embedded.ports import Ports
 from memoryd.embedded.postgres import PostgresServer
 from memoryd.embedded.spec import ChildSpec, trampoline
 from memoryd.embedded.valkey import ValkeyServer
-from memoryd.stores.bootstrap import DATABASE, Passwords, bootstrap
+from memoryd.stores.bootstrap import Passwords, bootstrap
+from memoryd.stores.names import DATABASE
 
 OPERATOR_KEY = "operator-key-of-the-tests"
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import Enum
 from uuid import UUID
 
 from memoryd.memory.model import Idempotency
+from memoryd.memory.reranking import Reranking
 from retrieval.filters import JsonValue
 from retrieval.scope import Action
 
@@ -27,12 +29,27 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """A named memory bank of one tenant."""
+    """A named memory bank of one tenant. ``rerank``: what ``auto`` means for its recalls; ``None``: the installation's."""
 
     space_id: UUID
     name: str
     description: str | None
     created_at: datetime
+    rerank: Reranking | None = None
+
+
+class Keep(Enum):
+    """A field that a change leaves as it is; ``None`` would empty it."""
+
+    AS_IS = "as it is"
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceChange:
+    """What becomes of a space's settings."""
+
+    description: str | Keep | None = Keep.AS_IS
+    rerank: Reranking | Keep | None = Keep.AS_IS
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +125,11 @@ class AuditFound:
 
 @dataclass(frozen=True, slots=True)
 class OperatorEntry:
-    """What the operator did, also to a tenant that is gone."""
+    """What the operator did, also to a tenant that is gone. ``tenant_id`` ``None``: to the installation."""
 
     entry_id: int
     at: datetime
     action: str
-    tenant_id: UUID
+    tenant_id: UUID | None
     request_id: str
     detail: Mapping[str, JsonValue]

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from memoryd.access.model import AuditFound, AuditQuery, KeyRecord, Operation, OperatorEntry, Space, Tenant
+from memoryd.access.model import AuditFound, AuditQuery, KeyRecord, Operation, OperatorEntry, Space, SpaceChange, Tenant
 from memoryd.memory.model import Idempotency
 from memoryd.memory.ports import Receipt
 from retrieval.scope import Scope
@@ -59,6 +59,11 @@ class SpaceStore(Protocol):
     async def add_spaces(self, scope: Scope, spaces: Sequence[Space]) -> None: ...
     async def add_space(self, scope: Scope, space: Space, *, idempotency: Idempotency | None) -> Space:
         """The space made, now or by the first of repeated requests. Raises ``AlreadyExists``."""
+
+    async def change_space(
+        self, scope: Scope, name: str, change: SpaceChange, now: datetime, *, idempotency: Idempotency | None
+    ) -> Space:
+        """The space as it is then; a repeated request changes nothing. Raises ``SpaceNotFound``."""
 
 
 class AuditLog(Protocol):

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from memoryd.access.keys import REFUSED, issue, key_prefix
-from memoryd.access.model import KeyRecord, Space
+from memoryd.access.model import KeyRecord, Space, SpaceChange
 from memoryd.access.ports import KeyStore, SpaceStore
 from memoryd.errors import Conflict, Forbidden, InvalidRequest, NotFound, SpaceNotFound, Unauthenticated
 from memoryd.ids import uuid7
 from memoryd.memory.model import Idempotency
 from memoryd.memory.ports import Clock, Receipt
+from memoryd.memory.reranking import Reranking
 from retrieval.scope import Action, Scope
 
 
@@ -206,13 +207,28 @@ class SpaceService:
             found |= await self._store.spaces_named(scope, missing)
         return found
 
-    async def create(self, scope: Scope, name: str, description: str | None, idempotency: Idempotency | None) -> Space:
+    async def create(
+        self,
+        scope: Scope,
+        name: str,
+        description: str | None,
+        idempotency: Idempotency | None,
+        *,
+        rerank: Reranking | None = None,
+    ) -> Space:
         """Make a space. Raises ``AlreadyExists``."""
         require(scope, Action.ADMIN)
         if not scope.may_use(name):
             raise Forbidden("a confined key cannot make other spaces")
-        space = Space(uuid7(), name, description, self._clock.now())
+        space = Space(uuid7(), name, description, self._clock.now(), rerank)
         return await self._store.add_space(scope, space, idempotency=idempotency)
+
+    async def change(self, scope: Scope, name: str, change: SpaceChange, idempotency: Idempotency | None) -> Space:
+        """Change a space's settings. Raises ``SpaceNotFound``, also outside the key's confines."""
+        require(scope, Action.ADMIN)
+        if not scope.may_use(name):
+            raise SpaceNotFound(f"no space named {name!r}")
+        return await self._store.change_space(scope, name, change, self._clock.now(), idempotency=idempotency)
 
     async def list(self, scope: Scope, *, after: str, limit: int) -> list[Space]:
         """Spaces by name; a confined key sees its own."""

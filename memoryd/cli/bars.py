@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from memoryd.cli.shown import seconds
-from memoryd.client import Job
+from memoryd.client import Generation, Job
 from memoryd.client import Progress as Local
 
 _MIB = 2**20
@@ -50,6 +50,25 @@ class Bars:
         counters = job.counters
         self._show(f"job …{str(job.id)[-6:]}", said(job), counters.ended, counters.items)
 
+    def generation(self, found: Generation) -> None:
+        """Of an embedding generation, a line a state."""
+        for phase in [one for one in self._phases if one != found.state]:
+            self._end(phase)
+        progress = found.progress
+        if found.state != "building":
+            self._show(found.state, found.failure or "", 0, None)
+            return
+        parts = [f"{progress.done:,} of {progress.total or 0:,} items"]
+        if progress.tokens_per_second is not None:
+            parts.append(f"{progress.tokens_per_second:,.0f} tokens/s")
+        if progress.eta_s is not None:
+            parts.append(f"{seconds(progress.eta_s)} left")
+        if found.paused:
+            parts.append("paused")
+        if found.failure is not None:
+            parts.append(found.failure)
+        self._show(found.state, ", ".join(parts), progress.done, progress.total)
+
     def _show(self, phase: str, said: str, done: int, total: int | None) -> None:
         if phase not in self._phases:
             self._phases[phase] = self._shown.add_task(phase, total=total, said="")
@@ -58,6 +77,28 @@ class Bars:
     def _end(self, phase: str) -> None:
         if phase in self._phases:
             self._shown.update(self._phases[phase], completed=1, total=1)
+
+
+class Count:
+    """How many so far, of something whose end is not known."""
+
+    def __init__(self, doing: str) -> None:
+        errors = Console(stderr=True)
+        self._shown = Progress(
+            SpinnerColumn(), TextColumn("{task.description} {task.completed:,}"), console=errors, disable=not errors.is_terminal
+        )
+        self._task = self._shown.add_task(doing, total=None)
+
+    def __enter__(self) -> Self:
+        self._shown.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._shown.stop()
+
+    def add(self, more: int) -> None:
+        """So many more."""
+        self._shown.update(self._task, advance=more)
 
 
 def said(job: Job) -> str:

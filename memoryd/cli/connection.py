@@ -1,6 +1,9 @@
-"""Which service a command talks to: ``--url`` and ``--key``, the environment, or the running ``memoryd up`` of this machine."""
+"""Which service a command talks to: options, a profile, the environment, or the running ``memoryd up`` of this machine.
 
-import sys
+A key is only ever sent to the service that it was given with: the one of a profile not to another URL.
+"""
+
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,14 +13,27 @@ from typing import TypeVar
 
 import click
 
-from memoryd.client import ClientError, Memoryd, Unauthenticated, Unreachable
+from memoryd.cli.profiles import Profile, profile
+from memoryd.cli.refusals import end, refused
+from memoryd.client import ClientError, Memoryd, Retries
 from memoryd.embedded import datadir
 
 T = TypeVar("T")
 
 _FIRST_KEY = "first_tenant_key"
-REFUSED = 1
-"""Exit status of a command that the service refused."""
+_KEY_NAMES = ("MEMORYD_KEY", "MEMORYD_API_KEY")
+# Somebody waits: about as long as an API needs to be started again.
+_IMPATIENT = Retries(attempts=4)
+PATIENT = Retries()
+"""For long work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A service, and a key of it."""
+
+    url: str
+    key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,59 +42,91 @@ class Connection:
 
     url: str | None
     key: str | None = field(repr=False)
-    data_dir: Path | None
+    profile: str | None = None
+    data_dir: Path | None = None
 
     @contextmanager
-    def client(self, status: int = REFUSED) -> Iterator[Memoryd]:
-        """A client; what it raises ends the command with one line and ``status``. A service that is not said is exit status 2."""
-        url, key = self._address()
+    def client(self, status: int | None = None, *, retries: Retries | None = None) -> Iterator[Memoryd]:
+        """A client; what it raises ends the command with one line and a status that says what it was, or with ``status``.
+
+        A service that is not said, and a value that no service takes, is exit status 2.
+        """
+        address = self.address()
         try:
-            service = Memoryd(url, key)
+            service = Memoryd(address.url, address.key, retries=retries or _IMPATIENT)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         with service:
             try:
                 yield service
-            except Unreachable as error:
-                _end(f"{url} does not answer ({error}): is memoryd running there? [unreachable]", status)
-            except Unauthenticated as error:
-                _end(f"{error.detail}; set MEMORYD_API_KEY to a key of {url} [{error.code}]", status)
             except ClientError as error:
-                _end(str(error), status)
+                line, found = refused(error, address.url)
+                end(line, found if status is None else status)
 
-    def _address(self) -> tuple[str, str]:
+    def address(self) -> Address:
+        """Where, and with which key. Raises ``click.UsageError``."""
+        self._one_of({"--url": self.url, "--profile": self.profile, "--data-dir": self.data_dir})
+        said = _environment("MEMORYD_URL")
         if self.url is not None:
-            if self.data_dir is not None:
-                raise click.UsageError("--url and --data-dir exclude each other")
-            if not self.key:
-                raise click.UsageError("set MEMORYD_API_KEY to a key of that service, or give --key")
-            return self.url, self.key
-        where = self.data_dir or datadir.default_path()
+            return self._known(self.url, _environment(*_KEY_NAMES))
+        if self.profile is not None:
+            return self._of_profile(profile(self.profile))
+        if self.data_dir is not None:
+            return self._running(self.data_dir, None if said else _environment(*_KEY_NAMES))
+        if said is not None:
+            return self._known(said, _environment(*_KEY_NAMES))
+        found = profile(_environment("MEMORYD_PROFILE"))
+        if found is not None:
+            return self._of_profile(found)
+        return self._running(datadir.default_path(), _environment(*_KEY_NAMES))
+
+    def _known(self, url: str, key: str | None) -> Address:
+        key = self.key or key
+        if not key:
+            raise click.UsageError(f"set MEMORYD_KEY (or MEMORYD_API_KEY) to a key of {url}, or give --key")
+        return Address(url, key)
+
+    def _of_profile(self, found: Profile | None) -> Address:
+        if found is None:
+            raise click.UsageError("there is no such profile")
+        key = self.key or found.key or _environment(*_KEY_NAMES)
+        if not key:
+            raise click.UsageError(f"the profile {found.name} has no key: set MEMORYD_KEY, or give --key")
+        return Address(found.url, key)
+
+    def _running(self, where: Path, key: str | None) -> Address:
         state = datadir.read_state(where)
         if state is None or not state.alive or state.url is None:
-            raise click.UsageError(f"set MEMORYD_URL, or give --url: no `memoryd up` runs on {where}")
-        key = self.key or _first_key(where)
+            raise click.UsageError(f"set MEMORYD_URL, give --url or --profile, or start `memoryd up`: none runs on {where}")
+        key = self.key or key or _first_key(where)
         if not key:
-            raise click.UsageError(f"set MEMORYD_API_KEY: the first key in {where} cannot be read")
-        return state.url, key
+            raise click.UsageError(f"set MEMORYD_KEY: the first key in {where} cannot be read")
+        return Address(state.url, key)
+
+    @staticmethod
+    def _one_of(given: dict[str, object]) -> None:
+        names = [name for name, value in given.items() if value is not None]
+        if len(names) > 1:
+            raise click.UsageError(f"{' and '.join(names)} exclude each other")
 
 
 def connecting(command: Callable[..., T]) -> Callable[..., T]:
     """Gives a command the options that say where the service is; it gets a :class:`Connection` before its other arguments."""
 
-    @click.option("--url", envvar="MEMORYD_URL", help="Of the service (MEMORYD_URL); without, the `memoryd up` of this machine.")
-    @click.option("--key", envvar="MEMORYD_API_KEY", help="An API key; better in MEMORYD_API_KEY, which `ps` does not show.")
+    @click.option("--url", help="Of the service (MEMORYD_URL); without, a profile's, or the `memoryd up` of this machine.")
+    @click.option("--key", help="An API key; better in MEMORYD_KEY or a profile, which `ps` does not show.")
+    @click.option("--profile", help="One of the configuration file (MEMORYD_PROFILE).")
     @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Of a running `memoryd up`.")
     @wraps(command)
-    def connected(url: str | None, key: str | None, data_dir: Path | None, **others: object) -> T:
-        return command(Connection(url, key, data_dir), **others)
+    def connected(url: str | None, key: str | None, profile: str | None, data_dir: Path | None, **others: object) -> T:
+        return command(Connection(url, key, profile, data_dir), **others)
 
     return connected
 
 
-def _end(line: str, status: int) -> None:
-    click.echo(f"memoryd: {line}", err=True)
-    sys.exit(status)
+def _environment(*names: str) -> str | None:
+    """The first of these that says something."""
+    return next((value for name in names if (value := os.environ.get(name))), None)
 
 
 def _first_key(where: Path) -> str:

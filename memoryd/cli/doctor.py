@@ -1,24 +1,63 @@
 """``memoryd doctor``: what is reachable, which versions, what is missing, and how to fix it."""
 
 import asyncio
+import json
+import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Protocol
 
 import click
 
-from memoryd.cli.up import administered
-from memoryd.diagnosis import diagnose
+from memoryd.cli.connection import Connection, connecting
+from memoryd.cli.service_checks import examine
+
+
+class Finding(Protocol):
+    """One thing looked at. ``fix`` says what to do when it is not well."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def ok(self) -> bool: ...
+    @property
+    def detail(self) -> str: ...
+    @property
+    def fix(self) -> str: ...
 
 
 @click.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Of a running `memoryd up`.")
-def doctor(data_dir: Path | None) -> None:
-    """Check stores, schema, roles and models; exit status 1 when something is missing."""
-    with administered(data_dir) as settings:
-        findings = asyncio.run(diagnose(settings))
+@connecting
+@click.option("--json", "as_json", is_flag=True, help="For pipes: one object a line.")
+def doctor(connection: Connection, as_json: bool) -> None:
+    """Check stores, schema, roles and models, or with --url a service. Exit status 1 when something is missing.
+
+    Without --url or --profile it looks at the stores of MEMORYD_DATABASE_URL, or of the running `memoryd up`.
+    """
+    findings = examine(connection.address()) if _elsewhere(connection) else _here(connection)
     for finding in findings:
+        if as_json:
+            said = {"name": finding.name, "ok": finding.ok, "detail": finding.detail, "fix": finding.fix or None}
+            click.echo(json.dumps(said, ensure_ascii=False))
+            continue
         mark = click.style("ok", fg="green") if finding.ok else click.style("missing", fg="red")
         click.echo(f"{mark:>16}  {finding.name:12} {finding.detail}")
         if not finding.ok and finding.fix:
             click.echo(f"{'':9}{'':12} fix: {finding.fix}")
     sys.exit(any(not finding.ok for finding in findings))
+
+
+def _elsewhere(connection: Connection) -> bool:
+    if connection.url is not None or connection.profile is not None:
+        return True
+    stores = connection.data_dir is not None or os.environ.get("MEMORYD_DATABASE_URL")
+    return not stores and bool(os.environ.get("MEMORYD_URL"))
+
+
+def _here(connection: Connection) -> Sequence[Finding]:
+    # The models and the drivers: a second that an examination of a service elsewhere does not wait for.
+    from memoryd.cli.stack import administered
+    from memoryd.diagnosis import diagnose
+
+    with administered(connection.data_dir) as settings:
+        return asyncio.run(diagnose(settings))

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from memoryd.cli.bars import Bars
-from memoryd.cli.connection import Connection, connecting
+from memoryd.cli.connection import PATIENT, Connection, connecting
 from memoryd.cli.jobs import left_running
 from memoryd.cli.shown import as_json, table
 from memoryd.client import Ingestion, JobItem, Memoryd, NotFound, Options, Walk, Which
@@ -57,7 +57,11 @@ def ingest(
     options = Options(prune=prefix if prune else None, everything=everything, publish=publish, note=note)
     begun: Ingestion | None = None
     try:
-        with connection.client(_HINDERED) as memoryd, Walk(sources, Which(prefix, include, exclude)) as files, Bars() as bars:
+        with (
+            connection.client(_HINDERED, retries=PATIENT) as memoryd,
+            Walk(sources, Which(prefix, include, exclude)) as files,
+            Bars() as bars,
+        ):
             if create:
                 _made(memoryd, name, space)
             begun = memoryd.knowledge.ingest_local(name, files, options=options, report=bars.local)

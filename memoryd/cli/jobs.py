@@ -8,7 +8,7 @@ from uuid import UUID
 import click
 
 from memoryd.cli.bars import Bars, said
-from memoryd.cli.connection import Connection, connecting
+from memoryd.cli.connection import PATIENT, Connection, connecting
 from memoryd.cli.shown import as_json, fields, line, seconds, table
 from memoryd.client import Job, JobItem, Memoryd
 from memoryd.client.job_models import ItemState, JobState
@@ -54,7 +54,7 @@ def list_jobs(connection: Connection, state: JobState | None, kb: str | None, li
 @as_json
 def show(connection: Connection, job_id: UUID, of: str, watch: bool, as_json: bool) -> None:
     """A job, and its documents that failed. Exit status 1 when any did."""
-    with connection.client() as memoryd:
+    with connection.client(retries=PATIENT) as memoryd:
         job = watched(memoryd, job_id) if watch else memoryd.jobs.get(job_id)
         if as_json:
             line(job)

@@ -5,9 +5,12 @@ from typing import get_args
 import click
 
 from memoryd.cli.connection import Connection, connecting
+from memoryd.cli.hits import hits
 from memoryd.cli.shown import as_json, fields, line, table
+from memoryd.cli.values import Pair, words
 from memoryd.client import Chunking, KnowledgeBase, Version
 from memoryd.client.models import Strategy
+from memoryd.client.questions import Rerank, Scalar
 
 _DEFAULT = Chunking()
 
@@ -90,6 +93,49 @@ def versions(connection: Connection, name: str, as_json: bool) -> None:
         rows.append((live, one.version, one.state, one.documents, one.chunks, _published(one), tags, one.note))
     names = ("", "VERSION", "STATE", "DOCUMENTS", "CHUNKS", "PUBLISHED", "TAGS", "NOTE")
     table(names, rows, right=("VERSION", "DOCUMENTS", "CHUNKS"))
+
+
+@kb.command("search")
+@click.argument("name")
+@click.argument("query", nargs=-1, required=True)
+@click.option("--version", default="live", show_default=True, help="A number, a tag or `live`.")
+@click.option("-k", "--k", "limit", type=click.IntRange(1, 100), default=10, show_default=True, help="At most so many hits.")
+@click.option("--document", "documents", multiple=True, help="Only in this document; may be repeated.")
+@click.option("--metadata", multiple=True, type=Pair(), help="Only in documents with this value; may be repeated.")
+@click.option(
+    "--rerank", type=click.Choice(get_args(Rerank)), default="auto", show_default=True, help="Whether a model reads them."
+)
+@click.option("--explain", is_flag=True, help="Why each hit is where it is.")
+@connecting
+@as_json
+def search(
+    connection: Connection,
+    name: str,
+    query: tuple[str, ...],
+    version: str,
+    limit: int,
+    documents: tuple[str, ...],
+    metadata: tuple[tuple[str, Scalar], ...],
+    rerank: Rerank,
+    explain: bool,
+    as_json: bool,
+) -> None:
+    """Find passages of one knowledge base."""
+    with connection.client() as memoryd:
+        found = memoryd.knowledge.search(
+            name,
+            words(query),
+            version=version,
+            limit=limit,
+            document_ids=documents,
+            metadata=dict(metadata),
+            rerank=rerank,
+            explain=explain,
+        )
+    if as_json:
+        line(found)
+    else:
+        hits(found)
 
 
 @kb.command("publish")

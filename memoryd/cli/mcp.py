@@ -16,7 +16,9 @@ from memoryd.mcp.stdio import serve
     "--url", envvar="MEMORYD_URL", help="A running server (MEMORYD_URL); without, memoryd on this machine, started if needed."
 )
 @click.option(
-    "--key", envvar="MEMORYD_API_KEY", help="An API key of that server; better in MEMORYD_API_KEY, which `ps` does not show."
+    "--key",
+    envvar=["MEMORYD_KEY", "MEMORYD_API_KEY"],
+    help="An API key of that server; better in MEMORYD_KEY, which `ps` does not show.",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), default=None, help="Of the memoryd on this machine.")
 def mcp(url: str | None, key: str | None, data_dir: Path | None) -> None:
@@ -28,5 +30,5 @@ def mcp(url: str | None, key: str | None, data_dir: Path | None) -> None:
     if data_dir is not None:
         raise click.UsageError("--url and --data-dir exclude each other")
     if not key:
-        raise click.UsageError("set MEMORYD_API_KEY to a key of that server")
+        raise click.UsageError("set MEMORYD_KEY (or MEMORYD_API_KEY) to a key of that server")
     asyncio.run(serve(Given(Address(url.rstrip("/").removesuffix("/mcp"), key))))

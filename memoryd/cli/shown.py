@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 
 import click
 from pydantic import BaseModel
@@ -23,14 +24,15 @@ def line(model: BaseModel) -> None:
     click.echo(model.model_dump_json())
 
 
-def table(names: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()) -> None:
-    """Rows under their names; ``right``: the columns of numbers. Nothing in a cell is markup or moves the cursor."""
+def table(names: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), error: bool = False) -> None:
+    """Rows under their names; ``right``: the columns of numbers. Nothing in a cell is markup or moves the cursor. ``error``: on
+    standard error."""
     shown = Table(box=None, pad_edge=False, show_edge=False, header_style="bold")
     for name in names:
         shown.add_column(name, justify="right" if name in right else "left", overflow="fold")
     for row in rows:
         shown.add_row(*(Text(plain(cell)) for cell in row))
-    console(sys.stdout.isatty()).print(shown)
+    _printed(shown, error=error)
 
 
 def fields(pairs: Iterable[tuple[str, object]]) -> None:
@@ -40,12 +42,39 @@ def fields(pairs: Iterable[tuple[str, object]]) -> None:
     shown.add_column(overflow="fold")
     for name, value in pairs:
         shown.add_row(name, Text(plain(value)))
-    console(sys.stdout.isatty()).print(shown)
+    _printed(shown)
+
+
+def _printed(shown: Table, *, error: bool = False) -> None:
+    out = _errors() if error else console(sys.stdout.isatty())
+    if out.is_terminal:
+        out.print(shown)
+        return
+    with out.capture() as capture:
+        out.print(shown)
+    # The last column is filled with blanks, which who reads lines would have to take off.
+    for one in capture.get().splitlines():
+        click.echo(one.rstrip(), err=error)
 
 
 def console(terminal: bool) -> Console:
     """On standard output."""
     return Console(file=sys.stdout, width=None if terminal else _WIDE, highlight=False, markup=False)
+
+
+def note(words: str, *, style: str = "dim") -> None:
+    """A line for people beside the answer, on standard error; none where that is no terminal, unless it warns."""
+    if sys.stderr.isatty() or style != "dim":
+        _errors().print(Text(plain(words), style=style))
+
+
+def _errors() -> Console:
+    return Console(stderr=True, width=None if sys.stderr.isatty() else _WIDE, highlight=False, markup=False)
+
+
+def prose(text: str) -> str:
+    """A text of several lines, without what a terminal might obey."""
+    return "\n".join(plain(one.replace("\t", "    ")) for one in text.splitlines())
 
 
 def plain(value: object) -> str:
@@ -67,3 +96,13 @@ def seconds(value: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def day(value: datetime | None) -> str | None:
+    """Of this machine's calendar."""
+    return None if value is None else f"{value.astimezone():%Y-%m-%d}"
+
+
+def minute(value: datetime | None) -> str | None:
+    """On this machine's clock."""
+    return None if value is None else f"{value.astimezone():%Y-%m-%d %H:%M}"

@@ -5,14 +5,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 import click
 
+from memoryd.cli.stack import stack_settings
 from memoryd.embedded import datadir
 from memoryd.embedded.datadir import DataDir
 from memoryd.embedded.gate import Gate
@@ -23,14 +23,12 @@ from memoryd.embedded.spec import ChildSpec
 from memoryd.embedded.supervisor import Supervisor
 from memoryd.embedded.valkey import ValkeyServer
 from memoryd.errors import StoreUnavailable
-from memoryd.models import pull_models
 from memoryd.settings import Settings
-from memoryd.stores.bootstrap import DATABASE, Passwords, bootstrap
-from memoryd.wiring import first_key, prepare_database
 
-_FIRST_KEY = "first_tenant_key"
 _PREPARE_PATIENCE_S = 60.0
 _PREPARE_PAUSE_S = 0.5
+# Both start at once, and the model is loaded twice: minutes on a small machine that does other things.
+_ROLE_PATIENCE_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +90,42 @@ async def _run(data: DataDir, options: UpOptions, settings: Settings) -> None:
     async with Gate(listener) as gate:
 
         async def compose() -> None:
-            await asyncio.to_thread(pull_models, settings, _say(options))
-            await supervisor.start(postgres.spec())
-            await supervisor.start(valkey.spec())
-            stack = _stack_settings(data, postgres, valkey, settings)
+            await _together(
+                supervisor.start(postgres.spec()),
+                supervisor.start(valkey.spec()),
+                asyncio.to_thread(_models_pulled, settings, _say(options)),
+            )
+            stack = stack_settings(data, postgres, valkey, settings)
             key = await _prepared(data, postgres, stack)
             env = _child_environment(stack)
             here = Path.cwd()  # relative paths in the settings are relative to where the user is
-            await supervisor.start(
-                ChildSpec("api", _role("api"), env, folder=here, depends_on=("postgres",), door=gate, start_timeout_s=180)
+            api = ChildSpec(
+                "api", _role("api"), env, folder=here, depends_on=("postgres",), door=gate, start_timeout_s=_ROLE_PATIENCE_S
             )
-            await supervisor.start(ChildSpec("worker", _role("worker"), env, folder=here, depends_on=("postgres", "valkey")))
+            worker = ChildSpec(
+                "worker", _role("worker"), env, folder=here, depends_on=("postgres", "valkey"), start_timeout_s=_ROLE_PATIENCE_S
+            )
+            await _together(supervisor.start(api), supervisor.start(worker))
             _announce(options, data, url, key, stack)
 
         await supervisor.run(compose)
+
+
+async def _together(*works: Coroutine[None, None, object]) -> None:
+    """All of them at the same time, begun in this order. Raises what the first raised that failed; the others are cancelled."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+
+
+def _models_pulled(settings: Settings, say: Callable[[str], None]) -> None:
+    # While PostgreSQL makes its first database, on another core.
+    from memoryd.cli.preparing import pull_models
+
+    pull_models(settings, say)
 
 
 async def _prepared(data: DataDir, postgres: PostgresServer, stack: Settings) -> str:
@@ -113,53 +133,16 @@ async def _prepared(data: DataDir, postgres: PostgresServer, stack: Settings) ->
 
     PostgreSQL may die in the middle; it is started again, and every step is safe to repeat.
     """
+    from memoryd.cli.preparing import prepared
+
     until = time.monotonic() + _PREPARE_PATIENCE_S
     while True:
         try:
-            await asyncio.to_thread(_prepare, data, postgres, stack)
-            return await first_key(stack, data.secrets / _FIRST_KEY)
+            return await prepared(data, postgres, stack)
         except StoreUnavailable:
             if time.monotonic() >= until:
                 raise
             await asyncio.sleep(_PREPARE_PAUSE_S)
-
-
-def _prepare(data: DataDir, postgres: PostgresServer, stack: Settings) -> None:
-    credentials = data.credentials
-    bootstrap(postgres.superuser_url, Passwords(credentials.postgres_owner, credentials.postgres_service))
-    prepare_database(stack)
-
-
-def _stack_settings(data: DataDir, postgres: PostgresServer, valkey: ValkeyServer, settings: Settings) -> Settings:
-    """The caller's settings, with the stores and secrets of this data directory."""
-    credentials = data.credentials
-    return Settings.model_validate(
-        settings.model_dump()
-        | {
-            "database_url": postgres.url("memoryd_service", credentials.postgres_service, DATABASE),
-            "owner_database_url": postgres.url("memoryd_owner", credentials.postgres_owner, DATABASE),
-            "redis_url": valkey.url,
-            "object_store": settings.object_store or str(data.path / "objects"),
-            "operator_key": settings.operator_key or credentials.operator_key,
-            "handle_secret": settings.handle_secret or credentials.handle_secret,
-        }
-    )
-
-
-@contextmanager
-def administered(path: Path | None) -> Iterator[Settings]:
-    """Settings to administrate with: the environment's, or those of a running ``memoryd up``."""
-    settings = Settings()
-    if settings.database_url is not None and path is None:
-        yield settings
-        return
-    where = path or datadir.default_path()
-    state = datadir.read_state(where)
-    if state is None or not state.alive:
-        raise click.ClickException(f"nothing runs on {where}: start `memoryd up`, or set MEMORYD_DATABASE_URL")
-    data = datadir.attached(where)
-    postgres = PostgresServer(data, port=state.ports["postgres"])
-    yield _stack_settings(data, postgres, ValkeyServer(data, port=state.ports["valkey"]), settings)
 
 
 def _child_environment(stack: Settings) -> Mapping[str, str]:
@@ -206,17 +189,3 @@ def _say(options: UpOptions) -> Callable[[str], None]:
             click.echo(f"  {line}", err=True)
 
     return say
-
-
-@click.command()
-@click.option("--data-dir", type=click.Path(path_type=Path), default=None)
-def status(data_dir: Path | None) -> None:
-    """What `memoryd up` is running: processes, ports, restarts."""
-    path = data_dir or datadir.default_path()
-    state = datadir.read_state(path)
-    if state is None or not state.alive:
-        click.echo(f"nothing runs on {path}")
-        sys.exit(1)
-    click.echo(f"{state.state} at {state.url} (pid {state.pid}) since {state.started_at}")
-    for name, child in state.children.items():
-        click.echo(f"  {name:10} {child.state:9} pid {child.pid or '-':>7}  restarts {child.restarts}")

@@ -7,6 +7,9 @@
     from memoryd.client import Memoryd, Options
 
     with Memoryd("http://127.0.0.1:7077", key) as memoryd:
+        memoryd.remember("Caroline prefers oat milk in her coffee.")
+        for hit in memoryd.recall("What does Caroline drink?").hits:
+            print(hit.score, hit.text)
         memoryd.knowledge.create("handbook")
         begun = memoryd.knowledge.ingest_folder("handbook", Path("docs"), options=Options(publish=True))
         print(memoryd.knowledge.finish("handbook", begun).live)
@@ -14,9 +17,11 @@
 ``AsyncMemoryd`` has the same methods as coroutines.
 """
 
+from memoryd.client.access_models import Action, Key, NewKey, NewTenant, Readiness, Space, Tenant
 from memoryd.client.bases import UNSET
 from memoryd.client.bulk import Finished, Ingestion, Options
 from memoryd.client.clients import AsyncMemoryd, Memoryd
+from memoryd.client.conversing import NewMessage, SessionEvent
 from memoryd.client.errors import (
     ClientError,
     Conflict,
@@ -32,11 +37,28 @@ from memoryd.client.errors import (
     Unavailable,
     UnexpectedAnswer,
     Unreachable,
+    Unsayable,
     WaitedTooLong,
 )
+from memoryd.client.generation_models import Generation, GenerationProgress
 from memoryd.client.ingesting import NewDocument
 from memoryd.client.job_models import Counters, Failure, Job, JobItem, Rates
 from memoryd.client.jobs import JobEvent
+from memoryd.client.memory_models import (
+    ChatMessage,
+    Citation,
+    Context,
+    ContextItem,
+    Dropped,
+    Explanation,
+    Hit,
+    Kind,
+    Memory,
+    Recall,
+    Revision,
+    Source,
+    Written,
+)
 from memoryd.client.models import (
     Chunk,
     Chunking,
@@ -51,54 +73,109 @@ from memoryd.client.models import (
     Version,
 )
 from memoryd.client.progress import Progress
+from memoryd.client.questions import Filters, KbSource, Question, SpaceSource
+from memoryd.client.remembering import NewMemory, NewTurn
 from memoryd.client.retries import Retries
+from memoryd.client.session_models import (
+    Appended,
+    Checkpoint,
+    Committed,
+    Effect,
+    Entry,
+    Restored,
+    Session,
+    SessionContext,
+    SessionMessage,
+    Snapshot,
+)
 from memoryd.client.sources import Local, Refused
 from memoryd.client.walking import Walk, Which
 
 __all__ = [
     "UNSET",
+    "Action",
+    "Appended",
     "AsyncMemoryd",
+    "ChatMessage",
+    "Checkpoint",
     "Chunk",
     "Chunking",
+    "Citation",
     "ClientError",
     "Collected",
+    "Committed",
     "Comparison",
     "Conflict",
+    "Context",
+    "ContextItem",
     "Counters",
     "Counts",
     "Diff",
     "Document",
     "DocumentChange",
+    "Dropped",
+    "Effect",
+    "Entry",
+    "Explanation",
     "Failure",
     "FieldFault",
+    "Filters",
     "Finished",
     "Forbidden",
+    "Generation",
+    "GenerationProgress",
     "Gone",
+    "Hit",
     "Ingestion",
     "InvalidRequest",
     "Job",
     "JobEvent",
     "JobItem",
+    "KbSource",
+    "Key",
+    "Kind",
     "KnowledgeBase",
     "Local",
+    "Memory",
     "Memoryd",
     "MemorydProblem",
     "NewDocument",
+    "NewKey",
+    "NewMemory",
+    "NewMessage",
+    "NewTenant",
+    "NewTurn",
     "NotFound",
     "Options",
     "PartUnreadable",
     "Progress",
+    "Question",
     "Rates",
+    "Readiness",
+    "Recall",
     "Refused",
+    "Restored",
     "Retries",
+    "Revision",
+    "Session",
+    "SessionContext",
+    "SessionEvent",
+    "SessionMessage",
+    "Snapshot",
+    "Source",
     "SourceUnreadable",
+    "Space",
+    "SpaceSource",
+    "Tenant",
     "Unauthenticated",
     "Unavailable",
     "UnexpectedAnswer",
     "Unreachable",
+    "Unsayable",
     "Uploaded",
     "Version",
     "WaitedTooLong",
     "Walk",
     "Which",
+    "Written",
 ]

@@ -7,49 +7,111 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from memoryd.client.access import HealthOperations, KeyOperations, SpaceOperations, TenantOperations
 from memoryd.client.awaiting import Awaiting
 from memoryd.client.blocking import Blocking
 from memoryd.client.bulk import BulkOperations
+from memoryd.client.generations import GenerationOperations
 from memoryd.client.http import Settings
 from memoryd.client.jobs import JobOperations
+from memoryd.client.memories import MemoryOperations
+from memoryd.client.operation import Operations
+from memoryd.client.recalling import RecallOperations
+from memoryd.client.remembering import RememberOperations
 from memoryd.client.retries import Retries
+from memoryd.client.searching import SearchOperations
+from memoryd.client.sessions import SessionOperations
 
 _DEFAULT = Retries()
 
 
-class Knowledge(BulkOperations):
-    """``/v1/knowledge-bases``."""
+class OnBlocking(Operations):
+    """A group whose operations are ordinary calls."""
 
     def __init__(self, side: Blocking) -> None:
         self.side: Blocking = side
 
 
-class Jobs(JobOperations):
-    """``/v1/jobs``."""
+class OnAwaiting(Operations):
+    """A group whose operations are coroutines."""
 
-    def __init__(self, side: Blocking) -> None:
-        self.side: Blocking = side
+    def __init__(self, side: Awaiting) -> None:
+        self.side: Awaiting = side
 
 
-class AsyncKnowledge(BulkOperations):
+class Memories(OnBlocking, MemoryOperations):
+    """``/v1/memories``."""
+
+
+class Knowledge(OnBlocking, BulkOperations, SearchOperations):
     """``/v1/knowledge-bases``."""
 
-    def __init__(self, side: Awaiting) -> None:
-        self.side: Awaiting = side
 
-
-class AsyncJobs(JobOperations):
+class Jobs(OnBlocking, JobOperations):
     """``/v1/jobs``."""
 
-    def __init__(self, side: Awaiting) -> None:
-        self.side: Awaiting = side
+
+class Sessions(OnBlocking, SessionOperations):
+    """``/v1/sessions``."""
 
 
-class Memoryd:
+class Spaces(OnBlocking, SpaceOperations):
+    """``/v1/spaces``."""
+
+
+class Keys(OnBlocking, KeyOperations):
+    """``/v1/keys``."""
+
+
+class Tenants(OnBlocking, TenantOperations):
+    """``/v1/admin/tenants``."""
+
+
+class Generations(OnBlocking, GenerationOperations):
+    """``/v1/generations``."""
+
+
+class AsyncMemories(OnAwaiting, MemoryOperations):
+    """``/v1/memories``."""
+
+
+class AsyncKnowledge(OnAwaiting, BulkOperations, SearchOperations):
+    """``/v1/knowledge-bases``."""
+
+
+class AsyncJobs(OnAwaiting, JobOperations):
+    """``/v1/jobs``."""
+
+
+class AsyncSessions(OnAwaiting, SessionOperations):
+    """``/v1/sessions``."""
+
+
+class AsyncSpaces(OnAwaiting, SpaceOperations):
+    """``/v1/spaces``."""
+
+
+class AsyncKeys(OnAwaiting, KeyOperations):
+    """``/v1/keys``."""
+
+
+class AsyncTenants(OnAwaiting, TenantOperations):
+    """``/v1/admin/tenants``."""
+
+
+class AsyncGenerations(OnAwaiting, GenerationOperations):
+    """``/v1/generations``."""
+
+
+class _Direct(RecallOperations, RememberOperations, HealthOperations):
+    """What an agent does all the time."""
+
+
+class Memoryd(OnBlocking, _Direct):
     """A client of one service, as the holder of one key. Close it, or use it as a context manager.
 
-    ``verify``: certificates, as httpx takes it; ``trust_env``: whether proxies of the environment are used; ``transport``: in
-    place of the network. Raises ``ValueError`` for what is no URL, or no key.
+    ``tenants`` wants the operator's key. ``verify``: certificates, as httpx takes it; ``trust_env``: whether proxies of the
+    environment are used; ``transport``: in place of the network. Raises ``ValueError`` for what is no URL, or no key.
     """
 
     def __init__(
@@ -62,13 +124,19 @@ class Memoryd:
         trust_env: bool = True,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._side = Blocking(Settings(checked(url), checked_key(key), retries, verify, trust_env), transport)
-        self.knowledge = Knowledge(self._side)
-        self.jobs = Jobs(self._side)
+        super().__init__(Blocking(Settings(checked(url), checked_key(key), retries, verify, trust_env), transport))
+        self.memories = Memories(self.side)
+        self.knowledge = Knowledge(self.side)
+        self.jobs = Jobs(self.side)
+        self.sessions = Sessions(self.side)
+        self.spaces = Spaces(self.side)
+        self.keys = Keys(self.side)
+        self.tenants = Tenants(self.side)
+        self.generations = Generations(self.side)
 
     def close(self) -> None:
         """Hang up."""
-        self._side.close()
+        self.side.close()
 
     def __enter__(self) -> Self:
         return self
@@ -77,7 +145,7 @@ class Memoryd:
         self.close()
 
 
-class AsyncMemoryd:
+class AsyncMemoryd(OnAwaiting, _Direct):
     """The same for an event loop: every operation is a coroutine, every list an asynchronous iterator."""
 
     def __init__(
@@ -90,13 +158,19 @@ class AsyncMemoryd:
         trust_env: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self._side = Awaiting(Settings(checked(url), checked_key(key), retries, verify, trust_env), transport)
-        self.knowledge = AsyncKnowledge(self._side)
-        self.jobs = AsyncJobs(self._side)
+        super().__init__(Awaiting(Settings(checked(url), checked_key(key), retries, verify, trust_env), transport))
+        self.memories = AsyncMemories(self.side)
+        self.knowledge = AsyncKnowledge(self.side)
+        self.jobs = AsyncJobs(self.side)
+        self.sessions = AsyncSessions(self.side)
+        self.spaces = AsyncSpaces(self.side)
+        self.keys = AsyncKeys(self.side)
+        self.tenants = AsyncTenants(self.side)
+        self.generations = AsyncGenerations(self.side)
 
     async def close(self) -> None:
         """Hang up."""
-        await self._side.close()
+        await self.side.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -28,9 +28,19 @@ def _encoded(segment: str) -> str:
     return segment.replace(".", "%2E") if segment in {".", ".."} else quote(segment, safe="")
 
 
-def writing(method: str, where: str, body: JsonValue = None, *, key: str | None = None) -> Request:
-    """A request that changes something; under a key of its own unless the caller has one, so that it happens once."""
-    return Request(method, where, body=body, headers={_KEY: key or str(uuid4())})
+def writing(
+    method: str,
+    where: str,
+    body: JsonValue = None,
+    *,
+    key: str | None = None,
+    query: Query | None = None,
+    match: int | None = None,
+) -> Request:
+    """A request that changes something; under a key of its own unless the caller has one, so that it happens once. ``match``:
+    the version that is to be changed, and no other."""
+    headers = {_KEY: key or str(uuid4())} | ({} if match is None else {"If-Match": f'"{match}"'})
+    return Request(method, where, query=query or {}, body=body, headers=headers)
 
 
 def answered(request: Request, retries: Retries) -> Steps[Answer]:

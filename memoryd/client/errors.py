@@ -7,6 +7,7 @@
     ├── UnexpectedAnswer     an answer, but not one of memoryd's
     ├── SourceUnreadable     a folder or archive that cannot be walked
     ├── PartUnreadable       a file that was to be uploaded
+    ├── Unsayable            a value that no request can have; a ValueError too
     ├── WaitedTooLong        the job goes on
     └── MemorydProblem       the service said no: code, status, detail, request_id
         ├── InvalidRequest   400, 413, 415, 422
@@ -46,6 +47,10 @@ class PartUnreadable(ClientError):
     def __init__(self, part: int, detail: str) -> None:
         super().__init__(detail)
         self.part = part
+
+
+class Unsayable(ClientError, ValueError):
+    """A value that no request can have: a time without an offset, a name with a slash. Nothing was sent."""
 
 
 class WaitedTooLong(ClientError):

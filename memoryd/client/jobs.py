@@ -2,21 +2,20 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
-from memoryd.client.core import asked, good, paged, parsed, path, streamed, writing
+from memoryd.client.core import asked, paged, parsed, path, writing
 from memoryd.client.errors import Unavailable, WaitedTooLong
 from memoryd.client.job_models import ItemState, Job, JobItem, JobItemPage, JobPage, JobState
 from memoryd.client.operation import Iteration, Operation, Operations
-from memoryd.client.sse import Events
-from memoryd.client.steps import Flow, Give, Lost, Query, Request, Sleep, Steps, each, read
+from memoryd.client.sse import Event
+from memoryd.client.steps import Flow, Query, Request, Sleep, Steps, each
+from memoryd.client.streams import followed, listening
 
 JOBS: Final = "jobs"
 
-# The service sends a heartbeat after at most a quarter of that.
-_SILENCE_S = 60.0
 _POLL_S = 1.0
 
 
@@ -55,29 +54,9 @@ class JobOperations(Operations):
 
         A stream that breaks off is taken up where it was. Raises as any request does when it cannot be taken up.
         """
-        request = Request("GET", path(JOBS, str(job_id), "events"), headers={"Accept": "text/event-stream"}, answer_s=_SILENCE_S)
-        events, failures = Events(None if after is None else str(after)), 0
-        while True:
-            resumed = {} if events.last_id is None else {"Last-Event-ID": events.last_id}
-            yield from streamed(replace(request, headers={**request.headers, **resumed}), self.retries)
-            # What was cut off in the middle of an event is sent again.
-            events = Events(events.last_id, events.retry_s)
-            while True:
-                piece = yield from read()
-                if not isinstance(piece, bytes):
-                    break
-                for event in events.feed(piece):
-                    failures = 0
-                    job = parsed(Job, event.data)
-                    yield Give(JobEvent(event.kind, job))
-                    if job.final:
-                        return
-            if isinstance(piece, Lost):
-                # One that opens and breaks at once, again and again, is not worth waiting for.
-                failures += 1
-                if self.retries.pause(failures, piece) is None:
-                    good(piece)
-            yield Sleep(events.retry_s)
+        where = listening(path(JOBS, str(job_id), "events"))
+        resumed = None if after is None else str(after)
+        yield from followed(where, resumed, self.retries, _job_event, lambda event: event.job.final)
 
     @Operation
     def wait(
@@ -142,3 +121,7 @@ class JobOperations(Operations):
             if left <= 0:
                 raise WaitedTooLong(f"job {job.id} is {job.state}; it goes on")
             yield Sleep(left)
+
+
+def _job_event(event: Event) -> JobEvent:
+    return JobEvent(event.kind, parsed(Job, event.data))

@@ -14,7 +14,8 @@ from pydantic import JsonValue
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-Query: TypeAlias = Mapping[str, str | int]
+Query: TypeAlias = Mapping[str, str | int | Sequence[str]]
+"""What has several values is repeated."""
 
 
 @dataclass(frozen=True, slots=True)

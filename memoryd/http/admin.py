@@ -3,15 +3,16 @@
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 
-from memoryd.access.model import AuditQuery
+from memoryd.access.model import AuditQuery, Keep, SpaceChange
 from memoryd.access.service import KeyWish
 from memoryd.http.caller import Caller, Once, Uses
 from memoryd.http.cursors import after_id, from_cursor, to_cursor, whole
-from memoryd.http.fields import Identifier, Time
+from memoryd.http.fields import Identifier, Name, Time
 from memoryd.http.problems import documented
-from memoryd.http.schemas.admin import AuditPage, KeyIn, KeyPage, NewKeyOut, RotateIn, SpaceIn, SpaceOut, SpacePage
+from memoryd.http.schemas.admin import AuditPage, KeyIn, KeyPage, NewKeyOut, RotateIn, SpaceIn, SpaceOut, SpacePage, SpacePatch
+from memoryd.http.schemas.reranking import reranking
 from memoryd.http.strict import StrictRoute
 from memoryd.http.views import audit_out, key_out, new_key_out, space_out
 
@@ -24,7 +25,8 @@ Cursor = Annotated[str | None, Query(max_length=400)]
 @router.post("/spaces", status_code=201, responses=documented(409), operation_id="create_space")
 async def create_space(body: SpaceIn, scope: Caller, use: Uses, once: Once) -> SpaceOut:
     """Make a space on purpose; the first write to a space makes it too. Safe to repeat: a taken name answers 409."""
-    return space_out(await use.spaces.create(scope, body.name, body.description, once))
+    rerank = None if body.rerank is None else reranking(body.rerank)
+    return space_out(await use.spaces.create(scope, body.name, body.description, once, rerank=rerank))
 
 
 @router.get("/spaces", responses=documented(), operation_id="list_spaces")
@@ -37,6 +39,18 @@ async def list_spaces(scope: Caller, use: Uses, limit: Limit = 50, cursor: Curso
         spaces=[space_out(space) for space in spaces[:limit]],
         next_cursor=to_cursor(spaces[limit - 1].name) if more else None,
     )
+
+
+@router.patch("/spaces/{name}", responses=documented(404), operation_id="update_space")
+async def update_space(name: Annotated[Name, Path()], body: SpacePatch, scope: Caller, use: Uses, once: Once) -> SpaceOut:
+    """Change a space's description, or what `rerank: auto` means for its recalls."""
+    given = body.model_fields_set
+    rerank = None if body.rerank is None else reranking(body.rerank)
+    change = SpaceChange(
+        description=body.description if "description" in given else Keep.AS_IS,
+        rerank=rerank if "rerank" in given else Keep.AS_IS,
+    )
+    return space_out(await use.spaces.change(scope, name, change, once))
 
 
 @router.post("/keys", status_code=201, responses=documented(409), operation_id="create_key")

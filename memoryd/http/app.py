@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from memoryd import __version__
 from memoryd.http import (
     admin,
+    generations,
     health,
     jobs,
     knowledge,
@@ -63,7 +64,7 @@ def create_app(
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     parts = (memories, recall, sessions, session_life, knowledge, knowledge_documents, knowledge_search, jobs)
-    for part in (*parts, admin, operator, health):
+    for part in (*parts, generations, admin, operator, health):
         app.include_router(part.router)
     mcp.install(app)
     problems.install(app)

@@ -18,8 +18,8 @@ from memoryd.memory.model import Idempotency
 from memoryd.services import Services
 from retrieval.scope import Scope
 
-_BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer mdk_…`")
-_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key, for clients without Bearer")
+BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer mdk_…`")
+API_KEY_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The same key, for clients without Bearer")
 _OPERATOR = HTTPBearer(auto_error=False, scheme_name="OperatorKey", description="The operator's key")
 _ETAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _REVISION = re.compile(r"\d{1,9}", re.ASCII)
@@ -31,7 +31,7 @@ async def services(request: Request) -> Services:
     return found
 
 
-async def caller(request: Request, _bearer: object = Security(_BEARER), _header: object = Security(_HEADER)) -> Scope:
+async def caller(request: Request, _bearer: object = Security(BEARER), _header: object = Security(API_KEY_HEADER)) -> Scope:
     """The authenticated scope, put there by the middleware before the body was read."""
     scope: Scope = request.state.scope
     return scope

@@ -26,6 +26,9 @@ _HEADERS = {
     },
 }
 
+# Pydantic writes a bound behind a validator of ours in its own words, which mean nothing in a JSON schema.
+_BOUNDS = {"ge": "minimum", "le": "maximum", "gt": "exclusiveMinimum", "lt": "exclusiveMaximum"}
+
 # ``responses=`` of a route that answers with a revision.
 VERSIONED: dict[int | str, dict[str, Any]] = {200: {"headers": {"ETag": {"$ref": "#/components/headers/ETag"}}}}
 
@@ -37,6 +40,8 @@ class Documented(FastAPI):
         """The whole document, completed in place; FastAPI keeps it."""
         document = super().openapi()
         document["components"]["headers"] = _HEADERS
+        for schema in document["components"]["schemas"].values():
+            _bound(schema)
         for operations in document["paths"].values():
             for operation in operations.values():
                 for status, response in operation["responses"].items():
@@ -50,3 +55,17 @@ def _complete(status: str, response: dict[str, Any]) -> None:
     headers = response.setdefault("headers", {})
     for name in (*_ALWAYS, *_BY_STATUS.get(status, ())):
         headers[name] = {"$ref": f"#/components/headers/{name}"}
+
+
+def _bound(schema: Any) -> None:
+    """Bounds by the names that they have in JSON schemas, in this one and in all within it."""
+    if isinstance(schema, list):
+        for one in schema:
+            _bound(one)
+    elif isinstance(schema, dict):
+        _bound(list(schema.get("properties", {}).values()))
+        for word, name in _BOUNDS.items():
+            if isinstance(schema.get(word), int | float):
+                schema[name] = schema.pop(word)
+        for word in ("anyOf", "oneOf", "allOf", "items", "additionalProperties", "prefixItems"):
+            _bound(schema.get(word))

@@ -9,6 +9,7 @@ from memoryd.http.problems import documented
 from memoryd.http.schemas.knowledge import BaseName
 from memoryd.http.schemas.knowledge_search import KbSourceIn, KnowledgeFiltersIn, KnowledgeSearchIn, SourceIn
 from memoryd.http.schemas.recall import RecallOut
+from memoryd.http.schemas.reranking import reranking
 from memoryd.http.strict import StrictRoute
 from memoryd.http.views import recall_out
 from memoryd.knowledge.model import LIVE
@@ -28,7 +29,7 @@ async def search_knowledge(name: Annotated[BaseName, Path()], body: KnowledgeSea
         spaces=None,
         filters=Filters(),
         limit=body.limit,
-        rerank=body.rerank,
+        rerank=reranking(body.rerank),
         arms=(Arm.DENSE, Arm.LEXICAL) if body.arms is None else tuple(Arm(arm) for arm in dict.fromkeys(body.arms)),
         fusion=body.fusion,
         deadline_ms=body.deadline_ms,

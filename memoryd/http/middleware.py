@@ -20,6 +20,7 @@ from retrieval.errors import MemorydError
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+_GENERATIONS = re.compile(r"/v1/generations(/|$)")
 _MCP_PATH = "/mcp"
 # The SDK reads it on the event loop. The longest text that a tool takes is 200,000 characters.
 _MCP_BODY_BYTES = 2 * 2**20
@@ -129,7 +130,7 @@ class Envelope:
 class Authentication:
     """Puts the Scope of the presented key where the routes find it, before the body is read.
 
-    ``/v1/admin`` has its own credential, the operator's.
+    ``/v1/admin`` has its own credential, the operator's; ``/v1/generations`` takes either.
     """
 
     def __init__(
@@ -148,15 +149,22 @@ class Authentication:
             credential = presented(Headers(scope=scope))
             if credential is None:
                 raise Unauthenticated("send an API key: Authorization: Bearer <key>, or X-API-Key")
-            state["scope"] = await self._authenticator().scope(credential, state["request_id"])
+            if _GENERATIONS.match(path) and is_operator(self._operator_key(), credential):
+                state["operator"] = True
+            else:
+                state["scope"] = await self._authenticator().scope(credential, state["request_id"])
         await self._app(scope, receive, send)
 
 
 def require_operator(wanted: str | None, headers: Headers) -> None:
     """Raises ``Unauthenticated`` unless the operator's key was sent."""
-    given = presented(headers) or ""
-    if wanted is None or not hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode()):
+    if not is_operator(wanted, presented(headers) or ""):
         raise Unauthenticated("this needs the operator's key (MEMORYD_OPERATOR_KEY)")
+
+
+def is_operator(wanted: str | None, given: str) -> bool:
+    """True when this is the operator's key."""
+    return wanted is not None and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode())
 
 
 def presented(headers: Headers) -> str | None:

@@ -1,17 +1,19 @@
 """RFC 9457 problems: the one place where errors become answers."""
 
 import logging
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import cast
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from ingestion.sources.errors import SourceRefused
-from memoryd.errors import ServiceError, VersionConflict, WrongState
+from memoryd.errors import GateFailed, ServiceError, VersionConflict, WrongState
 from retrieval.errors import (
     BatchTooLarge,
     BudgetTooSmall,
@@ -81,7 +83,8 @@ class Problem(BaseModel):
     request_id: str
     errors: list[FieldError] | None = None
     current_version: int | None = Field(None, description="With `version_conflict`; 0: there is no such key")
-    state: str | None = Field(None, description="With `wrong_state`: the job's")
+    state: str | None = Field(None, description="With `wrong_state`: the job's, or the generation's")
+    report: dict[str, JsonValue] | None = Field(None, description="With `gate_failed`: of the last verification")
 
 
 def problem_response(
@@ -95,6 +98,7 @@ def problem_response(
     errors: list[FieldError] | None = None,
     current_version: int | None = None,
     state: str | None = None,
+    report: Mapping[str, object] | None = None,
 ) -> JSONResponse:
     """The answer for one problem."""
     problem = Problem(
@@ -107,6 +111,7 @@ def problem_response(
         errors=errors,
         current_version=current_version,
         state=state,
+        report=None if report is None else cast("dict[str, JsonValue]", dict(report)),
     )
     headers = {}
     if status in _LATER or retry_after_s is not None:
@@ -137,6 +142,7 @@ def error_response(request_id: str, error: MemorydError) -> JSONResponse:
         retry_after_s=error.retry_after_s,
         current_version=error.current_version if isinstance(error, VersionConflict) else None,
         state=error.state if isinstance(error, WrongState) else None,
+        report=error.report if isinstance(error, GateFailed) else None,
     )
 
 

@@ -6,6 +6,7 @@ from memoryd.http.caller import Caller, Uses
 from memoryd.http.knowledge_search import source
 from memoryd.http.problems import documented
 from memoryd.http.schemas.recall import ContextIn, ContextOut, ExpandIn, FiltersIn, Question, RecallIn, RecallOut
+from memoryd.http.schemas.reranking import reranking
 from memoryd.http.session_views import window_out
 from memoryd.http.strict import StrictRoute
 from memoryd.http.views import context_out, recall_out
@@ -61,7 +62,7 @@ def _request(body: Question) -> RecallRequest:
         spaces=None if body.spaces is None else tuple(body.spaces),
         filters=_filters(body.filters, body),
         limit=body.limit,
-        rerank=body.rerank,
+        rerank=reranking(body.rerank),
         arms=None if body.arms is None else tuple(dict.fromkeys(body.arms)),
         fusion=body.fusion,
         query_time=body.query_time,

@@ -25,6 +25,7 @@ from memoryd.http.schemas.recall import (
 from memoryd.memory.context import Context
 from memoryd.memory.model import Kind, Revision
 from memoryd.memory.recall import Recalled
+from memoryd.memory.reranking import StoredReranking
 from retrieval.filters import JsonValue
 from retrieval.ports import CHUNK, Citation
 from retrieval.search import Explanation, Hit
@@ -108,7 +109,7 @@ def _hit_out(hit: Hit, space: str, *, explain: bool, most: int) -> HitOut:
         topics=list(item.topics),
         confidence=item.confidence,
         source=SourceOut(type=item.source_type, uri=item.source_uri),
-        metadata=_json(item.metadata),
+        metadata=plain_json(item.metadata),
         revision=item.revision,
         recorded_at=item.recorded_at,
         passage=item.span,
@@ -141,7 +142,7 @@ def window(length: int, passage: tuple[int, int], most: int) -> tuple[int, int]:
     return first, first + most
 
 
-def _json(metadata: Mapping[str, JsonValue]) -> dict[str, PydanticJson]:
+def plain_json(metadata: Mapping[str, JsonValue]) -> dict[str, PydanticJson]:
     """The same object: what the store read as JSON, under pydantic's name for it."""
     return {key: cast("PydanticJson", value) for key, value in metadata.items()}
 
@@ -195,7 +196,8 @@ def context_out(context: Context, budget_tokens: int, *, explain: bool) -> Conte
 
 def space_out(space: Space) -> SpaceOut:
     """A space."""
-    return SpaceOut(id=space.space_id, name=space.name, description=space.description, created_at=space.created_at)
+    rerank = None if space.rerank is None else StoredReranking(space.rerank).written()
+    return SpaceOut(id=space.space_id, name=space.name, description=space.description, rerank=rerank, created_at=space.created_at)
 
 
 def key_out(key: NewKey) -> KeyOut:
@@ -245,7 +247,7 @@ def audit_out(entry: AuditEntry) -> AuditEntryOut:
         object_type=entry.object_type,
         object_ids=list(entry.object_ids),
         request_id=entry.request_id,
-        detail=_json(entry.detail),
+        detail=plain_json(entry.detail),
     )
 
 
@@ -257,5 +259,5 @@ def operator_entry_out(entry: OperatorEntry) -> OperatorEntryOut:
         action=entry.action,
         tenant_id=entry.tenant_id,
         request_id=entry.request_id,
-        detail=_json(entry.detail),
+        detail=plain_json(entry.detail),
     )

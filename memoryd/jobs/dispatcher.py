@@ -1,15 +1,13 @@
 """The slots of one worker: each takes a turn of the tenant that is next, then of the next."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from memoryd.attempts import attempted
 from memoryd.jobs.turns import Turns
-
-log = logging.getLogger(__name__)
 
 Held = TypeVar("Held")
 
@@ -50,10 +48,8 @@ class Dispatcher(Generic[Held]):
             while (tenant_id := self._turns.take()) is None:
                 self._news.clear()
                 await self._news.wait()
-            try:
-                await self._turn(tenant_id)
-            except Exception as error:  # noqa: BLE001 - one job must not stop the others; the sweeper comes back to it
-                log.warning("a turn of tenant %s failed: %s", tenant_id, type(error).__name__)
+            try:  # the sweeper comes back to what failed
+                await attempted(f"a turn of tenant {tenant_id}", self._turn(tenant_id))
             finally:
                 self._turns.end(tenant_id)
 

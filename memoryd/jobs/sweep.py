@@ -1,14 +1,12 @@
 """Finds jobs that could go on and that nobody holds: the courier lost them, or a worker died."""
 
-import logging
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from memoryd.attempts import attempted, each
 from memoryd.jobs.ports import Courier, Waiting
 from memoryd.memory.ports import Clock
-from memoryd.sessions.worklists import Tenants, each
-
-log = logging.getLogger(__name__)
+from memoryd.sessions.worklists import Tenants
 
 _TENANTS = 200
 _AT_ONCE = 4
@@ -36,18 +34,18 @@ class Sweeper:
 
         async def look(tenant_id: UUID) -> None:
             nonlocal sent
-            try:
-                job_id = await self._waiting.waiting(tenant_id, now)
-                if job_id is not None:
-                    sent += await self._courier.enqueue(tenant_id, job_id)
-                while forgets and await self._waiting.forget(tenant_id, now - self._retention):
-                    pass
-            except Exception as error:  # noqa: BLE001 - one tenant must not stop the others
-                log.warning("the sweep over jobs of tenant %s failed: %s", tenant_id, type(error).__name__)
+            job_id = await self._waiting.waiting(tenant_id, now)
+            if job_id is not None:
+                sent += await self._courier.enqueue(tenant_id, job_id)
+            while forgets and await self._waiting.forget(tenant_id, now - self._retention):
+                pass
+
+        async def looked(tenant_id: UUID) -> None:
+            await attempted(f"the sweep over jobs of tenant {tenant_id}", look(tenant_id))
 
         after: UUID | None = None
         while page := await self._tenants.tenants(after, _TENANTS):
-            await each(page, look, _AT_ONCE)
+            await each(page, looked, _AT_ONCE)
             after = page[-1]
         if forgets:
             self._forgot = now

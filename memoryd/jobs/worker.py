@@ -14,6 +14,7 @@ from arq.cron import CronJob, cron
 from arq.typing import WorkerCoroutine
 from arq.worker import func
 
+from memoryd.generations.rebuild import Rebuild
 from memoryd.jobs.courier import QUEUE, RUN_JOB, encode
 from memoryd.jobs.lasting import LastingWorker
 from memoryd.jobs.maintenance import Maintenance
@@ -21,12 +22,14 @@ from memoryd.jobs.work import JobWork
 from memoryd.sessions.rounds import SessionRounds
 
 _COLLECT_INTERVAL_S = 60
+_GENERATIONS_INTERVAL_S = 2
 
 Running = Callable[[], AbstractAsyncContextManager[Maintenance]]
 SessionsRunning = Callable[[], AbstractAsyncContextManager[SessionRounds]]
 
 
 JobsRunning = Callable[[], AbstractAsyncContextManager[JobWork]]
+GenerationsRunning = Callable[[], AbstractAsyncContextManager[Rebuild]]
 
 
 def create_worker(
@@ -39,10 +42,12 @@ def create_worker(
     sessions_interval_s: int = 15,
     jobs: JobsRunning | None = None,
     sweep_interval_s: int = 5,
+    generations: GenerationsRunning | None = None,
 ) -> LastingWorker:
     """A worker that opens its services with ``running``, once; ``await worker.main()`` serves until it is cancelled.
 
-    ``sessions`` opens those of the rounds over working memory, which run beside the others; ``jobs`` what works on jobs.
+    ``sessions`` opens those of the rounds over working memory, which run beside the others; ``jobs`` what works on jobs,
+    ``generations`` what re-embeds.
     """
     opened: list[AbstractAsyncContextManager[object]] = []
 
@@ -58,6 +63,10 @@ def create_worker(
             work = jobs()
             ctx["jobs"] = await work.__aenter__()
             opened.append(work)
+        if generations is not None:
+            rebuilding = generations()
+            ctx["generations"] = await rebuilding.__aenter__()
+            opened.append(rebuilding)
         await on_ready()
 
     async def shutdown(ctx: dict[Any, Any]) -> None:
@@ -72,6 +81,8 @@ def create_worker(
     if jobs is not None:
         rounds.append(_job("jobs_sweep", _alone("jobs", methodcaller("sweep")), sweep_interval_s))
         rounds.append(_job("versions_collect", _alone("jobs", methodcaller("collect")), _COLLECT_INTERVAL_S))
+    if generations is not None:
+        rounds.append(_job("generations", _alone("generations", methodcaller("run")), _GENERATIONS_INTERVAL_S))
     return LastingWorker(
         functions=[func(run_job, name=RUN_JOB, max_tries=1)],
         cron_jobs=rounds,

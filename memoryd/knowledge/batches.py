@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ingestion.chunk import Chunk, Section
+from memoryd.generations.model import Generation
+from memoryd.generations.ports import WriteEmbedders
 from memoryd.knowledge.model import ReadyChunk, ReadySection
 from memoryd.threads import BULK
 from retrieval.analysis import Analyzer, Indexed
-from retrieval.ports import Embedder, Lane
+from retrieval.ports import Lane
 from retrieval.scope import Scope
 
 # So many chunks are embedded and written together: some seconds of work, which is what a crash repeats.
@@ -72,20 +74,34 @@ def content_hash(chunk: Chunk) -> bytes:
     return hashlib.sha256((chunk.prefix + chunk.text).encode()).digest()
 
 
+Vectors = Mapping[bytes, NDArray[np.float32]]
+"""By the hash of the content; shape ``(dimension,)`` each."""
+
+
 async def prepared(
     batch: Batch,
-    known: Mapping[bytes, NDArray[np.float32]],
+    known: Mapping[int, Vectors],
+    generations: Sequence[Generation],
     scope: Scope,
     kb_id: UUID,
-    embedder: Embedder,
+    embedders: WriteEmbedders,
     analyzer: Analyzer,
 ) -> Batch:
-    """The batch with its chunks ready to be written. A content that has a vector already is not embedded again, nor twice."""
-    texts = {
-        digest: chunk.prefix + chunk.text for digest, chunk in zip(batch.hashes, batch.chunks, strict=True) if digest not in known
-    }
-    indexed, vectors = await asyncio.gather(BULK.run(_indexed, batch.chunks, kb_id, analyzer), _vectors(texts, scope, embedder))
-    found = {**known, **vectors}
+    """The batch with its chunks ready to be written: embedded for ``generations``, of which the first serves.
+
+    A content that has a vector already is not embedded again, nor twice.
+    """
+    texts = {digest: chunk.prefix + chunk.text for digest, chunk in zip(batch.hashes, batch.chunks, strict=True)}
+    indexed, vectors = await asyncio.gather(
+        BULK.run(_indexed, batch.chunks, kb_id, analyzer),
+        asyncio.gather(
+            *(
+                _vectors(one, texts, known.get(one.number, {}), scope, embedders, needed=one is generations[0])
+                for one in generations
+            )
+        ),
+    )
+    found = {one.number: made for one, made in zip(generations, vectors, strict=True) if made is not None}
     batch.ready = [
         ReadyChunk(
             section=chunk.section,
@@ -102,18 +118,21 @@ async def prepared(
             length=terms.length,
             terms=terms.terms,
             tfs=terms.tfs,
-            vector=found[digest],
+            vectors={number: made[digest] for number, made in found.items()},
         )
         for chunk, digest, terms in zip(batch.chunks, batch.hashes, indexed, strict=True)
     ]
     return batch
 
 
-async def _vectors(texts: Mapping[bytes, str], scope: Scope, embedder: Embedder) -> dict[bytes, NDArray[np.float32]]:
-    if not texts:
-        return {}
-    made = await embedder.embed_passages(list(texts.values()), lane=Lane.BULK, owner=scope.tenant_id)
-    return dict(zip(texts, np.asarray(made), strict=True))
+async def _vectors(
+    generation: Generation, texts: Mapping[bytes, str], known: Vectors, scope: Scope, embedders: WriteEmbedders, *, needed: bool
+) -> Vectors | None:
+    new = {digest: text for digest, text in texts.items() if digest not in known}
+    if not new:
+        return known
+    made = await embedders.embed(generation, list(new.values()), tenant_id=scope.tenant_id, lane=Lane.BULK, needed=needed)
+    return None if made is None else {**known, **dict(zip(new, np.asarray(made), strict=True))}
 
 
 def _indexed(chunks: Sequence[Chunk], kb_id: UUID, analyzer: Analyzer) -> list[Indexed]:

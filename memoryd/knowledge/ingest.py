@@ -13,6 +13,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
+from uuid import UUID
 
 from ingestion.chunk import CHUNKER_VERSION, Section
 from ingestion.document import Block, Parsed
@@ -21,6 +22,8 @@ from ingestion.parse.failures import ParseFailed
 from ingestion.sources.errors import SourceRefused
 from ingestion.sources.url import Fetched
 from memoryd.errors import Conflict, NotFound, StoreUnavailable
+from memoryd.generations.model import Generation
+from memoryd.generations.ports import WriteEmbedders
 from memoryd.jobs.model import ItemState, Job, JobItem, Outcome
 from memoryd.jobs.ports import Control
 from memoryd.knowledge.batches import Batch, batched, prepared
@@ -33,7 +36,7 @@ from memoryd.threads import BULK
 from retrieval.analysis import Analyzer
 from retrieval.errors import MemorydError
 from retrieval.filters import JsonValue
-from retrieval.ports import Embedder, ModelCard
+from retrieval.ports import ModelCard
 from retrieval.scope import Scope
 
 log = logging.getLogger(__name__)
@@ -75,12 +78,13 @@ Cutter = Callable[[AsyncIterator[Block], KnowledgeBase, str | None], AsyncIterat
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What documents are made into chunks with."""
+    """What documents are made into chunks with. ``card``: of the model whose tokenizer cuts them."""
 
     parser: Parser
     cut: Cutter
     fetcher: Fetcher | None
-    embedder: Embedder
+    embedders: WriteEmbedders
+    card: ModelCard
     analyzer: Analyzer
 
 
@@ -188,7 +192,7 @@ class Ingest:
         document = NewDocument(
             document_id=document_id,
             content_hash=source.digest,
-            settings_hash=settings_hash(base, self._tools.embedder.card, source.title),
+            settings_hash=settings_hash(base, self._tools.card, source.title),
             size=source.size,
             title=source.title,
             media_type=source.media_type,
@@ -205,6 +209,7 @@ class Ingest:
             except Conflict:
                 if attempt == _DRAFTS - 1:
                     raise
+                self._tools.embedders.forget()  # it may be the generations that changed
                 log.info("the draft of a knowledge base changed under a document; it is written again")
         raise AssertionError  # the loop returns or raises
 
@@ -222,8 +227,10 @@ class Ingest:
 
         async def embed() -> None:
             while (batch := await cut.get()) is not None:
-                known = await self._drafts.known(scope, batch.hashes)
-                await done.put(await prepared(batch, known, scope, base.kb_id, self._tools.embedder, self._tools.analyzer))
+                generations = await serving_first(self._tools.embedders, scope, base.kb_id)
+                known = await self._drafts.known(scope, [one.number for one in generations], batch.hashes)
+                embedders, analyzer = self._tools.embedders, self._tools.analyzer
+                await done.put(await prepared(batch, known, generations, scope, base.kb_id, embedders, analyzer))
             await done.put(None)
 
         async def write() -> Staging:
@@ -243,6 +250,13 @@ class Ingest:
         read = Read(source.title or parsed.title, parsed.media_type, parsed.pages, parsed.characters, parsed.warnings)
         tokens = await self._drafts.finish(scope, last, read, self._clock.now())
         return Outcome(ItemState.SUCCEEDED, chunks=last.stored, tokens=tokens, size=source.size, pages=parsed.pages)
+
+
+async def serving_first(embedders: WriteEmbedders, scope: Scope, kb_id: UUID) -> list[Generation]:
+    """The generations that a write to this knowledge base has to reach; first the one that answers."""
+    catalogue = await embedders.catalogue(scope.tenant_id)
+    serving = catalogue.serving(kb_id)
+    return [serving, *(one for one in catalogue.covering(kb_id) if one.number != serving.number)]
 
 
 def settings_hash(base: KnowledgeBase, card: ModelCard, title: str | None) -> bytes:

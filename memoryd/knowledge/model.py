@@ -121,8 +121,8 @@ class ReadySection:
 
 @dataclass(frozen=True, slots=True)
 class ReadyChunk:
-    """A chunk as it is stored and indexed. ``terms`` and ``tfs``: int64 and int16 of one length; ``vector``: float32 of
-    shape ``(dimension,)``, L2-normalised. ``hash`` is the SHA-256 of ``prefix + text`` in UTF-8."""
+    """A chunk as it is stored and indexed. ``terms`` and ``tfs``: int64 and int16 of one length; ``vectors``, by
+    generation: float32 of shape ``(dimension,)``, L2-normalised. ``hash`` is the SHA-256 of ``prefix + text`` in UTF-8."""
 
     section: int
     ordinal: int
@@ -138,7 +138,7 @@ class ReadyChunk:
     length: int
     terms: NDArray[np.int64]
     tfs: NDArray[np.int16]
-    vector: NDArray[np.float32]
+    vectors: Mapping[int, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """What the use cases of knowledge bases need of the stores. Every method takes the scope first."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -61,15 +61,18 @@ class Drafts(Protocol):
         Raises ``NotFound`` without the knowledge base, ``Collision`` while the draft is being discarded or published.
         """
 
-    async def known(self, scope: Scope, hashes: Sequence[bytes]) -> Mapping[bytes, NDArray[np.float32]]:
-        """Vectors that chunks of this tenant with these contents have already; shape ``(dimension,)`` each."""
+    async def known(
+        self, scope: Scope, generations: Collection[int], hashes: Sequence[bytes]
+    ) -> Mapping[int, Mapping[bytes, NDArray[np.float32]]]:
+        """Vectors that chunks of this tenant with these contents have already, by generation; shape ``(dimension,)`` each."""
 
     async def add(
         self, scope: Scope, staging: Staging, sections: Sequence[ReadySection], chunks: Sequence[ReadyChunk]
     ) -> Staging:
         """Write a batch, all or none; the staging with the new count. Sections that are there already are left as they are.
 
-        Raises ``Conflict`` when the draft is gone (published or discarded meanwhile), or another attempt writes the same.
+        Raises ``Conflict`` when the draft is gone (published or discarded meanwhile), or another attempt writes the same, and
+        ``GenerationsChanged`` when chunks have no vectors for a generation that is there by now.
         """
 
     async def finish(self, scope: Scope, staging: Staging, read: Read, now: datetime) -> int:

@@ -1,17 +1,15 @@
 """The worker's round over knowledge bases: give up the versions that retention does not keep, and clear what they leave."""
 
-import logging
 from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
+from memoryd.attempts import attempted
 from memoryd.knowledge.model import KnowledgeBase
 from memoryd.knowledge.ports import Bases
 from memoryd.knowledge.versioning import Versioning
 from memoryd.memory.ports import Clock
 from retrieval.scope import Action, Scope
-
-log = logging.getLogger(__name__)
 
 _PAGE = 200
 
@@ -33,30 +31,21 @@ class Collection:
 
     async def run(self) -> int:
         """One round; how many versions were given up. A knowledge base that fails is logged, and the others have their turn."""
-        given_up = 0
+        given_up: list[int] = []
         after: UUID | None = None
         while page := await self._tenants.tenants(after, _PAGE):
             for tenant_id in page:
                 scope = Scope(tenant_id, "worker", frozenset(Action), request_id="collection")
-                try:
-                    given_up += await self._tenant(scope)
-                except Exception as error:  # noqa: BLE001 - one tenant must not stop the others
-                    log.warning("collection for tenant %s failed: %s", tenant_id, type(error).__name__)
+                await attempted(f"collection for tenant {tenant_id}", self._tenant(scope, given_up))
             after = page[-1]
-        return given_up
+        return sum(given_up)
 
-    async def _tenant(self, scope: Scope) -> int:
-        given_up = 0
+    async def _tenant(self, scope: Scope, given_up: list[int]) -> None:
         name: str | None = None
         while page := await self._bases.page(scope, after=name, limit=_PAGE):
             for base in page:
-                given_up += await self._base(scope, base)
+                await attempted(f"collection in knowledge base {base.kb_id}", self._base(scope, base, given_up))
             name = page[-1].name
-        return given_up
 
-    async def _base(self, scope: Scope, base: KnowledgeBase) -> int:
-        try:
-            return len((await self._versions.collected(scope, base, self._clock.now())).versions)
-        except Exception as error:  # noqa: BLE001 - one knowledge base must not stop the others
-            log.warning("collection in knowledge base %s failed: %s", base.kb_id, type(error).__name__)
-            return 0
+    async def _base(self, scope: Scope, base: KnowledgeBase, given_up: list[int]) -> None:
+        given_up.append(len((await self._versions.collected(scope, base, self._clock.now())).versions))

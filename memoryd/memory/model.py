@@ -72,7 +72,8 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A span of a text, ready to be indexed. ``vector`` is ``None`` where the previous revision's is kept.
+    """A span of a text, ready to be indexed. ``vectors`` by the number of the generation, shape ``(dimension,)``; there are none
+    where the previous revision's are kept.
 
     ``terms`` are distinct and sorted, ``tfs`` says how often each is said, ``length`` how many were said in all. Arrays, since
     a request may carry millions.
@@ -83,7 +84,7 @@ class Passage:
     terms: NDArray[np.int64]
     tfs: NDArray[np.int16]
     facets: NDArray[np.int64]
-    vector: Vectors | None
+    vectors: Mapping[int, Vectors]
 
 
 @dataclass(frozen=True, slots=True)

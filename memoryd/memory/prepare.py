@@ -9,12 +9,13 @@ from uuid import UUID
 
 import numpy as np
 
+from memoryd.generations.ports import WriteEmbedders
 from memoryd.memory.model import Content, Passage
 from memoryd.threads import BULK, QUICK
 from retrieval.analysis import Analyzer
 from retrieval.filters import JsonValue
 from retrieval.passages import Span, Splitter
-from retrieval.ports import Embedder, Lane, Vectors
+from retrieval.ports import Lane, Vectors
 from retrieval.situate import situated
 
 Given = TypeVar("Given")
@@ -54,8 +55,8 @@ class Cut:
 class Preparer:
     """Makes passages. Long texts become several; nothing is cut off."""
 
-    def __init__(self, embedder: Embedder, analyzer: Analyzer, splitter: Splitter, facet_terms: FacetTerms) -> None:
-        self._embedder = embedder
+    def __init__(self, embedders: WriteEmbedders, analyzer: Analyzer, splitter: Splitter, facet_terms: FacetTerms) -> None:
+        self._embedders = embedders
         self._analyzer = analyzer
         self._splitter = splitter
         self._facet_terms = facet_terms
@@ -89,9 +90,13 @@ class Preparer:
         """Postings and facets of each, without vectors."""
         return await _off_loop(self._analysed, cuts, [_size(content, cut) for _, content, cut in cuts])
 
-    async def vectors(self, texts: Sequence[str], *, lane: Lane, owner: UUID) -> Vectors:
-        """Shape ``(len(texts), dimension)``; one call, so that the embedder can sort them by length."""
-        return np.asarray(await self._embedder.embed_passages(texts, lane=lane, owner=owner))
+    async def vectors(self, texts: Sequence[str], *, lane: Lane, owner: UUID) -> dict[int, Vectors]:
+        """By generation, shape ``(len(texts), dimension)``; one call each, so that the embedder can sort them by length."""
+        return await self._embedders.passages(texts, tenant_id=owner, kb_id=None, lane=lane)
+
+    def renew(self) -> None:
+        """There are other generations than was thought."""
+        self._embedders.forget()
 
     def _cut(self, contents: Sequence[Content]) -> list[Cut]:
         cuts = []
@@ -108,7 +113,7 @@ class Preparer:
             passages = []
             for span, text in zip(cut.spans, cut.texts, strict=True):
                 one = self._analyzer.indexed(space, text)
-                passages.append(Passage(span, one.length, one.terms, one.tfs, facets, None))
+                passages.append(Passage(span, one.length, one.terms, one.tfs, facets, {}))
             result.append(tuple(passages))
         return result
 
@@ -121,7 +126,7 @@ class Batch:
         self._contents = contents
         self._owner = owner
         self._cuts: dict[int, Cut] = {}
-        self._vectors: dict[int, Vectors] = {}
+        self._vectors: dict[int, dict[int, Vectors]] = {}  # by content, then by generation
         self._embedding: asyncio.Task[None] | None = None
 
     async def start(self, numbers: Sequence[int]) -> None:
@@ -130,6 +135,13 @@ class Batch:
         self._cuts |= zip(numbers, cuts, strict=True)
         lane = lane_for([self._contents[number].text for number in numbers])
         self._embedding = asyncio.create_task(self._embed(numbers, lane))
+
+    async def renew(self) -> None:
+        """Embed everything again, for the generations that there are now."""
+        self._preparer.renew()
+        await self.close()
+        self._embedding = None
+        self._cuts, self._vectors = {}, {}
 
     async def close(self) -> None:
         """Stop what nobody waits for any more."""
@@ -152,7 +164,10 @@ class Batch:
         if wanted and self._embedding is not None:
             await self._embedding
         return {
-            number: tuple(replace(one, vector=vector) for one, vector in zip(found, self._vectors[number], strict=True))
+            number: tuple(
+                replace(one, vectors={of: vectors[place] for of, vectors in self._vectors[number].items()})
+                for place, one in enumerate(found)
+            )
             for number, found in zip(wanted, analysed, strict=True)
         }
 
@@ -162,7 +177,7 @@ class Batch:
         start = 0
         for number in numbers:
             end = start + len(self._cuts[number].texts)
-            self._vectors[number] = vectors[start:end]
+            self._vectors[number] = {of: found[start:end] for of, found in vectors.items()}
             start = end
 
 

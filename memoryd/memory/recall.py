@@ -4,26 +4,17 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from uuid import UUID
 
 from memoryd.access.service import require
 from memoryd.errors import InvalidRequest, StoreUnavailable
+from memoryd.memory.reranking import Reranking, RerankMode, RerankPolicy
 from memoryd.memory.sources import Source, Sources, Where
 from retrieval.candidates import Fusion
 from retrieval.deadline import Deadline
 from retrieval.filters import Filters
-from retrieval.rerank import RerankPlan
 from retrieval.scope import Action, Scope
 from retrieval.search import DEFAULT_ARMS, Arm, Embedding, Searcher, SearchRequest, SearchResult, out_of_time
-
-
-class RerankMode(StrEnum):
-    """Whether the cross-encoder reorders the best candidates."""
-
-    AUTO = "auto"
-    OFF = "off"
-    ON = "on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +29,7 @@ class RecallRequest:
     spaces: tuple[str, ...] | None
     filters: Filters
     limit: int
-    rerank: RerankMode = RerankMode.AUTO
+    rerank: Reranking = RerankMode.AUTO
     arms: tuple[Arm, ...] | None = None
     fusion: Fusion = Fusion.CONVEX
     query_time: datetime | None = None
@@ -51,8 +42,7 @@ class RecallRequest:
 class RecallPolicy:
     """The installation's defaults. ``recall_ms`` bounds a recall that names no deadline, its reranking aside."""
 
-    rerank_auto: bool
-    rerank_plan: RerankPlan
+    rerank: RerankPolicy
     arm_ms: float
     recall_ms: float
 
@@ -86,8 +76,8 @@ class Recall:
             return request.deadline
         if request.deadline_ms is not None:
             return Deadline.after(request.deadline_ms)
-        reranking = 2 * self._policy.rerank_plan.budget_ms if self._reranks(request) else 0.0
-        return Deadline.after(self._policy.recall_ms + reranking)
+        plan = self._policy.rerank.plan_of(request.rerank)
+        return Deadline.after(self._policy.recall_ms + (2 * plan.budget_ms if plan is not None else 0.0))
 
     async def __call__(self, scope: Scope, request: RecallRequest) -> Recalled:
         """Hits, best first.
@@ -135,7 +125,7 @@ class Recall:
                 query_time=request.query_time,
                 arm_ms=self._policy.arm_ms,
                 deadline=deadline,
-                rerank=self._policy.rerank_plan if self._reranks(request) else None,
+                rerank=self._policy.rerank.plan_of(request.rerank, where.rerank),
                 embedding=embedding,
                 caps=where.caps,
             ),
@@ -148,9 +138,6 @@ class Recall:
         if request.spaces is not None:
             raise InvalidRequest("name spaces or sources, not both")
         return await self._sources.of(scope, request.sources, request.filters)
-
-    def _reranks(self, request: RecallRequest) -> bool:
-        return request.rerank is RerankMode.ON or (request.rerank is RerankMode.AUTO and self._policy.rerank_auto)
 
 
 def _unique(names: Sequence[str] | None) -> list[str] | None:

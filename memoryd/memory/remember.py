@@ -7,7 +7,7 @@ from uuid import UUID
 
 from memoryd.access.model import Space
 from memoryd.access.service import SpaceService, require
-from memoryd.errors import Collision, Conflict, InvalidRequest, NotFound
+from memoryd.errors import Collision, Conflict, GenerationsChanged, InvalidRequest, NotFound
 from memoryd.ids import uuid7
 from memoryd.memory.identity import identity
 from memoryd.memory.model import Change, Content, Draft, Idempotency, Outcome, Prepared, Revision, Written
@@ -49,6 +49,8 @@ class Remember:
             for _ in range(_ATTEMPTS):
                 try:
                     return await self._write(scope, await self._prepare(scope, drafts, spaces, batch), idempotency)
+                except GenerationsChanged:
+                    await batch.renew()
                 except (_Outdated, Collision):
                     continue  # a collision: memories are inserted as they were sent, others sent them in another order
         raise _Outdated("the same memories are being changed by others; try again")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection
 from uuid import UUID
 
 from memoryd.access.service import require
-from memoryd.errors import Conflict, NotFound, PreconditionFailed
+from memoryd.errors import Conflict, GenerationsChanged, NotFound, PreconditionFailed
 from memoryd.memory.identity import identity
 from memoryd.memory.model import Change, Content, Idempotency, Revision
 from memoryd.memory.ports import Clock, MemoryReader, NewRevision, Receipt, Unit, Units
@@ -147,6 +147,9 @@ class Revise:
                 number = head.revision if new is None else await self._recorded(unit, locked, new)
                 await unit.receipt({"id": str(head.memory_id), "revision": number})
         except _Moved:
+            return None
+        except GenerationsChanged:
+            self._preparer.renew()
             return None
         return number
 

@@ -1,13 +1,15 @@
 """Where a recall looks: the spaces, and the versions of knowledge bases that it reads from beginning to end."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
+from memoryd.access.model import Space
 from memoryd.access.service import SpaceService
 from memoryd.errors import InvalidRequest, NotFound
 from memoryd.knowledge.model import LIVE, Pin
+from memoryd.memory.reranking import Reranking, agreed
 from retrieval.filters import Filters, Scalar
 from retrieval.ports import PinnedSource, Query
 from retrieval.scope import Scope
@@ -48,12 +50,13 @@ class Versions(Protocol):
 class Where:
     """What is searched. ``names`` are those of the spaces by id; a knowledge base's id has the name of its space.
 
-    ``caps``: at most so many hits, by the same ids.
+    ``caps``: at most so many hits, by the same ids. ``rerank``: what the spaces say of it.
     """
 
     query: Query
     names: Mapping[UUID, str]
     caps: Mapping[UUID, int] = field(default_factory=dict)
+    rerank: Reranking | None = None
 
 
 class Sources:
@@ -67,7 +70,7 @@ class Sources:
         """Memories of these spaces; ``None``: of all that the key may use. Raises ``SpaceNotFound``."""
         spaces = await self._spaces.readable(scope, names)
         found = {space.space_id: space.name for space in spaces.values()}
-        return Where(Query(tuple(sorted(found)), filters), found)
+        return Where(Query(tuple(sorted(found)), filters), found, rerank=_rerank(spaces.values()))
 
     async def of(self, scope: Scope, sources: tuple[Source, ...], filters: Filters) -> Where:
         """These sources alone. Raises ``InvalidRequest``, ``SpaceNotFound``, ``NotFound``, ``VersionGone``."""
@@ -83,7 +86,8 @@ class Sources:
         caps = {known[one.space].space_id: one.limit for one in spaces if one.limit is not None}
         caps |= {pin.kb_id: one.limit for one, pin in zip(bases, pins, strict=True) if one.limit is not None}
         pinned = [PinnedSource(pin.kb_id, pin.seq, one.metadata, one.documents) for one, pin in zip(bases, pins, strict=True)]
-        return Where(Query(tuple(sorted(space.space_id for space in known.values())), filters, tuple(pinned)), names, caps)
+        query = Query(tuple(sorted(space.space_id for space in known.values())), filters, tuple(pinned))
+        return Where(query, names, caps, _rerank(known.values()))
 
     async def pin(self, scope: Scope, name: str, selector: str) -> Pin:
         """One version. Raises ``NotFound``, also outside the key's spaces, and ``VersionGone``."""
@@ -91,3 +95,7 @@ class Sources:
         if not scope.may_use(pin.space):
             raise NotFound("no such knowledge base")
         return pin
+
+
+def _rerank(spaces: Iterable[Space]) -> Reranking | None:
+    return agreed(space.rerank for space in spaces)

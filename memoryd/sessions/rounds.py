@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
 
+from memoryd.attempts import attempted, each
 from memoryd.memory.ports import Clock
 from memoryd.sessions.commit import Commit
 from memoryd.sessions.model import AutoCommit, Session
 from memoryd.sessions.ports import LifeStore, MessageStore, SessionGone, SessionRecords, SnapshotRecord, Target
 from memoryd.sessions.snapshots import Reason, Snapshots
-from memoryd.sessions.worklists import Tenants, Walks, WorkList, attempted, each
+from memoryd.sessions.worklists import Tenants, Walks, WorkList, round_of
 from retrieval.scope import Scope
 
 log = logging.getLogger(__name__)
@@ -164,14 +165,14 @@ class SessionRounds:
 
     async def _retire(self, report: SessionReport, scope: Scope) -> None:
         """Erase snapshots beyond their retention; of a session that still lives, after a new one was taken."""
-        if not await attempted(scope, self._retire_all(report, scope)):
+        if not await attempted(round_of(scope), self._retire_all(report, scope)):
             report.failed += 1
 
     async def _retire_all(self, report: SessionReport, scope: Scope) -> None:
         before, failed = self._clock.now() - self._retention, 0
         while found := await self._records.outdated(scope, before, _BATCH, skip=failed):
             for record in found:
-                if not await attempted(scope, self._forget(scope, record)):
+                if not await attempted(round_of(scope), self._forget(scope, record)):
                     failed += 1
                     report.failed += 1
 

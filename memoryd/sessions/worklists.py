@@ -4,20 +4,16 @@ What fails is put behind the others of its list, so that any number of failing s
 """
 
 import asyncio
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
+from typing import Protocol
 from uuid import UUID
 
+from memoryd.attempts import attempted, each
 from memoryd.memory.ports import Clock
 from memoryd.sessions.ports import Changed, LifeStore, SessionGone, Target
 from retrieval.scope import Action, Scope
-
-log = logging.getLogger(__name__)
-
-Thing = TypeVar("Thing")
 
 # Works on one session: ``None`` when that took it off the list, else when to look at it again.
 Step = Callable[[Scope, str], Awaitable[datetime | None]]
@@ -92,7 +88,7 @@ class Walks:
         return found
 
     async def _look(self, found: _Pass, work: WorkList, scope: Scope) -> None:
-        if not await attempted(scope, self._found(found, work, scope)):
+        if not await attempted(round_of(scope), self._found(found, work, scope)):
             found.failed += 1
 
     async def _found(self, found: _Pass, work: WorkList, scope: Scope) -> None:
@@ -101,12 +97,12 @@ class Walks:
         found.more = found.more or len(ids) == work.batch
 
     async def _turn(self, found: _Pass, work: WorkList, step: Step, scope: Scope, session_id: str) -> None:
-        moved = await attempted(scope, self._worked(found, work, step, scope, session_id))
+        moved = await attempted(round_of(scope), self._worked(found, work, step, scope, session_id))
         if not moved:
             found.failed += 1
             # Where this fails too, it keeps its place.
             until = self._clock.now() + work.retry
-            moved = await attempted(scope, self._life.postpone(scope, session_id, work.name, until))
+            moved = await attempted(round_of(scope), self._life.postpone(scope, session_id, work.name, until))
         found.moved += moved
 
     async def _worked(self, found: _Pass, work: WorkList, step: Step, scope: Scope, session_id: str) -> None:
@@ -122,27 +118,6 @@ class Walks:
             await self._life.postpone(scope, session_id, work.name, until)
 
 
-async def each(things: Iterable[Thing], work: Callable[[Thing], Awaitable[None]], at_once: int) -> None:
-    """``work`` on every thing, on at most ``at_once`` at the same time, in their order. ``work`` raises nothing."""
-    rest = iter(things)
-
-    async def take() -> None:
-        for one in rest:
-            await work(one)
-
-    async with asyncio.TaskGroup() as group:
-        for _ in range(at_once):
-            group.create_task(take())
-
-
-async def attempted(scope: Scope, work: Awaitable[object]) -> bool:
-    """Whether ``work`` on one tenant or session succeeded. What it raised goes into the log, without content, and stops no other.
-
-    Whoever calls this counts what failed.
-    """
-    try:
-        await work
-    except Exception as error:  # noqa: BLE001 - whatever it is, the others have their turn
-        log.warning("a session round of tenant %s failed: %s", scope.tenant_id, type(error).__name__)
-        return False
-    return True
+def round_of(scope: Scope) -> str:
+    """As the log names it."""
+    return f"a session round of tenant {scope.tenant_id}"

@@ -5,12 +5,14 @@ from datetime import datetime
 from uuid import UUID
 
 from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
 
-from memoryd.access.model import KeyRecord, Space
+from memoryd.access.model import Keep, KeyRecord, Space, SpaceChange
 from memoryd.access.ports import Admit
-from memoryd.errors import AlreadyExists
+from memoryd.errors import AlreadyExists, SpaceNotFound
 from memoryd.memory.model import Idempotency
 from memoryd.memory.ports import Receipt
+from memoryd.memory.reranking import Reranking, StoredReranking
 from memoryd.stores import idempotency as idempotency_store
 from memoryd.stores.audit import Entry, append_audit
 from memoryd.stores.database import Connection, Database
@@ -43,15 +45,20 @@ _REVOKE_KEY = """
 UPDATE api_keys SET revoked_at = least(coalesce(revoked_at, %(at)s), %(at)s)
 WHERE tenant_id = %(tenant)s AND key_id = %(key)s
 """
-_SPACES = "SELECT space_id, name, description, created_at FROM spaces WHERE tenant_id = %(tenant)s"
+_SPACES = "SELECT space_id, name, description, created_at, rerank FROM spaces WHERE tenant_id = %(tenant)s"
 _SPACES_PAGE = (
     _SPACES + " AND (%(names)s::text[] IS NULL OR name = ANY(%(names)s)) AND name > %(after)s ORDER BY name LIMIT %(limit)s"
 )
 _SPACES_NAMED = _SPACES + " AND name = ANY(%(names)s)"
 _ADD_SPACE = """
-INSERT INTO spaces (tenant_id, space_id, name, description, created_at)
-VALUES (%(tenant)s, %(space)s, %(name)s, %(description)s, %(now)s) ON CONFLICT (tenant_id, name) DO NOTHING
+INSERT INTO spaces (tenant_id, space_id, name, description, created_at, rerank)
+VALUES (%(tenant)s, %(space)s, %(name)s, %(description)s, %(now)s, %(rerank)s) ON CONFLICT (tenant_id, name) DO NOTHING
 RETURNING space_id
+"""
+_CHANGE_SPACE = """
+UPDATE spaces SET description = CASE WHEN %(describe)s THEN %(description)s ELSE description END,
+                  rerank = CASE WHEN %(set_rerank)s THEN %(rerank)s::jsonb ELSE rerank END
+WHERE tenant_id = %(tenant)s AND name = %(name)s
 """
 _ADD_SPACES = """
 INSERT INTO spaces (tenant_id, space_id, name, created_at)
@@ -151,6 +158,33 @@ class PgAccess:
                 raise AlreadyExists(f"there is a space named {space.name!r} already")
         return space
 
+    async def change_space(
+        self, scope: Scope, name: str, change: SpaceChange, now: datetime, *, idempotency: Idempotency | None
+    ) -> Space:
+        """The space as it is then; a repeated request changes nothing. Raises ``SpaceNotFound``."""
+        params = {
+            "tenant": scope.tenant_id,
+            "name": name,
+            "names": [name],
+            "describe": change.description is not Keep.AS_IS,
+            "description": None if change.description is Keep.AS_IS else change.description,
+            "set_rerank": change.rerank is not Keep.AS_IS,
+            "rerank": None if change.rerank is Keep.AS_IS else _reranking(change.rerank),
+        }
+        async with self._database.transaction(scope) as connection:
+            replay = await idempotency_store.reserve(connection, scope, idempotency) if idempotency is not None else None
+            if replay is None:
+                await connection.execute(_CHANGE_SPACE, params)
+            rows = await (await connection.execute(_SPACES_NAMED, params)).fetchall()
+            if not rows:
+                raise SpaceNotFound(f"no space named {name!r}")
+            space = _space(rows[0])
+            if replay is None:
+                await _audit(connection, scope, "space.update", "space", [space.space_id], now)
+                if idempotency is not None:
+                    await idempotency_store.answer(connection, scope, idempotency, {"name": name})
+        return space
+
     async def add_spaces(self, scope: Scope, spaces: Sequence[Space]) -> None:
         """Create those whose names are free, in one transaction. Given in order of names, so that two cannot wait in a circle."""
         params = {
@@ -195,6 +229,7 @@ async def insert_space(connection: Connection, scope: Scope, space: Space) -> bo
         "space": space.space_id,
         "name": space.name,
         "description": space.description,
+        "rerank": _reranking(space.rerank),
         "now": space.created_at,
     }
     if not await (await connection.execute(_ADD_SPACE, params)).fetchone():
@@ -220,4 +255,10 @@ def _key(row: TupleRow) -> KeyRecord:
 
 
 def _space(row: TupleRow) -> Space:
-    return Space(*row)
+    (space_id, name, description, created_at, rerank) = row
+    stored = StoredReranking.read(rerank)
+    return Space(space_id, name, description, created_at, stored.value if stored is not None else None)
+
+
+def _reranking(setting: Reranking | None) -> Jsonb | None:
+    return None if setting is None else Jsonb(StoredReranking(setting).written())

@@ -7,8 +7,7 @@ from psycopg import sql
 
 from memoryd.stores.database import Translated
 from memoryd.stores.migrate import folder
-
-DATABASE = "memoryd"
+from memoryd.stores.names import DATABASE
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ Params = Mapping[str, object]
 Connection = AsyncConnection[TupleRow]
 
 _SET_TENANT = "SELECT set_config('memoryd.tenant_id', %s, true)"
+# Shared: until the transaction ends, no embedding generation is made or retired (see memoryd.stores.generations).
+_WRITE_VECTORS = f"{_SET_TENANT}, pg_advisory_xact_lock_shared(hashtextextended('memoryd.generations', 10))"
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 # A pool may be full of connections that a restarted server has forgotten; each attempt discards one.
 _ATTEMPTS = 4
@@ -82,6 +84,12 @@ class Database:
     async def transaction(self, scope: Scope) -> AsyncIterator[Connection]:
         """One transaction as ``scope``'s tenant; commits on a clean exit."""
         async with self._begun(_SET_TENANT, (str(scope.tenant_id),)) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self, scope: Scope) -> AsyncIterator[Connection]:
+        """As :meth:`transaction`, to write vectors in: which generations there are stays as it is until the end."""
+        async with self._begun(_WRITE_VECTORS, (str(scope.tenant_id),)) as connection:
             yield connection
 
     @asynccontextmanager

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from memoryd.stores.database import Connection, Database
+from memoryd.stores.generations import covering
 
 _LARGE = """
 SELECT coalesce(sum(documents), 0) FROM space_statistics WHERE tenant_id = %(tenant)s
@@ -64,7 +65,8 @@ _INDEX_BATCH = 200
 class PgMaintenance:
     """:class:`memoryd.jobs.maintenance.MaintenanceStore` on PostgreSQL."""
 
-    def __init__(self, database: Database, *, generation: int, exact_limit: int, ann_tail: int) -> None:
+    def __init__(self, database: Database, *, generation: int | None = None, exact_limit: int, ann_tail: int) -> None:
+        """``generation``: look after this one alone; ``None``: after all that are not retired."""
         self._database = database
         self._generation = generation
         self._exact_limit = exact_limit
@@ -84,14 +86,16 @@ class PgMaintenance:
 
     async def index_tail(self, tenant_id: UUID) -> int:
         """Index the next batch of a large tenant's unindexed vectors; how many, 0 when there is nothing to do."""
-        params = {"tenant": tenant_id, "generation": self._generation, "enough": self._ann_tail}
+        params = {"tenant": tenant_id, "enough": self._ann_tail}
         async with self._database.tenant(tenant_id) as connection:
             row = await (await connection.execute(_LARGE, params)).fetchone()
             if row is None or row[0] <= self._exact_limit:
                 return 0
-            size = row[0]
-            row = await (await connection.execute(_TAIL, params)).fetchone()
-            if row is None or row[0] < self._ann_tail:
+            size, due = row[0], 0
+            for number in await self._numbers(connection, tenant_id):
+                row = await (await connection.execute(_TAIL, params | {"generation": number})).fetchone()
+                due += row is not None and row[0] >= self._ann_tail
+            if not due:
                 return 0
             if await self._graph(connection, tenant_id) is None:
                 await connection.execute(_TAKE_TURNS)
@@ -111,11 +115,23 @@ class PgMaintenance:
             graph = await self._graph(connection, tenant_id)
             if graph is None:
                 return 0
-            params = {"tenant": tenant_id, "generation": self._generation, "batch": _INDEX_BATCH, "graph": graph}
-            moved = (await connection.execute(_INDEX, params)).rowcount
-            if not moved:
-                await connection.execute(_COUNT, params)
-            return moved
+            params: dict[str, object] = {"tenant": tenant_id, "batch": _INDEX_BATCH, "graph": graph}
+            for number in await self._numbers(connection, tenant_id):
+                params["generation"] = number
+                moved = (await connection.execute(_INDEX, params)).rowcount
+                if moved:
+                    return moved
+            # Of the one that serves, which is the last: the graph of the same number of another generation has as much.
+            await connection.execute(_COUNT, params)
+            return 0
+
+    async def _numbers(self, connection: Connection, tenant_id: UUID) -> list[int]:
+        """The generations to look after; the one that serves last."""
+        if self._generation is not None:
+            return [self._generation]
+        catalogue = await covering(connection, tenant_id)
+        serving = catalogue.serving(None).number
+        return [*(one.number for one in catalogue.covering(None) if one.number != serving), serving]
 
     async def _graph(self, connection: Connection, tenant_id: UUID) -> int | None:
         row = await (await connection.execute(_GRAPH, {"tenant": tenant_id})).fetchone()
@@ -124,8 +140,11 @@ class PgMaintenance:
     async def unindexed(self, tenant_id: UUID) -> int:
         """How many of the tenant's live vectors are not in the HNSW index. Counts them all: for measuring, not for serving."""
         async with self._database.tenant(tenant_id) as connection:
-            row = await (await connection.execute(_UNINDEXED, {"tenant": tenant_id, "generation": self._generation})).fetchone()
-        return int(row[0]) if row else 0
+            found = 0
+            for number in await self._numbers(connection, tenant_id):
+                row = await (await connection.execute(_UNINDEXED, {"tenant": tenant_id, "generation": number})).fetchone()
+                found += int(row[0]) if row else 0
+        return found
 
     async def forget_terms(self, tenant_id: UUID) -> int:
         """Remove the statistics of terms that nothing has any more, a batch; how many."""

@@ -23,11 +23,16 @@ _APPLIED = "SELECT name FROM memoryd.migrations"
 # Releases that did not grant it yet had these, and granted the schema by the first of them.
 _BEFORE_THE_GRANT = {"0001_tenancy.sql", "0002_memories.sql", "0003_retrieval.sql"}
 _ENTERED = "SELECT has_schema_privilege('memoryd', 'USAGE')"
-# One index a graph (see migrations/0004): partial, so that a row enters its graph when the worker names one for it.
-_HNSW = """
-CREATE INDEX IF NOT EXISTS embeddings_hnsw_{generation}_{graph} ON embeddings
-USING hnsw ((embedding::halfvec({dimension})) halfvec_ip_ops)
-WHERE live AND generation = {generation} AND graph = {graph}::smallint
+# The first generation, with the table of its vectors. The operator makes the others (memoryd.stores.generations).
+_KNOWN = "SELECT state FROM generations WHERE tenant_id IS NULL AND (model, revision, dimension) = (%s, %s, %s)"
+_FIRST = """
+INSERT INTO generations (generation, model, revision, dimension, query_prefix, passage_prefix, state, live_at)
+VALUES (1, %s, %s, %s, %s, %s, 'live', now())
+"""
+# Those of before generations had prefixes.
+_PREFIXES = """
+UPDATE generations SET query_prefix = %s, passage_prefix = %s
+WHERE (model, revision, dimension) = (%s, %s, %s) AND query_prefix = '' AND passage_prefix = ''
 """
 
 
@@ -119,27 +124,29 @@ async def migrated(database: Database) -> Difference:
 
 
 def ensure_generation(owner_url: str, card: ModelCard) -> int:
-    """The number of the live generation, made for ``card`` if there is none yet.
+    """The number of the installation's live generation, made for ``card`` if there is none yet.
 
-    Raises :class:`MigrationRefused` when the installation's vectors are of another model: they cannot be compared.
+    Raises :class:`MigrationRefused` when the installation never had vectors of this model: a setting is not how a model is
+    changed.
     """
     with Translated(), _connect(owner_url) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_LOCK,))
-        row = connection.execute("SELECT generation, model, revision, dimension FROM generations WHERE state = 'live'").fetchone()
-        if row is None:
-            connection.execute(
-                "INSERT INTO generations (generation, model, revision, dimension, state) VALUES (1, %s, %s, %s, 'live')",
-                (card.name, card.revision, card.dimension),
-            )
-            row = (1, card.name, card.revision, card.dimension)
-        number, model, revision, dimension = row
-        if (model, revision, dimension) != (card.name, card.revision, card.dimension):
+        same = (card.name, card.revision, card.dimension)
+        live = connection.execute(
+            "SELECT generation, model, revision, dimension FROM generations WHERE state = 'live' AND tenant_id IS NULL"
+        ).fetchone()
+        if live is None:
+            connection.execute(_FIRST, (*same, card.query_prefix, card.passage_prefix))
+            live = (1, *same)
+        number, model, revision, dimension = live
+        if connection.execute(_KNOWN, same).fetchone() is None:
             raise MigrationRefused(
                 f"this installation's vectors are of {model} ({revision}, {dimension}-d); the configured model is "
-                f"{card.name} ({card.revision}, {card.dimension}-d). Set MEMORYD_EMBEDDING_MODEL back"
+                f"{card.name} ({card.revision}, {card.dimension}-d). Set MEMORYD_EMBEDDING_MODEL back, and change the model "
+                "with `memoryd generations create`"
             )
-        for (graph,) in connection.execute("SELECT graph FROM hnsw_graphs ORDER BY graph").fetchall():
-            connection.execute(_HNSW.format(generation=number, dimension=dimension, graph=graph).encode())
+        connection.execute(_PREFIXES, (card.query_prefix, card.passage_prefix, *same))
+        connection.execute("SELECT add_vectors_table(%s, %s)", (number, dimension))
     return int(str(number))
 
 

@@ -3,7 +3,7 @@
 PostgreSQL refuses ``COPY`` into tables with row-level security, so these are ``INSERT``s from arrays, encoded by numpy.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from uuid import UUID
@@ -68,8 +68,13 @@ def count(revisions: Sequence[Addressed]) -> int:
     return sum(len(passage.terms) + len(passage.facets) for revision in revisions for passage in revision.passages)
 
 
-def blocks(revisions: Sequence[Addressed], pids: Sequence[int], tenant: UUID, generation: int) -> Iterator[tuple[Statement, ...]]:
-    """Statements for all passages, some thousands of postings at a time; each block is encoded when it is asked for."""
+def blocks(
+    revisions: Sequence[Addressed], pids: Sequence[int], tenant: UUID, generations: Collection[int]
+) -> Iterator[tuple[Statement, ...]]:
+    """Statements for all passages, some thousands of postings at a time; each block is encoded when it is asked for.
+
+    Of the vectors that the passages carry, those of ``generations``.
+    """
     free = iter(pids)
     rows: list[_Row] = []
     postings = 0
@@ -78,19 +83,21 @@ def blocks(revisions: Sequence[Addressed], pids: Sequence[int], tenant: UUID, ge
             rows.append(_Row(next(free), ordinal, revision, passage))
             postings += len(passage.terms) + len(passage.facets)
             if postings >= _BLOCK_POSTINGS or len(rows) == _BLOCK_PASSAGES:
-                yield _block(rows, tenant, generation)
+                yield _block(rows, tenant, generations)
                 rows, postings = [], 0
     if rows:
-        yield _block(rows, tenant, generation)
+        yield _block(rows, tenant, generations)
 
 
-def _block(rows: Sequence[_Row], tenant: UUID, generation: int) -> tuple[Statement, ...]:
+def _block(rows: Sequence[_Row], tenant: UUID, generations: Collection[int]) -> tuple[Statement, ...]:
     statements: list[Statement] = [(_INSERT_PASSAGES, _passages(rows) | {"tenant": tenant})]
     if any(len(row.passage.terms) or len(row.passage.facets) for row in rows):
         statements.append((_INSERT_POSTINGS, _postings(rows) | {"tenant": tenant}))
-    carried = [row for row in rows if row.passage.vector is not None]
-    if carried:
-        statements.append((_INSERT_EMBEDDINGS, _vectors(carried) | {"tenant": tenant, "generation": generation}))
+    for generation in sorted(generations):
+        carried = [row for row in rows if generation in row.passage.vectors]
+        if carried:
+            params = _vectors(carried, generation) | {"tenant": tenant, "generation": generation}
+            statements.append((_INSERT_EMBEDDINGS, params))
     return tuple(statements)
 
 
@@ -137,10 +144,10 @@ def _no_tf(passage: Passage) -> NDArray[np.int16]:
     return np.zeros(len(passage.facets), dtype=np.int16)
 
 
-def _vectors(rows: Sequence[_Row]) -> dict[str, object]:
+def _vectors(rows: Sequence[_Row], generation: int) -> dict[str, object]:
     return {
         "pids": int8s([row.pid for row in rows]),
         "spaces": uuids([row.owner.space_id for row in rows]),
         "live": bools([row.owner.live for row in rows]),
-        "vectors": HalfVectorArrayParam(np.stack([row.passage.vector for row in rows if row.passage.vector is not None])),
+        "vectors": HalfVectorArrayParam(np.stack([row.passage.vectors[generation] for row in rows])),
     }

@@ -5,7 +5,7 @@ other only while the first commits, and never in a circle.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 import numpy as np
@@ -59,16 +59,16 @@ _INLINE_TERMS = 2_000
 class PassageRows:
     """The retrieval rows of one transaction of one tenant."""
 
-    def __init__(self, connection: Connection, tenant_id: UUID, generation: int) -> None:
+    def __init__(self, connection: Connection, tenant_id: UUID) -> None:
         self._connection = connection
         self._tenant = tenant_id
-        self._generation = generation
         self._terms: dict[UUID, list[tuple[NDArray[np.int64], int]]] = {}
         self._documents: Counter[UUID] = Counter()
         self._lengths: Counter[UUID] = Counter()
 
-    async def insert(self, revisions: Sequence[Addressed], pids: Sequence[int]) -> list[Statement]:
-        """Insert passages, postings and the vectors they carry, under these ``pids``, which :attr:`pids` reserves.
+    async def insert(self, revisions: Sequence[Addressed], pids: Sequence[int], generations: Collection[int]) -> list[Statement]:
+        """Insert passages, postings and the vectors of ``generations`` that they carry, under ``pids``, which :meth:`pids`
+        reserves.
 
         A small insert is not executed but returned, to go to the server together with what else the unit has to say. A large
         one is encoded in a thread and sent block by block, so that neither the event loop nor the memory feels its size.
@@ -77,7 +77,7 @@ class PassageRows:
             for passage in revision.passages:
                 if revision.live:
                     self._count(revision.space_id, passage.terms, passage.length, 1)
-        todo = blocks(revisions, pids, self._tenant, self._generation)
+        todo = blocks(revisions, pids, self._tenant, generations)
         if count(revisions) <= _INLINE_TERMS:
             return [statement for block in todo for statement in block]
         while block := await UNIT.run(next, todo, None):

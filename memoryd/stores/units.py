@@ -10,11 +10,15 @@ from uuid import UUID
 import psycopg
 
 from memoryd.errors import AlreadyExists, NotFound
-from memoryd.memory.model import Change, Content, Idempotency, Outcome, Prepared, Revision, Written
+from memoryd.generations.catalogue import Catalogue
+from memoryd.generations.ports import Missing
+from memoryd.memory.model import Change, Content, Idempotency, Outcome, Passage, Prepared, Revision, Written
 from memoryd.memory.ports import Clock, NewRevision, Receipt
 from memoryd.stores import idempotency as idempotency_store
 from memoryd.stores.audit import Entry, audit_statement
 from memoryd.stores.database import Connection, Database
+from memoryd.stores.gaps import gaps, reached, uncopied_passages
+from memoryd.stores.generations import CATALOGUE, generation
 from memoryd.stores.passage_blocks import Addressed, Statement
 from memoryd.stores.passage_rows import PassageRows
 from memoryd.stores.revisions import HEADS, KNOWN_IDENTITIES, revision, row
@@ -81,19 +85,22 @@ _TICK = timedelta(microseconds=1)
 class PgUnits:
     """:class:`memoryd.memory.ports.Units` on PostgreSQL."""
 
-    def __init__(self, database: Database, clock: Clock, *, generation: int) -> None:
+    def __init__(self, database: Database, clock: Clock, *, missing: Missing = lambda generation: False) -> None:
         self._database = database
         self._clock = clock
-        self._generation = generation
+        self._missing = missing
 
     @asynccontextmanager
     async def begin(self, scope: Scope, idempotency: Idempotency | None) -> AsyncIterator["PgUnit"]:
-        """One transaction as the scope's tenant."""
-        async with self._database.transaction(scope) as connection:
+        """One transaction as the scope's tenant.
+
+        Its writes raise ``GenerationsChanged`` where passages have no vectors for a generation that is there by now.
+        """
+        async with self._database.writing(scope) as connection:
             replay = None
             if idempotency is not None:
                 replay = await idempotency_store.reserve(connection, scope, idempotency)
-            unit = PgUnit(connection, scope, self._clock, self._generation, idempotency, replay)
+            unit = PgUnit(connection, scope, self._clock, self._missing, idempotency, replay)
             yield unit
             await unit.finish()
 
@@ -109,7 +116,7 @@ class PgUnit:
         connection: Connection,
         scope: Scope,
         clock: Clock,
-        generation: int,
+        missing: Missing,
         idempotency: Idempotency | None,
         replay: Receipt | None,
     ) -> None:
@@ -118,7 +125,8 @@ class PgUnit:
         self._clock = clock
         self._idempotency = idempotency
         self._replay = replay
-        self._passages = PassageRows(connection, scope.tenant_id, generation)
+        self._passages = PassageRows(connection, scope.tenant_id)
+        self._missing = missing
         self._pending: list[Statement] = []
 
     @property
@@ -139,10 +147,14 @@ class PgUnit:
         async with self._connection.pipeline():
             inserting = await self._connection.execute(_INSERT, params)
             reserving = await self._connection.execute(*pids)
+            registered = await self._connection.execute(CATALOGUE, {"tenant": self._scope.tenant_id})
         inserted = {memory_id for (memory_id,) in await inserting.fetchall()}
         new = [memory for memory in memories if memory.memory_id in inserted]
         addressed = [Addressed(m.memory_id, 1, m.space_id, m.passages, live=True) for m in new]
-        self._pending += await self._passages.insert(addressed, [pid for (pid,) in await reserving.fetchall()])
+        catalogue = Catalogue(tuple(map(generation, await registered.fetchall())))
+        carried = [one for memory in new for one in memory.passages]
+        if carried:
+            await self._write(catalogue, carried, addressed, [pid for (pid,) in await reserving.fetchall()])
         ids = {(memory.space_id, memory.identity): memory.memory_id for memory in new}
         ids |= await self._same([memory for memory in memories if (memory.space_id, memory.identity) not in ids])
         return [_written(memory, ids) for memory in memories]
@@ -249,11 +261,30 @@ class PgUnit:
 
     async def _index(self, head: Revision, new: NewRevision, number: int, *, live: bool) -> None:
         passages = new.passages or ()
-        pids = await (await self._connection.execute(*PassageRows.pids(len(passages)))).fetchall()
+        async with self._connection.pipeline():
+            reserving = await self._connection.execute(*PassageRows.pids(len(passages)))
+            registered = await self._connection.execute(CATALOGUE, {"tenant": self._scope.tenant_id})
+        pids = [pid for (pid,) in await reserving.fetchall()]
+        catalogue = Catalogue(tuple(map(generation, await registered.fetchall())))
         addressed = Addressed(head.memory_id, number, head.space_id, passages, live=live)
-        self._pending += await self._passages.insert([addressed], [pid for (pid,) in pids])
-        if new.keep_vectors:
-            self._pending.append(self._passages.copy_vectors(head.memory_id, old=head.revision, new=number, live=live))
+        if not new.keep_vectors:
+            await self._write(catalogue, passages, [addressed], pids)
+            return
+        self._pending += await self._passages.insert([addressed], pids, ())
+        self._pending.append(self._passages.copy_vectors(head.memory_id, old=head.revision, new=number, live=live))
+        covering = [one.number for one in catalogue.covering(None)]
+        if len(covering) > 1:
+            # One that is being built may have nothing to copy yet, and what is built meanwhile is not seen here.
+            self._pending.append(uncopied_passages(self._scope.tenant_id, covering, head.memory_id, number))
+
+    async def _write(
+        self, catalogue: Catalogue, passages: Sequence[Passage], addressed: Sequence[Addressed], pids: Sequence[int]
+    ) -> None:
+        """Passages with their vectors, in every generation that is over memories. Raises ``GenerationsChanged``."""
+        given = set.intersection(*(set(one.vectors) for one in passages))
+        numbers, without = reached(catalogue, None, given, self._missing)
+        self._pending += await self._passages.insert(addressed, pids, numbers)
+        self._pending += gaps(self._scope.tenant_id, without)
 
     def _revision(self, head: Revision, new: NewRevision, number: int, now: datetime, *, live: bool) -> dict[str, object]:
         return {

@@ -96,6 +96,10 @@ def load_embedder(files: ModelFiles, *, threads: int = 0) -> EmbedderBackend:
         from retrieval.inference.onnx_embedder import OnnxEmbedder
 
         return OnnxEmbedder(files, threads=threads)
+    if files.format is WeightsFormat.STATIC:
+        from retrieval.inference.static_embedder import StaticEmbedder
+
+        return StaticEmbedder(files)
     from retrieval.inference.torch_backend import TorchEmbedder
 
     return TorchEmbedder(files, threads=threads)

@@ -81,16 +81,16 @@ class Hub:
                 raise ModelNotFound(f"{file.name} of {repo!r} does not have the sha256 that the hub names.")
 
 
-def exact_files(listed: list[RemoteFile], pinned: Mapping[str, str]) -> list[RemoteFile] | None:
+def exact_files(listed: list[RemoteFile], pinned: Mapping[str, str], weights_name: str = "model.onnx") -> list[RemoteFile] | None:
     """The remote files that can be ``pinned`` (name to sha256), or ``None`` when the weights are other bytes.
 
     The hub names the sha256 of large files, so a repository with other weights costs one request and no download.
     """
     by_name = {file.name: file for file in listed}
-    weights = next((file for file in listed if file.sha256 == pinned["model.onnx"]), None)
-    if weights is None or any(name not in by_name for name in pinned if name != "model.onnx"):
+    weights = next((file for file in listed if file.sha256 == pinned[weights_name]), None)
+    if weights is None or any(name not in by_name for name in pinned if name != weights_name):
         return None
-    return [weights, *(by_name[name] for name in pinned if name != "model.onnx")]
+    return [weights, *(by_name[name] for name in pinned if name != weights_name)]
 
 
 def usable_files(listed: list[RemoteFile]) -> list[RemoteFile]:

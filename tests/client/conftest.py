@@ -8,8 +8,20 @@ import pytest
 
 from memoryd.client import AsyncMemoryd, Memoryd, Retries
 from tests.client.service import Service
+from tests.embedded.conftest import open_folder
+from tests.embedded.up import Up
 
 T = TypeVar("T")
+
+
+@pytest.fixture(scope="package")
+def up() -> Iterator[Up]:
+    """The whole of it, for all modules of this folder: `memoryd up` with its worker."""
+    for folder in open_folder():
+        with Up(folder / "data") as running:
+            yield running
+
+
 QUICK = Retries(first_s=0.0)
 
 
@@ -19,8 +31,8 @@ class Side:
     def __init__(self, service: Service, *, blocking: bool, retries: Retries = QUICK) -> None:
         self._runner = asyncio.Runner()
         kind = Memoryd if blocking else AsyncMemoryd
-        self._client: Any = kind("http://memoryd.test", "mdk_key", retries=retries, transport=service.transport())
-        self.knowledge, self.jobs = self._client.knowledge, self._client.jobs
+        self.client: Any = kind("http://memoryd.test", "mdk_key", retries=retries, transport=service.transport())
+        self.knowledge, self.jobs = self.client.knowledge, self.client.jobs
 
     def value(self, given: T | Coroutine[None, None, T]) -> T:
         """What an operation returned."""
@@ -36,7 +48,7 @@ class Side:
 
     def close(self) -> None:
         """Hang up."""
-        self.value(self._client.close())
+        self.value(self.client.close())
         self._runner.close()
 
 

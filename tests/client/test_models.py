@@ -4,9 +4,12 @@ from typing import Any
 
 import pytest
 
-from memoryd.client import job_models, models
+from memoryd.client import access_models, job_models, memory_models, models, session_models
+from memoryd.client.conversing import NewMessage
 from memoryd.client.ingesting import NewDocument
 from memoryd.client.models import Model
+from memoryd.client.questions import Filters, KbSource, Question
+from memoryd.client.remembering import NewMemory, NewTurn
 from tests.http.document import document
 
 DOCUMENT: dict[str, Any] = dict(document())
@@ -28,6 +31,28 @@ OURS: dict[str, type[Model]] = {
     "JobPage": job_models.JobPage,
     "JobItemOut": job_models.JobItem,
     "JobItemPage": job_models.JobItemPage,
+    "RecallOut": memory_models.Recall,
+    "ContextOut": memory_models.Context,
+    "RememberOut": memory_models.Remembered,
+    "MemoryPage": memory_models.MemoryPage,
+    "HistoryPage": memory_models.HistoryPage,
+    "AppendOut": session_models.Appended,
+    "SessionMessagePage": session_models.SessionMessagePage,
+    "SessionPageOut": session_models.SessionPage,
+    "SessionContextOut": session_models.SessionContext,
+    "StateOut": session_models.State,
+    "WrittenStateOut": session_models.WrittenState,
+    "EffectOut": session_models.Effect,
+    "CheckpointsOut": session_models.Checkpoints,
+    "RestoreOut": session_models.Restored,
+    "SnapshotsOut": session_models.Snapshots,
+    "CommitOut": session_models.Committed,
+    "SpacePage": access_models.SpacePage,
+    "NewKeyOut": access_models.NewKey,
+    "KeyPage": access_models.KeyPage,
+    "NewTenantOut": access_models.NewTenant,
+    "TenantPage": access_models.TenantPage,
+    "ReadyOut": access_models.Readiness,
 }
 # Words for people, and what only one side says about a value that is always there.
 _WORDS = {"title", "description", "examples", "default"}
@@ -69,6 +94,22 @@ def test_the_service_answers_what_the_client_reads(name: str) -> None:
 def test_a_document_for_a_job_is_what_the_service_takes() -> None:
     fields = set(SCHEMAS["DocumentIn"]["properties"])
     assert set(NewDocument.__dataclass_fields__) == fields
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "differ"),
+    [
+        (NewMemory, "MemoryIn", {"source_type", "source_uri", "source"}),
+        (NewTurn, "MessageIn", set()),
+        (NewMessage, "SessionMessageIn", set()),
+        (Filters, "FiltersIn", set()),
+        (Question, "RecallIn", {"max_text_chars"}),
+        (KbSource, "KbSourceIn", {"metadata", "document_ids", "filters"}),
+    ],
+)
+def test_what_is_sent_is_what_the_service_takes(ours: Any, theirs: str, differ: set[str]) -> None:
+    """Fields that only one side has are said otherwise there."""
+    assert set(ours.__dataclass_fields__) ^ set(SCHEMAS[theirs]["properties"]) == differ
 
 
 def test_limits_of_the_client_are_those_of_the_service() -> None:

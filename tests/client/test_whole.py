@@ -27,11 +27,8 @@ from memoryd.client import (
     Unauthenticated,
     Which,
 )
-from tests.embedded.conftest import shared
 from tests.embedded.running import ROOT
 from tests.embedded.up import Up
-
-__all__ = ["shared"]
 
 GUIDE = ROOT / "docs" / "ingest.md"
 PAGES = {
@@ -39,12 +36,6 @@ PAGES = {
     "travel/trains.md": "# Trains\n\nBook trains early, second class.\n",
     "travel/hotels.txt": "Hotels up to 120 euros a night need no approval.\n",
 }
-
-
-@pytest.fixture(scope="module")
-def up(shared: Path) -> Iterator[Up]:
-    with Up(shared / "data") as running:
-        yield running
 
 
 @pytest.fixture
@@ -108,6 +99,7 @@ def test_from_a_folder_to_a_version_and_back(memoryd: Memoryd, kb: str, docs: Pa
     assert leave.title == "Leave"
     chunks = list(knowledge.chunks(kb, "travel/trains.md"))
     assert "Book trains early" in chunks[0].text
+    assert knowledge.search(kb, "How early are trains booked?", limit=1).hits[0].external_id == "travel/trains.md"
     assert knowledge.original(kb, "travel/trains.md", tmp_path / "got") == len(PAGES["travel/trains.md"])
     assert (tmp_path / "got").read_text() == PAGES["travel/trains.md"]
 

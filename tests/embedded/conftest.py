@@ -12,16 +12,17 @@ import pytest
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A folder that an unprivileged user may enter, which pytest's own is not when root runs the tests."""
-    yield from _open_folder()
+    yield from open_folder()
 
 
 @pytest.fixture(scope="module")
 def shared() -> Iterator[Path]:
     """The same, for one installation that the tests of a module start and stop in turn."""
-    yield from _open_folder()
+    yield from open_folder()
 
 
-def _open_folder() -> Iterator[Path]:
+def open_folder() -> Iterator[Path]:
+    """An empty one, removed at the end."""
     # In memory where there is plenty: a database is a thousand small files to create, sync and remove.
     memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder of our own in it
     roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2**30

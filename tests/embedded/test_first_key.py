@@ -10,11 +10,12 @@ from memoryd.access.first import FIRST_TENANT
 from memoryd.access.keys import parse
 from memoryd.access.service import KeyService
 from memoryd.clock import SystemClock
+from memoryd.database_wiring import database, first_key
 from memoryd.errors import NotFound
 from memoryd.settings import Settings
 from memoryd.stores.access import PgAccess
 from memoryd.stores.database import Database
-from memoryd.wiring import Administration, database, first_key, open_administration
+from memoryd.wiring import Administration, open_administration
 from retrieval.scope import Action, Scope
 
 

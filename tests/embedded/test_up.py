@@ -222,7 +222,7 @@ def test_ctrl_c_while_it_starts(place: Path, moment: str) -> None:
     up.launch()
     sign = {
         "initdb": lambda: any((place / "d" / "postgres").glob(".new-*/base/1")),
-        "bootstrap": lambda: (place / "d" / "run" / "state.json").exists() and "valkey" in up.state.children,
+        "bootstrap": lambda: _servers_ready(up),
         "api": lambda: (place / "d" / "run" / "state.json").exists() and "api" in up.state.children,
     }[moment]
     eventually(sign, 60.0)
@@ -236,12 +236,22 @@ def test_ctrl_c_while_it_starts(place: Path, moment: str) -> None:
     assert {child.pid for child in up.state.children.values()} <= {None}
 
 
+def _servers_ready(up: Up) -> bool:
+    """PostgreSQL and Valkey serve, and the database is being prepared, or was."""
+    if not (up.data / "run" / "state.json").exists():
+        return False
+    children = up.state.children
+    return all(name in children and children[name].state == "ready" for name in ("postgres", "valkey"))
+
+
 def test_postgres_dies_while_the_database_is_prepared(place: Path) -> None:
     up = Up(place / "d")
     up.launch()
-    eventually(lambda: (place / "d" / "run" / "state.json").exists() and "valkey" in up.state.children, 60.0)
+    eventually(lambda: _servers_ready(up), 60.0)
     time.sleep(0.1)
-    os.kill(up.pid("postgres") or 0, signal.SIGKILL)
+    postgres = up.pid("postgres")
+    assert postgres is not None
+    os.kill(postgres, signal.SIGKILL)
     up.said = up.announced()
     eventually(up.ready, 10.0)
     with client(up) as http:

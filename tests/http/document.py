@@ -1,22 +1,10 @@
-"""The OpenAPI document, without starting anything."""
+"""What the OpenAPI document has."""
 
-from contextlib import AbstractAsyncContextManager
-
-from fastapi import FastAPI
 from pydantic import JsonValue, TypeAdapter
 
-from memoryd.http.app import create_app
-from memoryd.services import Services
+from memoryd.http.openapi import application, document
 
-
-def document() -> dict[str, JsonValue]:
-    """What ``/openapi.json`` answers."""
-    return application().openapi()
-
-
-def application() -> FastAPI:
-    """The routes, without services behind them."""
-    return create_app(_unopened, max_body_bytes=1, request_timeout_s=1)
+__all__ = ["application", "document", "operations", "schemas"]
 
 
 def operations() -> set[str]:
@@ -25,5 +13,7 @@ def operations() -> set[str]:
     return {f"{method.upper()} {path}" for path, some in methods.items() for method in some}
 
 
-def _unopened() -> AbstractAsyncContextManager[Services]:
-    raise AssertionError("the document needs no services")
+def schemas() -> set[str]:
+    """Names of all schemas."""
+    parts = TypeAdapter(dict[str, dict[str, JsonValue]]).validate_python(document()["components"])
+    return set(parts["schemas"])

@@ -12,13 +12,13 @@ import pytest
 from fastapi import FastAPI
 
 from memoryd.clock import SystemClock
+from memoryd.database_wiring import database
 from memoryd.errors import StoreUnavailable
 from memoryd.job_wiring import open_job_work
 from memoryd.jobs.model import ItemState, Job, JobItem, NewItem, NewJob, Outcome
 from memoryd.jobs.ports import Control
 from memoryd.jobs.work import JobWork
 from memoryd.settings import Settings
-from memoryd.wiring import database
 from retrieval.scope import Action, Scope
 from tests.http.conftest import Tenant
 

@@ -14,17 +14,21 @@ import pytest
 from fastapi import FastAPI
 
 from memoryd.clock import SystemClock
+from memoryd.database_wiring import database
+from memoryd.generations.embedders import Embedders
+from memoryd.generations.shelf import ModelShelf
 from memoryd.job_wiring import open_job_work
 from memoryd.jobs.work import JobWork
 from memoryd.knowledge_wiring import open_job_handlers
 from memoryd.models import Models
 from memoryd.session_wiring import objects
 from memoryd.settings import Settings
-from memoryd.stores.generations import live_generation
+from memoryd.stores.generations import PgCatalogues
 from memoryd.stores.objects import ObstoreObjects
-from memoryd.wiring import database, open_worker_models
+from memoryd.wiring import open_worker_models
 from retrieval.ports import Lane, Vectors
 from tests.http.conftest import Tenant, client
+from tests.one_model import no_other
 
 HANDBOOK = """# Handbook
 
@@ -94,12 +98,10 @@ class Desk:
         settings, clock = self._settings, SystemClock()
         db = database(settings)
         await db.open()
-        generation = await live_generation(db)
-        assert generation is not None
-        counted = Models(self.embedder, False, self._models.tokenizer, self._models.splitter, self._models.tokenizers)  # type: ignore[arg-type]
+        embedders = Embedders(PgCatalogues(db), ModelShelf(self.embedder, no_other))
         tenants = OneTenant(self.tenant.tenant_id)
         async with (
-            open_job_handlers(settings, db, generation, objects(settings), counted, clock) as handlers,
+            open_job_handlers(settings, db, embedders, objects(settings), self._models, clock) as handlers,
             open_job_work(settings, db, tenants, handlers, clock) as work,
         ):
             yield work

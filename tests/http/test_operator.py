@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from memoryd.access.tenants import TenantService
 from memoryd.clock import SystemClock
+from memoryd.database_wiring import database
 from memoryd.memory.model import Idempotency
 from memoryd.settings import Settings
 from memoryd.stores import tenants as store
@@ -21,7 +22,6 @@ from memoryd.stores.database import Database
 from memoryd.stores.generations import live_generation
 from memoryd.stores.redis import Redis
 from memoryd.stores.tenants import PgTenants
-from memoryd.wiring import database
 from retrieval.scope import Action, Scope
 from tests.http.conftest import Tenant, client
 from tests.http.test_contention import draft

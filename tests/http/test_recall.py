@@ -284,7 +284,7 @@ async def test_with_the_embedder_down_the_lexical_arm_answers(
 
     searcher = app.state.services.recall._searcher
     monkeypatch.setattr(type(searcher._embedder), "embed_queries", down)
-    monkeypatch.setattr(type(searcher._embedder), "embed_passages", down)
+    monkeypatch.setattr(type(app.state.services.remember._preparer._embedder), "embed_passages", down)
     answer = await talk.recall("Biscuit")
     assert answer["degraded"] == ["dense"]
     assert "Biscuit" in answer["hits"][0]["text"]

@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
+from memoryd.database_wiring import database as service_database
 from memoryd.jobs.model import Command, ItemState, Job, JobItem, NewItem, NewJob, Outcome
 from memoryd.jobs.ports import Control, ItemHandler
 from memoryd.jobs.retry import Retries
@@ -17,7 +18,6 @@ from memoryd.settings import Settings
 from memoryd.stores.database import Database
 from memoryd.stores.jobs.desk import PgDesk
 from memoryd.stores.jobs.ledger import PgLedger
-from memoryd.wiring import database as service_database
 from retrieval.scope import Action, Scope
 from tests.stack import Stack
 

@@ -1,7 +1,7 @@
 """The handler of ingest jobs without a database: real parser, tokenizer, chunker, analyser and object storage."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +30,7 @@ from retrieval.inference.registry import BGE_SMALL
 from retrieval.inference.tokenizer import ModelTokenizer
 from retrieval.ports import ModelCard
 from retrieval.scope import Action, Scope
+from tests.one_model import one_model
 from tests.support_models import model_cache
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -53,8 +54,10 @@ class Drafts:
     async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging:
         return Staging(kb_id, 1, 1, self.chunks)
 
-    async def known(self, scope: Scope, hashes: Sequence[bytes]) -> Mapping[bytes, NDArray[np.float32]]:
-        return {one: np.zeros(CARD.dimension, np.float32) for one in hashes}
+    async def known(
+        self, scope: Scope, generations: Collection[int], hashes: Sequence[bytes]
+    ) -> Mapping[int, Mapping[bytes, NDArray[np.float32]]]:
+        return {number: {one: np.zeros(CARD.dimension, np.float32) for one in hashes} for number in generations}
 
     async def add(
         self, scope: Scope, staging: Staging, sections: Sequence[ReadySection], chunks: Sequence[ReadyChunk]
@@ -94,7 +97,7 @@ class Worker:
     def handler(self, drafts: Drafts) -> Ingest:
         """Of one that publishes nothing."""
         embedder: Any = type("Embedder", (), {"card": CARD})()
-        tools = Tools(self._parser, self._cut, self._fetcher, embedder, Analyzer())
+        tools = Tools(self._parser, self._cut, self._fetcher, one_model(embedder), CARD, Analyzer())
         return Ingest(cast(Any, Bases()), cast(Any, drafts), cast(Any, None), self.originals, tools, SystemClock())
 
     async def close(self) -> None:

@@ -7,10 +7,10 @@ import pytest
 from fastapi import FastAPI
 from mcp import Client
 
+from memoryd.database_wiring import database as service_database
 from memoryd.settings import Settings
 from memoryd.stores.database import Database
 from memoryd.stores.generations import live_generation
-from memoryd.wiring import database as service_database
 from retrieval.packing import TokenizerRegistry
 from retrieval.scope import Action, Scope
 from tests.http.conftest import Tenant

@@ -17,6 +17,7 @@ from retrieval.filters import JsonValue
 from retrieval.passages import Splitter
 from retrieval.ports import Lane, ModelCard, Vectors
 from tests.memory.test_identity import THANKS
+from tests.one_model import one_model
 
 TENANT, SPACE = uuid4(), uuid4()
 
@@ -59,7 +60,7 @@ def embedder() -> _Embedder:
 
 @pytest.fixture
 def preparer(embedder: _Embedder) -> Preparer:
-    return Preparer(embedder, Analyzer(), Splitter(_Words(), max_tokens=512), lambda space, topics, metadata: [7])
+    return Preparer(one_model(embedder), Analyzer(), Splitter(_Words(), max_tokens=512), lambda space, topics, metadata: [7])
 
 
 def test_short_writes_are_somebody_waiting_and_long_ones_a_load() -> None:
@@ -80,8 +81,7 @@ async def test_short_texts_are_embedded_while_the_caller_looks_up_what_is_new(pr
     assert (passage.length, passage.facets.tolist()) == (3, [7])
     assert sorted(passage.tfs.tolist()) == [1, 2]
     assert passage.terms.tolist() == sorted(Analyzer.term_id(SPACE, token) for token in {"one", "word"})
-    assert passage.vector is not None
-    assert passage.vector.tolist() == [13, 1]
+    assert {number: vector.tolist() for number, vector in passage.vectors.items()} == {1: [13, 1]}
     assert len(embedder.asked) == 1
 
 
@@ -119,7 +119,7 @@ async def test_a_long_load_waits_in_the_bulk_lane(preparer: Preparer, embedder: 
     passages = await preparer.embedded(SPACE, replace(THANKS, text="word " * 2_000, speaker=None), TENANT)
     assert [lane for _, lane, _ in embedder.asked] == [Lane.BULK]
     assert len(passages) > 1
-    assert [passage.vector is not None for passage in passages] == [True] * len(passages)
+    assert [set(passage.vectors) == {1} for passage in passages] == [True] * len(passages)
 
 
 async def test_many_facets_are_hashed_off_the_event_loop(embedder: _Embedder) -> None:
@@ -129,7 +129,7 @@ async def test_many_facets_are_hashed_off_the_event_loop(embedder: _Embedder) ->
         ran.append(threading.current_thread() is threading.main_thread())
         return [7]
 
-    preparer = Preparer(embedder, Analyzer(), Splitter(_Words(), max_tokens=512), facets)
+    preparer = Preparer(one_model(embedder), Analyzer(), Splitter(_Words(), max_tokens=512), facets)
     await preparer.passages(SPACE, replace(THANKS, text="x", metadata={"one": 1}, topics=("y",)))
     await preparer.passages(SPACE, replace(THANKS, text="x", metadata={f"k{n}": n for n in range(1_500)}))
     assert ran == [True, False]

@@ -20,6 +20,7 @@ from retrieval.ports import ArmHit, Following, Item, Lane, ModelCard, Query, Tur
 from retrieval.rerank import RerankPlan
 from retrieval.scope import Action, Scope
 from retrieval.search import TEMPORAL_WEIGHT, Arm, Searcher, SearchRequest
+from retrieval.sources import OneSpace
 from retrieval.temporal import Interval
 
 SCOPE = Scope(UUID(int=1), "tests", frozenset(Action))
@@ -75,8 +76,7 @@ class World:
     def searcher(self) -> Searcher:
         index = _Index(self)
         return Searcher(
-            embedder=_Models(self),
-            dense=_Dense(self),
+            vectors=OneSpace(_Models(self), _Dense(self)),
             lexical=_Lexical(self),
             temporal=index,
             items=index,

@@ -7,7 +7,7 @@ import psycopg
 
 from memoryd.embedded.datadir import attached, read_state
 from memoryd.embedded.postgres import PostgresServer
-from memoryd.stores.bootstrap import DATABASE
+from memoryd.stores.names import DATABASE
 
 # Each finds what must not be there: a row of it is a defect.
 _DEFECTS: dict[str, LiteralString] = {

@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from memoryd.database_wiring import database as service_database
 from memoryd.settings import Settings
 from memoryd.stores.database import Database
 from memoryd.stores.generations import Generation, live_generation
-from memoryd.wiring import database as service_database
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,7 @@ class Library:
                 self._prepared(vector, user, bucket)
                 for vector, user, bucket in zip(vectors[part], users[part], buckets[part], strict=True)
             ]
-            async with PgUnits(self.database, CLOCK, generation=self.generation).begin(self.scope, None) as unit:
+            async with PgUnits(self.database, CLOCK).begin(self.scope, None) as unit:
                 ids += [one.memory_id for one in await unit.insert(prepared)]
         return ids
 
@@ -68,7 +68,7 @@ class Library:
         )
         facets = np.array(facet_terms(self.space, (), content.metadata), dtype=np.int64)
         term = np.array([hash(content.text) % 2**62], dtype=np.int64)
-        passage = Passage((0, len(content.text)), 2, term, np.ones(1, dtype=np.int16), facets, vector)
+        passage = Passage((0, len(content.text)), 2, term, np.ones(1, dtype=np.int16), facets, {self.generation: vector})
         return Prepared(uuid7(), self.space, None, identity(content, None, CLOCK.now()), content, (passage,))
 
 

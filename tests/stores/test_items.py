@@ -23,7 +23,7 @@ async def test_of_the_turn_before_only_the_beginning_is_read(database: Database,
     turns = [
         replace(one, content=replace(one.content, text=text, session_id="s")) for one, text in zip(turns, texts, strict=True)
     ]
-    async with PgUnits(database, CLOCK, generation=library.generation).begin(library.scope, None) as unit:
+    async with PgUnits(database, CLOCK).begin(library.scope, None) as unit:
         await unit.insert(turns)
     async with database.transaction(library.scope) as connection:
         found = await connection.execute("SELECT pid FROM passages WHERE memory_id = %s", (turns[1].memory_id,))

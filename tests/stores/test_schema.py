@@ -10,8 +10,10 @@ import pytest
 from memoryd.settings import Settings
 from tests.stack import Stack
 
-# Tables without tenants' data.
+# Tables without tenants' data, or of which the service may read its tenant's rows only (`generations`).
 SHARED = {"generations", "hnsw_graphs", "migrations"}
+# Of these the operator reads rows of all tenants: which of their generations lack vectors.
+OPERATOR_READS = {"generation_gaps"}
 # The operator's, of which the service sees nothing without its role.
 OPERATORS = {"operator_log", "operator_idempotency_keys"}
 
@@ -28,6 +30,14 @@ def _tables(catalogue: psycopg.Connection) -> dict[str, tuple[bool, bool]]:
         "WHERE relnamespace = 'memoryd'::regnamespace AND relkind IN ('r', 'p')"
     ).fetchall()
     return {name: (enabled, forced) for name, enabled, forced in rows}
+
+
+def _parts(catalogue: psycopg.Connection) -> set[str]:
+    """The tables of single generations, which only their whole may be asked for."""
+    rows = catalogue.execute(
+        "SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'memoryd.embeddings'::regclass"
+    ).fetchall()
+    return {str(name).removeprefix("memoryd.") for (name,) in rows if "_hnsw_" not in name}
 
 
 def test_every_table_with_tenants_data_has_a_tenant_and_forced_row_security(catalogue: psycopg.Connection) -> None:
@@ -53,6 +63,14 @@ def test_every_policy_of_the_service_is_the_tenants(catalogue: psycopg.Connectio
     for table, name, roles, qual, check, command in policies:
         if roles == ["memoryd_operator"] and table == "audit_log":
             assert "deleted_at IS NOT NULL" in qual, "of tenants that are being erased"
+            continue
+        if table == "generations":
+            seen = "((tenant_id IS NULL) OR (tenant_id = memoryd.current_tenant()))"
+            service = (["memoryd_service"], seen, None, "SELECT")
+            assert (roles, qual, check, command) in (service, (["memoryd_operator"], "true", "true", "ALL")), name
+            continue
+        if roles == ["memoryd_operator"] and table in OPERATOR_READS:
+            assert (qual, check, command) == ("true", None, "SELECT"), name
             continue
         if roles == ["memoryd_operator"]:
             assert table in {"tenants", *OPERATORS}, "the operator sees the list of tenants and its own"
@@ -102,7 +120,7 @@ def test_without_a_tenant_there_are_no_rows(stack: Stack, catalogue: psycopg.Con
         for table in sorted(OPERATORS):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
                 service.execute(f"SELECT count(*) FROM memoryd.{table}")  # noqa: S608
-        for table in sorted(set(_tables(catalogue)) - SHARED - OPERATORS):
+        for table in sorted(set(_tables(catalogue)) - SHARED - OPERATORS - _parts(catalogue)):
             assert service.execute(f"SELECT count(*) FROM memoryd.{table}").fetchone() == (0,), table  # noqa: S608
         with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
             service.execute("INSERT INTO memoryd.tenants (tenant_id, name) VALUES (gen_random_uuid(), 'x')")
@@ -112,11 +130,24 @@ def test_without_a_tenant_there_are_no_rows(stack: Stack, catalogue: psycopg.Con
             )
 
 
+def test_the_vectors_of_one_generation_are_reached_through_all_of_them_only(stack: Stack, catalogue: psycopg.Connection) -> None:
+    assert "embeddings_1" in _parts(catalogue)
+    with psycopg.connect(stack.service_url) as service:
+        for table in sorted(_parts(catalogue)):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
+                service.execute(f"SELECT count(*) FROM memoryd.{table}")  # noqa: S608
+        for table in ("generations", "generation_gaps"):
+            assert service.execute(f"SELECT count(*) FROM memoryd.{table} WHERE tenant_id IS NOT NULL").fetchone() == (0,)  # noqa: S608
+        for change in ("UPDATE memoryd.generations SET paused = true", "SELECT memoryd.drop_vectors_table(1)"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
+                service.execute(change)
+
+
 def test_operator_role_sees_tenants_and_its_own_only(stack: Stack, catalogue: psycopg.Connection) -> None:
     with psycopg.connect(stack.service_url) as service, service.transaction():
         service.execute("SET LOCAL ROLE memoryd_operator")
         service.execute("SELECT count(*) FROM memoryd.tenants")
-        for table in sorted(set(_tables(catalogue)) - SHARED - OPERATORS - {"tenants"}):
+        for table in sorted(set(_tables(catalogue)) - SHARED - OPERATORS - OPERATOR_READS - {"tenants"}):
             with pytest.raises(psycopg.errors.InsufficientPrivilege), service.transaction():
                 service.execute(f"SELECT * FROM memoryd.{table}")  # noqa: S608
 

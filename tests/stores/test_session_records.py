@@ -8,12 +8,12 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from memoryd.database_wiring import database
 from memoryd.ids import uuid7
 from memoryd.sessions.model import AutoCommit
 from memoryd.sessions.ports import SnapshotRecord, TenantSettings
 from memoryd.settings import Settings
 from memoryd.stores.sessions.records import PgSessionRecords
-from memoryd.wiring import database
 from retrieval.scope import Action, Scope
 from tests.stack import Stack
 

@@ -32,7 +32,7 @@ def _passage(terms: int, seed: int, vector: bool = True) -> Passage:
     found = np.unique(np.random.default_rng(seed).integers(-(2**62), 2**62, size=terms))
     return Passage(
         (0, 10), len(found), found, np.ones(len(found), dtype=np.int16), np.array([seed], dtype=np.int64),
-        clustered(1, seed=seed)[0] if vector else None,
+        {1: clustered(1, seed=seed)[0]} if vector else {},
     )  # fmt: skip
 
 
@@ -54,7 +54,7 @@ async def test_a_large_write_is_built_off_the_event_loop(library: Library, monke
         for n in range(30)
     ]
     large = [replace(one, content=replace(one.content, text="long " * 5_000)) for one in prepared]
-    async with PgUnits(library.database, CLOCK, generation=library.generation).begin(library.scope, None) as unit:
+    async with PgUnits(library.database, CLOCK).begin(library.scope, None) as unit:
         await unit.insert(large)
     assert ran == {"blocks": {False}, "statistics": {False}, "rows": {False}}
     async with library.database.transaction(library.scope) as connection:
@@ -73,7 +73,7 @@ async def test_a_large_write_is_built_off_the_event_loop(library: Library, monke
 
 def test_blocks_are_bounded_and_lose_nothing() -> None:
     owner = Addressed(uuid4(), 1, uuid4(), [_passage(2_000, n, vector=False) for n in range(120)], live=True)
-    made = list(blocks([owner], range(120), uuid4(), 1))
+    made = list(blocks([owner], range(120), uuid4(), [1]))
     sizes = [len(_encoded(block[1][1], "terms").data) for block in made]
     assert len(made) == 4
     assert max(sizes) <= (65_536 + 2_001) * 12 + 20
@@ -126,12 +126,12 @@ class _Backwards:
 
 async def test_revisions_are_recorded_one_after_the_other(library: Library) -> None:
     (memory,) = await library.add(clustered(1, seed=3), users=["u"], buckets=[1])
-    backwards = PgUnits(library.database, _Backwards(), generation=library.generation)
+    backwards = PgUnits(library.database, _Backwards())
     for action in (Change.UPDATED, Change.DELETED, Change.REVERTED, Change.UPDATED):
         async with backwards.begin(library.scope, None) as unit:
             head = await unit.lock(memory)
             assert head is not None
-            passages = None if action is Change.DELETED else (_passage(3, 5, vector=False),)
+            passages = None if action is Change.DELETED else (_passage(3, 5),)
             await unit.revise(head, NewRevision(head.content, action, None, passages, keep_vectors=False))
     history = await PgMemoryReader(library.database).history(library.scope, memory, before=None, limit=10)
     assert [one.revision for one in history] == [5, 4, 3, 2, 1]
@@ -152,7 +152,7 @@ async def test_the_time_of_a_revision_is_taken_behind_the_lock(library: Library)
 
     (memory,) = await library.add(clustered(1, seed=4), users=["u"], buckets=[1])
     clock = Ticking()
-    async with PgUnits(library.database, clock, generation=library.generation).begin(library.scope, None) as unit:
+    async with PgUnits(library.database, clock).begin(library.scope, None) as unit:
         clock.ticks = 1
         locked_at = clock.now()
         head = await unit.lock(memory)
@@ -175,7 +175,7 @@ async def test_metadata_counts_when_rows_are_built(library: Library, monkeypatch
     loaded = library._prepared(clustered(1, seed=2)[0], "u", 2)
     loaded = replace(loaded, content=replace(loaded.content, metadata={f"k{n}": n for n in range(1_000)}))
     for memory in (one, loaded):
-        async with PgUnits(library.database, CLOCK, generation=library.generation).begin(library.scope, None) as unit:
+        async with PgUnits(library.database, CLOCK).begin(library.scope, None) as unit:
             await unit.insert([memory])
     assert ran == [True, False]
 
@@ -188,7 +188,7 @@ async def test_a_transaction_waits_for_no_load(library: Library) -> None:
         large = replace(prepared, passages=(_passage(3_000, 1),), content=replace(prepared.content, text="long " * 5_000))
         async with (
             asyncio.timeout(20),
-            PgUnits(library.database, CLOCK, generation=library.generation).begin(library.scope, None) as unit,
+            PgUnits(library.database, CLOCK).begin(library.scope, None) as unit,
         ):
             await unit.insert([large])
     finally:

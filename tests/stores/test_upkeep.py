@@ -12,7 +12,7 @@ from tests.stores.library import clustered, new_library
 async def test_what_nobody_has_any_more_is_forgotten(settings: Settings, database: Database, generation: Generation) -> None:
     library = await new_library(database, generation.number)
     (memory,) = await library.add(clustered(1, seed=41), users=["u"], buckets=[0])
-    async with PgUnits(database, SystemClock(), generation=generation.number).begin(library.scope, None) as unit:
+    async with PgUnits(database, SystemClock()).begin(library.scope, None) as unit:
         await unit.purge(memory)
     count = "SELECT count(*) FROM term_statistics"
 

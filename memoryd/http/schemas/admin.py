@@ -12,6 +12,7 @@ from memoryd.http.fields import (
     Whole,
 )
 from memoryd.http.schemas.common import Body
+from memoryd.http.schemas.reranking import SpaceRerank
 from retrieval.scope import Action
 
 
@@ -20,6 +21,14 @@ class SpaceIn(Body):
 
     name: Name
     description: Reason | None = None
+    rerank: SpaceRerank | None = Field(None, description="What `rerank: auto` means for its recalls; null: the installation's")
+
+
+class SpacePatch(Body):
+    """Settings of a space: what is missing stays, what is null is emptied."""
+
+    description: Reason | None = None
+    rerank: SpaceRerank | None = None
 
 
 class SpaceOut(BaseModel):
@@ -28,6 +37,7 @@ class SpaceOut(BaseModel):
     id: UUID
     name: str
     description: str | None = None
+    rerank: JsonValue = Field(None, description="What `rerank: auto` means for its recalls; null: the installation's")
     created_at: datetime
 
 
@@ -142,7 +152,7 @@ class OperatorEntryOut(BaseModel):
     id: int
     at: datetime
     action: str = Field(examples=["tenant.suspend"])
-    tenant_id: UUID
+    tenant_id: UUID | None = Field(description="None: it concerned the installation")
     request_id: str
     detail: dict[str, JsonValue]
 

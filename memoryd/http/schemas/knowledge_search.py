@@ -7,8 +7,9 @@ from pydantic import BaseModel, Discriminator, Field, StrictBool, StringConstrai
 from memoryd.http.fields import MAX_TEXT, Name, Query, Wanted, Whole
 from memoryd.http.schemas.common import Body
 from memoryd.http.schemas.knowledge import DocumentId, Selector
+from memoryd.http.schemas.reranking import RerankIn
 from memoryd.knowledge.model import LIVE
-from memoryd.memory.recall import RerankMode
+from memoryd.memory.reranking import RerankMode
 from retrieval.candidates import Fusion
 
 MAX_SOURCES = 10
@@ -61,7 +62,7 @@ class KnowledgeSearchIn(Body):
     version: Selector = Field(LIVE, description="`live`, a number, or a tag")
     filters: KnowledgeFiltersIn = Field(default_factory=KnowledgeFiltersIn)
     limit: Whole = Field(10, ge=1, le=100)
-    rerank: RerankMode = RerankMode.AUTO
+    rerank: RerankMode | RerankIn = RerankMode.AUTO
     explain: StrictBool = False
     deadline_ms: float | None = Field(None, strict=True, ge=1, le=60_000, allow_inf_nan=False, description="As of a recall")
     arms: list[Literal["dense", "lexical"]] | None = Field(None, min_length=1, max_length=2)

@@ -20,9 +20,10 @@ from memoryd.http.fields import (
 )
 from memoryd.http.schemas.common import Body, SourceOut
 from memoryd.http.schemas.knowledge_search import MAX_SOURCES, CitationOut, SourceIn
+from memoryd.http.schemas.reranking import RerankIn
 from memoryd.http.schemas.sessions import Key, SessionContextOut
 from memoryd.memory.model import Kind
-from memoryd.memory.recall import RerankMode
+from memoryd.memory.reranking import RerankMode
 from retrieval.candidates import Fusion
 from retrieval.packing import DEFAULT_TOKENIZER, Format, Order, Rendition
 from retrieval.search import Arm
@@ -61,7 +62,7 @@ class Question(Body):
     )
     filters: FiltersIn = Field(default_factory=FiltersIn, description="Which memories; a knowledge base has filters of its own")
     limit: Whole = Field(10, ge=1, le=100)
-    rerank: RerankMode = RerankMode.AUTO
+    rerank: RerankMode | RerankIn = Field(RerankMode.AUTO, description="`auto`: as the spaces say, or else the installation")
     explain: StrictBool = False
     query_time: Time | None = Field(None, description="«Now» for phrases such as «last week»; without it they are ignored")
     as_of: Time | None = Field(None, description="What was true in the world then")

@@ -45,10 +45,11 @@ FROM unnest(%(terms)s::bigint[], %(pids)s::bigint[], %(tfs)s::smallint[], %(leng
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A part of a document. ``pids``: one a chunk. ``seen``: how often a hash is in the document before this part."""
+    """A part of a document. ``pids``: one a chunk. ``seen``: how often a hash is in the document before this part. Of the chunks'
+    vectors, those of ``generations`` are written."""
 
     tenant: UUID
-    generation: int
+    generations: Sequence[int]
     staging: Staging
     document_id: str
     sections: Sequence[ReadySection]
@@ -69,7 +70,6 @@ def statements(batch: Batch) -> list[Statement]:
     """What writes a batch."""
     of = {
         "tenant": batch.tenant,
-        "generation": batch.generation,
         "kb": batch.staging.kb_id,
         "document": batch.staging.document_pid,
         "seq": batch.staging.seq,
@@ -79,8 +79,9 @@ def statements(batch: Batch) -> list[Statement]:
         made.append((_SECTIONS, of | {"rows": _json([_section(one) for one in batch.sections])}))
     if batch.chunks:
         made.append((_CHUNKS, of | _chunks(batch)))
-        vectors = HalfVectorArrayParam(np.stack([chunk.vector for chunk in batch.chunks]))
-        made.append((_VECTORS, of | {"pids": int8s(batch.pids), "vectors": vectors}))
+        for number in batch.generations:
+            vectors = HalfVectorArrayParam(np.stack([chunk.vectors[number] for chunk in batch.chunks]))
+            made.append((_VECTORS, of | {"generation": number, "pids": int8s(batch.pids), "vectors": vectors}))
         made.append((_POSTINGS, of | _postings(batch)))
     return made
 

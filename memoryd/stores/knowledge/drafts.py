@@ -1,6 +1,6 @@
 """Staging of changes in PostgreSQL."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
@@ -11,8 +11,12 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from memoryd.errors import Collision, Conflict
+from memoryd.generations.catalogue import Catalogue
+from memoryd.generations.ports import Missing
 from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection, Staging
 from memoryd.stores.database import Connection, Database
+from memoryd.stores.gaps import gaps, reached
+from memoryd.stores.generations import CATALOGUE, HOLD, generation
 from memoryd.stores.knowledge.batches import Batch, statements
 from memoryd.stores.knowledge.discard import discard
 from memoryd.stores.knowledge.locks import IN_SPACES, STILL_WRITABLE, WRITABLE, lock_document, lock_staged, naming, open_draft
@@ -38,11 +42,11 @@ _KEEP = """
 UPDATE kb_documents SET object_key = %(key)s WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s AND object_key IS NULL
 """
 _KNOWN = """
-SELECT q.hash, halfvec_send(found.embedding)
-FROM unnest(%(hashes)s::bytea[]) AS q(hash)
+SELECT g.generation, q.hash, halfvec_send(found.embedding)
+FROM unnest(%(hashes)s::bytea[]) AS q(hash) CROSS JOIN unnest(%(generations)s::int[]) AS g(generation)
 CROSS JOIN LATERAL (
     SELECT v.embedding FROM kb_chunks c
-    JOIN kb_vectors v ON v.tenant_id = c.tenant_id AND v.pid = c.pid AND v.generation = %(generation)s
+    JOIN kb_vectors v ON v.tenant_id = c.tenant_id AND v.pid = c.pid AND v.generation = g.generation
     WHERE c.tenant_id = %(tenant)s AND v.tenant_id = %(tenant)s AND c.hash = q.hash LIMIT 1) found
 """
 _STAGED = """
@@ -87,11 +91,11 @@ _GONE = "the draft that this was written to is gone: it was published or discard
 
 
 class PgDrafts:
-    """:class:`memoryd.knowledge.ports.Drafts` on PostgreSQL. Vectors are those of ``generation``."""
+    """:class:`memoryd.knowledge.ports.Drafts` on PostgreSQL."""
 
-    def __init__(self, database: Database, generation: int) -> None:
+    def __init__(self, database: Database, *, missing: Missing = lambda generation: False) -> None:
         self._database = database
-        self._generation = generation
+        self._missing = missing
 
     async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging | None:
         """Begin to write a document, or go on with what an earlier attempt at the same content wrote.
@@ -145,10 +149,15 @@ class PgDrafts:
         ((document_pid,),) = await (await connection.execute(_INSERT, params | {"seq": fresh.seq})).fetchall()
         return replace(fresh, document_pid=document_pid)
 
-    async def known(self, scope: Scope, hashes: Sequence[bytes]) -> Mapping[bytes, NDArray[np.float32]]:
-        """Vectors that chunks of this tenant with these contents have already; shape ``(dimension,)`` each."""
-        params = {"tenant": scope.tenant_id, "hashes": list(set(hashes)), "generation": self._generation}
-        return {bytes(content): _vector(sent) for content, sent in await self._database.read(scope, _KNOWN, params)}
+    async def known(
+        self, scope: Scope, generations: Collection[int], hashes: Sequence[bytes]
+    ) -> Mapping[int, Mapping[bytes, NDArray[np.float32]]]:
+        """Vectors that chunks of this tenant with these contents have already, by generation; shape ``(dimension,)`` each."""
+        params = {"tenant": scope.tenant_id, "hashes": list(set(hashes)), "generations": list(generations)}
+        found: dict[int, dict[bytes, NDArray[np.float32]]] = {number: {} for number in generations}
+        for number, content, sent in await self._database.read(scope, _KNOWN, params):
+            found[number][bytes(content)] = _vector(sent)
+        return found
 
     async def add(
         self, scope: Scope, staging: Staging, sections: Sequence[ReadySection], chunks: Sequence[ReadyChunk]
@@ -163,6 +172,8 @@ class PgDrafts:
                 staged = await connection.execute(_STAGED, params)
                 reserved = await connection.execute(_PIDS, params)
                 counted = await connection.execute(_SEEN, params)
+                await connection.execute(HOLD)
+                registered = await connection.execute(CATALOGUE, params)
             row = await staged.fetchone()
             if not writable.rowcount or row is None:
                 raise Conflict(_GONE)
@@ -171,12 +182,15 @@ class PgDrafts:
                 raise Conflict("another attempt writes this document")
             pids = [pid for (pid,) in await reserved.fetchall()]
             seen = {bytes(content): count for content, count in await counted.fetchall()}
-            batch = Batch(scope.tenant_id, self._generation, staging, document_id, sections, chunks, pids, seen)
+            catalogue = Catalogue(tuple(map(generation, await registered.fetchall())))
+            given = set.intersection(*(set(chunk.vectors) for chunk in chunks)) if chunks else set()
+            numbers, without = reached(catalogue, staging.kb_id, given, self._missing) if chunks else ([], [])
+            batch = Batch(scope.tenant_id, numbers, staging, document_id, sections, chunks, pids, seen)
             small = sum(len(chunk.terms) for chunk in chunks) <= _INLINE
             encoded = statements(batch) if small else await UNIT.run(statements, batch)
             after = replace(staging, stored=staging.stored + len(chunks))
             async with connection.pipeline():
-                for sql, values in encoded:
+                for sql, values in [*encoded, *gaps(scope.tenant_id, without)]:
                     await connection.execute(sql, values)
                 await connection.execute(_COUNT, params | {"stored": after.stored})
         return after

@@ -5,6 +5,7 @@ from uuid import UUID
 
 from memoryd.errors import Collision, Conflict, StoreUnavailable
 from memoryd.stores.database import Connection, Database
+from memoryd.stores.generations import covering
 from memoryd.stores.knowledge.locks import find_base, find_draft, naming
 from memoryd.stores.knowledge.rows import PATIENCE, erase
 from memoryd.stores.knowledge.trail import leave
@@ -59,7 +60,7 @@ WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND seq = %(seq)s
 _MOVED = "another version was made live since the draft was begun: discard the draft and ingest again"
 
 
-async def publish(database: Database, scope: Scope, kb_id: UUID, *, generation: int, note: str | None, now: datetime) -> int:
+async def publish(database: Database, scope: Scope, kb_id: UUID, *, note: str | None, now: datetime) -> int:
     """Make the draft the next version, and live; its number.
 
     Raises ``NotFound``, ``Conflict``, ``Collision`` beside another publish or a discard, ``StoreUnavailable``. Whatever
@@ -80,7 +81,8 @@ async def publish(database: Database, scope: Scope, kb_id: UUID, *, generation: 
             raise Collision("the draft is being discarded")
         if base.live_seq != draft.base_seq:
             raise Conflict(_MOVED)
-        params = naming(scope, kb_id) | {"seq": draft.seq, "base": draft.base_seq, "generation": generation}
+        generation = (await covering(connection, scope.tenant_id)).serving(kb_id)
+        params = naming(scope, kb_id) | {"seq": draft.seq, "base": draft.base_seq, "generation": generation.number}
         await leave_out(connection, scope, params)
         await verify(connection, params)
         counted = await count(connection, params)

@@ -7,8 +7,12 @@ a scan. Statements take a thousand chunks at a time.
 from collections.abc import Iterator, Sequence
 from uuid import UUID
 
+from psycopg.rows import TupleRow
+
 from memoryd.stores.arrays import int8s
 from memoryd.stores.database import Connection
+from memoryd.stores.gaps import uncopied_chunks
+from memoryd.stores.generations import HOLD, covering
 
 PATIENCE = "SET LOCAL statement_timeout = '10min'"
 """For transactions whose statements take as long as a knowledge base is large."""
@@ -78,6 +82,7 @@ FROM (SELECT old.pid, new.pid AS copy, t.term FROM {_BOTH} CROSS JOIN LATERAL un
 CROSS JOIN LATERAL (SELECT p.tf, p.length FROM kb_postings p
                     WHERE p.tenant_id = %(tenant)s AND p.term = k.term AND p.pid = k.pid OFFSET 0) o
 """
+_KB_OF = "SELECT kb_id FROM kb_documents WHERE tenant_id = %(tenant)s AND document_pid = %(document)s"
 _SLICE = 1_000
 _DOCUMENTS = 100
 
@@ -98,6 +103,7 @@ async def copy(connection: Connection, tenant: UUID, documents: Sequence[int], s
     copies: list[int] = []
     if documents:
         await connection.execute(PATIENCE)
+        await connection.execute(HOLD)
     for part in _slices(documents, _DOCUMENTS):
         made = [pid for (pid,) in await (await connection.execute(_NEW_PIDS, (len(part),))).fetchall()]
         params = {"tenant": tenant, "documents": int8s(part), "copies": int8s(made), "seq": seq}
@@ -105,7 +111,18 @@ async def copy(connection: Connection, tenant: UUID, documents: Sequence[int], s
             for sql in (_COPY_DOCUMENTS, _COPY_SECTIONS, _COPY_CHUNKS, _COPY_VECTORS, _COPY_POSTINGS):
                 await connection.execute(sql, params)
         copies += made
+    if copies:
+        await _note_gaps(connection, tenant, copies)
     return copies
+
+
+async def _note_gaps(connection: Connection, tenant: UUID, copies: Sequence[int]) -> None:
+    """Of a generation that is being built there may have been nothing to copy."""
+    catalogue = await covering(connection, tenant)
+    (kb_id,) = await _one(connection, _KB_OF, {"tenant": tenant, "document": copies[0]})
+    numbers = [one.number for one in catalogue.covering(kb_id)]
+    if len(numbers) > 1:
+        await connection.execute(*uncopied_chunks(tenant, numbers, copies))
 
 
 async def erase(connection: Connection, tenant: UUID, documents: Sequence[int], most: int | None = None) -> tuple[int, bool]:
@@ -123,6 +140,11 @@ async def erase(connection: Connection, tenant: UUID, documents: Sequence[int], 
         return len(found), False
     await connection.execute(_ERASE_DOCUMENTS, params)
     return len(found), True
+
+
+async def _one(connection: Connection, sql: str, params: dict[str, object]) -> TupleRow:
+    (row,) = await (await connection.execute(sql, params)).fetchall()
+    return row
 
 
 async def _chunks(connection: Connection, params: dict[str, object]) -> list[int]:

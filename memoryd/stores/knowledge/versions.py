@@ -52,11 +52,10 @@ _DIGITS = 18
 
 
 class PgVersions:
-    """:class:`memoryd.knowledge.ports.Versions` on PostgreSQL. Publishing verifies the vectors of ``generation``."""
+    """:class:`memoryd.knowledge.ports.Versions` on PostgreSQL. Publishing verifies the vectors that reads are answered from."""
 
-    def __init__(self, database: Database, generation: int) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._generation = generation
 
     async def resolve(self, scope: Scope, name: str, selector: str) -> Pin:
         """``selector``: ``live``, a number, or a tag. Raises ``NotFound``, ``VersionGone``."""
@@ -84,7 +83,7 @@ class PgVersions:
 
     async def publish(self, scope: Scope, kb_id: UUID, *, note: str | None, now: datetime) -> Version:
         """See :func:`memoryd.stores.knowledge.publish.publish`."""
-        seq = await publish(self._database, scope, kb_id, generation=self._generation, note=note, now=now)
+        seq = await publish(self._database, scope, kb_id, note=note, now=now)
         return await self._one(scope, kb_id, seq)
 
     async def rollback(self, scope: Scope, kb_id: UUID, seq: int, now: datetime) -> Version:

@@ -71,7 +71,7 @@ class Bookcase:
 
     @property
     def versions(self) -> PgVersions:
-        return PgVersions(self.database, self.generation)
+        return PgVersions(self.database)
 
     @classmethod
     async def make(
@@ -85,7 +85,7 @@ class Bookcase:
 
     async def stage(self, changes: Mapping[str, Doc | None]) -> None:
         """Write changes into the draft, which nobody can pin yet; ``None`` takes a document away."""
-        drafts = PgDrafts(self.database, self.generation)
+        drafts = PgDrafts(self.database)
         vectors = await self._vectors(changes)
         for name, document in changes.items():
             self.documents.pop(name, None)
@@ -171,7 +171,7 @@ class Bookcase:
             length=len(tokens),
             terms=np.array(list(terms), dtype=np.int64),
             tfs=np.array(list(terms.values()), dtype=np.int16),
-            vector=vectors[whole],
+            vectors={self.generation: vectors[whole]},
         )
 
 

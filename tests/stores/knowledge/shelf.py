@@ -106,7 +106,7 @@ class Shelf:
             length=said.total(),
             terms=np.array([self.term(word) for word in said], dtype=np.int64),
             tfs=np.array(list(said.values()), dtype=np.int16),
-            vector=vector(content, self.generation.dimension),
+            vectors={self.generation.number: vector(content, self.generation.dimension)},
         )
 
     def term(self, word: str) -> int:
@@ -216,15 +216,14 @@ async def shelf_of(
     base = KnowledgeBase(uuid7(), name, space, None, Chunking(), retain, None, 0, START, START)
     bases = PgBases(database)
     await bases.create(scope, base)
-    number = generation.number
     return Shelf(
         database,
         generation,
         scope,
         base,
         bases,
-        PgDrafts(database, number),
-        PgVersions(database, number),
+        PgDrafts(database),
+        PgVersions(database),
         PgDocuments(database),
     )
 

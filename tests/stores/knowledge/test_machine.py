@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from psycopg.rows import TupleRow
 
+from memoryd.database_wiring import database as service_database
 from memoryd.errors import Conflict, NotFound, VersionGone
 from memoryd.knowledge.model import Pin, Staging, VersionState
 from memoryd.settings import Settings
@@ -22,7 +23,6 @@ from memoryd.stores.generations import Generation, live_generation
 from memoryd.stores.knowledge import collect as collecting
 from memoryd.stores.knowledge import discard as discarding
 from memoryd.stores.knowledge import publish as publishing
-from memoryd.wiring import database as service_database
 from tests.stores.knowledge.shelf import PART, Shelf, new_shelf, words
 
 Answer = TypeVar("Answer")

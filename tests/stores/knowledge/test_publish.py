@@ -190,10 +190,14 @@ async def test_a_batch_is_written_whole_or_not_at_all(shelf: Shelf) -> None:
 async def test_known_vectors_are_those_stored(shelf: Shelf) -> None:
     await shelf.stage("a", LINES)
     _, chunks = shelf.batch(0, LINES)
-    known = await shelf.drafts.known(shelf.scope, [chunks[0].hash, bytes(32), chunks[0].hash])
+    number = shelf.generation.number
+    by_generation = await shelf.drafts.known(shelf.scope, [number, 999], [chunks[0].hash, bytes(32), chunks[0].hash])
+    assert set(by_generation) == {number, 999}
+    assert by_generation[999] == {}
+    known = by_generation[number]
     assert list(known) == [chunks[0].hash]
-    assert abs(known[chunks[0].hash] - chunks[0].vector).max() < 1e-3
-    assert known[chunks[0].hash].dtype == chunks[0].vector.dtype
+    assert abs(known[chunks[0].hash] - chunks[0].vectors[number]).max() < 1e-3
+    assert known[chunks[0].hash].dtype == chunks[0].vectors[number].dtype
 
 
 async def test_large_batches_are_encoded_in_a_thread(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

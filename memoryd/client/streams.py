@@ -1,0 +1,53 @@
+"""A stream of server-sent events that is taken up again where it broke off."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from memoryd.client.core import good, streamed
+from memoryd.client.retries import Retries
+from memoryd.client.sse import Event, Events
+from memoryd.client.steps import Flow, Give, Lost, Request, Sleep, read
+
+Item = TypeVar("Item")
+
+# The service sends a heartbeat after at most a quarter of that.
+_SILENCE_S = 60.0
+
+
+def listening(where: str) -> Request:
+    """A request for a stream."""
+    return Request("GET", where, headers={"Accept": "text/event-stream"}, answer_s=_SILENCE_S)
+
+
+def followed(
+    request: Request, after: str | None, retries: Retries, make: Callable[[Event], Item | None], last: Callable[[Item], bool]
+) -> Flow[Item]:
+    """What ``make`` makes of the events behind the id ``after``, up to one that is the ``last``; ``None`` is passed over.
+
+    Raises as any request does when the stream cannot be taken up.
+    """
+    events, failures = Events(after), 0
+    while True:
+        resumed = {} if events.last_id is None else {"Last-Event-ID": events.last_id}
+        yield from streamed(replace(request, headers={**request.headers, **resumed}), retries)
+        # What was cut off in the middle of an event is sent again.
+        events = Events(events.last_id, events.retry_s)
+        while True:
+            piece = yield from read()
+            if not isinstance(piece, bytes):
+                break
+            for event in events.feed(piece):
+                failures = 0
+                item = make(event)
+                if item is None:
+                    continue
+                yield Give(item)
+                if last(item):
+                    return
+        if isinstance(piece, Lost):
+            # One that opens and breaks at once, again and again, is not worth waiting for.
+            failures += 1
+            if retries.pause(failures, piece) is None:
+                good(piece)
+        yield Sleep(events.retry_s)

@@ -1,0 +1,196 @@
+"""What the worker does about generations: fill new ones, find what is missing, verify them, and clear up behind retired ones.
+
+Everything is insert-only and goes on behind a mark: killed at any moment, the next worker repeats at most one batch. One worker
+at a time is at a generation, by a lease that each batch renews.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from memoryd.generations.model import Generation, Mark, Registered, State, Step
+from memoryd.generations.ports import Items, Models, Purging, Report, Unembedded, Work
+from retrieval.errors import MemorydError
+from retrieval.inference.tokenizer import estimated_tokens
+from retrieval.ports import Embedder, Lane
+
+log = logging.getLogger(__name__)
+
+# So many items are looked at, and as far as they have no vector embedded and stored, before the mark moves: a second or two.
+BATCH = 64
+_PAGE = 200
+# A round ends after so long, so that a stop is noticed and other generations have their turn.
+_ROUND_S = 120.0
+# What a writer holds when its turn comes is looked at again after this.
+_AGAIN_S = 0.2
+_PASSES = 50
+
+Verify = Callable[[Generation], Awaitable[Report]]
+Keep = Callable[[int, Report], Awaitable[object]]
+
+
+class _Over(Exception):
+    """The lease is another's, or the generation was paused or retired: somebody else goes on, or nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hands:
+    """What the rounds work with. ``keep`` stores the report of a verification."""
+
+    work: Work
+    purging: Purging
+    items: Items
+    models: Models
+    verify: Verify
+    keep: Keep
+
+
+class Rebuild:
+    """The worker's rounds over generations."""
+
+    def __init__(self, hands: Hands, *, round_s: float = _ROUND_S) -> None:
+        self._hands = hands
+        self._round_s = round_s
+        self._id = uuid4()
+
+    async def run(self) -> int:
+        """Work until nothing is due or the round is over; how many generations had something to do."""
+        ends = time.monotonic() + self._round_s
+        touched = 0
+        while time.monotonic() < ends:
+            progress = False
+            for found in await self._hands.work.due():
+                if await self._hands.work.lease(found.generation.number, self._id):
+                    touched += 1
+                    progress = await self._tend(found, ends) or progress
+            if not progress:
+                break
+        return touched
+
+    async def _tend(self, found: Registered, ends: float) -> bool:
+        """Do what is due for one; true when it went well, so that more may be due."""
+        number, failure = found.generation.number, None
+        try:
+            await self._step(found, ends)
+        except _Over:
+            log.info("generation %d is not worked on any more: paused, retired, or another worker's", number)
+        except MemorydError as error:
+            failure = f"{error.code}: {error}"
+            log.warning("generation %d cannot go on: %s", number, failure)
+        finally:
+            # Not shielded from a kill, only from a cancellation: a lease that stays ends by itself.
+            with suppress(MemorydError):
+                await self._hands.work.release(number, self._id, failure)
+        return failure is None
+
+    async def _step(self, found: Registered, ends: float) -> None:
+        generation = found.generation
+        if generation.state is State.RETIRED:
+            await self._purge(generation)
+        elif generation.tenant_id is not None and not await self._hands.items.tenants(generation, None, 1):
+            await self._hands.purging.gone(generation.number)
+        elif generation.state is State.BUILDING:
+            await self._fill(found, ends)
+        elif found.gaps or generation.state is State.CATCHING_UP:
+            await self._reconcile(generation)
+            await self._hands.work.moved(generation.number, State.CATCHING_UP, State.VERIFYING)
+        else:
+            await self._hands.keep(generation.number, await self._hands.verify(generation))
+
+    async def _fill(self, found: Registered, ends: float) -> None:
+        """The backfill, from the mark on, until the round is over."""
+        generation, mark = found.generation, found.mark
+        model = await self._hands.models.of(generation)
+        if found.progress.total is None:
+            total = [await self._hands.items.count(generation, tenant_id) async for tenant_id in self._tenants(generation, None)]
+            await self._hands.work.began(generation.number, sum(total))
+        async for at in self._places(generation, mark):
+            while True:
+                began = time.monotonic()
+                looked, missing = await self._hands.items.page(generation, at, BATCH)
+                if not looked:
+                    break
+                stored, tokens = await self._store(generation, model, at, missing)
+                at = Mark(at.tenant_id, at.kind, looked[-1])
+                step = Step(len(looked), stored, tokens, time.monotonic() - began)
+                if not await self._hands.work.advanced(generation.number, self._id, at, step):
+                    raise _Over
+                if time.monotonic() > ends:
+                    return
+        await self._hands.work.moved(generation.number, State.BUILDING, State.CATCHING_UP)
+
+    async def _reconcile(self, generation: Generation) -> None:
+        """Look at every item again until none is without a vector, and then close what writers noted before."""
+        model = await self._hands.models.of(generation)
+        async for tenant_id in self._tenants(generation, None):
+            gap = await self._hands.items.gap(generation, tenant_id)
+            if generation.state is not State.CATCHING_UP and not gap:
+                continue
+            for _ in range(_PASSES):
+                if not await self._pass(generation, model, tenant_id):
+                    break
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                continue  # in the next round
+            if gap:
+                await self._hands.items.close_gap(generation, tenant_id, gap)
+
+    async def _pass(self, generation: Generation, model: Embedder, tenant_id: UUID) -> int:
+        """One look at all items of a tenant; how many had no vector."""
+        without = 0
+        for kind in generation.kinds:
+            at = Mark(tenant_id, kind, 0)
+            while True:
+                looked, missing = await self._hands.items.page(generation, at, 8 * BATCH if not without else BATCH)
+                if not looked:
+                    break
+                without += len(missing)
+                embedded = tokens = 0
+                for start in range(0, len(missing), BATCH):
+                    stored, cost = await self._store(generation, model, at, missing[start : start + BATCH])
+                    embedded, tokens = embedded + stored, tokens + cost
+                    step = Step(0, stored, cost, 0.0)
+                    if not await self._hands.work.caught_up(generation.number, self._id, step):
+                        raise _Over
+                at = Mark(tenant_id, kind, looked[-1])
+                if not missing and not await self._hands.work.caught_up(generation.number, self._id, Step()):
+                    raise _Over
+        return without
+
+    async def _store(self, generation: Generation, model: Embedder, at: Mark, missing: list[Unembedded]) -> tuple[int, int]:
+        """Embed and insert; how many went in, and how many tokens they have, estimated."""
+        if not missing:
+            return 0, 0
+        texts = [one.text for one in missing]
+        vectors = await model.embed_passages(texts, lane=Lane.BULK, owner=at.tenant_id)
+        pids = [one.pid for one in missing]
+        stored = await self._hands.items.store(generation, at.tenant_id, at.kind, pids, vectors)
+        return stored, sum(estimated_tokens(text, model.card.max_tokens) for text in texts)
+
+    async def _purge(self, generation: Generation) -> None:
+        async for tenant_id in self._tenants(generation, None):
+            while await self._hands.purging.erase(generation.number, tenant_id):
+                if not await self._hands.work.lease(generation.number, self._id):
+                    raise _Over
+        await self._hands.purging.purged(generation.number)
+
+    async def _places(self, generation: Generation, mark: Mark | None) -> AsyncIterator[Mark]:
+        """Where each tenant's items of each kind begin, from the mark on."""
+        kinds = list(generation.kinds)
+        if mark is not None:
+            yield mark
+            for kind in kinds[kinds.index(mark.kind) + 1 :]:
+                yield Mark(mark.tenant_id, kind, 0)
+        async for tenant_id in self._tenants(generation, None if mark is None else mark.tenant_id):
+            for kind in kinds:
+                yield Mark(tenant_id, kind, 0)
+
+    async def _tenants(self, generation: Generation, after: UUID | None) -> AsyncIterator[UUID]:
+        while page := await self._hands.items.tenants(generation, after, _PAGE):
+            for tenant_id in page:
+                yield tenant_id
+            after = page[-1]

@@ -1,0 +1,247 @@
+"""Making and moving generations in PostgreSQL, as the operator, with an entry in the tenant's or the operator's log."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from psycopg.rows import TupleRow
+from psycopg.types.json import Jsonb
+
+from memoryd.errors import AlreadyExists, Conflict, Forbidden, NotFound, WrongState
+from memoryd.generations.model import Actor, Generation, ItemKind, Mark, NewGeneration, Progress, Registered, State
+from memoryd.stores.audit import Entry, append_audit
+from memoryd.stores.database import Connection, Database
+from memoryd.stores.generations import ALONE, COLUMNS, generation
+from retrieval.filters import JsonValue
+from retrieval.scope import Scope
+
+WHOLE = f"""
+{COLUMNS}, total, done, embedded, tokens, busy_s, at_tenant, at_kind, at_pid, paused, failure,
+EXISTS (SELECT FROM generation_gaps p WHERE p.generation = g.generation), report, forced, created_by, created_at, live_at,
+drained_at, retired_at, purged_at
+"""
+_VISIBLE = "(%(tenant)s::uuid IS NULL OR g.tenant_id IS NULL OR g.tenant_id = %(tenant)s)"
+_PAGE = f"""
+SELECT {WHOLE} FROM generations g WHERE {_VISIBLE} AND g.generation > %(after)s ORDER BY g.generation LIMIT %(limit)s
+"""
+_ONE = f"SELECT {WHOLE} FROM generations g WHERE {_VISIBLE} AND g.generation = %(number)s"
+_OF_SCOPE = f"""
+SELECT {COLUMNS} FROM generations
+WHERE tenant_id IS NOT DISTINCT FROM %(tenant)s AND kb_id IS NOT DISTINCT FROM %(kb)s AND state <> 'retired'
+"""
+_UNRETIRED = "SELECT count(*) FROM generations WHERE state <> 'retired'"
+_ADD = """
+INSERT INTO generations (model, revision, dimension, query_prefix, passage_prefix, tenant_id, kb_id, state, created_by,
+    created_at)
+VALUES (%(model)s, %(revision)s, %(dimension)s, %(query_prefix)s, %(passage_prefix)s, %(tenant)s, %(kb)s, 'building', %(by)s,
+    %(now)s)
+RETURNING generation
+"""
+_TABLE = "SELECT add_vectors_table(%(number)s, %(dimension)s)"
+_PAUSE = "UPDATE generations SET paused = %(paused)s WHERE generation = %(number)s"
+# Moves "live" in one statement; either of the two may be nobody.
+_MOVE = """
+UPDATE generations SET
+    state = CASE WHEN generation = %(live)s THEN 'live' ELSE 'draining' END,
+    live_at = CASE WHEN generation = %(live)s THEN %(now)s ELSE live_at END,
+    drained_at = CASE WHEN generation = %(live)s THEN NULL ELSE %(now)s END,
+    replaced = CASE WHEN generation = %(live)s AND %(forward)s THEN %(drained)s ELSE replaced END,
+    forced = CASE WHEN generation = %(live)s THEN %(forced)s ELSE forced END
+WHERE generation = %(live)s AND state IN ('verifying', 'draining') OR generation = %(drained)s AND state = 'live'
+"""
+_RETIRE = "UPDATE generations SET state = 'retired', retired_at = %(now)s, paused = false WHERE generation = %(number)s"
+_REPORT = "UPDATE generations SET report = %(report)s WHERE generation = %(number)s AND state <> 'retired'"
+_LOG = """
+INSERT INTO operator_log (at, action, tenant, request_id, detail)
+VALUES (%(now)s, %(action)s, NULL, %(request)s, %(detail)s)
+"""
+# Behind the longest statement of a write that began before; whoever asked can ask again.
+_PATIENCE = "SET LOCAL lock_timeout = '5s'"
+_MOST = 32
+"""Unretired generations of an installation: each is a table, which every plan over vectors has to look at."""
+
+
+class PgRegistry:
+    """:class:`memoryd.generations.ports.Registry` on PostgreSQL."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def page(self, actor: Actor, *, after: int, limit: int) -> list[Registered]:
+        """By number; a tenant sees its own and the installation's."""
+        async with self._database.operator() as connection:
+            params = {"tenant": actor.tenant_id, "after": after, "limit": limit}
+            return [registered(row) for row in await (await connection.execute(_PAGE, params)).fetchall()]
+
+    async def get(self, actor: Actor, number: int) -> Registered:
+        """Raises ``NotFound``."""
+        async with self._database.operator() as connection:
+            return await _one(connection, actor, number)
+
+    async def add(self, actor: Actor, new: NewGeneration) -> Registered:
+        """Make one, with the table of its vectors. Raises ``AlreadyExists``, ``Conflict``."""
+        params: dict[str, object] = {
+            "model": new.model,
+            "revision": new.revision,
+            "dimension": new.dimension,
+            "query_prefix": new.query_prefix,
+            "passage_prefix": new.passage_prefix,
+            "tenant": new.tenant_id,
+            "kb": new.kb_id,
+            "by": actor.principal,
+            "now": actor.at,
+        }
+        async with self._alone() as connection:
+            rows = await (await connection.execute(_OF_SCOPE, params)).fetchall()
+            for one in map(generation, rows):
+                if (one.model, one.revision) == (new.model, new.revision):
+                    raise AlreadyExists(f"generation {one.number} is of this model, and {one.state}")
+                if one.state in (State.BUILDING, State.CATCHING_UP, State.VERIFYING):
+                    raise Conflict(f"generation {one.number} is {one.state}: cut over to it or retire it first")
+            ((count,),) = await (await connection.execute(_UNRETIRED)).fetchall()
+            if count >= _MOST:
+                raise Conflict(f"the installation has {count} generations that are not retired, and no more are allowed")
+            ((number,),) = await (await connection.execute(_ADD, params)).fetchall()
+            if new.kb_id is None:
+                await connection.execute(_TABLE, {"number": number, "dimension": new.dimension})
+            made = await _one(connection, actor, number)
+            await _log(connection, actor, made.generation, "create", {"model": new.model})
+        return made
+
+    async def set_paused(self, actor: Actor, number: int, *, paused: bool) -> Registered:
+        """Raises ``NotFound``, ``Forbidden``, ``WrongState``."""
+        async with self._database.operator() as connection:
+            found = await _own(connection, actor, number)
+            if found.generation.state is State.RETIRED:
+                raise _wrong(found, "pause" if paused else "resume")
+            if found.paused != paused:
+                await connection.execute(_PAUSE, {"number": number, "paused": paused})
+                await _log(connection, actor, found.generation, "pause" if paused else "resume", {})
+            return await _one(connection, actor, number)
+
+    async def keep_report(self, actor: Actor, number: int, report: Mapping[str, JsonValue]) -> Registered:
+        """What a verification found. Raises ``NotFound``."""
+        async with self._database.operator() as connection:
+            await connection.execute(_REPORT, {"number": number, "report": Jsonb(report)})
+            return await _one(connection, actor, number)
+
+    async def cut_over(self, actor: Actor, number: int, *, before: int | None, forced: str | None) -> Registered:
+        """One UPDATE: ``number`` live, and ``before`` draining.
+
+        Raises ``NotFound``, ``Forbidden``, ``WrongState``, and ``Conflict`` when another was live, or vectors are missing.
+        """
+        async with self._alone() as connection:
+            found = await _own(connection, actor, number)
+            if found.generation.state not in (State.VERIFYING, State.DRAINING):
+                raise _wrong(found, "cut over to")
+            live = await _live(connection, found.generation)
+            if (None if live is None else live.number) != before:
+                raise Conflict("another generation was made live meanwhile: look again")
+            await _move(connection, actor, live=found, drained=before, forward=True, forced=forced)
+            await _log(connection, actor, found.generation, "cutover", {"before": before, "forced": forced})
+            return await _one(connection, actor, number)
+
+    async def roll_back(self, actor: Actor, number: int, *, forced: str | None) -> Registered:
+        """One UPDATE: what it replaced is live again; where it replaced nothing, the scope around it serves again.
+
+        Raises as :meth:`cut_over`.
+        """
+        async with self._alone() as connection:
+            found = await _own(connection, actor, number)
+            if found.generation.state is not State.LIVE:
+                raise _wrong(found, "roll back")
+            replaced = found.generation.replaced
+            if replaced is None and found.generation.tenant_id is None:
+                raise Conflict("it is the first generation of the installation: there is nothing to go back to")
+            back = None if replaced is None else await _one(connection, actor, replaced)
+            if back is not None and back.generation.state is not State.DRAINING:
+                raise _wrong(back, "go back to")
+            await _move(connection, actor, live=back, drained=number, forward=False, forced=forced)
+            await _log(connection, actor, found.generation, "rollback", {"to": replaced, "forced": forced})
+            return await _one(connection, actor, number)
+
+    async def retire(self, actor: Actor, number: int) -> Registered:
+        """Nobody writes to it from now on. Raises ``NotFound``, ``Forbidden``, ``WrongState`` for what is live."""
+        async with self._alone() as connection:
+            found = await _own(connection, actor, number)
+            if found.generation.state is State.LIVE:
+                raise _wrong(found, "retire")
+            if found.generation.state is not State.RETIRED:
+                await connection.execute(_RETIRE, {"number": number, "now": actor.at})
+                await _log(connection, actor, found.generation, "retire", {})
+            return await _one(connection, actor, number)
+
+    @asynccontextmanager
+    async def _alone(self) -> AsyncIterator[Connection]:
+        """A transaction as the operator beside which nobody writes vectors: those who did have committed."""
+        async with self._database.operator() as connection:
+            await connection.execute(_PATIENCE)
+            await connection.execute(ALONE)
+            yield connection
+
+
+async def _move(
+    connection: Connection, actor: Actor, *, live: Registered | None, drained: int | None, forward: bool, forced: str | None
+) -> None:
+    if live is not None and live.gaps and forced is None:
+        raise Conflict(f"generation {live.generation.number} lacks vectors that the worker is still making: try again soon")
+    params = {
+        "live": None if live is None else live.generation.number,
+        "drained": drained,
+        "forward": forward,
+        "forced": forced,
+        "now": actor.at,
+    }
+    wanted = sum(one is not None for one in (live, drained))
+    if (await connection.execute(_MOVE, params)).rowcount != wanted:
+        raise Conflict("the generations changed meanwhile: look again")
+
+
+async def _one(connection: Connection, actor: Actor, number: int) -> Registered:
+    row = await (await connection.execute(_ONE, {"tenant": actor.tenant_id, "number": number})).fetchone()
+    if row is None:
+        raise NotFound("no such generation")
+    return registered(row)
+
+
+async def _own(connection: Connection, actor: Actor, number: int) -> Registered:
+    found = await _one(connection, actor, number)
+    if actor.tenant_id is not None and found.generation.tenant_id is None:
+        raise Forbidden("a generation of the installation needs the operator's key")
+    return found
+
+
+async def _live(connection: Connection, of: Generation) -> Generation | None:
+    rows = await (await connection.execute(_OF_SCOPE, {"tenant": of.tenant_id, "kb": of.kb_id})).fetchall()
+    return next((one for one in map(generation, rows) if one.state is State.LIVE), None)
+
+
+async def _log(connection: Connection, actor: Actor, of: Generation, verb: str, detail: dict[str, JsonValue]) -> None:
+    told = {"generation": of.number, **detail}
+    action = f"generation.{verb}"
+    if of.tenant_id is None:
+        params = {"now": actor.at, "action": action, "request": actor.request_id, "detail": Jsonb(told)}
+        await connection.execute(_LOG, params)
+        return
+    await connection.execute("RESET ROLE")
+    await connection.execute("SELECT set_config('memoryd.tenant_id', %s, true)", (str(of.tenant_id),))
+    scope = Scope(of.tenant_id, actor.principal, frozenset(), request_id=actor.request_id)
+    await append_audit(connection, scope, Entry(action, "generation", (), told), actor.at)
+    await connection.execute("SET LOCAL ROLE memoryd_operator")
+
+
+def _wrong(found: Registered, verb: str) -> WrongState:
+    state = found.generation.state
+    return WrongState(f"generation {found.generation.number} is {state}: it is not one to {verb}", state.value)
+
+
+def registered(row: TupleRow) -> Registered:
+    """A row of :data:`WHOLE`."""
+    named, (total, done, embedded, tokens, busy_s), (tenant, kind, pid), rest = row[:10], row[10:15], row[15:18], row[18:]
+    mark = None if tenant is None else Mark(tenant, ItemKind(kind), pid)
+    return Registered(generation(named), Progress(total, done, embedded, tokens, busy_s), mark, *rest)
+
+
+def as_operator(now: datetime, request_id: str) -> Actor:
+    """The operator, or the service itself."""
+    return Actor(None, "operator", request_id, now)

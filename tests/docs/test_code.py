@@ -23,8 +23,8 @@ async def test_what_a_page_runs(page: Path, environment: Mapping[str, str], tena
     some = blocks(page)
     done = await ran(environment, "bash", "-c", script(some), folder=tmp_path)
     printed = outputs(done.output)
-    last = [block for block in some if block.runs][min(len(printed), sum(block.runs for block in some)) - 1]
-    assert done.status == 0, f"line {last.line}: {done.all}"
+    ended = [f"line {block.line}" for block in some if block.runs][: len(printed)]
+    assert done.status == 0, f"{ended[-1]}: {done.all}"
     assert not missing(some, printed)
 
 
@@ -39,6 +39,17 @@ def test_python_and_json_can_be_read(page: Path) -> None:
             ast.parse(block.code)
         elif block.language == "json" and block.mark != "shows":
             json.loads(block.code)
+
+
+async def test_a_request_that_is_refused_fails_its_page(environment: Mapping[str, str], tmp_path: Path) -> None:
+    fine, refused = (
+        Block("json", '{"name": "team"}\n', "run: POST /v1/spaces", 1),
+        Block("json", "{}\n", "run: POST /v1/recall", 4),
+    )
+    done = await ran(environment, "bash", "-c", script([fine, refused, fine]), folder=tmp_path)
+    assert done.status == 22, done.all
+    assert len(outputs(done.output)) == 2
+    assert '"code":"invalid_request"' in done.output
 
 
 def test_a_page_that_says_what_is_not_so_is_found() -> None:

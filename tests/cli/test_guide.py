@@ -1,4 +1,4 @@
-"""The guides' command lines are ones that the commands take."""
+"""The command lines of the guides are ones that the commands take."""
 
 import re
 import shlex
@@ -10,20 +10,22 @@ import pytest
 import memoryd
 from memoryd.cli.main import cli
 
-DOCS = Path(memoryd.__file__).parents[1] / "docs"
+ROOT = Path(memoryd.__file__).parents[1]
+GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINES = [
-    re.split(r" [|>#] ", line[line.index("memoryd ") :])[0].strip()
-    for guide in (DOCS / "ingest.md", DOCS / "cli.md")
+    command.partition("#")[0].strip()
+    for guide in GUIDES
     for _, block in re.findall(r"^```(\w*)\n(.*?)^```", guide.read_text(), re.MULTILINE | re.DOTALL)
     for line in block.splitlines()
-    if re.search(r"(^|\s)memoryd (ingest|kb|jobs|recall|context|remember) ", line)
+    for command in line.split("&&")
+    if re.match(r"\s*([\d*]+ .*|[A-Z_]+=.*|\S*/)?memoryd [a-z]", command)
 ]
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_command_of_the_guide(line: str) -> None:
     words = shlex.split(line)
-    words = words[words.index("memoryd") + 1 :]
+    words = words[next(number for number, word in enumerate(words) if word.rpartition("/")[2] == "memoryd") + 1 :]
     command: click.Command = cli
     while isinstance(command, click.Group):
         command = command.commands[words.pop(0)]
@@ -36,4 +38,4 @@ def test_a_command_of_the_guide(line: str) -> None:
 
 
 def test_there_are_such_lines() -> None:
-    assert len(LINES) >= 13
+    assert len(LINES) >= 18

@@ -13,9 +13,10 @@ from memoryd.cli.main import cli
 ROOT = Path(memoryd.__file__).parents[1]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 LINES = [
-    command.partition("#")[0].strip()
+    command.partition("#")[0].partition(" | ")[0].strip()
     for guide in GUIDES
-    for _, block in re.findall(r"^```(\w*)\n(.*?)^```", guide.read_text(), re.MULTILINE | re.DOTALL)
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", guide.read_text(), re.MULTILINE | re.DOTALL)
+    if language != "text"
     for line in block.splitlines()
     for command in line.split("&&")
     if re.match(r"\s*([\d*]+ .*|[A-Z_]+=.*|\S*/)?memoryd [a-z]", command)

@@ -8,7 +8,7 @@ from typing import TypeVar, get_args
 import click
 
 from memoryd.cli.values import Moment, Pair, words
-from memoryd.client import Filters, KbSource, Question, SpaceSource
+from memoryd.client import Filters, KbSource, Question, Reranking, SpaceSource
 from memoryd.client.memory_models import Kind
 from memoryd.client.questions import Arm, Rerank, Scalar
 
@@ -28,6 +28,8 @@ def asking(command: Callable[..., T]) -> Callable[..., T]:
     @click.option(
         "--rerank", type=click.Choice(get_args(Rerank)), default="auto", show_default=True, help="Whether a model reads the best."
     )
+    @click.option("--rerank-depth", type=click.IntRange(1, 200), default=None, help="Rerank, and so many at most.")
+    @click.option("--rerank-ms", type=click.IntRange(1, 60_000), default=None, help="Rerank, for about so many milliseconds.")
     @click.option("--user", "user_id", default=None, help="Only what is about this user.")
     @click.option("--agent", "agent_id", default=None, help="Only what this agent wrote.")
     @click.option("--from-session", default=None, help="Only what was said in this session.")
@@ -49,6 +51,8 @@ def asking(command: Callable[..., T]) -> Callable[..., T]:
         known_at: datetime | None,
         query_time: datetime | None,
         rerank: Rerank,
+        rerank_depth: int | None,
+        rerank_ms: int | None,
         user_id: str | None,
         agent_id: str | None,
         from_session: str | None,
@@ -78,7 +82,7 @@ def asking(command: Callable[..., T]) -> Callable[..., T]:
             sources=[*map(KbSource, kbs), *map(SpaceSource, spaces)] if kbs else None,
             filters=filters,
             limit=limit,
-            rerank=rerank,
+            rerank=_reranking(rerank, rerank_depth, rerank_ms),
             explain=explain,
             query_time=query_time,
             as_of=as_of,
@@ -89,3 +93,11 @@ def asking(command: Callable[..., T]) -> Callable[..., T]:
         return command(question=question, **others)
 
     return asked
+
+
+def _reranking(given: Rerank, depth: int | None, budget_ms: int | None) -> Rerank | Reranking:
+    if depth is None and budget_ms is None:
+        return given
+    if given == "off":
+        raise click.UsageError("--rerank off and --rerank-depth or --rerank-ms exclude each other")
+    return Reranking(depth, budget_ms)

@@ -73,7 +73,7 @@ from memoryd.client.models import (
     Version,
 )
 from memoryd.client.progress import Progress
-from memoryd.client.questions import Filters, KbSource, Question, SpaceSource
+from memoryd.client.questions import Filters, KbSource, Question, Reranking, SpaceSource
 from memoryd.client.remembering import NewMemory, NewTurn
 from memoryd.client.retries import Retries
 from memoryd.client.session_models import (
@@ -154,6 +154,7 @@ __all__ = [
     "Readiness",
     "Recall",
     "Refused",
+    "Reranking",
     "Restored",
     "Retries",
     "Revision",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, Literal
 from uuid import UUID
 
 from pydantic import JsonValue
@@ -19,8 +19,10 @@ from memoryd.client.access_models import (
     Tenant,
     TenantPage,
 )
+from memoryd.client.bases import UNSET, Unset
 from memoryd.client.core import answered, asked, paged, path, writing
 from memoryd.client.operation import Iteration, Operation, Operations
+from memoryd.client.questions import Reranking, reranking
 from memoryd.client.steps import Flow, Request, Steps
 from memoryd.client.wording import filled, moment
 
@@ -37,6 +39,21 @@ class SpaceOperations(Operations):
         """Make a space on purpose; the first write to one makes it too. Needs ``admin``. Raises ``Conflict``."""
         body = filled({"name": name, "description": description})
         return (yield from asked(Space, writing("POST", path(_SPACES), body, key=key), self.retries))
+
+    @Operation
+    def update(
+        self,
+        name: str,
+        *,
+        description: str | Unset | None = UNSET,
+        rerank: Literal["off", "on"] | Reranking | Unset | None = UNSET,
+        key: str | None = None,
+    ) -> Steps[Space]:
+        """Change what is given; ``None`` empties it. ``rerank``: what ``auto`` means for its recalls. Needs ``admin``."""
+        body: dict[str, JsonValue] = {} if isinstance(description, Unset) else {"description": description}
+        if not isinstance(rerank, Unset):
+            body["rerank"] = None if rerank is None else reranking(rerank)
+        return (yield from asked(Space, writing("PATCH", path(_SPACES, name), body, key=key), self.retries))
 
     @Iteration
     def list(self) -> Flow[Space]:

@@ -4,17 +4,20 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from memoryd.client.models import Model
 
 Action = Literal["read", "write", "delete", "admin"]
 
 
 class Space(Model):
-    """A memory bank."""
+    """A memory bank. ``rerank``: what ``auto`` means for its recalls; ``None``: as the installation has it."""
 
     id: UUID
     name: str
     description: str | None = None
+    rerank: JsonValue = None
     created_at: datetime
 
 

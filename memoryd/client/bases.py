@@ -23,11 +23,13 @@ from memoryd.client.steps import Flow, Request, Steps
 BASES: Final = "knowledge-bases"
 
 
-class _Unset(Enum):
+class Unset(Enum):
+    """The type of :data:`UNSET`."""
+
     UNSET = "unset"
 
 
-UNSET: Final = _Unset.UNSET
+UNSET: Final = Unset.UNSET
 """Stays as it is; ``None`` clears."""
 
 
@@ -69,18 +71,18 @@ class BaseOperations(Operations):
         self,
         name: str,
         *,
-        description: str | _Unset | None = UNSET,
-        chunking: Chunking | _Unset = UNSET,
-        retain: int | _Unset | None = UNSET,
+        description: str | Unset | None = UNSET,
+        chunking: Chunking | Unset = UNSET,
+        retain: int | Unset | None = UNSET,
         key: str | None = None,
     ) -> Steps[KnowledgeBase]:
         """Change what is given. Chunking is that of what is ingested from then on."""
         body: dict[str, JsonValue] = {}
-        if not isinstance(description, _Unset):
+        if not isinstance(description, Unset):
             body["description"] = description
-        if not isinstance(chunking, _Unset):
+        if not isinstance(chunking, Unset):
             body["chunking"] = chunking.model_dump()
-        if not isinstance(retain, _Unset):
+        if not isinstance(retain, Unset):
             body["retain"] = retain
         return (yield from asked(KnowledgeBase, writing("PATCH", path(BASES, name), body, key=key), self.retries))
 

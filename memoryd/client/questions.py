@@ -18,6 +18,25 @@ Scalar: TypeAlias = str | bool | int | float | None
 
 
 @dataclass(frozen=True, slots=True)
+class Reranking:
+    """Rerank, and so: ``depth`` hits are read, for about ``budget_ms``. What is not said is as the installation has it; another
+    ``model`` than the installation's is refused."""
+
+    depth: int | None = None
+    budget_ms: float | None = None
+    model: str | None = None
+
+    def body(self) -> dict[str, JsonValue]:
+        """As it is sent."""
+        return filled({"depth": self.depth, "budget_ms": self.budget_ms, "model": self.model})
+
+
+def reranking(given: "Rerank | Reranking") -> JsonValue:
+    """As it is sent."""
+    return given.body() if isinstance(given, Reranking) else given
+
+
+@dataclass(frozen=True, slots=True)
 class Filters:
     """Which memories: all conditions hold together; ranges are half-open, ``[after, before)``. Times have an offset."""
 
@@ -103,7 +122,7 @@ class Question:
     sources: Sequence[KbSource | SpaceSource] | None = None
     filters: Filters = _ALL
     limit: int = 10
-    rerank: Rerank = "auto"
+    rerank: Rerank | Reranking = "auto"
     explain: bool = False
     query_time: datetime | None = None
     as_of: datetime | None = None
@@ -121,7 +140,7 @@ class Question:
                 "sources": None if self.sources is None else [one.body() for one in self.sources],
                 "filters": self.filters.body(),
                 "limit": self.limit,
-                "rerank": self.rerank,
+                "rerank": reranking(self.rerank),
                 "explain": self.explain,
                 "query_time": moment("query_time", self.query_time),
                 "as_of": moment("as_of", self.as_of),

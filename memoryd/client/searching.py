@@ -7,7 +7,7 @@ from memoryd.client.bases import BASES
 from memoryd.client.core import asked, path
 from memoryd.client.memory_models import Recall
 from memoryd.client.operation import Operation, Operations
-from memoryd.client.questions import Rerank, Scalar
+from memoryd.client.questions import Rerank, Reranking, Scalar, reranking
 from memoryd.client.steps import Request, Steps
 from memoryd.client.wording import filled
 
@@ -25,7 +25,7 @@ class SearchOperations(Operations):
         limit: int = 10,
         metadata: Mapping[str, Scalar] | None = None,
         document_ids: Sequence[str] = (),
-        rerank: Rerank = "auto",
+        rerank: Rerank | Reranking = "auto",
         explain: bool = False,
         arms: Sequence[Literal["dense", "lexical"]] | None = None,
         deadline_ms: float | None = None,
@@ -38,7 +38,7 @@ class SearchOperations(Operations):
                 "version": str(version),
                 "limit": limit,
                 "filters": filters,
-                "rerank": rerank,
+                "rerank": reranking(rerank),
                 "explain": explain,
                 "arms": None if arms is None else list(arms),
                 "deadline_ms": deadline_ms,

@@ -129,6 +129,8 @@ def test_a_day_is_this_machines_day(command: Command, service: Service) -> None:
         ("recall",),
         ("recall", " "),
         ("recall", "bytes \udcff"),
+        ("recall", "x", "--rerank", "off", "--rerank-depth", "3"),
+        ("spaces", "set", "team"),
         ("recall", "x", "--as-of", "yesterday"),
         ("recall", "x", "--metadata", "floor"),
         ("recall", "x", "--rerank", "maybe"),
@@ -267,6 +269,19 @@ def test_forgetting(command: Command, service: Service) -> None:
     service.answers = [httpx.Response(204)]
     assert command("forget", ID, "--purge", "--yes").stdout == f"{ID} purged\n"
     assert dict(service.asked[0].url.params) == {"purge": "true"}
+
+
+def test_how_to_rerank(command: Command, service: Service) -> None:
+    space = {"id": ID, "name": "team", "created_at": NOW}
+    service.answers = [found(), *[httpx.Response(200, json=space)] * 2]
+    assert command("recall", "x", "--rerank-depth", "30", "--rerank-ms", "500").exit_code == 0
+    assert sent(service)["rerank"] == {"depth": 30, "budget_ms": 500}
+    for options, body in (
+        (("--rerank", "installation", "--description", ""), {"description": None, "rerank": None}),
+        (("--rerank", "on"), {"rerank": "on"}),
+    ):
+        assert command("spaces", "set", "team", *options).stdout == f"space team ({ID})\n"
+        assert (service.asked[-1].method, sent(service)) == ("PATCH", body)
 
 
 def test_spaces(command: Command, service: Service) -> None:

@@ -23,6 +23,7 @@ from memoryd.client import (
     NewTurn,
     NotFound,
     Question,
+    Reranking,
     Unauthenticated,
 )
 from tests.embedded.up import Up
@@ -163,6 +164,7 @@ def test_keys_of_a_tenant_of_its_own(up: Up) -> None:
             assert admin.ready().checks["postgresql"].ok
             admin.spaces.create("team", description="of all")
             assert [one.name for one in admin.spaces.list()] == ["default", "team"]
+            assert admin.spaces.update("team", rerank=Reranking(depth=5)).rerank == {"depth": 5}
             reader = admin.keys.create("reader", actions=["read"], spaces=["team"])
             assert reader.key is not None
             with Memoryd(up.said.url, reader.key) as confined:

@@ -1,0 +1,146 @@
+"""The models of a process: loaded once, released when nothing needs them, and the right ones."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+
+from memoryd.generations.catalogue import Catalogue
+from memoryd.generations.embedders import Embedders
+from memoryd.generations.model import Generation, State
+from memoryd.generations.shelf import ModelShelf
+from memoryd.generations.upkeep import kept_up
+from retrieval.errors import InferenceUnavailable
+from retrieval.ports import Lane
+from tests.generations.tiny import Shop, Tiny
+
+A, B = Tiny("a", 8), Tiny("b", 12)
+
+
+def _of(model: Tiny, number: int, **fields: object) -> Generation:
+    card = model.card
+    made = Generation(number, card.name, card.revision, card.dimension, card.query_prefix, card.passage_prefix)
+    return replace(made, **fields)  # type: ignore[arg-type]
+
+
+FIRST, SECOND = _of(A, 1), _of(B, 2, state=State.BUILDING)
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_model_is_loaded_once_whoever_asks() -> None:
+    shop = Shop(A, B)
+    shelf = ModelShelf(A, shop)
+    assert shelf.ready(FIRST) is A
+    assert shelf.ready(SECOND) is None
+    found = await asyncio.gather(*(shelf.of(SECOND) for _ in range(5)))
+    assert found == [B] * 5
+    assert await shelf.of(_of(B, 7)) is B, "of another generation of the same model"
+    assert shop.loads == ["b"]
+    await shelf.keep({("a", "1")})
+    assert B.closed
+    assert shelf.ready(SECOND) is None
+    assert await shelf.of(SECOND) is B
+    await shelf.close()
+    assert B.closed
+    assert shelf.ready(FIRST) is A, "the first is not ours to release"
+
+
+async def test_who_asked_first_may_give_up() -> None:
+    shelf = ModelShelf(A, Shop(A, B))
+    first = asyncio.create_task(shelf.of(SECOND))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(shelf.of(SECOND))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await second is B
+
+
+async def test_a_model_that_cannot_be_had_is_tried_again_later() -> None:
+    shop, clock = Shop(A, B), Clock()
+    shop.out.add("b")
+    shelf = ModelShelf(A, shop, now=clock)
+    for _ in range(3):
+        with pytest.raises(InferenceUnavailable, match="no b today"):
+            await shelf.of(SECOND)
+    assert shop.loads == ["b"]
+    assert shelf.missing(SECOND)
+    shop.out.clear()
+    clock.now += 31
+    assert not shelf.missing(SECOND)
+    assert await shelf.of(SECOND) is B
+
+
+@pytest.mark.parametrize("other", [{"revision": "2"}, {"dimension": 13}, {"query_prefix": ""}, {"passage_prefix": "passage: "}])
+async def test_another_revision_is_another_model(other: dict[str, object]) -> None:
+    shelf = ModelShelf(A, Shop(A, B))
+    with pytest.raises(InferenceUnavailable, match="was made with"):
+        await shelf.of(_of(B, 2, **other))
+    assert shelf.missing(_of(B, 2, **other))
+
+
+class Registry:
+    def __init__(self, *generations: Generation) -> None:
+        self.generations = generations
+        self.reads = 0
+
+    async def catalogue(self, tenant_id: object) -> Catalogue:
+        self.reads += 1
+        return Catalogue(self.generations)
+
+    async def in_use(self) -> list[Generation]:
+        return list(self.generations)
+
+
+async def test_a_process_follows_the_generations() -> None:
+    registry, shelf = Registry(FIRST, SECOND), ModelShelf(A, Shop(A, B))
+    async with kept_up(registry, shelf, interval_s=0.01):
+        await _until(lambda: shelf.ready(SECOND) is B)
+        registry.generations = (FIRST,)
+        await _until(lambda: shelf.ready(SECOND) is None)
+    assert B.closed
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if holds():
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError
+
+
+async def test_writes_are_embedded_for_every_generation_that_can_be() -> None:
+    shop, clock, tenant = Shop(A, B), Clock(), uuid4()
+    registry = Registry(FIRST, SECOND)
+    embedders = Embedders(registry, ModelShelf(A, shop), now=clock)
+    made = await embedders.passages(["x", "y"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)
+    assert {number: vectors.shape for number, vectors in made.items()} == {1: (2, 8), 2: (2, 12)}
+    shop.out.add("b")
+    without = Embedders(registry, ModelShelf(A, shop), now=clock)
+    assert set(await without.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)) == {1}
+    assert without.missing(SECOND)
+    registry.generations = (replace(FIRST, state=State.DRAINING), replace(SECOND, state=State.LIVE))
+    without.forget()
+    with pytest.raises(InferenceUnavailable):
+        await without.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)
+
+
+async def test_a_catalogue_is_read_once_a_second() -> None:
+    registry, clock, tenant = Registry(FIRST), Clock(), uuid4()
+    embedders = Embedders(registry, ModelShelf(A, Shop(A)), now=clock)
+    for _ in range(3):
+        await embedders.catalogue(tenant)
+    assert registry.reads == 1
+    clock.now += 1.1
+    await embedders.catalogue(tenant)
+    assert registry.reads == 2
+    embedders.forget()
+    await embedders.catalogue(tenant)
+    assert registry.reads == 3

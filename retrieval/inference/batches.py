@@ -84,8 +84,8 @@ class Budget:
     """The tokens that a run may have: halved when memory did not suffice, then raised again by small steps.
 
     Additive increase, multiplicative decrease (Chiu and Jain, Computer Networks 17, 1989): what else needs the memory comes
-    and goes. A step is a sixteenth of ``most``, after as many runs without a failure as the last failures ask for: each
-    failure doubles them, to :data:`_MOST_RUNS`, so that a budget that cannot be had is tried ever more rarely.
+    and goes. A step is a sixteenth of ``most``, after as many runs without a failure as the last failures ask for: a failure
+    after a step doubles them, up to 4,096, so that a budget that cannot be had is tried ever more rarely.
     """
 
     _RUNS, _MOST_RUNS, _STEPS = 32, 4096, 16
@@ -95,6 +95,7 @@ class Budget:
         self._tokens = most
         self._patience = self._RUNS
         self._runs = 0
+        self._raised = False
 
     @property
     def tokens(self) -> int:
@@ -103,8 +104,9 @@ class Budget:
 
     def shrink(self, failed: int) -> None:
         """A run of ``failed`` tokens had not enough memory."""
-        if self._tokens < self._most:
+        if self._raised:
             self._patience = min(2 * self._patience, self._MOST_RUNS)
+        self._raised = False
         self._tokens = max(1, min(self._tokens, failed) // 2)
         self._runs = 0
 
@@ -114,7 +116,7 @@ class Budget:
             return
         self._runs += 1
         if self._runs >= self._patience:
-            self._runs = 0
+            self._runs, self._raised = 0, True
             self._tokens = min(self._most, self._tokens + max(1, self._most // self._STEPS))
 
 

@@ -8,8 +8,8 @@ from itertools import accumulate
 
 from retrieval.inference.batches import BatchLimits
 
-# What a run costs beside its tokens, in tokens: a run of a few short texts is mostly this.
-_RUN_TOKENS = 128
+# What a run costs beside its tokens, as a share of the largest run: one of a few short texts is mostly this.
+_RUN_SHARE = 4
 
 
 def cut(lengths: Sequence[int], limits: BatchLimits, *, padded: bool) -> list[int]:
@@ -46,6 +46,7 @@ def _neighbours(lengths: Sequence[int], limits: BatchLimits) -> list[int]:
     ranked = [lengths[at] for at in order]
     useful = [0, *accumulate(ranked)]
     anchor = order.index(0)
+    run = limits.tokens // _RUN_SHARE
     best, chosen = -1.0, (anchor, anchor + 1)
     for longest in range(anchor, len(order)):
         length = max(1, ranked[longest])
@@ -53,9 +54,9 @@ def _neighbours(lengths: Sequence[int], limits: BatchLimits) -> list[int]:
         half = bisect_left(ranked, (length + 1) // 2)
         begin = max(longest + 1 - rows, min(anchor, half))
         short = max(0, half - begin)
-        if begin > anchor or length * short - (useful[begin + short] - useful[begin]) > _RUN_TOKENS:
+        if begin > anchor or length * short - (useful[begin + short] - useful[begin]) > run:
             break  # with longer ones there is even less room, and more padding
-        share = (useful[longest + 1] - useful[begin]) / (length * (longest + 1 - begin) + _RUN_TOKENS)
+        share = (useful[longest + 1] - useful[begin]) / (length * (longest + 1 - begin) + run)
         if share > best:
             best, chosen = share, (begin, longest + 1)
     return sorted(order[slice(*chosen)])

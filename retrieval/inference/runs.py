@@ -53,8 +53,8 @@ class Model(Generic[T, R]):
         return 0 if entry.row is None else self.stages.length(entry.row)
 
     def seconds(self, entry: Entry[T, R]) -> float:
-        """How long an entry alone takes."""
-        return self.computed.seconds(self.length(entry))
+        """How long an entry alone takes at least."""
+        return self.computed.least_seconds(self.length(entry))
 
     def cost(self, entries: Sequence[Entry[T, R]]) -> int:
         """Tokens that a run of these computes."""
@@ -127,8 +127,9 @@ class Batch(Generic[T, R]):
     def _measure(self, entries: Sequence[Entry[T, R]], cost: int, seconds: float) -> None:
         model = self._model
         estimated = sum(entry.job.costs[entry.index] for entry in entries)
-        model.throughput.add(estimated, seconds, full=2 * cost >= model.limits.tokens)
-        model.computed.add(cost, seconds)
+        full = 2 * cost >= model.limits.tokens
+        model.throughput.add(estimated, seconds, full=full)
+        model.computed.add(cost, seconds, full=full)
         model.budget.succeeded(cost)
 
     def _preparation(self, entries: Sequence[Entry[T, R]]) -> Callable[[], Results]:

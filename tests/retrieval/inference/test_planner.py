@@ -36,7 +36,7 @@ def test_a_padded_batch_keeps_to_its_limits_and_has_the_first(lengths: list[int]
         between = [at for at, length in enumerate(lengths) if low < length < high]
         assert set(between) <= set(chosen), "neighbours in length"
         short = [length for length in taken if 2 * length < high]
-        assert sum(high - length for length in short) <= 128, "short rows do not fill up a long batch for nothing"
+        assert sum(high - length for length in short) <= limits.tokens // 4, "short rows do not fill up a long batch for nothing"
 
 
 @given(st.lists(st.integers(1, 512), min_size=1, max_size=40), st.integers(1, 20))
@@ -60,7 +60,7 @@ def test_everything_is_run_in_the_end_and_the_first_at_once(lengths: list[int], 
 @given(st.lists(st.integers(1, 512), min_size=1, max_size=8, unique=True), st.integers(1, 8), st.integers(512, 2048))
 def test_no_neighbourhood_of_the_first_is_more_useful(lengths: list[int], items: int, tokens: int) -> None:
     def share(taken: list[int]) -> float:
-        return sum(taken) / (padded_cost(taken) + 128)
+        return sum(taken) / (padded_cost(taken) + tokens // 4)
 
     best = share([lengths[at] for at in cut(lengths, BatchLimits(items, tokens), padded=True)])
     ranked = sorted(lengths)

@@ -27,6 +27,7 @@ from memoryd.client import (
     Unauthenticated,
     Which,
 )
+from tests.docs.blocks import blocks, missing, outputs, script
 from tests.embedded.running import ROOT
 from tests.embedded.up import Up
 
@@ -185,6 +186,22 @@ def test_the_commands(command: Command, kb: str, docs: Path) -> None:
     assert "good" in command("kb", "versions", kb).stdout
     said = command("kb", "diff", kb)
     assert (said.exit_code, said.stderr) == (1, "memoryd: there is no draft [not_found]\n")
+
+
+def test_what_the_guide_runs(up: Up, memoryd: Memoryd, docs: Path) -> None:
+    (docs / "travel" / "trains.md").rename(docs / "travel.md")
+    programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    (docs.parent / ".curlrc").write_text("fail-with-body\nshow-error\n")
+    known = {"URL": up.said.url, "KEY": up.said.api_key, "MEMORYD_URL": up.said.url, "MEMORYD_API_KEY": up.said.api_key}
+    environment = os.environ | known | {"PATH": programs, "PYTHONPATH": str(ROOT), "CURL_HOME": str(docs.parent)}
+    some = blocks(GUIDE)
+    ran = subprocess.run(
+        ["bash", "-c", script(some)], cwd=docs.parent, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    assert not missing(some, outputs(ran.stdout))
+    for name in ("handbook", "policies"):
+        memoryd.knowledge.delete(name)
 
 
 def test_the_guide_in_python(up: Up, memoryd: Memoryd, docs: Path) -> None:

@@ -2,7 +2,8 @@
 
 ``<!-- run -->`` above a ``bash`` or ``python`` block: it is run, and must end well. ``<!-- run: POST /v1/recall -->`` above a
 ``json`` block: it is sent, and must not be refused. ``<!-- shows -->`` above any block: what was run last printed each of its
-lines, in which ``…`` stands for anything. All blocks of a page are one session of a shell: later ones see its variables.
+lines, in which ``…`` stands for anything. ``<!-- run with a worker -->`` makes its page one of those that need a worker. All
+blocks of a page are one session of a shell: later ones see its variables.
 """
 
 import re
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _FENCE = re.compile(r"^(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+WORKER = "run with a worker"
 _END = "--- end of block ---"
 
 
@@ -25,7 +27,7 @@ class Block:
     @property
     def runs(self) -> bool:
         """Whether it is to be run."""
-        return self.mark == "run" or self.mark.startswith("run: ")
+        return self.mark in {"run", WORKER} or self.mark.startswith("run: ")
 
     def script(self) -> str:
         """What a shell does for it. Raises ``ValueError`` for a language that nobody runs."""

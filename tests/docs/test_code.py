@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.blocks import Block, blocks, missing, outputs, script
+from tests.docs.blocks import WORKER, Block, blocks, missing, outputs, script
 from tests.docs.conftest import ROOT, ran
 from tests.http.conftest import Tenant
 
 PAGES = sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
-RUN = [page for page in PAGES if any(block.runs for block in blocks(page))]
+# tests/client/test_whole.py runs those that need a worker.
+RUN = [page for page in PAGES if {block.mark for block in blocks(page) if block.runs} - {WORKER}]
 NAMES = [page.relative_to(ROOT).as_posix() for page in RUN]
 
 

@@ -13,8 +13,10 @@ from memoryd.http.inference.app import create_inference_app
 from memoryd.models import Models, embedder_card, open_models
 from memoryd.served_models import Served, open_served
 from memoryd.settings import Settings
+from memoryd.stores.redis import Redis
 from memoryd.wiring import open_services
 from retrieval.errors import InferenceUnavailable, ModelMismatch, ModelNotFound
+from retrieval.inference import InferenceRuntime
 from retrieval.inference.remote.kinds import ServerKind
 from retrieval.ports import Lane
 from tests.http.conftest import Tenant, client, new_tenant
@@ -185,16 +187,29 @@ async def test_another_model_is_refused_at_the_start(
             pass
 
 
-async def test_a_tenants_questions_are_remembered_for_it_alone(settings: Settings, app: FastAPI, talk: Tenant) -> None:
+async def test_a_tenants_questions_are_remembered_for_it_alone(
+    settings: Settings, app: FastAPI, talk: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At the API with local models, where the cache is on: what erasing a tenant erases is in tests/stores."""
-    embedder = app.state.services.recall._searcher._embedder
+    assert settings.redis_url is not None
+    question = "a question of its own"
+    known = await talk.recall(question)
     async with client(app, OPERATOR_KEY) as operator:
         other = await new_tenant(app, operator, "other")
-    before = (embedder.hits, embedder.misses)
-    for _ in range(2):
-        await talk.recall("a question of its own", arms=["dense"])
-        await asyncio.gather(*embedder._writing)
-    assert (embedder.hits - before[0], embedder.misses - before[1]) == (1, 1)
-    await other.recall("a question of its own", arms=["dense"])
-    assert (embedder.hits - before[0], embedder.misses - before[1]) == (1, 2)
+    await other.remember("Something to look through")
+    redis = Redis(settings.redis_url.get_secret_value(), timeout_s=2.0)
+    for _ in range(500):  # nobody waits for what is kept
+        if await redis.command("KEYS", f"t:{{{talk.tenant_id}}}:vec:*"):
+            break
+        await asyncio.sleep(0.01)
+    await redis.close()
+
+    async def down(*_: object, **__: object) -> None:
+        raise InferenceUnavailable("the model is gone")
+
+    monkeypatch.setattr(InferenceRuntime, "embed_queries", down)
+    again = await talk.recall(question)
+    assert (again["degraded"], [hit["id"] for hit in again["hits"]]) == ([], [hit["id"] for hit in known["hits"]])
+    assert (await talk.recall("another question"))["degraded"] == ["dense"]
+    assert (await other.recall(question))["degraded"] == ["dense"]
     await other.http.aclose()

@@ -4,6 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DATA ?= ../shared/data
+JOBS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: install models demo test check lint types imports docs typescript lock bench bench-inference bench-gpu soak clean
@@ -26,8 +27,8 @@ demo: install ## the main job on a real conversation: remember, recall, pack a c
 
 test: check ## what CI runs
 
-check: install lint types imports
-	$(BIN)/python -m pytest
+check: install lint types imports ## each process of the tests has servers and models of its own: about 2 GiB
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -15,6 +15,7 @@ from retrieval.packing import TokenizerRegistry
 from retrieval.scope import Action, Scope
 from tests.http.conftest import Tenant
 from tests.mcp.conftest import connected, text
+from tests.one_model import embedder_of
 from tests.stores.knowledge.bookcase import Bookcase, Doc, Part, doc
 
 COUNTER = TokenizerRegistry().counter("o200k_base")
@@ -40,7 +41,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 async def handbook(app: FastAPI, database: Database, tenant: Tenant) -> Bookcase:
     generation = await live_generation(database)
     assert generation is not None
-    embed = app.state.services.recall._searcher._embedder.embed_passages
+    embed = embedder_of(app).embed_passages
     scope = Scope(tenant.tenant_id, "test", frozenset(Action))
     made = await Bookcase.make(database, scope, generation.number, embed, name="handbook")
     await made.publish({"handbook.pdf": LEAVE})

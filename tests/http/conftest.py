@@ -109,3 +109,8 @@ async def talk(tenant: Tenant) -> Tenant:
         body = {"messages": messages, "session_id": session, "user_id": "caroline" if session != "s2" else "melanie"}
         assert (await tenant.http.post("/v1/memories", json=body)).status_code == 201
     return tenant
+
+
+def configured_model(app: FastAPI) -> Any:
+    """The runtime of the configured models, which embeds and reranks in this process."""
+    return app.state.services.recall._searcher._vectors._embedders._shelf._first

@@ -15,7 +15,7 @@ from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
 from retrieval.search import TEMPORAL_WEIGHT
 from retrieval.situate import situated
-from tests.http.conftest import TURNS, Tenant
+from tests.http.conftest import TURNS, Tenant, configured_model
 
 
 async def test_hits_are_explained(talk: Tenant) -> None:
@@ -282,9 +282,8 @@ async def test_with_the_embedder_down_the_lexical_arm_answers(
     async def down(*_: object, **__: object) -> None:
         raise InferenceUnavailable("the model is gone")
 
-    searcher = app.state.services.recall._searcher
-    monkeypatch.setattr(type(searcher._embedder), "embed_queries", down)
-    monkeypatch.setattr(type(searcher._embedder), "embed_passages", down)
+    monkeypatch.setattr(type(configured_model(app)), "embed_queries", down)
+    monkeypatch.setattr(type(configured_model(app)), "embed_passages", down)
     answer = await talk.recall("Biscuit")
     assert answer["degraded"] == ["dense"]
     assert "Biscuit" in answer["hits"][0]["text"]

@@ -13,7 +13,7 @@ from memoryd.stores.generations import live_generation
 from memoryd.wiring import database as service_database
 from retrieval.packing import TokenizerRegistry
 from retrieval.scope import Action, Scope
-from tests.http.conftest import Tenant
+from tests.http.conftest import Tenant, configured_model
 from tests.mcp.conftest import connected, text
 from tests.stores.knowledge.bookcase import Bookcase, Doc, Part, doc
 
@@ -40,7 +40,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 async def handbook(app: FastAPI, database: Database, tenant: Tenant) -> Bookcase:
     generation = await live_generation(database)
     assert generation is not None
-    embed = app.state.services.recall._searcher._embedder.embed_passages
+    embed = configured_model(app).embed_passages
     scope = Scope(tenant.tenant_id, "test", frozenset(Action))
     made = await Bookcase.make(database, scope, generation.number, embed, name="handbook")
     await made.publish({"handbook.pdf": LEAVE})

@@ -98,7 +98,7 @@ class Embedders:
         """Vectors for one generation, shape ``(len(texts), dimension)``; ``None`` when its model cannot be had here and it is not
         ``needed``. Raises ``InferenceError``."""
         try:
-            embedder = await self._shelf.of(generation)
+            embedder = await (self._shelf.of(generation) if needed else self._shelf.soon(generation))
         except InferenceUnavailable as error:
             if needed:
                 raise

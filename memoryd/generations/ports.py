@@ -94,8 +94,8 @@ class Work(Protocol):
     async def due(self) -> list[Registered]:
         """Those with something to do (to be built, reconciled, verified, purged) that no worker is at."""
 
-    async def lease(self, number: int, worker: UUID) -> bool:
-        """Take or renew the lease; false while another has it."""
+    async def lease(self, number: int, worker: UUID) -> Registered | None:
+        """Take or renew the lease; the generation as it stands, ``None`` while another has it or when nothing is due any more."""
 
     async def release(self, number: int, worker: UUID, failure: str | None) -> None:
         """Give the lease back, and say what went wrong."""

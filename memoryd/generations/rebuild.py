@@ -64,8 +64,10 @@ class Rebuild:
         while time.monotonic() < ends:
             before = done
             for found in await self._hands.work.due():
-                if await self._hands.work.lease(found.generation.number, self._id):
-                    done += await self._tend(found, ends)
+                # As it stands now: another worker may have been at it since, and its mark is the one to go on from.
+                leased = await self._hands.work.lease(found.generation.number, self._id)
+                if leased is not None:
+                    done += await self._tend(leased, ends)
             if done == before:
                 break
         return done
@@ -80,6 +82,9 @@ class Rebuild:
         except MemorydError as error:
             failure = f"{error.code}: {error}"
             log.warning("generation %d cannot go on: %s", number, failure)
+        except Exception as error:  # noqa: BLE001 - a vector that the database refuses, say: the others have their turn
+            failure = f"internal: {type(error).__name__}"
+            log.warning("generation %d cannot go on: %s", number, type(error).__name__)
         finally:
             # Not shielded from a kill, only from a cancellation: a lease that stays ends by itself.
             with suppress(MemorydError):
@@ -95,8 +100,8 @@ class Rebuild:
         elif generation.state is State.BUILDING:
             await self._fill(found, ends)
         elif found.gaps or generation.state is State.CATCHING_UP:
-            await self._reconcile(generation)
-            await self._hands.work.moved(generation.number, State.CATCHING_UP, State.VERIFYING)
+            if await self._reconcile(generation):
+                await self._hands.work.moved(generation.number, State.CATCHING_UP, State.VERIFYING)
         else:
             await self._hands.keep(generation.number, await self._hands.verify(generation))
 
@@ -122,9 +127,13 @@ class Rebuild:
                     return
         await self._hands.work.moved(generation.number, State.BUILDING, State.CATCHING_UP)
 
-    async def _reconcile(self, generation: Generation) -> None:
-        """Look at every item again until none is without a vector, and then close what writers noted before."""
+    async def _reconcile(self, generation: Generation) -> bool:
+        """Look at every item again until none is without a vector, and then close what writers noted before.
+
+        False when some still are: writers hold them for longer than this waits, and the next round looks again.
+        """
         model = await self._hands.models.of(generation)
+        whole = True
         async for tenant_id in self._tenants(generation, None):
             gap = await self._hands.items.gap(generation, tenant_id)
             if generation.state is not State.CATCHING_UP and not gap:
@@ -134,9 +143,11 @@ class Rebuild:
                     break
                 await asyncio.sleep(_AGAIN_S)
             else:
-                continue  # in the next round
+                whole = False
+                continue
             if gap:
                 await self._hands.items.close_gap(generation, tenant_id, gap)
+        return whole
 
     async def _pass(self, generation: Generation, model: Embedder, tenant_id: UUID) -> int:
         """One look at all items of a tenant; how many had no vector."""

@@ -14,6 +14,8 @@ log = logging.getLogger(__name__)
 
 # A model that could not be loaded is not tried again at once, or every write would wait for the attempt.
 _RETRY_S = 30.0
+# Who can do without a model waits for it so long at most: it may have to be fetched first, which takes minutes.
+PATIENCE_S = 5.0
 
 Key = tuple[str, str]
 """A model's name and revision."""
@@ -43,6 +45,7 @@ class ModelShelf:
         self._now = now
         self._opened: dict[Key, Opened] = {}
         self._loading: dict[Key, asyncio.Task[Embedder]] = {}
+        self._began: dict[Key, float] = {}
         self._failed: dict[Key, tuple[float, str]] = {}
 
     def ready(self, generation: Generation) -> Embedder | None:
@@ -53,9 +56,9 @@ class ModelShelf:
         return opened.embedder if opened is not None and _made(opened.embedder.card, generation) else None
 
     def missing(self, generation: Generation) -> bool:
-        """True when it could not be loaded in the last half minute."""
-        failed = self._failed.get(_key(generation))
-        return failed is not None and self._now() < failed[0] + _RETRY_S
+        """True when it could not be loaded in the last half minute, or is being loaded for longer than a writer waits."""
+        began = self._began.get(_key(generation))
+        return self._refused(generation) or (began is not None and self._now() >= began + PATIENCE_S)
 
     async def of(self, generation: Generation) -> Embedder:
         """The model that made a generation, loaded if need be.
@@ -67,19 +70,25 @@ class ModelShelf:
         if found is not None:
             return found
         key = _key(generation)
-        if self.missing(generation):
+        if self._refused(generation):
             raise InferenceUnavailable(self._failed[key][1])
-        if key not in self._loading:
-            self._loading[key] = asyncio.create_task(self._fetch(generation))
-            self._loading[key].add_done_callback(lambda done: self._loaded(key, done))
         # Shielded: who asked first may give up, and the others go on waiting.
-        return await asyncio.shield(self._loading[key])
+        return await asyncio.shield(self._load_of(generation))
+
+    async def soon(self, generation: Generation) -> Embedder:
+        """As :meth:`of`, for who can do without: it is not waited for longer than some seconds from when loading began."""
+        found = self.ready(generation)
+        if found is None and not self._refused(generation):
+            task = self._load_of(generation)
+            await asyncio.wait([task], timeout=self._began[_key(generation)] + PATIENCE_S - self._now())
+            if not task.done():
+                raise InferenceUnavailable(f"{generation.model} is still being loaded")
+        return await self.of(generation)
 
     def prepare(self, generation: Generation) -> None:
         """Begin to load its model, for nobody in particular."""
-        if self.ready(generation) is None and not self.missing(generation) and _key(generation) not in self._loading:
-            task = self._loading[_key(generation)] = asyncio.create_task(self._fetch(generation))
-            task.add_done_callback(lambda done: self._loaded(_key(generation), done))
+        if self.ready(generation) is None and not self._refused(generation):
+            self._load_of(generation)
 
     async def keep(self, keys: Collection[Key]) -> None:
         """Release the models that are not among these."""
@@ -93,6 +102,20 @@ class ModelShelf:
             task.cancel()
             await asyncio.wait([task])
         await self.keep(())
+
+    def _refused(self, generation: Generation) -> bool:
+        """True when it could not be loaded in the last half minute."""
+        failed = self._failed.get(_key(generation))
+        return failed is not None and self._now() < failed[0] + _RETRY_S
+
+    def _load_of(self, generation: Generation) -> asyncio.Task[Embedder]:
+        """What loads its model, begun if need be."""
+        key = _key(generation)
+        if key not in self._loading:
+            self._began[key] = self._now()
+            self._loading[key] = asyncio.create_task(self._fetch(generation))
+            self._loading[key].add_done_callback(lambda done: self._loaded(key, done))
+        return self._loading[key]
 
     async def _fetch(self, generation: Generation) -> Embedder:
         key = _key(generation)
@@ -115,6 +138,7 @@ class ModelShelf:
 
     def _loaded(self, key: Key, done: asyncio.Task[Embedder]) -> None:
         self._loading.pop(key, None)
+        self._began.pop(key, None)
         if not done.cancelled() and done.exception() is not None:
             log.warning("a model could not be loaded: %s", done.exception())
 

@@ -9,19 +9,19 @@ from memoryd.stores.generation_registry import WHOLE, registered
 # Longer than any request, so that nobody still reads what goes.
 _GRACE = "2 minutes"
 LEASE = "45 seconds"
-_DUE = f"""
-SELECT {WHOLE} FROM generations g
-WHERE (leased_until IS NULL OR leased_until < now())
-    AND (state IN ('building', 'catching_up') AND NOT paused
-         OR state = 'verifying' AND report IS NULL AND NOT paused
-         OR state <> 'retired' AND NOT paused AND EXISTS (SELECT FROM generation_gaps p WHERE p.generation = g.generation)
-         OR state = 'retired' AND purged_at IS NULL AND retired_at < now() - interval '{_GRACE}'
-         OR state <> 'retired' AND tenant_id IS NOT NULL AND NOT EXISTS (SELECT FROM tenants t WHERE t.tenant_id = g.tenant_id))
-ORDER BY generation
+_SOMETHING = f"""
+(leased_until IS NULL OR leased_until < now() OR leased_by = %(worker)s)
+AND (state IN ('building', 'catching_up') AND NOT paused
+     OR state = 'verifying' AND report IS NULL AND NOT paused
+     OR state <> 'retired' AND NOT paused AND EXISTS (SELECT FROM generation_gaps p WHERE p.generation = g.generation)
+     OR state = 'retired' AND purged_at IS NULL AND retired_at < now() - interval '{_GRACE}'
+     OR state <> 'retired' AND tenant_id IS NOT NULL AND NOT EXISTS (SELECT FROM tenants t WHERE t.tenant_id = g.tenant_id))
 """
+_DUE = f"SELECT {WHOLE} FROM generations g WHERE {_SOMETHING} ORDER BY generation"
 _LEASE = f"""
-UPDATE generations SET leased_by = %(worker)s, leased_until = now() + interval '{LEASE}'
-WHERE generation = %(number)s AND (leased_until IS NULL OR leased_until < now() OR leased_by = %(worker)s)
+UPDATE generations g SET leased_by = %(worker)s, leased_until = now() + interval '{LEASE}'
+WHERE generation = %(number)s AND {_SOMETHING}
+RETURNING {WHOLE}
 """
 _RELEASE = """
 UPDATE generations SET leased_by = NULL, leased_until = NULL, failure = %(failure)s
@@ -66,11 +66,13 @@ class PgGenerationWork:
     async def due(self) -> list[Registered]:
         """Those with something to do that no worker is at."""
         async with self._database.operator() as connection:
-            return [registered(row) for row in await (await connection.execute(_DUE)).fetchall()]
+            return [registered(row) for row in await (await connection.execute(_DUE, {"worker": None})).fetchall()]
 
-    async def lease(self, number: int, worker: UUID) -> bool:
-        """Take or renew the lease; false while another has it."""
-        return await self._updated(_LEASE, {"number": number, "worker": worker})
+    async def lease(self, number: int, worker: UUID) -> Registered | None:
+        """Take or renew the lease; the generation as it stands, ``None`` while another has it or when nothing is due any more."""
+        async with self._database.operator() as connection:
+            row = await (await connection.execute(_LEASE, {"number": number, "worker": worker})).fetchone()
+        return None if row is None else registered(row)
 
     async def release(self, number: int, worker: UUID, failure: str | None) -> None:
         """Give the lease back, and say what went wrong."""

@@ -3,11 +3,13 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
+import numpy as np
 import psycopg
 import pytest
 
 from memoryd.errors import AlreadyExists, Conflict, Forbidden, GateFailed, InvalidRequest, NotFound, WrongState
 from memoryd.generations.model import ScopeKind, State
+from retrieval.ports import Vectors
 from retrieval.scope import Action
 from tests.generations.tiny import Tiny
 from tests.generations.world import Crash, Tenant, World, new_world
@@ -289,3 +291,57 @@ async def test_a_deleted_tenants_generation_goes(world: World, tenant: Tenant) -
     assert await _state(world, made.generation.number) is State.RETIRED
     await world.work()
     assert (await world.generations.get(world.operator, made.generation.number)).purged_at is not None
+
+
+async def test_what_a_writer_holds_is_waited_for_however_long(
+    world: World, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memoryd.generations.rebuild._AGAIN_S", 0.01)
+    monkeypatch.setattr("memoryd.generations.rebuild._PASSES", 3)
+    await tenant.say(*TEXTS[:20])
+    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
+    with psycopg.connect(world.superuser_url) as connection:
+        connection.execute("SELECT FROM memoryd.passages ORDER BY pid LIMIT 2 FOR UPDATE")
+        await world.rebuild(_no, round_s=0.2).run()
+        found = await world.generations.get(world.operator, 2)
+        assert (found.generation.state, found.report) == (State.CATCHING_UP, None)
+        every, has = tenant.stored(2, B)
+        assert len(every - has) == 2
+    await world.work()
+    assert (await world.generations.get(world.operator, 2)).passed
+
+
+async def test_one_that_fails_does_not_stop_the_others(world: World, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    await tenant.say(*TEXTS[:5])
+    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
+    made = await world.generations.create(tenant.actor, "c", ScopeKind.TENANT, knowledge_base=None)
+    monkeypatch.setattr(B, "embed_passages", _broken)
+    await world.rebuild(_no, round_s=0.5).run()
+    found = await world.generations.get(world.operator, 2)
+    assert (found.generation.state, found.failure) == (State.BUILDING, "internal: DataException")
+    assert (await world.generations.get(world.operator, made.generation.number)).generation.state is State.VERIFYING
+    monkeypatch.undo()
+    await world.work()
+    found = await world.generations.get(world.operator, 2)
+    assert (found.passed, found.failure) == (True, None)
+
+
+async def _broken(texts: list[str], **_named: object) -> Vectors:
+    """What a broken model says: no numbers."""
+    return np.full((len(texts), B.card.dimension), np.nan, dtype=np.float32)
+
+
+async def test_a_worker_goes_on_where_another_has_come_since_it_looked(world: World, tenant: Tenant) -> None:
+    await tenant.say(*TEXTS)
+    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
+    others: list[int] = []
+
+    async def meanwhile(name: str) -> None:
+        if name == "lease" and not others:
+            others.append(await world.rebuild(_no, round_s=0.01).run())
+
+    await world.rebuild(meanwhile).run()
+    assert others == [1]
+    await world.work()
+    progress = (await world.generations.get(world.operator, 2)).progress
+    assert (progress.done, progress.total) == (150, 150)

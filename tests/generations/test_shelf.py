@@ -10,7 +10,7 @@ import pytest
 from memoryd.generations.catalogue import Catalogue
 from memoryd.generations.embedders import Embedders
 from memoryd.generations.model import Generation, State
-from memoryd.generations.shelf import ModelShelf
+from memoryd.generations.shelf import ModelShelf, Opened
 from memoryd.generations.upkeep import kept_up
 from retrieval.errors import InferenceUnavailable
 from retrieval.ports import Lane
@@ -130,6 +130,25 @@ async def test_writes_are_embedded_for_every_generation_that_can_be() -> None:
     without.forget()
     with pytest.raises(InferenceUnavailable):
         await without.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)
+
+
+async def test_a_write_does_not_wait_for_a_model_that_takes_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memoryd.generations.shelf.PATIENCE_S", 0.05)
+    shop, fetched, tenant = Shop(A, B), asyncio.Event(), uuid4()
+
+    async def fetch(name: str) -> Opened:
+        await fetched.wait()
+        return await shop(name)
+
+    registry, shelf = Registry(FIRST, SECOND), ModelShelf(A, fetch)
+    embedders = Embedders(registry, shelf)
+    assert set(await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)) == {1}
+    assert embedders.missing(SECOND), "so that the write goes on without, and says so"
+    fetched.set()
+    assert await shelf.of(SECOND) is B
+    assert not embedders.missing(SECOND)
+    assert set(await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)) == {1, 2}
+    await shelf.close()
 
 
 async def test_a_catalogue_is_read_once_a_second() -> None:

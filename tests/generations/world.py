@@ -150,7 +150,7 @@ class World:
         memories = PgDenseIndex(self.database, generation, exact_limit=10_000)
         return Watched(generation, DenseIndexes(memories, PgChunkDense(self.database, generation)), self.asked)
 
-    def rebuild(self, before: Before) -> Rebuild:
+    def rebuild(self, before: Before, *, round_s: float = 5) -> Rebuild:
         """A worker; ``before`` is called before each thing that it does to the stores."""
         work, registry = PgGenerationWork(self.database), PgRegistry(self.database)
 
@@ -159,7 +159,7 @@ class World:
 
         seen: Any = Interfered(work, before)
         items: Any = Interfered(PgGenerationItems(self.database), before)
-        return Rebuild(Hands(seen, seen, items, self.shelf, self.verifier, keep), round_s=5)
+        return Rebuild(Hands(seen, seen, items, self.shelf, self.verifier, keep), round_s=round_s)
 
     async def work(self) -> None:
         """Let a worker do everything that is due."""

@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+from fastapi import FastAPI
+
 from memoryd.generations.catalogue import Catalogue
 from memoryd.generations.embedders import Embedders
 from memoryd.generations.model import Generation
@@ -26,6 +28,12 @@ class OneGeneration:
 def one_model(embedder: Embedder) -> Embedders:
     """What embeds with ``embedder`` alone."""
     return Embedders(OneGeneration(embedder.card), ModelShelf(embedder, no_other))
+
+
+def embedder_of(app: FastAPI) -> Embedder:
+    """What an application embeds with, behind every cache."""
+    embedder: Embedder = app.state.services.remember._preparer._embedders._shelf._first
+    return embedder
 
 
 async def no_other(name: str) -> Opened:

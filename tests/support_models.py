@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from retrieval.inference import ModelStore
-from retrieval.inference.registry import BGE_SMALL, MS_MARCO_MINILM
+from retrieval.inference.registry import KNOWN_MODELS
 
 
 def model_cache() -> Path:
@@ -13,8 +13,8 @@ def model_cache() -> Path:
 
 
 def ready_model_store() -> ModelStore:
-    """A store that has the default embedder and reranker."""
+    """A store that has every known model."""
     store = ModelStore(model_cache())
-    for spec in (BGE_SMALL, MS_MARCO_MINILM):
-        store.pull(spec.name)
+    for name in KNOWN_MODELS:
+        store.pull(name)
     return store

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from memoryd.errors import StoreUnavailable
 from memoryd.stores.revisions import PgMemoryReader
 from retrieval.errors import InferenceUnavailable
+from retrieval.inference.cached import CachedEmbedder
 from tests.http.conftest import Tenant
 
 
@@ -31,9 +32,8 @@ async def test_a_deadline_bounds_the_whole_recall(app: FastAPI, talk: Tenant, mo
     owner = {
         "spaces": recall._sources._spaces._store,
         "read": recall._searcher._items,
-        "embed_queries": recall._searcher._embedder,
     }
-    monkeypatch.setattr(type(owner[late]), late, hang)
+    monkeypatch.setattr(type(owner[late]) if late in owner else CachedEmbedder, late, hang)
     began = time.monotonic()
     answer = await talk.recall("Biscuit", deadline_ms=400)
     assert time.monotonic() - began < 2
@@ -67,7 +67,7 @@ async def test_arms_that_are_late_by_the_callers_deadline_are_named_beside_those
         raise InferenceUnavailable("the model is gone")
 
     searcher = app.state.services.recall._searcher
-    monkeypatch.setattr(type(searcher._embedder), "embed_queries", down)
+    monkeypatch.setattr(CachedEmbedder, "embed_queries", down)
     monkeypatch.setattr(type(searcher._lexical), "search", hang)
     answer = await talk.recall("Biscuit", deadline_ms=100)
     assert (answer["hits"], set(answer["degraded"])) == ([], {"dense", "lexical"})

@@ -13,6 +13,7 @@ from memoryd.stores.database import Database
 from memoryd.stores.generations import live_generation
 from retrieval.scope import Action, Scope
 from tests.http.conftest import Tenant, client
+from tests.one_model import embedder_of
 from tests.stores.knowledge.bookcase import Bookcase, Doc, Embed, Part, doc
 
 LEAVE = Doc(
@@ -43,7 +44,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 @pytest.fixture
 def bookcase(app: FastAPI, database: Database, tenant: Tenant) -> Make:
-    embed: Embed = app.state.services.recall._searcher._embedder.embed_passages
+    embed: Embed = embedder_of(app).embed_passages
 
     async def make(name: str = "handbook", space: str = "default") -> Bookcase:
         generation = await live_generation(database)

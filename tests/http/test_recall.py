@@ -13,9 +13,11 @@ from rank_bm25 import BM25Okapi
 from memoryd.http.views import window
 from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
+from retrieval.inference.cached import CachedEmbedder
 from retrieval.search import TEMPORAL_WEIGHT
 from retrieval.situate import situated
 from tests.http.conftest import TURNS, Tenant
+from tests.one_model import embedder_of
 
 
 async def test_hits_are_explained(talk: Tenant) -> None:
@@ -282,9 +284,8 @@ async def test_with_the_embedder_down_the_lexical_arm_answers(
     async def down(*_: object, **__: object) -> None:
         raise InferenceUnavailable("the model is gone")
 
-    searcher = app.state.services.recall._searcher
-    monkeypatch.setattr(type(searcher._embedder), "embed_queries", down)
-    monkeypatch.setattr(type(app.state.services.remember._preparer._embedder), "embed_passages", down)
+    monkeypatch.setattr(CachedEmbedder, "embed_queries", down)
+    monkeypatch.setattr(type(embedder_of(app)), "embed_passages", down)
     answer = await talk.recall("Biscuit")
     assert answer["degraded"] == ["dense"]
     assert "Biscuit" in answer["hits"][0]["text"]

@@ -13,6 +13,7 @@ from memoryd.memory import prepare
 from memoryd.threads import BULK
 from retrieval.inference.runtime import InferenceRuntime
 from tests.http.conftest import Tenant
+from tests.one_model import embedder_of
 
 LONG = "The harbour was quiet that morning, and the boats lay low. " * 200
 
@@ -70,7 +71,7 @@ async def test_a_load_that_nobody_waits_for_any_more_ends(tenant: Tenant, monkey
 async def test_what_cannot_be_done_in_time_is_refused_at_once(
     app: FastAPI, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    runtime = app.state.services.remember._preparer._embedders._shelf._first
+    runtime = embedder_of(app)
     assert isinstance(runtime, InferenceRuntime)
     monkeypatch.setattr(runtime, "_limits", replace(runtime._limits, longest_s=0.001))
     answer = await tenant.http.post("/v1/memories", json={"memories": [{"text": LONG}]})

@@ -88,9 +88,13 @@ async def test_another_tenants_resources_do_not_exist(app: FastAPI, victim: Vict
     async with connected(app, other.key) as stranger:
         assert CANARY not in (await stranger.list_resources()).model_dump_json()
         assert CANARY not in (await stranger.read_resource("memoryd://spaces")).model_dump_json()
+        assert CANARY not in (await stranger.read_resource("memoryd://knowledge-bases")).model_dump_json()
         for uri in (
             f"memoryd://spaces/space-{CANARY}/profile",
             "memoryd://spaces/nowhere/profile",
+            f"memoryd://knowledge-bases/{CANARY}/versions",
+            "memoryd://knowledge-bases/nothing",
+            "memoryd://knowledge-basesandmore",
             "memoryd://other",
             "file:///etc",
         ):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from fastapi import FastAPI
-from mcp import Client
+from mcp import Client, MCPError
 
 from memoryd.database_wiring import database as service_database
 from memoryd.settings import Settings
@@ -14,7 +14,8 @@ from memoryd.stores.generations import live_generation
 from retrieval.packing import TokenizerRegistry
 from retrieval.scope import Action, Scope
 from tests.http.conftest import Tenant
-from tests.mcp.conftest import connected, text
+from tests.mcp.conftest import connected, plain, text
+from tests.one_model import embedder_of
 from tests.stores.knowledge.bookcase import Bookcase, Doc, Part, doc
 
 COUNTER = TokenizerRegistry().counter("o200k_base")
@@ -40,7 +41,7 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 async def handbook(app: FastAPI, database: Database, tenant: Tenant) -> Bookcase:
     generation = await live_generation(database)
     assert generation is not None
-    embed = app.state.services.recall._searcher._embedder.embed_passages
+    embed = embedder_of(app).embed_passages
     scope = Scope(tenant.tenant_id, "test", frozenset(Action))
     made = await Bookcase.make(database, scope, generation.number, embed, name="handbook")
     await made.publish({"handbook.pdf": LEAVE})
@@ -90,3 +91,26 @@ async def test_another_tenants_knowledge_base_does_not_exist(app: FastAPI, handb
             answer = await stranger.call_tool(tool, asked)
             assert answer.structured_content["code"] == "not_found"
             assert "sixteen" not in text(answer)
+
+
+async def test_resources_list_knowledge_bases_and_their_versions(agent: Client, handbook: Bookcase) -> None:
+    await handbook.publish({"new.pdf": doc("There is more.")})
+    listed = [str(one.uri) for one in (await agent.list_resources()).resources]
+    assert "memoryd://knowledge-bases/handbook/versions" in listed
+    (bases,) = (await agent.read_resource("memoryd://knowledge-bases")).contents
+    assert json.loads(plain(bases)) == {
+        "knowledge_bases": [{"name": "handbook", "space": "default", "description": None, "live": "handbook@2"}],
+        "more": False,
+    }
+    (versions,) = (await agent.read_resource("memoryd://knowledge-bases/handbook/versions")).contents
+    told = json.loads(plain(versions))["versions"]
+    assert [(one["kb"], one["live"], one["documents"]) for one in told] == [("handbook@2", True, 2), ("handbook@1", False, 1)]
+
+
+async def test_a_confined_key_hears_of_no_other_spaces_knowledge(app: FastAPI, tenant: Tenant, handbook: Bookcase) -> None:
+    made = await tenant.http.post("/v1/keys", json={"name": "k", "spaces": ["elsewhere"], "actions": ["read"]})
+    async with connected(app, made.json()["key"]) as confined:
+        assert "handbook" not in (await confined.list_resources()).model_dump_json()
+        assert "handbook" not in (await confined.read_resource("memoryd://knowledge-bases")).model_dump_json()
+        with pytest.raises(MCPError, match="not_found"):
+            await confined.read_resource("memoryd://knowledge-bases/handbook/versions")

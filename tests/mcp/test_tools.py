@@ -187,16 +187,18 @@ async def test_retrieved_text_stays_inside_the_fence(agent: Client, tenant: Tena
 async def test_resources_list_spaces_and_their_profiles(agent: Client, tenant: Tenant) -> None:
     await tenant.remember("one", "two", space="work notes".replace(" ", "+"), kind="semantic")
     listed = [resource.uri for resource in (await agent.list_resources()).resources]
-    assert listed == ["memoryd://spaces", "memoryd://spaces/default/profile", "memoryd://spaces/work%2Bnotes/profile"]
+    spaces_and_profiles = ["memoryd://spaces", "memoryd://spaces/default/profile", "memoryd://spaces/work%2Bnotes/profile"]
+    assert listed == [*spaces_and_profiles, "memoryd://knowledge-bases"]
     (spaces,) = (await agent.read_resource("memoryd://spaces")).contents
     assert [one["name"] for one in json.loads(plain(spaces))["spaces"]] == ["default", "work+notes"]
-    (profile,) = (await agent.read_resource(listed[-1])).contents
+    (profile,) = (await agent.read_resource(listed[2])).contents
     assert json.loads(plain(profile))["kinds"] == {"semantic": 2}
     assert json.loads(plain(profile))["last_written"]
     (empty,) = (await agent.read_resource(listed[1])).contents
     assert json.loads(plain(empty)) | {"memories": 0, "last_event": None} == json.loads(plain(empty))
     assert [one.uri_template for one in (await agent.list_resource_templates()).resource_templates] == [
-        "memoryd://spaces/{space}/profile"
+        "memoryd://spaces/{space}/profile",
+        "memoryd://knowledge-bases/{name}/versions",
     ]
 
 

@@ -16,7 +16,7 @@ import pytest
 from retrieval.errors import ModelNotFound
 from retrieval.inference import KNOWN_MODELS, ModelStore, registry, wheel
 from retrieval.inference.hub import Hub
-from retrieval.inference.registry import BGE_SMALL, MS_MARCO_MINILM, ModelSpec, WheelSource
+from retrieval.inference.registry import BGE_SMALL, MINILM, MS_MARCO_MINILM, WORDLLAMA, ModelSpec, WheelSource
 
 NO_HUB = Hub("http://127.0.0.1:9")
 FILES = {"model.onnx": b"a graph", "tokenizer.json": b"{}"}
@@ -56,10 +56,10 @@ def _know(spec: ModelSpec, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"retrieval.inference.{module}.KNOWN_MODELS", {spec.name: spec})
 
 
-def test_the_registry_pins_what_the_two_defaults_are() -> None:
-    assert set(KNOWN_MODELS) == {BGE_SMALL.name, MS_MARCO_MINILM.name}
+def test_the_registry_pins_what_it_knows() -> None:
+    assert set(KNOWN_MODELS) == {BGE_SMALL.name, MS_MARCO_MINILM.name, MINILM.name, WORDLLAMA.name}
     for spec in registry.KNOWN_MODELS.values():
-        assert {"model.onnx", "tokenizer.json"} <= set(spec.files)
+        assert {spec.weights, "tokenizer.json"} <= set(spec.files)
         assert all(len(sha256) == 64 for sha256 in spec.files.values())
     assert BGE_SMALL.dimension == 384
 

@@ -1,6 +1,7 @@
 """The models of one process: found in the cache and loaded into one runtime, or on the servers that the settings name."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -16,7 +17,7 @@ from memoryd.remote_models import (
     rerank_servers,
 )
 from memoryd.settings import Settings
-from retrieval.errors import ModelNotFound
+from retrieval.errors import ModelMismatch, ModelNotFound
 from retrieval.inference import (
     KNOWN_MODELS,
     InferenceRuntime,
@@ -30,9 +31,12 @@ from retrieval.inference import (
 from retrieval.inference.absent import AbsentEmbedder
 from retrieval.inference.composed import Composed, Inference
 from retrieval.inference.registry import ModelRole
+from retrieval.inference.remote.kinds import ServerKind
 from retrieval.packing import HuggingFaceCounter, TokenizerRegistry
 from retrieval.passages import Splitter
 from retrieval.ports import ModelCard, Reranker
+
+log = logging.getLogger(__name__)
 
 # Of a request's time: a write is also read, cut, analysed and stored.
 _EMBEDDING_SHARE = 0.8
@@ -134,10 +138,15 @@ async def _local(
 
 
 async def open_embedder(settings: Settings, name: str, *, request_s: float | None = None) -> Opened:
-    """Load another embedder, with a thread of its own; a known model is fetched where it is not cached.
+    """Another embedder: of memoryd's servers, where the settings name them and they have it, or else loaded here.
 
-    Raises ``InferenceError``.
+    What is loaded here has a thread of its own, and a known model is fetched where it is not cached. Raises ``InferenceError``.
     """
+    if _asks_servers(settings):
+        try:
+            return await _open_served(settings, name)
+        except ModelMismatch as error:
+            log.info("%s is loaded here: %s", name, error)
     store = ModelStore(settings.model_cache)
     found = await asyncio.to_thread(store.pull if name in KNOWN_MODELS else store.locate, name)
     runtime = InferenceRuntime(
@@ -146,6 +155,20 @@ async def open_embedder(settings: Settings, name: str, *, request_s: float | Non
     )
     await runtime.start()
     return Opened(runtime, runtime.close)
+
+
+def _asks_servers(settings: Settings) -> bool:
+    """Other servers than memoryd's have one model each."""
+    return settings.embedding_kind is ServerKind.MEMORYD and bool(embedding_servers(settings))
+
+
+async def _open_served(settings: Settings, name: str) -> Opened:
+    """Raises ``ModelMismatch`` when the servers do not have it, ``InferenceUnavailable`` when none answers."""
+    configured = ("served_as", "revision", "tokenizer", "query_prefix", "passage_prefix")
+    other = {"embedding_model": name, "inference_start_s": 0.0} | {f"embedding_{one}": None for one in configured}
+    async with AsyncExitStack() as stack:
+        remote = await stack.enter_async_context(open_remote_embedder(settings.model_copy(update=other)))
+        return Opened(remote.embedder, stack.pop_all().aclose)
 
 
 async def card_of(settings: Settings, name: str, trusted: bool) -> ModelCard:
@@ -157,14 +180,24 @@ async def card_of(settings: Settings, name: str, trusted: bool) -> ModelCard:
     known = KNOWN_MODELS.get(name)
     if known is not None and known.role is not ModelRole.EMBEDDER:
         raise ModelNotFound(f"{name} does not embed")
-    if not trusted and (known is None or not await asyncio.to_thread(_cached, ModelStore(settings.model_cache), name)):
-        embedders = [spec.name for spec in KNOWN_MODELS.values() if spec.role is ModelRole.EMBEDDER]
-        raise ModelNotFound(f"this installation has no such embedder at hand; it knows {', '.join(embedders)}")
-    opened = await open_embedder(settings, name)
+    if trusted or (known is not None and await asyncio.to_thread(_cached, ModelStore(settings.model_cache), name)):
+        opened = await open_embedder(settings, name)
+    elif known is not None and _asks_servers(settings):
+        try:
+            opened = await _open_served(settings, name)
+        except ModelMismatch as error:
+            raise _not_at_hand() from error
+    else:
+        raise _not_at_hand()
     try:
         return opened.embedder.card
     finally:
         await opened.close()
+
+
+def _not_at_hand() -> ModelNotFound:
+    embedders = [spec.name for spec in KNOWN_MODELS.values() if spec.role is ModelRole.EMBEDDER]
+    return ModelNotFound(f"this installation has no such embedder at hand; it knows {', '.join(embedders)}")
 
 
 def embedder_card(settings: Settings) -> ModelCard:

@@ -99,12 +99,13 @@ class Embedders:
         ``needed``. Raises ``InferenceError``."""
         try:
             embedder = await (self._shelf.of(generation) if needed else self._shelf.soon(generation))
+            return np.asarray(await embedder.embed_passages(texts, lane=lane, owner=tenant_id))
         except InferenceUnavailable as error:
             if needed:
                 raise
+            self._shelf.failed(generation, str(error))
             log.warning("generation %d is written without: %s", generation.number, error)
             return None
-        return np.asarray(await embedder.embed_passages(texts, lane=lane, owner=tenant_id))
 
 
 class Pinned:

@@ -56,7 +56,7 @@ class ModelShelf:
         return opened.embedder if opened is not None and _made(opened.embedder.card, generation) else None
 
     def missing(self, generation: Generation) -> bool:
-        """True when it could not be loaded in the last half minute, or is being loaded for longer than a writer waits."""
+        """True when it failed in the last half minute, or is being loaded for longer than a writer waits."""
         began = self._began.get(_key(generation))
         return self._refused(generation) or (began is not None and self._now() >= began + PATIENCE_S)
 
@@ -85,6 +85,11 @@ class ModelShelf:
                 raise InferenceUnavailable(f"{generation.model} is still being loaded")
         return await self.of(generation)
 
+    def failed(self, generation: Generation, why: str) -> None:
+        """It was there, and did not embed. Whoever asks is given it all the same: it may do so again."""
+        if self.ready(generation) is not None:
+            self._failed[_key(generation)] = (self._now(), why)
+
     def prepare(self, generation: Generation) -> None:
         """Begin to load its model, for nobody in particular."""
         if self.ready(generation) is None and not self._refused(generation):
@@ -104,7 +109,7 @@ class ModelShelf:
         await self.keep(())
 
     def _refused(self, generation: Generation) -> bool:
-        """True when it could not be loaded in the last half minute."""
+        """True when it failed in the last half minute."""
         failed = self._failed.get(_key(generation))
         return failed is not None and self._now() < failed[0] + _RETRY_S
 

@@ -8,6 +8,7 @@ import numpy as np
 from memoryd.generations.model import Generation, ItemKind
 from memoryd.generations.ports import Counted, Sampled
 from memoryd.stores.database import Database
+from memoryd.stores.generation_items import PATIENCE
 from memoryd.stores.vectors import HalfVectorParam
 from retrieval.ports import Vectors
 from retrieval.situate import situated
@@ -80,6 +81,7 @@ class PgGenerationEvidence:
         passages = ItemKind.PASSAGES in generation.kinds
         params = _params(generation, tenant_id) | {"passages": passages, "dimension": generation.dimension}
         async with self._database.tenant(tenant_id) as connection:
+            await connection.execute(PATIENCE)
             (row,) = await (await connection.execute(_COUNTED, params)).fetchall()
         return Counted(tenant_id, *row)
 
@@ -109,6 +111,7 @@ class PgGenerationEvidence:
         sql = _NEAREST.format(table=_TABLE[kind], shown=_SHOWN[kind])
         params = _params(generation, tenant_id) | {"vector": HalfVectorParam(vector), "limit": limit, "kb": kb_id}
         async with self._database.tenant(tenant_id) as connection:
+            await connection.execute(PATIENCE)
             return [pid for (pid,) in await (await connection.execute(sql.encode(), params)).fetchall()]
 
     async def named(self, generation: Generation, tenant_id: UUID, names: Sequence[str]) -> dict[int, str]:

@@ -29,7 +29,10 @@ _OF_SCOPE = f"""
 SELECT {COLUMNS} FROM generations
 WHERE tenant_id IS NOT DISTINCT FROM %(tenant)s AND kb_id IS NOT DISTINCT FROM %(kb)s AND state <> 'retired'
 """
-_UNRETIRED = "SELECT count(*) FROM generations WHERE state <> 'retired'"
+_UNRETIRED = """
+SELECT count(*) FILTER (WHERE (tenant_id IS NULL) = (%(tenant)s::uuid IS NULL)), count(*) FILTER (WHERE tenant_id = %(tenant)s)
+FROM generations WHERE state <> 'retired'
+"""
 _ADD = """
 INSERT INTO generations (model, revision, dimension, query_prefix, passage_prefix, tenant_id, kb_id, state, created_by,
     created_at)
@@ -58,7 +61,9 @@ VALUES (%(now)s, %(action)s, NULL, %(request)s, %(detail)s)
 # Behind the longest statement of a write that began before; whoever asked can ask again.
 _PATIENCE = "SET LOCAL lock_timeout = '5s'"
 _MOST = 32
-"""Unretired generations of an installation: each is a table, which every plan over vectors has to look at."""
+"""Unretired generations of an installation, and as many of all its tenants: each is a table, which every plan over vectors has
+to look at. Apart, for tenants must not keep the operator from changing the model."""
+_MOST_OF_A_TENANT = 8
 
 
 class PgRegistry:
@@ -98,9 +103,10 @@ class PgRegistry:
                     raise AlreadyExists(f"generation {one.number} is of this model, and {one.state}")
                 if one.state in (State.BUILDING, State.CATCHING_UP, State.VERIFYING):
                     raise Conflict(f"generation {one.number} is {one.state}: cut over to it or retire it first")
-            ((count,),) = await (await connection.execute(_UNRETIRED)).fetchall()
-            if count >= _MOST:
-                raise Conflict(f"the installation has {count} generations that are not retired, and no more are allowed")
+            ((count, own),) = await (await connection.execute(_UNRETIRED, params)).fetchall()
+            if count >= _MOST or own >= _MOST_OF_A_TENANT:
+                there = own if own >= _MOST_OF_A_TENANT else count
+                raise Conflict(f"there are {there} generations that are not retired, and no more are allowed")
             ((number,),) = await (await connection.execute(_ADD, params)).fetchall()
             if new.kb_id is None:
                 await connection.execute(_TABLE, {"number": number, "dimension": new.dimension})

@@ -28,6 +28,11 @@ HOLD = "SELECT pg_advisory_xact_lock_shared(hashtextextended('memoryd.generation
 ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('memoryd.generations', 10))"
 """Until the transaction ends nobody writes vectors."""
 
+_RETIRE_OF_BASE = """
+UPDATE generations SET state = 'retired', retired_at = now(), paused = false
+WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND state <> 'retired'
+"""
+
 # What was retired just now may still be read by requests that began before.
 _IN_USE = f"""
 SELECT {COLUMNS} FROM generations WHERE state <> 'retired' OR retired_at > now() - interval '2 minutes' ORDER BY generation
@@ -69,6 +74,13 @@ async def covering(connection: Connection, tenant_id: UUID) -> Catalogue:
     """As the transaction sees them."""
     rows = await (await connection.execute(CATALOGUE, {"tenant": tenant_id})).fetchall()
     return Catalogue(tuple(map(generation, rows)))
+
+
+async def retire_of_base(connection: Connection, tenant_id: UUID, kb_id: UUID) -> None:
+    """The generations of a knowledge base go with it, in the tenant's transaction that deletes it."""
+    await connection.execute("SET LOCAL ROLE memoryd_operator")
+    await connection.execute(_RETIRE_OF_BASE, {"tenant": tenant_id, "kb": kb_id})
+    await connection.execute("RESET ROLE")
 
 
 def generation(row: TupleRow) -> Generation:

@@ -1,5 +1,6 @@
 """Changing the model of an installation, a tenant: what is written meanwhile, who fails, what is refused."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
@@ -9,6 +10,10 @@ import pytest
 
 from memoryd.errors import AlreadyExists, Conflict, Forbidden, GateFailed, InvalidRequest, NotFound, WrongState
 from memoryd.generations.model import ScopeKind, State
+from memoryd.stores.database import Database
+from memoryd.stores.generation_evidence import PgGenerationEvidence
+from memoryd.stores.generation_items import PgGenerationItems
+from memoryd.stores.generations import PgCatalogues
 from retrieval.ports import Vectors
 from retrieval.scope import Action
 from tests.generations.tiny import Tiny
@@ -345,3 +350,38 @@ async def test_a_worker_goes_on_where_another_has_come_since_it_looked(world: Wo
     await world.work()
     progress = (await world.generations.get(world.operator, 2)).progress
     assert (progress.done, progress.total) == (150, 150)
+
+
+async def test_tenants_do_not_keep_the_operator_or_each_other_from_a_new_model(world: World, tenant: Tenant) -> None:
+    others = [(await world.tenant()).scope.tenant_id for _ in range(3)]
+    with psycopg.connect(world.superuser_url) as connection:
+        for one in (tenant.scope.tenant_id, *others):
+            for _ in range(8 if one == tenant.scope.tenant_id else 7):
+                connection.execute(
+                    "INSERT INTO memoryd.generations (model, revision, dimension, state, tenant_id, kb_id) "
+                    "VALUES ('x', '1', 8, 'draining', %s, gen_random_uuid())",
+                    (one,),
+                )
+    with pytest.raises(Conflict, match="8 generations"):
+        await world.generations.create(tenant.actor, "b", ScopeKind.TENANT, knowledge_base=None)
+    for _ in range(3):
+        await world.generations.create((await world.tenant()).actor, "b", ScopeKind.TENANT, knowledge_base=None)
+    with pytest.raises(Conflict, match="32 generations"):
+        await world.generations.create((await world.tenant()).actor, "b", ScopeKind.TENANT, knowledge_base=None)
+    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
+
+
+async def test_everything_is_counted_however_long_that_takes(world: World, tenant: Tenant) -> None:
+    await tenant.say("one")
+    (live,) = await PgCatalogues(world.database).in_use()
+    hasty = Database(world.service_url, size=2, timeout_s=10, statement_timeout_s=0.2)
+    await hasty.open()
+    try:
+        with psycopg.connect(world.superuser_url) as connection:
+            connection.execute("LOCK TABLE memoryd.kb_chunks")  # as if it were that long
+            counting = asyncio.create_task(PgGenerationItems(hasty).count(live, tenant.scope.tenant_id))
+            verifying = asyncio.create_task(PgGenerationEvidence(hasty).counted(live, tenant.scope.tenant_id))
+            await asyncio.wait((counting, verifying), timeout=0.5)
+        assert (await counting, (await verifying).items) == (1, 1)
+    finally:
+        await hasty.close()

@@ -13,7 +13,7 @@ from memoryd.generations.model import Generation, State
 from memoryd.generations.shelf import ModelShelf, Opened
 from memoryd.generations.upkeep import kept_up
 from retrieval.errors import InferenceUnavailable
-from retrieval.ports import Lane
+from retrieval.ports import Lane, Vectors
 from tests.generations.tiny import Shop, Tiny
 
 A, B = Tiny("a", 8), Tiny("b", 12)
@@ -149,6 +149,27 @@ async def test_a_write_does_not_wait_for_a_model_that_takes_minutes(monkeypatch:
     assert not embedders.missing(SECOND)
     assert set(await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)) == {1, 2}
     await shelf.close()
+
+
+async def test_a_write_goes_on_without_a_model_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server of the model that is away, say."""
+    registry, clock, tenant = Registry(FIRST, SECOND), Clock(), uuid4()
+    embedders = Embedders(registry, ModelShelf(A, Shop(A, B), now=clock), now=clock)
+
+    async def away(texts: list[str], **_named: object) -> Vectors:
+        raise InferenceUnavailable("not now")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(B, "embed_passages", away)
+        assert set(await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)) == {1}
+        assert embedders.missing(SECOND)
+        registry.generations = (replace(FIRST, state=State.DRAINING), replace(SECOND, state=State.LIVE))
+        embedders.forget()
+        with pytest.raises(InferenceUnavailable, match="not now"):
+            await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)
+    assert set(await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)) == {1, 2}
+    clock.now += 31
+    assert not embedders.missing(SECOND)
 
 
 async def test_a_catalogue_is_read_once_a_second() -> None:

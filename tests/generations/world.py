@@ -114,6 +114,7 @@ class World:
 
     stack: Stack
     superuser_url: str
+    service_url: str
     database: Database
     shop: Shop
     first: Tiny
@@ -269,6 +270,7 @@ async def new_world(stack: Stack, name: str, models: Sequence[Tiny]) -> World:
     """A database of its own; the first model is live. Close ``world.database`` at the end."""
     made = scratch(stack, name, models[0].card)
     parts = urlsplit(stack.service_url)
-    database = Database(urlunsplit(parts._replace(path=f"/{name}")), size=6, timeout_s=10, statement_timeout_s=30)
+    service_url = urlunsplit(parts._replace(path=f"/{name}"))
+    database = Database(service_url, size=6, timeout_s=10, statement_timeout_s=30)
     await database.open()
-    return World(stack, made.superuser_url, database, Shop(*models), models[0])
+    return World(stack, made.superuser_url, service_url, database, Shop(*models), models[0])

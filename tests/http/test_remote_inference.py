@@ -10,13 +10,13 @@ from pydantic import SecretStr
 
 from memoryd.http.app import create_app
 from memoryd.http.inference.app import create_inference_app
-from memoryd.models import Models, embedder_card, open_models
+from memoryd.models import Models, card_of, embedder_card, open_embedder, open_models
 from memoryd.served_models import Served, open_served
 from memoryd.settings import Settings
 from memoryd.stores.redis import Redis
 from memoryd.wiring import open_services
 from retrieval.errors import InferenceUnavailable, ModelMismatch, ModelNotFound
-from retrieval.inference import InferenceRuntime
+from retrieval.inference import InferenceRuntime, ModelStore
 from retrieval.inference.remote.kinds import ServerKind
 from retrieval.ports import Lane
 from tests.http.conftest import Tenant, client, new_tenant
@@ -213,3 +213,35 @@ async def test_a_tenants_questions_are_remembered_for_it_alone(
     assert (await talk.recall("another question"))["degraded"] == ["dense"]
     assert (await other.recall(question))["degraded"] == ["dense"]
     await other.http.aclose()
+
+
+async def test_the_models_of_other_generations_are_the_servers_too(
+    settings: Settings, remote: Settings, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """As long as they have them, and without any model files; else they are loaded here."""
+    static, small = "wordllama/l2-supercat-256", "sentence-transformers/all-MiniLM-L6-v2"
+    for name in (static, small):
+        ModelStore(settings.model_cache).pull(name)
+    async with open_served(settings.model_copy(update={"inference_embedders": f"{settings.embedding_model},{static}"})) as models:
+        server = Inference(models)
+        await server.start()
+        there = remote.model_copy(update={"embedding_urls": server.url})
+        bare = there.model_copy(update={"model_cache": tmp_path_factory.mktemp("empty")})
+        try:
+            assert (await card_of(bare, static, trusted=False)).dimension == 256
+            with pytest.raises(ModelNotFound, match="at hand"):
+                await card_of(bare, small, trusted=False)
+            made = []
+            for where in (settings, bare):
+                opened = await open_embedder(where, static)
+                made.append((opened.embedder.card, await opened.embedder.embed_passages(["a heron at the mill"])))
+                await opened.close()
+            assert made[0][0] == made[1][0]
+            assert made[0][1] == pytest.approx(made[1][1], abs=1e-5)
+            local = await open_embedder(there, small)
+            assert isinstance(local.embedder, InferenceRuntime)
+            await local.close()
+        finally:
+            await server.stop()
+    with pytest.raises(InferenceUnavailable):
+        await open_embedder(there, static)

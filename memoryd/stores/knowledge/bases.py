@@ -11,6 +11,7 @@ from ingestion.chunk import Chunking, Strategy
 from memoryd.errors import AlreadyExists, NotFound
 from memoryd.knowledge.model import KnowledgeBase
 from memoryd.stores.database import Database
+from memoryd.stores.generations import retire_of_base
 from memoryd.stores.knowledge.locks import IN_SPACES, find_draft, naming
 from memoryd.stores.knowledge.rows import erase
 from memoryd.stores.knowledge.trail import leave
@@ -117,6 +118,7 @@ class PgBases:
             await erase(connection, scope.tenant_id, [pid for (pid,) in late])
             keys = await (await connection.execute(_KEYS, params)).fetchall()
             if (await connection.execute(_DELETE, params)).rowcount:
+                await retire_of_base(connection, scope.tenant_id, kb_id)
                 await leave(connection, scope, "kb.delete", kb_id, documents=documents + len(late))
         return sorted(key for (key,) in keys)
 

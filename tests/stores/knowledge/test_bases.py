@@ -8,8 +8,10 @@ import pytest
 
 from ingestion.chunk import Chunking, Strategy
 from memoryd.errors import AlreadyExists, Conflict, NotFound, VersionGone
+from memoryd.generations.model import Actor, NewGeneration, State
 from memoryd.ids import uuid7
 from memoryd.stores.database import Database
+from memoryd.stores.generation_registry import PgRegistry
 from memoryd.stores.generations import Generation
 from memoryd.stores.knowledge import bases as module
 from tests.stores.knowledge.shelf import Shelf, new_shelf
@@ -62,6 +64,16 @@ async def test_a_deleted_one_leaves_nothing(shelf: Shelf, monkeypatch: pytest.Mo
         "kb_postings": len(LINES) * 5 + 5 + 10,
     }
     await shelf.bases.create(shelf.scope, replace(shelf.base, kb_id=uuid7()))
+
+
+async def test_the_generations_of_a_deleted_one_are_retired(shelf: Shelf, database: Database) -> None:
+    registry, other = PgRegistry(database), await shelf.another("other")
+    actor = Actor(shelf.scope.tenant_id, "key:test", "test", shelf.now())
+    made = [await registry.add(actor, NewGeneration("model", "1", 8, "", "", actor.tenant_id, one.kb)) for one in (shelf, other)]
+    await shelf.bases.delete(shelf.scope, shelf.kb)
+    states = [(await registry.get(actor, one.generation.number)).generation.state for one in made]
+    assert states == [State.RETIRED, State.BUILDING]
+    await registry.retire(actor, made[1].generation.number)
 
 
 async def test_an_interrupted_deletion_is_read_by_nobody_and_goes_on(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,11 +133,12 @@ class Question:
 
     def body(self) -> dict[str, JsonValue]:
         """As it is sent. Raises ``Unsayable``."""
-        return filled(
+        # An empty list is sent too, to be refused: left out, it would be everything that the key may use.
+        where: dict[str, JsonValue] = {} if self.spaces is None else {"spaces": list(self.spaces)}
+        where |= {} if self.sources is None else {"sources": [one.body() for one in self.sources]}
+        return where | filled(
             {
                 "query": self.query,
-                "spaces": None if self.spaces is None else list(self.spaces),
-                "sources": None if self.sources is None else [one.body() for one in self.sources],
                 "filters": self.filters.body(),
                 "limit": self.limit,
                 "rerank": reranking(self.rerank),

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 from memoryd.client import (
     Conflict,
     Filters,
+    InvalidRequest,
     KbSource,
     NewMemory,
     NewMessage,
@@ -78,6 +79,24 @@ def test_a_question_says_where_and_when(side: Side, service: Service) -> None:
         "arms": ["lexical"],
         "fusion": "convex",
     }
+
+
+def test_nowhere_is_not_everywhere(side: Side, service: Service) -> None:
+    service.answers = [problem(422, "invalid_request") for _ in range(4)]
+    for call in (
+        lambda: side.client.recall(Question("Where to?", spaces=[])),
+        lambda: side.client.recall(Question("Where to?", sources=[])),
+        lambda: side.client.keys.create("confined", spaces=[]),
+        lambda: side.client.tenants.create_key(ID, "confined", actions=[], spaces=[]),
+    ):
+        with pytest.raises(InvalidRequest):
+            side.value(call())
+    assert [{name: value for name, value in json.loads(one.content).items() if value == []} for one in service.asked] == [
+        {"spaces": []},
+        {"sources": []},
+        {"spaces": []},
+        {"actions": [], "spaces": []},
+    ]
 
 
 def test_a_time_without_an_offset_is_not_sent(side: Side, service: Service) -> None:

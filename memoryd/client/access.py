@@ -153,8 +153,8 @@ class HealthOperations(Operations):
 def _wish(
     name: str, actions: Sequence[Action], spaces: Sequence[str] | None, expires_at: datetime | None
 ) -> dict[str, JsonValue]:
-    wish: dict[str, JsonValue] = {"name": name, "actions": list(actions)} | filled(
-        {"expires_at": moment("expires_at", expires_at)}
-    )
+    wish: dict[str, JsonValue] = {"name": name, "actions": list(actions)}
     # An empty list is sent too, to be refused: left out, it would be every space.
-    return wish | ({} if spaces is None else {"spaces": list(spaces)})
+    if spaces is not None:
+        wish["spaces"] = list(spaces)
+    return wish | filled({"expires_at": moment("expires_at", expires_at)})

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 import httpx
 
 from memoryd.client.form import Form, Unread
-from memoryd.client.http import Settings, answer, head, keywords
+from memoryd.client.http import DIRECT, Settings, answer, head, keywords
 from memoryd.client.steps import Answer, Do, Flow, Give, Lost, Open, Read, Request, Send, Sleep, Step, Steps
 
 T = TypeVar("T")
@@ -26,6 +26,7 @@ class Awaiting:
             headers=settings.headers,
             verify=settings.verify,
             transport=transport,
+            mounts=DIRECT,
             trust_env=settings.trust_env,
         )
 

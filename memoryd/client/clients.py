@@ -111,7 +111,8 @@ class Memoryd(OnBlocking, _Direct):
     """A client of one service, as the holder of one key. Close it, or use it as a context manager.
 
     ``tenants`` wants the operator's key. ``verify``: certificates, as httpx takes it; ``trust_env``: whether proxies of the
-    environment are used; ``transport``: in place of the network. Raises ``ValueError`` for what is no URL, or no key.
+    environment are used, which never are for this machine; ``transport``: in place of the network. Raises ``ValueError`` for
+    what is no URL, or no key.
     """
 
     def __init__(
@@ -184,7 +185,11 @@ def checked(url: str) -> str:
     parts = urlsplit(url)
     # A port that is none raises by itself.
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
-        raise ValueError(f"not the URL of a service: {url}; it looks like http://127.0.0.1:7077")
+        raise ValueError(_no_url(url))
+    try:
+        httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise ValueError(_no_url(url)) from error
     return url.rstrip("/").removesuffix("/mcp").removesuffix("/v1")
 
 
@@ -193,3 +198,7 @@ def checked_key(key: str) -> str:
     if not key or not key.isascii() or not key.isprintable() or " " in key:
         raise ValueError("not an API key: it is empty, or has characters that no key has")
     return key
+
+
+def _no_url(url: str) -> str:
+    return f"not the URL of a service: {url!r}; it looks like http://127.0.0.1:7077"

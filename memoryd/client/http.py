@@ -4,7 +4,7 @@ import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ssl import SSLContext
-from typing import TypedDict
+from typing import Final, TypedDict
 
 import httpx
 from pydantic import JsonValue
@@ -15,6 +15,9 @@ from memoryd.client.retries import Retries
 from memoryd.client.steps import Answer, Query, Request
 
 _CONNECT_S, _SEND_S, _POOL_S = 10.0, 60.0, 60.0
+DIRECT: Final = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
+"""``mounts`` of an HTTP client: this machine is not asked through a proxy of the environment, for which it would be another
+machine, and which would be told the key."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ from mcp.types import (
 )
 from pydantic import JsonValue, TypeAdapter
 
+from memoryd.client.http import DIRECT
 from memoryd.errors import Forbidden, StoreUnavailable, Unauthenticated
 from memoryd.mcp.installation import Address, Where
 from memoryd.mcp.refusals import of_error
@@ -119,7 +120,10 @@ class Remote:
     def _line(self, address: Address) -> httpx2.AsyncClient:
         if address not in self._lines:
             self._lines[address] = httpx2.AsyncClient(
-                headers={"Authorization": f"Bearer {address.key}"}, timeout=_TIMEOUT_S, event_hooks={"response": [_checked]}
+                headers={"Authorization": f"Bearer {address.key}"},
+                timeout=_TIMEOUT_S,
+                mounts=DIRECT,
+                event_hooks={"response": [_checked]},
             )
         return self._lines[address]
 

@@ -69,6 +69,13 @@ def test_a_profiles_key_is_for_its_url_alone(config: Path, url: str, service: Se
     assert run(config, "spaces", "list", "--url", url, "--profile", "work").exit_code == 2
 
 
+def test_a_proxy_is_not_told_the_key_of_this_machine(command: Command, service: Service) -> None:
+    service.answers = [SPACES]
+    proxy = "http://127.0.0.1:9"
+    said = command("spaces", "list", HTTP_PROXY=proxy, http_proxy=proxy, ALL_PROXY=proxy, NO_PROXY=None, no_proxy=None)
+    assert (said.exit_code, said.stderr) == (0, "")
+
+
 def test_a_file_that_others_can_read_is_warned_of(config: Path, url: str, service: Service) -> None:
     config.write_text(f'default = "work"\n[profiles.work]\nurl = "{url}"\nkey = "mdk_work"\n')
     config.chmod(0o640)

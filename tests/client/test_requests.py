@@ -179,7 +179,7 @@ def test_an_original_is_written_when_it_is_whole(side: Side, service: Service, t
 
 
 def test_an_address_is_looked_at_before_it_is_used() -> None:
-    for wrong in ("127.0.0.1:7077", "ftp://memoryd.test", "", "http://", "http://memoryd.test:99999"):
+    for wrong in ("127.0.0.1:7077", "ftp://memoryd.test", "", "http://", "http://memoryd.test:99999", "http://a\nb"):
         with pytest.raises(ValueError, match=r"not the URL|Port"):
             Memoryd(wrong, "key")
     for wrong in ("", "mdk_…", "mdk_1\nX-Evil: 1", "mdk 1"):

@@ -15,11 +15,13 @@ class Event:
 
 
 class Events:
-    """Takes pieces as they come. ``retry_s``: what the service said about coming again."""
+    """Takes pieces as they come. ``retry_s``: what the service said about coming again. ``beaten``: a comment came, which is how
+    it says that it is there when nothing happens."""
 
     def __init__(self, last_id: str | None = None, retry_s: float = 1.0) -> None:
         self.last_id = last_id
         self.retry_s = retry_s
+        self.beaten = False
         self._id = last_id
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._rest = ""
@@ -47,7 +49,9 @@ class Events:
     def _field(self, line: str) -> None:
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
-        if name == "data":
+        if not name:
+            self.beaten = True
+        elif name == "data":
             self._data.append(value)
         elif name == "event":
             self._kind = value

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from memoryd.client.core import good, streamed
+from memoryd.client.errors import UnexpectedAnswer
 from memoryd.client.retries import Retries
 from memoryd.client.sse import Event, Events
 from memoryd.client.steps import Flow, Give, Lost, Request, Sleep, read
@@ -13,11 +14,12 @@ Item = TypeVar("Item")
 
 # The service sends a heartbeat after at most a quarter of that.
 _SILENCE_S = 60.0
+_EVENTS = "text/event-stream"
 
 
 def listening(where: str) -> Request:
     """A request for a stream."""
-    return Request("GET", where, headers={"Accept": "text/event-stream"}, answer_s=_SILENCE_S)
+    return Request("GET", where, headers={"Accept": _EVENTS}, answer_s=_SILENCE_S)
 
 
 def followed(
@@ -25,12 +27,15 @@ def followed(
 ) -> Flow[Item]:
     """What ``make`` makes of the events behind the id ``after``, up to one that is the ``last``; ``None`` is passed over.
 
-    Raises as any request does when the stream cannot be taken up.
+    Raises as any request does when the stream cannot be taken up, and ``UnexpectedAnswer`` for what is no stream of events.
     """
     events, failures = Events(after), 0
     while True:
         resumed = {} if events.last_id is None else {"Last-Event-ID": events.last_id}
-        yield from streamed(replace(request, headers={**request.headers, **resumed}), retries)
+        answer = yield from streamed(replace(request, headers={**request.headers, **resumed}), retries)
+        if not answer.headers.get("content-type", "").startswith(_EVENTS):
+            # Else a page that ends well would be asked for again and again.
+            raise UnexpectedAnswer("no stream of events: is this memoryd's address?")
         # What was cut off in the middle of an event is sent again.
         events = Events(events.last_id, events.retry_s)
         while True:
@@ -45,6 +50,8 @@ def followed(
                 yield Give(item)
                 if last(item):
                     return
+            if events.beaten:
+                failures = 0
         if isinstance(piece, Lost):
             # One that opens and breaks at once, again and again, is not worth waiting for.
             failures += 1

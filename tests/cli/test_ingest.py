@@ -9,7 +9,7 @@ import pytest
 from memoryd.cli.bars import Bars
 from memoryd.client import Job
 from tests.cli.conftest import Command
-from tests.client.service import Service, base, job, problem
+from tests.client.service import STREAM, Service, base, job, problem
 
 
 def test_a_folder(command: Command, service: Service, docs: Path) -> None:
@@ -38,7 +38,7 @@ def test_documents_that_fail_are_shown_and_end_with_1(command: Command, service:
         httpx.Response(200, json={"unchanged": [], "changed": ["leave.md"], "new": ["readme.md"]}),
         httpx.Response(201, json={"uploads": [{"upload": "0" * 64, "bytes": 1}, {"upload": "1" * 64, "bytes": 1}]}),
         httpx.Response(202, json=job()),
-        httpx.Response(200, text=f"id: 2\nevent: state\ndata: {json.dumps(failed)}\n\n"),
+        httpx.Response(200, text=f"id: 2\nevent: state\ndata: {json.dumps(failed)}\n\n", headers=STREAM),
         httpx.Response(200, json={"items": [item], "next_cursor": None}),
     ]
     said = command("ingest", docs, "--kb", "handbook", "--publish")

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.cli.conftest import Command
-from tests.client.service import Service, base, job, problem, version
+from tests.client.service import STREAM, Service, base, job, problem, version
 
 ID = str(UUID(int=1))
 
@@ -95,7 +95,7 @@ def test_watching_a_job_that_fails(command: Command, service: Service) -> None:
     item = {"item": 0, "document_id": "a.pdf", "state": "failed", "attempts": 1, "reason": "no_text", "dead": False}
     item |= {"detail": "scanned", "chunks": 0, "tokens": 0, "bytes": 9}
     service.answers = [
-        httpx.Response(200, text=f"id: 2\nevent: state\ndata: {json.dumps(failed)}\n\n"),
+        httpx.Response(200, text=f"id: 2\nevent: state\ndata: {json.dumps(failed)}\n\n", headers=STREAM),
         httpx.Response(200, json={"items": [item], "next_cursor": None}),
     ]
     said = command("jobs", "show", "--watch", ID)

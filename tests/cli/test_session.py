@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.cli.conftest import Command
-from tests.client.service import NOW, Pieces, Service, problem
+from tests.client.service import NOW, STREAM, Pieces, Service, problem
 
 ID = str(UUID(int=7))
 
@@ -41,7 +41,10 @@ def test_messages_are_blocks_that_move_no_cursor(command: Command, service: Serv
 
 def test_following_ends_with_the_session(command: Command, service: Service) -> None:
     new = f"id: 2\nevent: message\ndata: {json.dumps(message(2, content='second'))}\n\n".encode()
-    service.answers = [page(message(1)), httpx.Response(200, stream=Pieces(b"retry: 0\n\n", new, b"event: gone\ndata: {}\n\n"))]
+    service.answers = [
+        page(message(1)),
+        httpx.Response(200, stream=Pieces(b"retry: 0\n\n", new, b"event: gone\ndata: {}\n\n"), headers=STREAM),
+    ]
     said = command("session", "messages", "s", "--after", "0", "--follow", "--json")
     assert said.exit_code == 0
     assert [json.loads(line)["content"] for line in said.stdout.splitlines()] == ["hello", "second"]

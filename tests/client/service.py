@@ -67,6 +67,9 @@ def event(kind: str, body: dict[str, Any]) -> bytes:
     return f"id: {body['revision']}\nevent: {kind}\ndata: {json.dumps(body)}\n\n".encode()
 
 
+STREAM = {"Content-Type": "text/event-stream; charset=utf-8"}
+
+
 class Pieces(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A body in pieces; an exception among them breaks it off."""
 
@@ -127,7 +130,7 @@ class Service:
             return handler(request)
         if match := re.fullmatch(r"/v1/jobs/([0-9a-f-]+)/events", request.url.path):
             made = next(one for one in self.jobs if one["id"] == match[1])
-            return httpx.Response(200, content=event("state", made))
+            return httpx.Response(200, content=event("state", made), headers=STREAM)
         return problem(404, "not_found")
 
     def _versions(self, request: httpx.Request) -> httpx.Response:

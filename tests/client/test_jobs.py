@@ -5,9 +5,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from memoryd.client import Conflict, Job, Unreachable, WaitedTooLong
+from memoryd.client import Conflict, Job, UnexpectedAnswer, Unreachable, WaitedTooLong
 from tests.client.conftest import Side
-from tests.client.service import Pieces, Service, event, job, problem
+from tests.client.service import STREAM, Pieces, Service, event, job, problem
 
 ID = UUID(int=1)
 RETRY = b"retry: 0\n\n"
@@ -15,7 +15,7 @@ RETRY = b"retry: 0\n\n"
 
 def stream(*pieces: bytes | Exception) -> httpx.Response:
     """An answer that is read while it comes."""
-    return httpx.Response(200, stream=Pieces(RETRY, *pieces), headers={"Content-Type": "text/event-stream"})
+    return httpx.Response(200, stream=Pieces(RETRY, *pieces), headers=STREAM)
 
 
 def test_events_go_on_where_the_stream_broke_off(side: Side, service: Service) -> None:
@@ -43,6 +43,19 @@ def test_a_line_that_only_breaks_is_given_up(side: Side, service: Service) -> No
     with pytest.raises(Unreachable, match="cut"):
         side.items(side.jobs.events(ID))
     assert len(service.asked) == 6
+
+
+def test_a_line_that_was_silent_and_alive_is_taken_up_as_often_as_it_breaks(side: Side, service: Service) -> None:
+    service.answers = [stream(b": heartbeat\n\n", httpx.ReadError("cut")) for _ in range(10)]
+    service.answers.append(stream(event("state", job("succeeded", revision=4))))
+    assert [one.job.revision for one in side.items(side.jobs.events(ID))] == [4]
+
+
+def test_a_page_is_no_stream(side: Side, service: Service) -> None:
+    service.answers = [httpx.Response(200, text="<html>Log in</html>") for _ in range(3)]
+    with pytest.raises(UnexpectedAnswer, match="stream"):
+        side.value(side.jobs.wait(ID))
+    assert len(service.asked) == 1
 
 
 def test_wait_tells_every_step(side: Side, service: Service) -> None:

@@ -22,7 +22,7 @@ from memoryd.client import (
     Unsayable,
 )
 from tests.client.conftest import Side
-from tests.client.service import NOW, Pieces, Service, problem
+from tests.client.service import NOW, STREAM, Pieces, Service, problem
 
 ID = str(UUID(int=7))
 NOON = datetime(2025, 5, 8, 12, tzinfo=UTC)
@@ -234,8 +234,10 @@ def test_events_go_on_where_they_broke_off(side: Side, service: Service) -> None
     restore = b'event: restore\ndata: {"head": 6, "visible": [[1, 3], [7, null]]}\n\n'
     service.answers = [
         httpx.Response(200, json=session),
-        httpx.Response(200, stream=Pieces(b"retry: 0\n\n", event(5), event(6)[:20], httpx.ReadError("broken"))),
-        httpx.Response(200, stream=Pieces(event(6), b"event: later\ndata: {}\n\n", restore, b"event: gone\ndata: {}\n\n")),
+        httpx.Response(200, stream=Pieces(b"retry: 0\n\n", event(5), event(6)[:20], httpx.ReadError("broken")), headers=STREAM),
+        httpx.Response(
+            200, stream=Pieces(event(6), b"event: later\ndata: {}\n\n", restore, b"event: gone\ndata: {}\n\n"), headers=STREAM
+        ),
     ]
     events = side.items(side.client.sessions.events("s"))
     assert [one.kind for one in events] == ["message", "message", "restore", "gone"]

@@ -1,6 +1,7 @@
 """Which service a command talks to: options, a profile, the environment, or the running ``memoryd up`` of this machine.
 
-A key is only ever sent to the service that it was given with: the one of a profile not to another URL.
+A key is only ever sent to the service that it was given with: the one of a profile not to another URL,
+and the environment's, where that says a URL, not to another profile's.
 """
 
 import os
@@ -92,7 +93,7 @@ class Connection:
     def _of_profile(self, found: Profile | None) -> Address:
         if found is None:
             raise click.UsageError("there is no such profile")
-        key = self.key or found.key or _environment(*_KEY_NAMES)
+        key = self.key or found.key or environment_key(found.url, *_KEY_NAMES)
         if not key:
             raise click.UsageError(f"the profile {found.name} has no key: set MEMORYD_KEY, or give --key")
         return Address(found.url, key)
@@ -125,6 +126,12 @@ def connecting(command: Callable[..., T]) -> Callable[..., T]:
         return command(Connection(url, key, profile, data_dir), **others)
 
     return connected
+
+
+def environment_key(url: str, *names: str) -> str | None:
+    """The first of these that says something; none where the environment's service is another one than ``url``."""
+    said = _environment("MEMORYD_URL")
+    return None if said is not None and said.rstrip("/") != url.rstrip("/") else _environment(*names)
 
 
 def _environment(*names: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import click
 
-from memoryd.cli.connection import Connection
+from memoryd.cli.connection import Connection, environment_key
 from memoryd.cli.lazy import needing
 from memoryd.cli.profiles import profile
 from memoryd.client import Action, Memoryd, NewKey, NewTenant, NotFound, Tenant
@@ -97,22 +97,22 @@ class Operator:
             if given:
                 raise click.UsageError(f"{given[0]} and --data-dir exclude each other")
             return None
-        key = self.key or os.environ.get(_KEY)
         if self.url is not None:
-            return Connection(self.url, _needed(key, self.url))
+            return Connection(self.url, _needed(self.key or os.environ.get(_KEY), self.url))
         if self.profile is not None:
-            return self._of_profile(self.profile, key)
+            return self._of_profile(self.profile)
         if os.environ.get("MEMORYD_DATABASE_URL"):
             return None
-        if (url := os.environ.get("MEMORYD_URL")) is not None:
+        if url := os.environ.get("MEMORYD_URL"):
+            key = self.key or environment_key(url, _KEY)
             return Connection(url, key) if key else None
-        return self._of_profile(os.environ.get("MEMORYD_PROFILE"), key)
+        return self._of_profile(os.environ.get("MEMORYD_PROFILE") or None)
 
-    def _of_profile(self, name: str | None, key: str | None) -> Connection | None:
+    def _of_profile(self, name: str | None) -> Connection | None:
         found = profile(name)
         if found is None:
             return None
-        key = self.key or found.operator_key or key
+        key = self.key or found.operator_key or environment_key(found.url, _KEY)
         if not key and name is None:
             return None
         return Connection(found.url, _needed(key, found.url))

@@ -69,6 +69,17 @@ def test_a_profiles_key_is_for_its_url_alone(config: Path, url: str, service: Se
     assert run(config, "spaces", "list", "--url", url, "--profile", "work").exit_code == 2
 
 
+def test_the_environments_key_is_not_for_a_profile_elsewhere(config: Path, url: str, service: Service) -> None:
+    config.write_text(f'[profiles.home]\nurl = "{url}"\n')
+    service.answers = [SPACES] * 2
+    mine = {"MEMORYD_KEY": "mdk_env", "MEMORYD_OPERATOR_KEY": "mdo_env"}
+    for command in ("spaces", "tenants"):
+        assert run(config, command, "list", "--profile", "home", **mine, MEMORYD_URL="http://127.0.0.1:9").exit_code == 2
+    assert service.asked == []
+    for elsewhere in (f"{url}/", None):
+        assert run(config, "spaces", "list", "--profile", "home", **mine, MEMORYD_URL=elsewhere).exit_code == 0
+
+
 def test_a_proxy_is_not_told_the_key_of_this_machine(command: Command, service: Service) -> None:
     service.answers = [SPACES]
     proxy = "http://127.0.0.1:9"

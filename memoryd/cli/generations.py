@@ -9,7 +9,7 @@ from typing import get_args
 import click
 
 from memoryd.cli.bars import Bars
-from memoryd.cli.connection import Connection, connecting
+from memoryd.cli.connection import PATIENT, Connection, connecting
 from memoryd.cli.shown import as_json, fields, line, seconds, table
 from memoryd.client import Generation, Memoryd
 from memoryd.client.generation_models import GenerationScope
@@ -35,7 +35,7 @@ def generations() -> None:
 @as_json
 def create(connection: Connection, model: str, scope: GenerationScope | None, kb: str | None, watch: bool, as_json: bool) -> None:
     """Begin to embed everything with another model. With --watch exit status 1 when its verification did not pass."""
-    with connection.client() as memoryd:
+    with connection.client(retries=PATIENT if watch else None) as memoryd:
         made = memoryd.generations.create(model, scope=scope, knowledge_base=kb)
         if watch:
             made = watched(memoryd, made.number)
@@ -65,7 +65,7 @@ def list_generations(connection: Connection, as_json: bool) -> None:
 @as_json
 def show(connection: Connection, number: int, watch: bool, as_json: bool) -> None:
     """A generation, how far it is, and what its last verification found."""
-    with connection.client() as memoryd:
+    with connection.client(retries=PATIENT if watch else None) as memoryd:
         found = watched(memoryd, number) if watch else memoryd.generations.get(number)
     _told(found, as_json)
 

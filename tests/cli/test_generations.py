@@ -7,6 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
+from memoryd.cli import generations
+from memoryd.client import Retries
 from tests.cli.conftest import Command
 from tests.client.service import Service, problem
 
@@ -37,6 +39,13 @@ def test_creating_and_watching_until_it_is_verified(command: Command, service: S
     assert json.loads(service.asked[0].content) == {"model": "small"}
     assert "small (abc, 256-d)" in said.stdout
     assert ["counts", "yes"] in [line.split()[:2] for line in said.stdout.splitlines()]
+
+
+def test_watching_outlives_a_restart_of_the_service(command: Command, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generations, "PATIENT", Retries(first_s=0.0))
+    _answers(service, _made("verifying", report={"passed": True, "checks": {}}))
+    service.answers[:0] = [problem(503, "unavailable") for _ in range(5)]
+    assert command("generations", "show", "2", "--watch").exit_code == 0
 
 
 def test_a_verification_that_did_not_pass_is_exit_status_1(command: Command, service: Service, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import click
 
 from memoryd.cli.stack import stack_settings
 from memoryd.embedded import datadir
+from memoryd.embedded.abandonable import abandonable
 from memoryd.embedded.datadir import DataDir
 from memoryd.embedded.gate import Gate
 from memoryd.embedded.log import EventLog
@@ -93,7 +94,7 @@ async def _run(data: DataDir, options: UpOptions, settings: Settings) -> None:
             await _together(
                 supervisor.start(postgres.spec()),
                 supervisor.start(valkey.spec()),
-                asyncio.to_thread(_models_pulled, settings, _say(options)),
+                abandonable(lambda: _models_pulled(settings, _say(options))),
             )
             stack = stack_settings(data, postgres, valkey, settings)
             key = await _prepared(data, postgres, stack)

@@ -11,7 +11,7 @@ import click
 from memoryd.cli.asking import asking
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.hits import missing
-from memoryd.cli.shown import as_json, line, note, prose, table
+from memoryd.cli.shown import as_json, document, line, note, prose, table
 from memoryd.client import Context, Question
 from memoryd.client.recalling import DEFAULT_TOKENIZER, Format, Order
 
@@ -72,7 +72,7 @@ def context(
 
 def _packed(found: Context) -> None:
     if found.messages is not None:
-        click.echo(json.dumps([one.model_dump() for one in found.messages], ensure_ascii=False, indent=2))
+        document(json.dumps([one.model_dump() for one in found.messages], ensure_ascii=False, indent=2))
     elif found.text:
         # What goes to a model is as it is; what goes to a terminal cannot move its cursor.
         click.echo(prose(found.text) if sys.stdout.isatty() else found.text)

@@ -12,6 +12,7 @@ import click
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.lazy import needing
 from memoryd.cli.service_checks import examine
+from memoryd.cli.shown import document, prose
 
 
 class Finding(Protocol):
@@ -39,10 +40,10 @@ def doctor(connection: Connection, as_json: bool) -> None:
     for finding in findings:
         if as_json:
             said = {"name": finding.name, "ok": finding.ok, "detail": finding.detail, "fix": finding.fix or None}
-            click.echo(json.dumps(said, ensure_ascii=False))
+            document(json.dumps(said, ensure_ascii=False))
             continue
         mark = click.style("ok", fg="green") if finding.ok else click.style("missing", fg="red")
-        click.echo(f"{mark:>16}  {finding.name:12} {finding.detail}")
+        click.echo(f"{mark:>16}  {finding.name:12} {prose(finding.detail)}")
         if not finding.ok and finding.fix:
             click.echo(f"{'':9}{'':12} fix: {finding.fix}")
     sys.exit(any(not finding.ok for finding in findings))

@@ -6,6 +6,7 @@ import click
 
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.refusals import REFUSED
+from memoryd.cli.shown import prose
 from memoryd.client import NotFound
 
 
@@ -26,7 +27,7 @@ def forget(connection: Connection, memory_ids: tuple[UUID, ...], purge: bool, re
                 memoryd.forget(one, purge=purge, reason=reason)
             except NotFound as error:
                 missing += 1
-                click.echo(f"memoryd: {one}: {error}", err=True)
+                click.echo(f"memoryd: {one}: {prose(str(error))}", err=True)
             else:
                 click.echo(f"{one} {'purged' if purge else 'forgotten'}")
     if missing:

@@ -9,7 +9,7 @@ import click
 from memoryd.cli.bars import Bars
 from memoryd.cli.connection import PATIENT, Connection, connecting
 from memoryd.cli.jobs import left_running
-from memoryd.cli.shown import as_json, table
+from memoryd.cli.shown import as_json, document, plain, table
 from memoryd.client import Ingestion, JobItem, Memoryd, NotFound, Options, Walk, Which
 
 _FAILED, _HINDERED, _INTERRUPTED = 1, 2, 130
@@ -101,7 +101,7 @@ def _as_json(name: str, ingestion: Ingestion, failed: list[JobItem], live: int |
         "failed": refused + items,
         "live": live,
     }
-    click.echo(json.dumps(said, ensure_ascii=False))
+    document(json.dumps(said, ensure_ascii=False))
 
 
 def _as_text(name: str, ingestion: Ingestion, failed: list[JobItem], live: int | None) -> None:
@@ -116,7 +116,7 @@ def _as_text(name: str, ingestion: Ingestion, failed: list[JobItem], live: int |
     )
     for job in ingestion.jobs:
         if job.error is not None:
-            click.echo(f"job {job.id} {job.state}: {job.error.detail} [{job.error.code}]")
+            click.echo(f"job {job.id} {job.state}: {plain(job.error.detail)} [{job.error.code}]")
         else:
             click.echo(f"job {job.id} {job.state}" + ("" if job.final else f": memoryd jobs show --watch {job.id}"))
     if live is not None:

@@ -9,7 +9,7 @@ import click
 
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.operator import Operator, Wish
-from memoryd.cli.shown import as_json, day, line, table
+from memoryd.cli.shown import as_json, day, document, line, table
 from memoryd.cli.values import Moment
 from memoryd.client import Action, Key, NewKey
 
@@ -122,7 +122,7 @@ def _once(made: NewKey, as_json: bool) -> None:
 def _listed(found: Iterable[Key], as_json: bool) -> None:
     if as_json:
         for one in found:
-            click.echo(one.model_dump_json(exclude={"key"}))
+            document(one.model_dump_json(exclude={"key"}))
         return
     rows = []
     for one in found:

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 import click
 
-from memoryd.cli.shown import plain, seconds
+from memoryd.cli.shown import prose, seconds
 from memoryd.client import (
     ClientError,
     Conflict,
@@ -32,7 +32,7 @@ INTERRUPTED = 130
 
 def end(line: str, status: int) -> NoReturn:
     """Say it on standard error, and end the command."""
-    click.echo(f"memoryd: {line}", err=True)
+    click.echo(f"memoryd: {prose(line)}", err=True)
     sys.exit(status)
 
 
@@ -68,4 +68,4 @@ def _unavailable(error: MemorydProblem) -> str:
         return f"{error.detail}; request {error.request_id} in the service's log says more [{error.code}]"
     when = "later" if error.retry_after_s is None else f"in {seconds(error.retry_after_s)}"
     what = "too much is asked at once" if error.status == 429 else "the service cannot do it now"
-    return f"{plain(error.detail)}; {what}: try again {when} [{error.code}]"
+    return f"{error.detail}; {what}: try again {when} [{error.code}]"

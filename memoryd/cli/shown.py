@@ -16,13 +16,20 @@ from rich.text import Text
 _WIDE = 1_000
 # Control characters, surrogates, and what changes the direction of the text behind it.
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+# Those of them that JSON lets stand in a string.
+_UNESCAPED = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For pipes: one object a line.")
 
 
 def line(model: BaseModel) -> None:
     """A line of JSON."""
-    click.echo(model.model_dump_json())
+    document(model.model_dump_json())
+
+
+def document(text: str) -> None:
+    """A JSON document; in its strings, what a terminal might obey is escaped."""
+    click.echo(_UNESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
 
 
 def table(names: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = (), error: bool = False) -> None:

@@ -86,6 +86,19 @@ def test_recall_for_pipes_is_one_document(command: Command, service: Service) ->
     assert said.stderr == ""
 
 
+def test_what_a_terminal_obeys_is_escaped_in_json_and_not_said_of_errors(command: Command, service: Service) -> None:
+    text = "fine\x9b2J \u202ednib\x1b[2J"
+    message = {"role": "user", "content": text}
+    service.answers = [found(hit(text=text)), packed(messages=[message]), problem(409, "conflict", text)]
+    recalled, context, refused = (
+        command(*one, "x") for one in (("recall", "--json"), ("context", "--format", "messages"), ("recall",))
+    )
+    assert json.loads(recalled.stdout)["hits"][0]["text"] == text
+    assert json.loads(context.stdout) == [message]
+    assert refused.stderr == "memoryd: fine�2J �dnib�[2J [conflict]\n"
+    assert not {"\x9b", "\u202e", "\x1b"} & set(recalled.output + context.output)
+
+
 def test_a_question_with_everything(command: Command, service: Service) -> None:
     service.answers = [found()]
     options = "--kb handbook@7 --space team -k 3 --as-of 2025-05-08T12:00:00Z --known-at 2025-06-01T00:00:00+02:00 --rerank on"

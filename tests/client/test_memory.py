@@ -1,7 +1,9 @@
 """What is sent of questions, memories and sessions, and what becomes of the answers."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -83,12 +85,13 @@ def test_a_question_says_where_and_when(side: Side, service: Service) -> None:
 
 def test_nowhere_is_not_everywhere(side: Side, service: Service) -> None:
     service.answers = [problem(422, "invalid_request") for _ in range(4)]
-    for call in (
+    calls: list[Callable[[], Any]] = [
         lambda: side.client.recall(Question("Where to?", spaces=[])),
         lambda: side.client.recall(Question("Where to?", sources=[])),
         lambda: side.client.keys.create("confined", spaces=[]),
         lambda: side.client.tenants.create_key(ID, "confined", actions=[], spaces=[]),
-    ):
+    ]
+    for call in calls:
         with pytest.raises(InvalidRequest):
             side.value(call())
     assert [{name: value for name, value in json.loads(one.content).items() if value == []} for one in service.asked] == [

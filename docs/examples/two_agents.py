@@ -10,12 +10,14 @@ out goes into the space, where the other one recalls it.
 
 import os
 import sys
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import httpx
 
-SPACE, SESSION = "expedition", "expedition-plan"
+# What they know stays; what they are doing is new each time.
+SPACE, SESSION = "expedition", f"expedition-{uuid.uuid4()}"
 # A scripted model: what each task comes to, and what it has to know before.
 FINDINGS = {
     "weather": "The pass is free of snow from the tenth of June on.",

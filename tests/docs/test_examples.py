@@ -36,6 +36,13 @@ async def test_a_team_shares_what_it_knows_and_does(environment: Mapping[str, st
     assert "closed for good" not in done.output
 
 
+async def test_a_team_can_begin_again(environment: Mapping[str, str]) -> None:
+    for _ in range(2):
+        done = await ran(environment, sys.executable, "docs/examples/two_agents.py")
+        assert done.status == 0, done.all
+        assert "5 messages in the session" in done.output
+
+
 async def test_a_killed_agent_goes_on_and_does_nothing_twice(environment: Mapping[str, str], tenant: Tenant) -> None:
     first, second = [await ran(environment, sys.executable, "docs/examples/session_resume.py") for _ in range(2)]
     assert first.status == -9, first.all

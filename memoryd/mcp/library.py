@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 from datetime import datetime
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from mcp.types import (
     GetPromptResult,
@@ -112,10 +112,9 @@ async def read(scope: Scope, use: Services, uri: str) -> TextResourceContents:
     if uri == _SPACES:
         spaces = await use.spaces.list(scope, after="", limit=_READ)
         return _contents(uri, {"spaces": [_space(one) for one in spaces]})
-    name = uri.removeprefix(f"{_SPACES}/").removesuffix(_PROFILE)
-    if uri != f"{_SPACES}/{name}{_PROFILE}":
+    name = shelves.named(uri, f"{_SPACES}/", _PROFILE)
+    if name is None:
         raise NotFound(f"no such resource; {_SPACES} and {shelves.BASES} list what there is")
-    name = unquote(name)
     space = (await use.spaces.readable(scope, [name]))[name]
     kinds = await use.chronicle.profile(scope, space.space_id)
     profile: dict[str, JsonValue] = {

@@ -37,11 +37,18 @@ async def read(scope: Scope, use: Services, uri: str) -> JsonValue:
     if uri == BASES:
         found = await use.knowledge.bases.page(scope, after=None, limit=_LISTED + 1)
         return {"knowledge_bases": [_base(one) for one in found[:_LISTED]], "more": len(found) > _LISTED}
-    name = uri.removeprefix(f"{BASES}/").removesuffix(_VERSIONS)
-    if uri != f"{BASES}/{name}{_VERSIONS}":
+    name = named(uri, f"{BASES}/", _VERSIONS)
+    if name is None:
         raise NotFound(f"no such resource; {BASES} lists what there is")
-    base, versions = await use.knowledge.versions.page(scope, unquote(name), before=None, limit=_LISTED + 1)
+    base, versions = await use.knowledge.versions.page(scope, name, before=None, limit=_LISTED + 1)
     return _base(base) | {"versions": [_version(base, one) for one in versions[:_LISTED]], "more": len(versions) > _LISTED}
+
+
+def named(uri: str, before: str, after: str) -> str | None:
+    """The name between two parts of a URI; ``None`` where there is none, or one that nothing can have."""
+    quoted = uri.removeprefix(before).removesuffix(after)
+    name = unquote(quoted)
+    return name if uri == f"{before}{quoted}{after}" and name.isprintable() else None
 
 
 def _resource(base: KnowledgeBase) -> Resource:

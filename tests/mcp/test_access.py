@@ -94,11 +94,13 @@ async def test_another_tenants_resources_do_not_exist(app: FastAPI, victim: Vict
             "memoryd://spaces/nowhere/profile",
             f"memoryd://knowledge-bases/{CANARY}/versions",
             "memoryd://knowledge-bases/nothing",
+            "memoryd://knowledge-bases/%00/versions",
+            "memoryd://spaces/%00/profile",
             "memoryd://knowledge-basesandmore",
             "memoryd://other",
             "file:///etc",
         ):
-            with pytest.raises(MCPError):
+            with pytest.raises(MCPError, match="not_found"):
                 await stranger.read_resource(uri)
 
 

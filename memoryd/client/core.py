@@ -55,6 +55,22 @@ def answered(request: Request, retries: Retries) -> Steps[Answer]:
         attempt += 1
 
 
+def erased(request: Request, retries: Retries) -> Steps[None]:
+    """As :func:`answered`, of what is taken away without a key: it is not there any more for who asks again because the answer
+    was lost."""
+    attempt, lost = 1, False
+    while True:
+        reply = yield from sent(request)
+        pause = retries.pause(attempt, reply)
+        if pause is None:
+            break
+        lost = lost or isinstance(reply, Lost)
+        yield Sleep(pause)
+        attempt += 1
+    if not (lost and isinstance(reply, Answer) and reply.status == HTTPStatus.NOT_FOUND):
+        good(reply)
+
+
 def streamed(request: Request, retries: Retries) -> Steps[Answer]:
     """As :func:`answered`; the body is left to be read."""
     attempt = 1

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pydantic import JsonValue
 
 from memoryd.client.conversing import SESSIONS, ConversationOperations, session_path
-from memoryd.client.core import answered, asked, paged, path, writing
+from memoryd.client.core import asked, erased, paged, path, writing
 from memoryd.client.operation import Iteration, Operation
 from memoryd.client.session_models import AutoCommit, Committed, Role, Session, SessionPage, Snapshot, Snapshots
 from memoryd.client.session_state import StateOperations
@@ -27,7 +27,7 @@ class SessionOperations(ConversationOperations, StateOperations):
     @Operation
     def delete(self, session_id: str) -> Steps[None]:
         """Erase it and its snapshots, for good. What was committed stays in long-term memory."""
-        yield from answered(Request("DELETE", session_path(session_id)), self.retries)
+        yield from erased(Request("DELETE", session_path(session_id)), self.retries)
 
     @Operation
     def commit(self, session_id: str, *, roles: Sequence[Role] | None = None) -> Steps[Committed]:

@@ -18,6 +18,7 @@ from memoryd.client import (
     NewMemory,
     NewMessage,
     NewTurn,
+    NotFound,
     Question,
     SpaceSource,
     Unavailable,
@@ -207,6 +208,15 @@ def test_a_session_id_is_one_part_of_the_path(side: Side, service: Service, name
     with pytest.raises(Unsayable):
         side.value(side.client.sessions.put_state("s", name, 1))
     assert service.asked == []
+
+
+def test_a_session_whose_deletion_was_not_answered_is_gone(side: Side, service: Service) -> None:
+    missing = problem(404, "not_found")
+    service.answers = [httpx.ReadError("cut"), missing, problem(503, "unavailable"), missing]
+    side.value(side.client.sessions.delete("s"))
+    assert len(service.asked) == 2
+    with pytest.raises(NotFound):
+        side.value(side.client.sessions.delete("s"))
 
 
 def test_appending_and_state(side: Side, service: Service) -> None:

@@ -46,10 +46,12 @@ class ServedEmbedder:
         """True while it can compute."""
         return self._runtime.healthy
 
-    async def embed(self, texts: Sequence[str], *, prefix: str, lane: Lane, owner: UUID | None) -> Vectors:
-        """Shape ``(len(texts), dimension)``. Raises ``InferenceError``."""
+    async def embed(
+        self, texts: Sequence[str], *, prefix: str, lane: Lane, owner: UUID | None, timeout_s: float | None = None
+    ) -> Vectors:
+        """Shape ``(len(texts), dimension)``; what cannot be done in ``timeout_s`` is refused. Raises ``InferenceError``."""
         prefixed = [prefix + text for text in texts] if prefix else texts
-        return await self._runtime.embed_passages(prefixed, lane=lane, owner=owner)
+        return await self._runtime.embed_passages(prefixed, lane=lane, owner=owner, timeout_s=timeout_s)
 
     async def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text with the special ones, before anything is cut."""
@@ -73,9 +75,9 @@ class ServedReranker:
         """True while it can compute."""
         return self._runtime.healthy
 
-    async def score(self, query: str, texts: Sequence[str], *, owner: UUID | None) -> list[float]:
-        """Relevance in ``[0, 1]``, in the order of the texts. Raises ``InferenceError``."""
-        return list(await self._runtime.score(query, texts, owner=owner))
+    async def score(self, query: str, texts: Sequence[str], *, owner: UUID | None, timeout_s: float | None = None) -> list[float]:
+        """Relevance in ``[0, 1]``, in the order of the texts; see :meth:`ServedEmbedder.embed`."""
+        return list(await self._runtime.score(query, texts, owner=owner, timeout_s=timeout_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,15 +157,11 @@ async def _running(
 
 def _bare(files: ModelFiles) -> ModelFiles:
     """The model without its prefixes."""
-    if files.spec is None:
-        return files
-    return replace(files, spec=replace(files.spec, query_prefix="", passage_prefix=""))
+    return replace(files, prefixed=False)
 
 
 def _served(files: ModelFiles, runtime: InferenceRuntime) -> ServedEmbedder:
-    card = runtime.card
-    if files.spec is not None:
-        card = replace(card, query_prefix=files.spec.query_prefix, passage_prefix=files.spec.passage_prefix)
+    card = replace(runtime.card, query_prefix=files.query_prefix, passage_prefix=files.passage_prefix)
     return ServedEmbedder(card, files.tokenizer, runtime, ModelTokenizer(files.tokenizer))
 
 

@@ -61,11 +61,14 @@ class Throughput:
         return self._rate
 
     def add(self, tokens: int, seconds: float, *, full: bool = False) -> None:
-        """Count one run; ``full``: of a batch that had about as much in it as one may."""
+        """Count one run; ``full``: of a batch that had about as much in it as one may.
+
+        Of those the fastest counts: how slow a model is beside others says nothing of what it can do alone.
+        """
         rate = tokens / max(seconds, 1e-6)
         self._rate = self._averaged(self._rate, rate)
         if full:
-            self._full = self._averaged(self._full, rate)
+            self._full = max(self._full, rate)
 
     def seconds(self, tokens: int) -> float:
         """How long ``tokens`` take; 0.0 until something was measured."""

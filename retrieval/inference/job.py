@@ -34,6 +34,7 @@ class Job(Generic[T]):
         deadline: float | None = None,
     ) -> None:
         self.items = items
+        self.size = len(items)
         self.costs = costs
         self.owner = owner
         self.deadline = deadline
@@ -50,15 +51,25 @@ class Job(Generic[T]):
         """False when nobody wants the rest of it."""
         return not (self.abandoned or self._failed)
 
+    @property
+    def finished(self) -> bool:
+        """True when every item was delivered."""
+        return self._missing == 0
+
+    def forget(self) -> None:
+        """Let go of the texts and the results of one that is not alive: its items may stand in a lane for long."""
+        self.items = ()
+        self._results = None
+
     def deliver(self, indexes: Sequence[int], results: Sequence[Results]) -> None:
         """Results of some items, arrays of one shape for all items."""
+        if not self.alive:
+            return
         if self._results is None:
-            self._results = np.empty((len(self.items), *results[0].shape), dtype=np.float32)
+            self._results = np.empty((self.size, *results[0].shape), dtype=np.float32)
         for index, result in zip(indexes, results, strict=True):
             self._results[index] = result
         self._missing -= len(indexes)
-        if not self.alive:
-            return
         if self._missing == 0:
             self._on_result(self._results)
         else:

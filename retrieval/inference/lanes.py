@@ -72,6 +72,13 @@ class LaneQueue(Generic[T, R]):
         self._backlogs.setdefault(job.owner, deque()).append(_Backlog(job))
         self._feed(job.owner)
 
+    def drop(self, job: Job[T]) -> None:
+        """Forget one that is not alive. Its tokens were given back, so nothing bounds how many such there are."""
+        job.forget()
+        if backlog := self._backlogs.get(job.owner):
+            self._backlogs[job.owner] = deque(one for one in backlog if one.job is not job)
+            self._feed(job.owner)
+
     @property
     def waiting(self) -> bool:
         """True when a batch can be cut; what nobody wants any more is dropped here."""

@@ -25,6 +25,9 @@ class Queue(Waiting, Protocol[T]):
     def add(self, job: Job[T]) -> None:
         """Queue every item of ``job``."""
 
+    def drop(self, job: Job[T]) -> None:
+        """Forget one that nobody waits for any more."""
+
 
 class LoadedModels:
     """Backends, three lanes over them (questions, pairs, bulk) and their measured throughput.

@@ -29,7 +29,10 @@ class WeightsFormat(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """A complete model on disk. ``revision`` is a digest of the files that decide what it computes."""
+    """A complete model on disk. ``revision`` is a digest of the files that decide what it computes.
+
+    ``prefixed`` false: whoever asks puts the prefixes in front of texts, and the model has none.
+    """
 
     name: str
     folder: Path
@@ -37,6 +40,7 @@ class ModelFiles:
     weights: Path
     revision: str
     spec: ModelSpec | None
+    prefixed: bool = True
 
     @property
     def tokenizer(self) -> Path:
@@ -54,11 +58,15 @@ class ModelFiles:
     @property
     def query_prefix(self) -> str:
         """What goes in front of a question: the known model's, else the prompt that sentence-transformers wrote."""
+        if not self.prefixed:
+            return ""
         return self.spec.query_prefix if self.spec is not None else self._prompt("query")
 
     @property
     def passage_prefix(self) -> str:
         """What goes in front of a passage."""
+        if not self.prefixed:
+            return ""
         return self.spec.passage_prefix if self.spec is not None else self._prompt("document", "passage")
 
     @property

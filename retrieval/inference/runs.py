@@ -32,7 +32,7 @@ class Entry(Generic[T, R]):
 
     def failure(self, cause: Exception) -> InferenceError:
         """What its job fails with."""
-        error = InferenceError(f"The model failed on input {self.index + 1} of {len(self.job.items)}.")
+        error = InferenceError(f"The model failed on input {self.index + 1} of {self.job.size}.")
         error.__cause__ = cause
         return error
 

@@ -205,6 +205,8 @@ class InferenceRuntime:
         finally:
             job.abandoned = True
             ticket.give_back_all()
+            if not job.finished:
+                thread.post(partial(queue.drop, job))
             self._pending.discard(future)
 
     def _running(self) -> LoadedModels:

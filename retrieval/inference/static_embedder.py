@@ -34,8 +34,8 @@ class StaticEmbedder:
             revision=files.revision,
             dimension=self._table.shape[1],
             max_tokens=files.max_tokens,
-            query_prefix=files.spec.query_prefix if files.spec is not None else "",
-            passage_prefix=files.spec.passage_prefix if files.spec is not None else "",
+            query_prefix=files.query_prefix,
+            passage_prefix=files.passage_prefix,
         )
 
     def embed(self, texts: Sequence[str]) -> Vectors:

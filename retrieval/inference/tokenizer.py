@@ -17,6 +17,9 @@ Row = NDArray[np.int64]
 
 _CHARS_PER_TOKEN = 4
 _SPECIAL_TOKENS = 3
+# What is far beyond the window is not even looked at: tokenising takes a second a megabyte, and the others wait meanwhile.
+# Ordinary text has two to six characters a token; what has more is mostly white space.
+_MOST_CHARS_PER_TOKEN = 64
 # Pre-tokenizers that end a word at white space and keep none of it in a token.
 _WORD_SPLITTERS = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
 
@@ -36,7 +39,8 @@ class ModelTokenizer:
     """``tokenizer.json``, never padding, and cutting only where told. Safe to use from several threads."""
 
     def __init__(self, path: Path, *, max_tokens: int | None = None, special: bool = True) -> None:
-        """``max_tokens`` cuts :meth:`encode` and :meth:`encode_pairs`, special tokens included; ``None`` never cuts.
+        """``max_tokens`` cuts :meth:`encode` and :meth:`encode_pairs`, special tokens included; ``None`` never cuts. Where they
+        cut, at most 64 characters for each token of the window are looked at.
 
         ``special`` false: :meth:`encode` adds no special tokens.
         """
@@ -49,6 +53,7 @@ class ModelTokenizer:
         if max_tokens is not None:
             self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
         self._special = special
+        self._most_chars = None if max_tokens is None else _MOST_CHARS_PER_TOKEN * max_tokens
         self._parts_at_space = type(self._tokenizer.pre_tokenizer).__name__ in _WORD_SPLITTERS
 
     @property
@@ -62,11 +67,16 @@ class ModelTokenizer:
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Encoding]:
         """Encodings of pairs, as a cross-encoder reads them; the longer side of a pair is cut first."""
-        return [_encoding(found.ids, found.type_ids) for found in self._tokenizer.encode_batch(list(pairs))]
+        found = self._tokenizer.encode_batch([(self._seen(one), self._seen(other)) for one, other in pairs])
+        return [_encoding(pair.ids, pair.type_ids) for pair in found]
 
     def _encoded(self, texts: Sequence[str]) -> list[HuggingFaceEncoding]:
-        found: list[HuggingFaceEncoding] = self._tokenizer.encode_batch(list(texts), add_special_tokens=self._special)
+        seen = [self._seen(text) for text in texts]
+        found: list[HuggingFaceEncoding] = self._tokenizer.encode_batch(seen, add_special_tokens=self._special)
         return found
+
+    def _seen(self, text: str) -> str:
+        return text[: self._most_chars]
 
     def offsets(self, text: str) -> Sequence[tuple[int, int]]:
         """Where each token of ``text`` begins and ends, in characters, without special tokens."""

@@ -16,6 +16,7 @@ from retrieval.ports import ModelCard, Vectors
 
 _INLINE_FLOATS = 4_096
 _QUICK_FLOATS = 400_000
+_INLINE_CHARACTERS = 100_000
 
 
 def raw_vectors(vectors: Vectors, card: ModelCard) -> Response:
@@ -35,6 +36,16 @@ async def json_vectors(vectors: Vectors, card: ModelCard, *, own: bool) -> Respo
         return _json(said)
 
     return Response(await _off_loop(vectors, written), headers=identity(card), media_type="application/json")
+
+
+async def json_ranking(rows: Sequence[JsonValue], card: ModelCard, *, characters: int) -> Response:
+    """text-embeddings-inference's list of scores, with so many ``characters`` of texts in it."""
+
+    def written() -> bytes:
+        return _json(list(rows))
+
+    content = written() if characters <= _INLINE_CHARACTERS else await BULK.run(written)
+    return Response(content, headers=identity(card), media_type="application/json")
 
 
 async def openai_vectors(vectors: Vectors, card: ModelCard, *, coded: bool, tokens: int) -> Response:

@@ -33,11 +33,17 @@ Errors = Callable[[str, MemorydError], Response]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An authenticated request. ``body`` is ``None`` of a GET."""
+    """An authenticated request. ``body`` is ``None`` of a GET; ``due`` is of ``time.monotonic``."""
 
     request: Request
     owner: UUID | None
     body: JsonValue
+    due: float | None = None
+
+    @property
+    def left_s(self) -> float | None:
+        """How long the caller will still wait; ``None``: he did not say."""
+        return None if self.due is None else max(0.001, self.due - time.monotonic())
 
 
 Work = Callable[[Asked], Coroutine[None, None, Response]]
@@ -72,9 +78,10 @@ class Handling:
         try:
             token = self._token(request)
             left = _deadline_s(request)
-            async with asyncio.timeout(None if left is None else left - (time.monotonic() - started)):
+            due = None if left is None else started + left
+            async with asyncio.timeout(None if due is None else due - time.monotonic()):
                 body = await self._body(request) if request.method == "POST" else None
-                return await _while_there(request, work(Asked(request, _owner(request, token), body)))
+                return await _while_there(request, work(Asked(request, _owner(request, token), body, due)))
         except TimeoutError:
             return errors(_id(request), DeadlineExceeded("the request took too long"))
         except MemorydError as error:

@@ -7,7 +7,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from memoryd import __version__
 from memoryd.errors import InvalidRequest, PayloadTooLarge, ServiceError
-from memoryd.http.inference.answers import identity, json_vectors, openai_vectors, raw_vectors
+from memoryd.http.inference.answers import identity, json_ranking, json_vectors, openai_vectors, raw_vectors
 from memoryd.http.inference.bodies import embed_body, openai_body, rerank_body
 from memoryd.http.inference.handling import Asked
 from memoryd.http.inference.metrics import Metrics
@@ -37,7 +37,8 @@ class Routes:
         if not body.cut:
             _uncut(await model.lengths(body.texts), model.card, "inputs", PayloadTooLarge)
         lane = body.lane if body.own else _lane(body.texts)
-        vectors = await model.embed(body.texts, prefix=_prefix(model.card, body.kind), lane=lane, owner=asked.owner)
+        prefix = _prefix(model.card, body.kind)
+        vectors = await model.embed(body.texts, prefix=prefix, lane=lane, owner=asked.owner, timeout_s=asked.left_s)
         self._count(model, lane, body.texts)
         if _wants_raw(asked, default=body.own):
             return raw_vectors(vectors, model.card)
@@ -47,15 +48,17 @@ class Routes:
         """``POST /rerank``: text-embeddings-inference's format, with a ``model`` where there are several."""
         body = rerank_body(asked.body, self._max_texts)
         model = self._models().reranker(body.model)
-        scores = await model.score(body.query, body.texts, owner=asked.owner)
-        self._metrics.computed(model.name, _PAIRS, len(body.texts), sum(map(len, body.texts)))
+        scores = await model.score(body.query, body.texts, owner=asked.owner, timeout_s=asked.left_s)
+        characters = sum(map(len, body.texts))
+        self._metrics.computed(model.name, _PAIRS, len(body.texts), characters)
         rows: list[dict[str, JsonValue]] = []
         for index in sorted(range(len(scores)), key=lambda one: (-scores[one], one)):
             row: dict[str, JsonValue] = {"index": index, "score": raw_score(scores[index]) if body.raw else scores[index]}
             if body.with_texts:
                 row["text"] = body.texts[index]
             rows.append(row)
-        return JSONResponse(rows, headers=identity(ModelCard(model.name, model.revision, 0, 0)))
+        of = ModelCard(model.name, model.revision, 0, 0)
+        return await json_ranking(rows, of, characters=characters if body.with_texts else 0)
 
     async def openai(self, asked: Asked) -> Response:
         """``POST /v1/embeddings``: the texts as they are, without a prefix."""
@@ -65,7 +68,7 @@ class Routes:
         lengths = await model.lengths(body.texts)
         _uncut(lengths, model.card, "input", InvalidRequest)
         lane = _lane(body.texts)
-        vectors = await model.embed(body.texts, prefix="", lane=lane, owner=asked.owner)
+        vectors = await model.embed(body.texts, prefix="", lane=lane, owner=asked.owner, timeout_s=asked.left_s)
         self._count(model, lane, body.texts)
         return await openai_vectors(vectors, model.card, coded=body.base64, tokens=sum(lengths))
 

@@ -16,7 +16,7 @@ import numpy as np
 from retrieval.errors import InferenceOverloaded, InferenceUnavailable
 from retrieval.inference.remote.endpoint import Answer, Call, Endpoint
 from retrieval.inference.remote.endpoints import Endpoints, side_by_side
-from retrieval.inference.remote.formats import EmbeddingFormat, MemorydFormat, TextKind, Wanted
+from retrieval.inference.remote.formats import EmbeddingFormat, MemorydFormat, OpenAiFormat, TextKind, Wanted
 from retrieval.inference.wire import OWNER
 from retrieval.ports import Lane, ModelCard, Vectors
 
@@ -134,7 +134,8 @@ class RemoteEmbedder:
         call = self._form.call(texts, kind, lane, self.card)
         if kind is TextKind.QUERY:
             call = replace(call, expected_s=_QUESTION_S)
-        if owner is not None:
+        # Behind OpenAI's format may be a stranger: who memoryd's tenants are is not told there.
+        if owner is not None and not isinstance(self._form, OpenAiFormat):
             call = replace(call, headers={**(call.headers or {}), OWNER: str(owner)})
         return await self._endpoints.ask(
             call, partial(self._read, len(texts)), timeout_s=timeout_s, hedged=lane is Lane.INTERACTIVE

@@ -48,7 +48,12 @@ class Held:
 class Server:
     url: str
     backend: Held
+    runtimes: list[InferenceRuntime] = field(default_factory=list)
     failures: list[Exception] = field(default_factory=list)
+
+    @property
+    def runtime(self) -> InferenceRuntime:
+        return self.runtimes[0]
 
     def client(self, **headers: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=self.url, headers={"Authorization": f"Bearer {TOKEN}", **headers}, timeout=30)
@@ -65,6 +70,7 @@ async def serving(
 ) -> AsyncIterator[Server]:
     backend = Held()
     failures: list[Exception] = []
+    runtimes: list[InferenceRuntime] = []
 
     @asynccontextmanager
     async def opening() -> AsyncIterator[Served]:
@@ -72,6 +78,7 @@ async def serving(
             await loads.wait()
         runtime = InferenceRuntime(lambda: backend, limits=limits)
         await runtime.start()
+        runtimes.append(runtime)
         backend.seen.clear()
         backend.entered.clear()
         try:
@@ -83,7 +90,7 @@ async def serving(
 
     app = create_inference_app(opening, tokens=[TOKEN], on_failure=failures.append)
     async with served(app) as url:
-        server = Server(url, backend, failures)
+        server = Server(url, backend, runtimes, failures)
         if loads is None:
             async with server.client() as http:
                 await ready(http)
@@ -196,6 +203,24 @@ async def test_a_deadline_ends_the_wait_and_what_waits_is_not_computed(tokenizer
         for wrong in ("0", "-1", "soon", "1e3", "9" * 20):
             answer = await http.post("/embed", json={"texts": ["x"]}, headers={"X-Deadline-Ms": wrong})
             assert answer.status_code == 422
+
+
+async def test_a_deadline_that_cannot_be_kept_is_refused_at_once(tokenizer: Path) -> None:
+    limits = RuntimeLimits(batch=BatchLimits(items=1, tokens=8))
+    async with serving(tokenizer, limits=limits) as server, server.client() as http:
+        server.backend.gate.clear()
+        runtime = server.runtime
+        first = asyncio.ensure_future(http.post("/embed", json={"texts": ["first"], "kind": "query"}))
+        await entered(server.backend)
+        for _ in range(200):
+            runtime._running().embedding.add(1, 10.0)  # ten seconds a token
+        body, headers = {"texts": ["a question"], "kind": "query"}, {"X-Deadline-Ms": "20000"}
+        refused = await http.post("/embed", json=body, headers=headers)
+        assert (refused.status_code, refused.json()["code"]) == (429, "inference_overloaded")
+        server.backend.gate.set()
+        assert (await first).status_code == 200
+        assert (await http.post("/embed", json=body, headers=headers)).status_code == 200
+        assert "a question" in server.backend.seen
 
 
 async def test_a_caller_who_goes_away_takes_his_texts_along(tokenizer: Path, small: RuntimeLimits) -> None:

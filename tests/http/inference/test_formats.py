@@ -2,17 +2,25 @@
 
 import asyncio
 import base64
+import json
+import shutil
+import threading
+from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from pydantic import JsonValue
 
+from memoryd.http.inference import answers
+from memoryd.served_models import open_served
+from memoryd.settings import Settings
 from retrieval.inference import ModelStore, load_embedder
 from retrieval.inference.onnx_reranker import OnnxReranker
 from retrieval.inference.registry import BGE_SMALL, MS_MARCO_MINILM
 from retrieval.inference.wire import from_bytes
-from retrieval.ports import ModelCard, Vectors
+from retrieval.ports import Lane, ModelCard, Vectors
 from tests.http.inference.conftest import MAX_BODY, MAX_TEXTS, TOKENS
 from tests.support_models import model_cache
 
@@ -238,3 +246,40 @@ async def test_metrics_say_what_was_done_and_nothing_of_what_was_sent(http: http
     names = {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
     declared = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert {name.removesuffix("_bucket").removesuffix("_sum").removesuffix("_count") for name in names} <= declared | names
+
+
+async def test_long_texts_are_not_written_on_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[threading.Thread] = []
+
+    def recorded(value: JsonValue) -> bytes:
+        written.append(threading.current_thread())
+        return json.dumps(value).encode()
+
+    monkeypatch.setattr(answers, "_json", recorded)
+    card = ModelCard("model", "1", 0, 0)
+    rows: list[JsonValue] = [{"index": 0, "score": 0.5, "text": "x"}]
+    for characters in (1_000, 1_000_000):
+        answer = await answers.json_ranking(rows, card, characters=characters)
+        assert json.loads(bytes(answer.body)) == rows
+    assert [thread is threading.main_thread() for thread in written] == [True, False]
+
+
+async def test_the_prompts_of_a_folder_go_before_texts_once(tmp_path: Path, expected: tuple[ModelCard, Vectors]) -> None:
+    """A folder of unknown bytes, whose sentence-transformers configuration has prompts."""
+    known = ModelStore(model_cache()).locate(NAME)
+    for name in ("tokenizer.json", "config.json"):
+        shutil.copy(known.folder / name, tmp_path / name)
+    (tmp_path / "model.onnx").write_bytes(known.weights.read_bytes() + b"\xfa\x3f\x01x")
+    prompts = '{"prompts": {"query": "query: ", "passage": "passage: "}}'
+    (tmp_path / "config_sentence_transformers.json").write_text(prompts)
+    backend = load_embedder(ModelStore(model_cache()).locate(str(tmp_path)), threads=1)
+    settings = Settings(inference_embedders=str(tmp_path), inference_rerankers="", rerank_model="")
+    try:
+        async with open_served(settings) as models:
+            model = models.embedder(None)
+            assert (model.card.query_prefix, model.card.passage_prefix) == ("query: ", "passage: ")
+            for prefix in (model.card.query_prefix, model.card.passage_prefix, ""):
+                found = await model.embed(["a heron"], prefix=prefix, lane=Lane.INTERACTIVE, owner=None)
+                close(found, backend.embed([prefix + "a heron"]))
+    finally:
+        backend.close()

@@ -128,3 +128,12 @@ def test_batches_are_short_while_questions_come() -> None:
     assert pace.tokens(10.1, 100_000.0, 512) == 512
     assert pace.tokens(10.1, 100.0, 512) == 64
     assert pace.tokens(12.1, 10_000.0, 512) == 512, "calm again"
+
+
+def test_how_long_a_load_takes_alone_is_not_told_by_runs_beside_others() -> None:
+    throughput = Throughput()
+    throughput.add(500, 0.05, full=True)
+    for _ in range(60):
+        throughput.add(500, 2.0, full=True)
+    assert throughput.seconds(1_000) == pytest.approx(4.0, rel=0.01)
+    assert throughput.least_seconds(1_000) == pytest.approx(0.1)

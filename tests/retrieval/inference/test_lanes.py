@@ -307,3 +307,38 @@ def test_when_it_ends_everybody_hears_of_it_once(padded: bool) -> None:
     assert [len(caller.errors) for caller in callers] == [1, 1, 1]
     assert not queue.waiting
     assert queue.take() is None
+
+
+def test_a_job_that_nobody_waits_for_leaves_nothing_behind_another_one() -> None:
+    queue = lane(LengthModel())
+    first = Caller()
+    queue.add(first.job(*(f"{number}" for number in range(1_000)), owner=A))
+    gone = [Caller().job(*("x" * 100 for _ in range(100)), owner=A) for _ in range(50)]
+    for job in gone:
+        queue.add(job)
+        job.abandoned = True
+        queue.drop(job)
+    assert [one.job.size for one in queue._backlogs[A]] == [1_000]
+    assert all(not job.items for job in gone)
+    while queue.waiting:
+        step(queue)
+    assert [len(results) for results in first.results] == [1_000]
+
+
+def test_a_job_that_is_dropped_halfway_makes_room_for_the_next_and_its_last_batch_harms_nobody() -> None:
+    queue = lane(LengthModel(), BatchLimits(items=4))
+    caller, behind = Caller(), Caller()
+    job = caller.job(*("x" for _ in range(600)), owner=A)
+    queue.add(job)
+    queue.add(behind.job("behind", owner=A))
+    step(queue)
+    batch = queue.take()
+    assert batch is not None
+    batch.run()
+    job.abandoned = True
+    queue.drop(job)
+    batch.deliver()
+    assert step(queue) == ["behind"]
+    assert not queue.waiting
+    assert not queue._backlogs
+    assert not caller.results

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from retrieval.errors import InferenceUnavailable, ModelNotFound
-from retrieval.inference import ModelStore
+from retrieval.inference import ModelStore, ModelTokenizer
 from retrieval.inference.onnx_embedder import OnnxEmbedder
 from retrieval.inference.onnx_reranker import OnnxReranker
 from retrieval.inference.registry import BGE_SMALL, MS_MARCO_MINILM, Pooling
@@ -59,6 +59,15 @@ def test_text_beyond_the_window_is_cut_at_the_window(embedder: OnnxEmbedder) -> 
     window = "word " * 510  # 512 with the special tokens
     vectors = embedder.embed([window, window + "and something entirely different " * 50])
     np.testing.assert_allclose(vectors[0], vectors[1], atol=1e-6)
+
+
+def test_what_is_far_beyond_the_window_is_not_read(model_store: ModelStore) -> None:
+    tokenizer = ModelTokenizer(model_store.locate(BGE_SMALL.name).tokenizer, max_tokens=16)
+    blank, far = " " * (64 * 16 - 4), " " * 64 * 16
+    assert [len(row) for row in tokenizer.encode([blank + "word", far + "word"])] == [3, 2]
+    pairs = [("word", blank + "word"), ("word", far + "word"), (far + "word", "word")]
+    assert [len(row) for row in tokenizer.encode_pairs(pairs)] == [5, 4, 4]
+    assert len(tokenizer.encode(["word " * 10_000])[0]) == 16
 
 
 def test_a_known_model_is_recognised_in_any_folder(model_store: ModelStore, tmp_path: Path) -> None:

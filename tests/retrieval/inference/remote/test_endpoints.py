@@ -59,6 +59,17 @@ async def test_it_is_an_embedder_with_the_servers_card() -> None:
         assert 0 < int(heard.headers["x-deadline-ms"]) <= 10_000
 
 
+async def test_a_stranger_is_not_told_who_the_tenants_are() -> None:
+    async with scripted(openai) as server:
+        made = RemoteEmbedder([Endpoint(server.url)], OpenAiFormat("model"), Wanted("model", 128))
+        try:
+            await made.start(within_s=5)
+            await made.embed_queries(["a bat"], owner=UUID(int=7))
+            assert all("x-memoryd-owner" not in heard.headers for heard in server.heard)
+        finally:
+            await made.close()
+
+
 async def test_many_texts_go_in_requests_that_the_server_takes() -> None:
     async with scripted(tei) as server, embedder(server) as made:
         texts = [f"{'a' * n} text" for n in range(8)]

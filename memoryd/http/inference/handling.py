@@ -123,10 +123,10 @@ class Handling:
 
 
 class InputRefused(InvalidRequest):
-    """The model failed on what was sent. Of the API it is a 503; here it would tell clients that the server is unwell, and
-    one text could have all of them leave it alone."""
+    """The model failed on what was sent. The API says 503 (``inference_failed``); here that would tell clients that the
+    server is unwell, and one text could have all of them leave it alone."""
 
-    code, title = InferenceError.code, "The model failed on this input"
+    code, title = "input_refused", "The model failed on this input"
 
 
 class MalformedBody(InvalidRequest):

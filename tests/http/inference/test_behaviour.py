@@ -229,10 +229,10 @@ async def test_a_deadline_that_cannot_be_kept_is_refused_at_once(tokenizer: Path
 async def test_an_input_that_the_model_fails_on_says_nothing_of_the_server(tokenizer: Path) -> None:
     async with serving(tokenizer) as server, server.client() as http:
         answer = await http.post("/embed", json={"texts": ["fine", "poison"], "kind": "query"})
-        assert (answer.status_code, answer.json()["code"]) == (422, "inference_failed")
+        assert (answer.status_code, answer.json()["code"]) == (422, "input_refused")
         assert "input 2 of 2" in answer.json()["detail"]
         openai = await http.post("/v1/embeddings", json={"input": "poison"})
-        assert (openai.status_code, openai.json()["error"]["code"]) == (400, "inference_failed")
+        assert (openai.status_code, openai.json()["error"]["code"]) == (400, "input_refused")
         assert (await http.post("/embed", json={"texts": ["fine"]})).status_code == 200
 
 

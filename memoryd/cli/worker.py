@@ -30,12 +30,12 @@ def worker() -> None:
     """
     settings = Settings()
     configure(settings.log_level)
-    os.nice(_NICENESS)
     if settings.redis_url is None:
         raise click.ClickException("set MEMORYD_REDIS_URL: the worker takes its jobs from Redis or Valkey")
     queue = (settings.jobs_redis_url or settings.redis_url).get_secret_value()
     if is_cluster(queue):
         raise click.ClickException("set MEMORYD_JOBS_REDIS_URL to a server that is no cluster: the worker's queue spans slots")
+    os.nice(_NICENESS)
     asyncio.run(_work(settings, queue))
 
 

@@ -48,7 +48,9 @@ WHERE generation = %(number)s AND state = %(before)s AND NOT paused
 _GONE = "UPDATE generations SET state = 'retired', retired_at = now() WHERE generation = %(number)s AND state <> 'retired'"
 _PURGED = "UPDATE generations SET purged_at = now() WHERE generation = %(number)s AND state = 'retired'"
 _DROP = "SELECT drop_vectors_table(%(number)s)"
-_PATIENCE = "SET LOCAL lock_timeout = '2s'"
+# Dropping a part locks the whole: while it waits for a long statement to end, every question waits behind it. So it waits
+# briefly, and is tried again in the next round.
+_PATIENCE = "SET LOCAL lock_timeout = '200ms'"
 _BATCH = 5_000
 _ERASE = """
 DELETE FROM kb_vectors WHERE ctid = ANY(ARRAY(

@@ -46,7 +46,7 @@ class StagedEmbedder(EmbedderBackend, Protocol):
 
 
 @runtime_checkable
-class Twofold(Protocol):
+class Twofold(StagedEmbedder, Protocol):
     """An embedder of which a second one may run at the same time, on a thread that steps aside for the first."""
 
     def second(self) -> StagedEmbedder | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -10,12 +11,15 @@ from retrieval.inference.backends import EmbedderBackend, RerankerBackend, Stage
 from retrieval.inference.batches import BatchLimits, Budget, Pace, Throughput
 from retrieval.inference.job import Job
 from retrieval.inference.lanes import LaneQueue
+from retrieval.inference.lending import LendingStages, Loans
 from retrieval.inference.stages import EmbedderStages, Pair, RerankerStages, pair_tokens, whole_pairs, whole_texts
 from retrieval.inference.tokenizer import estimated_tokens
 from retrieval.inference.worker import Waiting
 
 # Ordinary prose: about four characters a token, as the estimates have it.
 _PROSE = "She said that the trip to the lake last summer was the best one they ever had together. "
+# Of bulk on a thread of its own, a run: where others take most of the cores it is smaller, and its jobs still get on.
+_BULK_RUN_S = 0.5
 T = TypeVar("T")
 
 
@@ -37,7 +41,8 @@ class LoadedModels:
     ``costs`` in tokens are :func:`retrieval.inference.tokenizer.estimated_tokens` everywhere.
 
     Where the embedder comes in two, bulk runs on the second one and a thread of its own (``bulk_apart``), and keeps no
-    question waiting; else it takes turns with questions, in batches of ``patience_s`` while some come.
+    question waiting, but for what it is ``lent`` of the first thread's turns when it gets nowhere; else it takes turns with
+    questions, in batches of ``patience_s`` while some come.
     """
 
     def __init__(
@@ -48,7 +53,8 @@ class LoadedModels:
         patience_s: float,
     ) -> None:
         self.embedder = load_embedder()
-        self.second: EmbedderBackend | None = None
+        self.second: StagedEmbedder | None = None
+        self.lent = Loans()
         self.reranker: RerankerBackend | None = None
         try:
             self.reranker = load_reranker() if load_reranker is not None else None
@@ -81,12 +87,18 @@ class LoadedModels:
         if self.reranker is not None:
             self._warm_up_reranker(self.reranker, pairs, budgets[1])
         self.questions: Queue[str] = _text_lane(self.embedder, texts, self.embedding, budgets[0], pace, questions=True)
-        self.bulk: Queue[str] = _text_lane(
-            self.second or self.embedder, texts, self.bulk_embedding, budgets[0], None if self.bulk_apart else pace
-        )
+        self.bulk = self._bulk_lane(texts, budgets[0], pace)
         self.pairs: Queue[Pair] | None = None
         if self.reranker is not None:
             self.pairs = _pair_lane(self.reranker, pairs, self.reranking, budgets[1], pace)
+
+    def _bulk_lane(self, limits: BatchLimits, budget: Budget, pace: Pace) -> Queue[str]:
+        if self.second is None or not isinstance(self.embedder, StagedEmbedder):
+            return _text_lane(self.embedder, limits, self.bulk_embedding, budget, pace)
+        stages = LendingStages(EmbedderStages(self.second), EmbedderStages(self.embedder), self.lent)
+        steady = Pace(_BULK_RUN_S, calm_s=math.inf)
+        steady.question(0.0)
+        return LaneQueue(stages, limits=limits, throughput=self.bulk_embedding, budget=budget, pace=steady)
 
     def _warm_up(self, embedder: EmbedderBackend, limits: BatchLimits, budget: Budget, throughput: Throughput) -> None:
         window = embedder.card.max_tokens

@@ -221,8 +221,9 @@ class InferenceRuntime:
         lanes: list[tuple[Waiting, int]] = [(models.questions, _QUESTIONS)]
         if models.pairs is not None:
             lanes.append((models.pairs, _PAIRS))
-        if not models.bulk_apart:
-            lanes.append((models.bulk, _BULK))
+        lanes.append((models.lent if models.bulk_apart else models.bulk, _BULK))
+        if self._thread is not None:
+            models.lent.open(self._thread.wake)
         return lanes, partial(self._release, models)
 
     def _start_bulk(self, models: LoadedModels, first: ComputeThread) -> ComputeThread:

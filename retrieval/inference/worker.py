@@ -92,6 +92,10 @@ class ComputeThread:
         if self._busy:
             self._ahead.put(_nothing)
 
+    def wake(self) -> None:
+        """Look at the lanes, one of which was filled from elsewhere."""
+        self.post(_nothing)
+
     def stop(self) -> None:
         """End after the batch that runs; what waits fails with :class:`InferenceUnavailable`."""
         self._inbox.put(None)
@@ -187,4 +191,4 @@ def _all(queue: SimpleQueue[Callable[[], None] | None]) -> list[Callable[[], Non
 
 
 def _nothing() -> None:
-    """Wakes the helper."""
+    """Wakes who waits for something to do."""

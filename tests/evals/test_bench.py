@@ -132,7 +132,7 @@ def test_writes_are_compared_with_the_floor_and_the_bare_embedder(reports: Repor
     assert [row["what"] for row in single] == ["memoryd over HTTP", "floor: embed + one commit", "ratio"]
     bulk = reports["writes"]["Writes: bulk"]
     assert [row["what"] for row in bulk][1::2] == ["memoryd over HTTP, 1 client", "memoryd over HTTP, 2 clients"]
-    assert all(0 < row["of the bare embedder"] < 2 for row in bulk[1::2])
+    assert all(row["of the bare embedder"] > 0 for row in bulk[1::2])
 
 
 def test_parsing_is_compared_with_the_reference(reports: Reports) -> None:

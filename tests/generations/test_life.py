@@ -385,3 +385,19 @@ async def test_everything_is_counted_however_long_that_takes(world: World, tenan
         assert (await counting, (await verifying).items) == (1, 1)
     finally:
         await hasty.close()
+
+
+async def test_a_table_is_dropped_when_nobody_reads_vectors_for_long(world: World, tenant: Tenant) -> None:
+    await tenant.say("one")
+    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
+    await world.generations.retire(world.operator, 2)
+    world.expire()
+    with psycopg.connect(world.superuser_url) as connection:
+        connection.execute("SELECT count(*) FROM memoryd.embeddings")
+        await world.rebuild(_no, round_s=0.1).run()
+        found = await world.generations.get(world.operator, 2)
+        assert found.purged_at is None
+        assert found.failure is not None
+        assert await tenant.found("one") == ["one"]
+    await world.work()
+    assert (await world.generations.get(world.operator, 2)).purged_at is not None

@@ -233,12 +233,13 @@ class Machine(RuleBasedStateMachine):
         model = A if self.serving == 1 else self.model[self.serving]
         if model.card.name in self.world.shop.out and not self.ready(self.serving):
             return  # nobody can ask
+        ready = self.ready(self.serving)
         for text in sorted(self.live.values())[:1] or ["nothing"]:
             found = self.run(self.tenant.found(text))
             assert sorted(found) == sorted(self.live.values())
             assert not self.live or found[0] == text
-        # Only a process that has not loaded the model yet may answer from what was there before.
-        assert set(self.world.asked) <= {self.serving} or not self.ready(self.serving)
+        # Only a process that had not loaded the model yet may answer from what was there before.
+        assert set(self.world.asked) <= {self.serving} or not ready
 
     @invariant()
     def every_vector_is_right_and_none_is_missing(self) -> None:

@@ -116,7 +116,7 @@ def create_inference_app(
         code, title = ("method_not_allowed", "Method Not Allowed") if status == 405 else ("not_found", "Not Found")
         return problem_response(str(request.state.request_id), status=status, code=code, title=title, detail=title)
 
-    handling = Handling(tokens=tokens, max_body_bytes=max_body_bytes, metrics=metrics)
+    handling = Handling(tokens=tokens, max_body_bytes=max_body_bytes, longest_s=request_timeout_s, metrics=metrics)
     routes = Routes(loading.models, metrics, max_texts=max_texts)
 
     def post(path: str, work: Work, errors: Errors = error_response) -> Route:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import math
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from memoryd.http.inference.metrics import Metrics
 from memoryd.http.middleware import presented
 from memoryd.http.strict import INLINE_BYTES, parsed
 from memoryd.threads import BULK
-from retrieval.errors import InferenceUnavailable, MemorydError
+from retrieval.errors import InferenceError, InferenceUnavailable, MemorydError
 from retrieval.inference.wire import DEADLINE, OWNER
 
 _GONE = 499
@@ -33,17 +34,17 @@ Errors = Callable[[str, MemorydError], Response]
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An authenticated request. ``body`` is ``None`` of a GET; ``due`` is of ``time.monotonic``."""
+    """An authenticated request. ``body`` is ``None`` of a GET. ``due``, of ``time.monotonic``, is when it is over."""
 
     request: Request
     owner: UUID | None
     body: JsonValue
-    due: float | None = None
+    due: float
 
     @property
-    def left_s(self) -> float | None:
-        """How long the caller will still wait; ``None``: he did not say."""
-        return None if self.due is None else max(0.001, self.due - time.monotonic())
+    def left_s(self) -> float:
+        """How long the caller will still wait, or may."""
+        return max(0.001, self.due - time.monotonic())
 
 
 Work = Callable[[Asked], Coroutine[None, None, Response]]
@@ -52,9 +53,11 @@ Work = Callable[[Asked], Coroutine[None, None, Response]]
 class Handling:
     """Makes endpoints of the framework out of functions from :class:`Asked` to a response."""
 
-    def __init__(self, *, tokens: Sequence[str], max_body_bytes: int, metrics: Metrics) -> None:
+    def __init__(self, *, tokens: Sequence[str], max_body_bytes: int, longest_s: float, metrics: Metrics) -> None:
+        """``longest_s``: of a request, also where its caller would wait longer or does not say."""
         self._tokens = [token.encode() for token in tokens]
         self._max_body_bytes = max_body_bytes
+        self._longest_s = longest_s
         self._metrics = metrics
 
     def endpoint(self, route: str, work: Work, errors: Errors) -> Callable[[Request], Coroutine[None, None, Response]]:
@@ -77,15 +80,14 @@ class Handling:
     async def _answer(self, request: Request, started: float, work: Work, errors: Errors) -> Response:
         try:
             token = self._token(request)
-            left = _deadline_s(request)
-            due = None if left is None else started + left
-            async with asyncio.timeout(None if due is None else due - time.monotonic()):
+            due = started + min(self._longest_s, _deadline_s(request))
+            async with asyncio.timeout(due - time.monotonic()):
                 body = await self._body(request) if request.method == "POST" else None
                 return await _while_there(request, work(Asked(request, _owner(request, token), body, due)))
         except TimeoutError:
             return errors(_id(request), DeadlineExceeded("the request took too long"))
         except MemorydError as error:
-            return errors(_id(request), error)
+            return errors(_id(request), InputRefused(str(error)) if type(error) is InferenceError else error)
         except HTTPException as error:
             return errors(_id(request), MalformedBody(str(error.detail)))
 
@@ -120,6 +122,13 @@ class Handling:
         return parsed(content) if size <= INLINE_BYTES else await BULK.run(parsed, content)
 
 
+class InputRefused(InvalidRequest):
+    """The model failed on what was sent. The API says 503 (``inference_failed``); here that would tell clients that the
+    server is unwell, and one text could have all of them leave it alone."""
+
+    code, title = "input_refused", "The model failed on this input"
+
+
 class MalformedBody(InvalidRequest):
     """The body is not JSON that can be read in one way."""
 
@@ -145,10 +154,11 @@ async def _gone(request: Request) -> None:
         message = await request.receive()
 
 
-def _deadline_s(request: Request) -> float | None:
+def _deadline_s(request: Request) -> float:
+    """How long the caller will wait; infinite where he does not say."""
     given = request.headers.get(DEADLINE)
     if given is None:
-        return None
+        return math.inf
     if not given.isascii() or not given.isdigit() or len(given) > _LONGEST_DEADLINE or int(given) == 0:
         raise InvalidRequest(f"{DEADLINE}: is a whole number of milliseconds, above 0")
     return int(given) / 1000

@@ -38,6 +38,8 @@ class Held:
         self.entered.set()
         self.gate.wait(20)
         self.seen += texts
+        if "poison" in texts:
+            raise ValueError("poisoned")
         return np.array([[len(text), 1.0] for text in texts], dtype=np.float32)
 
     def close(self) -> None:
@@ -213,14 +215,25 @@ async def test_a_deadline_that_cannot_be_kept_is_refused_at_once(tokenizer: Path
         first = asyncio.ensure_future(http.post("/embed", json={"texts": ["first"], "kind": "query"}))
         await entered(server.backend)
         for _ in range(200):
-            runtime._running().embedding.add(1, 10.0)  # ten seconds a token
+            runtime._running().embedding.add(1, 100.0)  # a hundred seconds a token
         body, headers = {"texts": ["a question"], "kind": "query"}, {"X-Deadline-Ms": "20000"}
-        refused = await http.post("/embed", json=body, headers=headers)
-        assert (refused.status_code, refused.json()["code"]) == (429, "inference_overloaded")
+        for patience in (headers, {}):  # without, it is what a request may take: two minutes
+            refused = await http.post("/embed", json=body, headers=patience)
+            assert (refused.status_code, refused.json()["code"]) == (429, "inference_overloaded")
         server.backend.gate.set()
         assert (await first).status_code == 200
         assert (await http.post("/embed", json=body, headers=headers)).status_code == 200
         assert "a question" in server.backend.seen
+
+
+async def test_an_input_that_the_model_fails_on_says_nothing_of_the_server(tokenizer: Path) -> None:
+    async with serving(tokenizer) as server, server.client() as http:
+        answer = await http.post("/embed", json={"texts": ["fine", "poison"], "kind": "query"})
+        assert (answer.status_code, answer.json()["code"]) == (422, "input_refused")
+        assert "input 2 of 2" in answer.json()["detail"]
+        openai = await http.post("/v1/embeddings", json={"input": "poison"})
+        assert (openai.status_code, openai.json()["error"]["code"]) == (400, "input_refused")
+        assert (await http.post("/embed", json={"texts": ["fine"]})).status_code == 200
 
 
 async def test_a_caller_who_goes_away_takes_his_texts_along(tokenizer: Path, small: RuntimeLimits) -> None:

@@ -19,7 +19,7 @@ from retrieval.ports import Embedder, Lane, Reranker
 from tests.retrieval.inference.remote.scripted import Heard, Said, Scripted, openai, scripted, tei, vector
 
 WANTED = Wanted("model", 512, query_prefix="q: ", passage_prefix="p: ")
-HASTY = Patience(interactive_s=0.4, bulk_s=5.0)
+HASTY = Patience(interactive_s=4.0, bulk_s=5.0)
 
 
 @asynccontextmanager

@@ -66,7 +66,8 @@ class Writer:
         for _ in range(size):
             self._count += 1
             marker = "".join(self._chance.choices(_SYLLABLES, k=6)) + f"x{self._name}{self._count}"
-            words = self._chance.choices(_FILLER, k=_LONG if self._chance.random() < 0.03 else 12)
+            # Each writer begins with a long one, so that there are some however soon it is stopped.
+            words = self._chance.choices(_FILLER, k=_LONG if self._count % 30 == 1 else 12)
             batch.append(Sent(f"{self._name}-{self._count}", marker, f"{marker} {' '.join(words)}"))
         self.record.sent |= {one.external_id: one for one in batch}
         return batch

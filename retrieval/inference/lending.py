@@ -14,7 +14,7 @@ from retrieval.inference.stages import Results, Stages
 T = TypeVar("T")
 R = TypeVar("R")
 
-# A run of bulk takes half a second where it gets its tenth of a core.
+# A run of bulk takes a second where it gets its tenth of a core.
 _LATE_S = 2.0
 
 

@@ -19,7 +19,7 @@ from retrieval.inference.worker import Waiting
 # Ordinary prose: about four characters a token, as the estimates have it.
 _PROSE = "She said that the trip to the lake last summer was the best one they ever had together. "
 # Of bulk on a thread of its own, a run: where others take most of the cores it is smaller, and its jobs still get on.
-_BULK_RUN_S = 0.5
+_BULK_RUN_S = 1.0
 T = TypeVar("T")
 
 

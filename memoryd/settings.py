@@ -104,7 +104,10 @@ class Settings(BaseSettings):
     # Recall
     arm_timeout_ms: float = Field(2000.0, gt=0, le=60000, description="An arm slower than this is dropped and named")
     recall_timeout_ms: float = Field(
-        5000.0, gt=0, le=60000, description="A recall without `deadline_ms` is given up after it (reranking aside): 503"
+        5000.0,
+        gt=0,
+        le=60000,
+        description="A recall without `deadline_ms` is given up after it (plus reranking that it or the installation wants): 503",
     )
     exact_limit: int = Field(12_000, ge=0, le=10_000_000, description="Up to so many vectors are scanned exactly")
 

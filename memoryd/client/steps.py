@@ -136,15 +136,3 @@ def each(flow: Flow[Item], use: Callable[[Item], bool]) -> Steps[None]:
                 return
         else:
             reply = yield step
-
-
-def gathered(flow: Flow[Item]) -> Steps[list[Item]]:
-    """All items of a flow."""
-    found: list[Item] = []
-
-    def keep(item: Item) -> bool:
-        found.append(item)
-        return False
-
-    yield from each(flow, keep)
-    return found

@@ -40,7 +40,8 @@ class RecallRequest:
 
 @dataclass(frozen=True, slots=True)
 class RecallPolicy:
-    """The installation's defaults. ``recall_ms`` bounds a recall that names no deadline, its reranking aside."""
+    """The installation's defaults. ``recall_ms`` bounds a recall that names no deadline, the reranking
+    that it or the installation asks for aside; a space's own has what is left."""
 
     rerank: RerankPolicy
     arm_ms: float

@@ -1,6 +1,6 @@
 """What the service answers about knowledge bases. Fields that a newer service adds are passed over.
 
-These models are the client's own, so that it needs nothing of the server; a test holds them against the OpenAPI document.
+The service's schemas of these need more than the client may; a test holds them against the OpenAPI document.
 """
 
 from datetime import datetime

@@ -1,20 +1,20 @@
-"""The client's models are its own; here they are held against the service's OpenAPI document."""
+"""What the client reads and sends, its own models and the shared ones, held against the service's OpenAPI document."""
 
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
 from memoryd.client import access_models, job_models, memory_models, models, session_models
 from memoryd.client.conversing import NewMessage
 from memoryd.client.ingesting import NewDocument
-from memoryd.client.models import Model
 from memoryd.client.questions import Filters, KbSource, Question
 from memoryd.client.remembering import NewMemory, NewTurn
 from tests.http.document import document
 
 DOCUMENT: dict[str, Any] = dict(document())
 SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
-OURS: dict[str, type[Model]] = {
+OURS: dict[str, type[BaseModel]] = {
     "BaseOut": models.KnowledgeBase,
     "BasePage": models.BasePage,
     "VersionOut": models.Version,

@@ -78,6 +78,17 @@ class GenerationOut(BaseModel):
     retired_at: datetime | None = None
     purged_at: datetime | None = None
 
+    @property
+    def ready(self) -> bool:
+        """It has caught up and was verified, or it is past that."""
+        verified = self.state is State.VERIFYING and self.report is not None
+        return verified or self.state in {State.LIVE, State.DRAINING, State.RETIRED}
+
+    @property
+    def passed(self) -> bool:
+        """Its last verification found nothing wrong."""
+        return self.report is not None and self.report.get("passed") is True
+
 
 class GenerationPage(BaseModel):
     """Generations by number."""

@@ -23,6 +23,11 @@ class CountersOut(BaseModel):
     tokens: int
     bytes: int
 
+    @property
+    def ended(self) -> int:
+        """Items that are through, however they ended."""
+        return self.succeeded + self.unchanged + self.failed + self.cancelled
+
 
 class RatesOut(BaseModel):
     """By the time that workers held the job; null before there was any."""
@@ -58,6 +63,11 @@ class JobOut(BaseModel):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     updated_at: datetime
+
+    @property
+    def final(self) -> bool:
+        """See :attr:`memoryd.jobs.model.JobState.final`."""
+        return self.state.final
 
 
 class JobPage(BaseModel):

@@ -111,7 +111,7 @@ def test_requests_never_hang_while_the_api_is_killed_or_stuck(shared: Path) -> N
                     answer = client.get(stack.url)
                 except httpx.TransportError:
                     answer = None  # it was with the child when that died; an answer would be a lie
-                assert time.monotonic() - began < 1.0
+                assert time.monotonic() - began < 4.0
                 if answer is not None:
                     seen.add(answer.status_code)
                     if answer.status_code == 200:

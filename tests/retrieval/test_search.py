@@ -152,8 +152,8 @@ def request(text: str = "what?", *, deadline: Deadline = NO_DEADLINE) -> SearchR
 @pytest.mark.parametrize("arm", ["dense", "lexical"])
 async def test_a_late_arm_leaves_time_to_read_what_the_other_found(arm: str) -> None:
     began = time.monotonic()
-    result = await World(late=frozenset({arm})).searcher().search(SCOPE, request(deadline=Deadline.after(400)))
-    assert time.monotonic() - began < 0.4
+    result = await World(late=frozenset({arm})).searcher().search(SCOPE, request(deadline=Deadline.after(1_500)))
+    assert time.monotonic() - began < 1.5
     assert result.degraded == [arm]
     assert result.answered
     assert len(result.hits) == 3
@@ -179,9 +179,9 @@ async def test_a_late_reranker_keeps_the_fused_order_within_the_deadline(stage: 
     began = time.monotonic()
     searcher = World(late=frozenset({stage})).searcher()
     plain = await World().searcher().search(SCOPE, request())
-    asked = replace(request(deadline=Deadline.after(300)), rerank=RerankPlan(10, 60_000))
+    asked = replace(request(deadline=Deadline.after(1_000)), rerank=RerankPlan(10, 60_000))
     result = await searcher.search(SCOPE, asked)
-    assert time.monotonic() - began < 0.4
+    assert time.monotonic() - began < 1.5
     assert result.degraded == ["rerank"]
     assert [hit.item.pid for hit in result.hits] == [hit.item.pid for hit in plain.hits]
 

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 from uuid import UUID
 
 from retrieval.errors import InferenceError, InferenceTimeout
@@ -31,6 +31,13 @@ _PER_OWNER = 256
 _WINDOW, _MOST_WINDOW = 4, 256
 
 
+class Sizes(Protocol):
+    """Says how much a run may have."""
+
+    def tokens(self, now: float, rate: float, most: int) -> int:
+        """At most ``most``; ``rate`` are the tokens a second that the lane has measured, 0.0 for none."""
+
+
 @dataclass(slots=True)
 class _Backlog(Generic[T]):
     """A job, and the first of its items that is not in the queue yet."""
@@ -49,19 +56,19 @@ class LaneQueue(Generic[T, R]):
         limits: BatchLimits,
         throughput: Throughput,
         budget: Budget | None = None,
-        pace: Pace | None = None,
-        questions: bool = False,
+        sizes: Sizes | None = None,
+        asked: Pace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``budget`` is the model's, shared by its lanes. ``pace`` is told of every batch of the lane of ``questions``, and
-        asked how large one of another lane may be; ``None`` where nobody waits for this lane."""
+        """``budget`` is the model's, shared by its lanes. ``sizes`` bounds a batch further, where somebody waits for its end;
+        ``asked`` is told of every batch, in the lane of questions."""
         self._model = Model(stages, throughput, budget or Budget(limits.tokens), Throughput(), limits)
         self._limits = limits
         self._window = limits.items
         if stages.padded:
             self._window = max(limits.items, min(_WINDOW * limits.items, _MOST_WINDOW))
-        self._pace = pace
-        self._questions = questions
+        self._sizes = sizes
+        self._asked = asked
         self._clock = clock
         self._queue: FairQueue[Entry[T, R]] = FairQueue()
         self._backlogs: dict[UUID | None, deque[_Backlog[T]]] = {}
@@ -102,8 +109,8 @@ class LaneQueue(Generic[T, R]):
         while self.waiting:
             if found := self._cut(take=True):
                 ready, self._ready = self._ready, None
-                if self._questions and self._pace is not None:
-                    self._pace.question(self._clock())
+                if self._asked is not None:
+                    self._asked.question(self._clock())
                 return ready if ready is not None and ready.entries == found else Batch(self._model, found)
         self._ready = None
         return None
@@ -142,8 +149,8 @@ class LaneQueue(Generic[T, R]):
 
     def _present_limits(self) -> BatchLimits:
         tokens = self._model.budget.tokens
-        if self._pace is not None and not self._questions:
-            tokens = self._pace.tokens(self._clock(), self._model.computed.tokens_per_s, tokens)
+        if self._sizes is not None:
+            tokens = self._sizes.tokens(self._clock(), self._model.computed.tokens_per_s, tokens)
         return BatchLimits(self._limits.items, min(tokens, self._limits.tokens))
 
     def _refuse_late(self, window: Sequence[Entry[T, R]]) -> None:

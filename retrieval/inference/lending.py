@@ -8,22 +8,37 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
+import numpy as np
+
 from retrieval.errors import InferenceError
+from retrieval.inference.batches import BatchLimits
+from retrieval.inference.planner import cut
 from retrieval.inference.stages import Results, Stages
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-# A run of bulk takes a second where it gets its tenth of a core.
+# Of bulk on a thread of its own, a run: where others take most of the cores it is smaller, and its jobs still get on.
+_RUN_S = 1.0
 _LATE_S = 2.0
 
 
 class LendingStages(Generic[T, R]):
     """Implements :class:`retrieval.inference.stages.Stages` for a thread that steps aside: ``own`` computes, unless the run
-    before took longer than two seconds. Then ``first``, which is the same model, does it in a turn of the first thread."""
+    before took longer than two seconds. Then ``first``, which is the same model, does it in turns of the first thread, each of
+    one of ``turn``.
+
+    Implements :class:`retrieval.inference.lanes.Sizes` too: a run is as long as a second of the one before had been.
+    """
 
     def __init__(
-        self, own: Stages[T, R], first: Stages[T, R], loans: Loans, *, clock: Callable[[], float] = time.monotonic
+        self,
+        own: Stages[T, R],
+        first: Stages[T, R],
+        loans: Loans,
+        turn: BatchLimits,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.padded = own.padded
         self.encode = own.encode
@@ -31,8 +46,16 @@ class LendingStages(Generic[T, R]):
         self._own = own
         self._first = first
         self._loans = loans
+        self._turn = turn
         self._clock = clock
+        self._rate = 0.0
         self._late = False
+
+    def tokens(self, now: float, rate: float, most: int) -> int:
+        """Of the next run; of its own thread's rate, whatever ``rate`` the lane has measured of both."""
+        if self._late or not self._rate:
+            return min(most, self._turn.tokens)
+        return min(most, max(1, int(self._rate * _RUN_S)))
 
     def prepare(self, rows: Sequence[R]) -> Callable[[], Results]:
         """Prepared for ``own``."""
@@ -42,13 +65,27 @@ class LendingStages(Generic[T, R]):
     def _run(self, rows: Sequence[R], run: Callable[[], Results]) -> Results:
         if self._late:
             self._late = False
-            lent = self._loans.ask(self._first.prepare(rows))
+            lent = self._lent(rows)
             if lent is not None:
                 return lent
         started = self._clock()
         found = run()
-        self._late = self._clock() - started > _LATE_S
+        took = self._clock() - started
+        self._rate = sum(map(self.length, rows)) / max(took, 1e-6)
+        self._late = took > _LATE_S
         return found
+
+    def _lent(self, rows: Sequence[R]) -> Results | None:
+        """``None`` when the first thread does not take it (any more)."""
+        parts: list[Results] = []
+        while rows:
+            size = len(cut([self.length(row) for row in rows], self._turn, padded=False))
+            part = self._loans.ask(self._first.prepare(rows[:size]))
+            if part is None:
+                return None
+            parts.append(part)
+            rows = rows[size:]
+        return np.concatenate(parts)
 
 
 class Loans:

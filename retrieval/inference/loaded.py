@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
@@ -10,7 +9,7 @@ from typing import Protocol, TypeVar
 from retrieval.inference.backends import EmbedderBackend, RerankerBackend, StagedEmbedder, StagedReranker, Twofold
 from retrieval.inference.batches import BatchLimits, Budget, Pace, Throughput
 from retrieval.inference.job import Job
-from retrieval.inference.lanes import LaneQueue
+from retrieval.inference.lanes import LaneQueue, Sizes
 from retrieval.inference.lending import LendingStages, Loans
 from retrieval.inference.stages import EmbedderStages, Pair, RerankerStages, pair_tokens, whole_pairs, whole_texts
 from retrieval.inference.tokenizer import estimated_tokens
@@ -18,8 +17,9 @@ from retrieval.inference.worker import Waiting
 
 # Ordinary prose: about four characters a token, as the estimates have it.
 _PROSE = "She said that the trip to the lake last summer was the best one they ever had together. "
-# Of bulk on a thread of its own, a run: where others take most of the cores it is smaller, and its jobs still get on.
-_BULK_RUN_S = 1.0
+# Of bulk on a thread of its own, nobody waits for a run: it may have so many times as much in it, that every core has rows to
+# the end. With rows run one by one, one or two long ones a run leave half of the cores idle.
+_BULK_RUNS = 4
 T = TypeVar("T")
 
 
@@ -86,7 +86,7 @@ class LoadedModels:
             self._warm_up(self.second, texts, budgets[0], self.bulk_embedding)
         if self.reranker is not None:
             self._warm_up_reranker(self.reranker, pairs, budgets[1])
-        self.questions: Queue[str] = _text_lane(self.embedder, texts, self.embedding, budgets[0], pace, questions=True)
+        self.questions: Queue[str] = _text_lane(self.embedder, texts, self.embedding, budgets[0], asked=pace)
         self.bulk = self._bulk_lane(texts, budgets[0], pace)
         self.pairs: Queue[Pair] | None = None
         if self.reranker is not None:
@@ -95,10 +95,10 @@ class LoadedModels:
     def _bulk_lane(self, limits: BatchLimits, budget: Budget, pace: Pace) -> Queue[str]:
         if self.second is None or not isinstance(self.embedder, StagedEmbedder):
             return _text_lane(self.embedder, limits, self.bulk_embedding, budget, pace)
-        stages = LendingStages(EmbedderStages(self.second), EmbedderStages(self.embedder), self.lent)
-        steady = Pace(_BULK_RUN_S, calm_s=math.inf)
-        steady.question(0.0)
-        return LaneQueue(stages, limits=limits, throughput=self.bulk_embedding, budget=budget, pace=steady)
+        stages = LendingStages(EmbedderStages(self.second), EmbedderStages(self.embedder), self.lent, limits)
+        runs = 1 if self.second.padded else _BULK_RUNS
+        most = BatchLimits(runs * limits.items, runs * limits.tokens)
+        return LaneQueue(stages, limits=most, throughput=self.bulk_embedding, budget=Budget(most.tokens), sizes=stages)
 
     def _warm_up(self, embedder: EmbedderBackend, limits: BatchLimits, budget: Budget, throughput: Throughput) -> None:
         window = embedder.card.max_tokens
@@ -170,18 +170,18 @@ def _text_lane(
     limits: BatchLimits,
     throughput: Throughput,
     budget: Budget,
-    pace: Pace | None,
+    sizes: Sizes | None = None,
     *,
-    questions: bool = False,
+    asked: Pace | None = None,
 ) -> Queue[str]:
     if isinstance(backend, StagedEmbedder):
         staged = EmbedderStages(backend)
-        return LaneQueue(staged, limits=limits, throughput=throughput, budget=budget, pace=pace, questions=questions)
+        return LaneQueue(staged, limits=limits, throughput=throughput, budget=budget, sizes=sizes, asked=asked)
     whole = whole_texts(backend)
-    return LaneQueue(whole, limits=limits, throughput=throughput, budget=budget, pace=pace, questions=questions)
+    return LaneQueue(whole, limits=limits, throughput=throughput, budget=budget, sizes=sizes, asked=asked)
 
 
 def _pair_lane(backend: RerankerBackend, limits: BatchLimits, throughput: Throughput, budget: Budget, pace: Pace) -> Queue[Pair]:
     if isinstance(backend, StagedReranker):
-        return LaneQueue(RerankerStages(backend), limits=limits, throughput=throughput, budget=budget, pace=pace)
-    return LaneQueue(whole_pairs(backend), limits=limits, throughput=throughput, budget=budget, pace=pace)
+        return LaneQueue(RerankerStages(backend), limits=limits, throughput=throughput, budget=budget, sizes=pace)
+    return LaneQueue(whole_pairs(backend), limits=limits, throughput=throughput, budget=budget, sizes=pace)

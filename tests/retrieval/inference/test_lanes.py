@@ -82,8 +82,8 @@ def lane(
     limits: BatchLimits | None = None,
     *,
     budget: Budget | None = None,
-    pace: Pace | None = None,
-    questions: bool = False,
+    sizes: Pace | None = None,
+    asked: Pace | None = None,
     clock: Clock | None = None,
 ) -> LaneQueue[str, str]:
     return LaneQueue(
@@ -91,8 +91,8 @@ def lane(
         limits=limits or BatchLimits(),
         throughput=Throughput(),
         budget=budget,
-        pace=pace,
-        questions=questions,
+        sizes=sizes,
+        asked=asked,
         clock=clock or Clock(),
     )
 
@@ -248,8 +248,8 @@ def test_one_text_that_does_not_fit_fails_alone() -> None:
 def test_bulk_is_cut_short_while_questions_come() -> None:
     clock, pace = Clock(), Pace(0.035)
     model = LengthModel()
-    bulk = lane(model, BatchLimits(items=64, tokens=512), pace=pace, clock=clock)
-    asked = lane(LengthModel(), pace=pace, questions=True, clock=clock)
+    bulk = lane(model, BatchLimits(items=64, tokens=512), sizes=pace, clock=clock)
+    asked = lane(LengthModel(), asked=pace, clock=clock)
     bulk.add(Caller().job(*("x" * 32 for _ in range(100))))
     assert len(step(bulk)) == 16
     bulk._model.computed._rate = 4_000.0  # tokens a second: 140 in 35 ms

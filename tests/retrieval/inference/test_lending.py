@@ -9,6 +9,7 @@ import pytest
 
 from retrieval.errors import InferenceUnavailable
 from retrieval.inference import InferenceRuntime
+from retrieval.inference.batches import BatchLimits
 from retrieval.inference.lending import LendingStages, Loans
 from retrieval.inference.stages import Results
 from tests.retrieval.inference.test_runtime import TwofoldEmbedder, running
@@ -55,7 +56,7 @@ def lend(loans: Loans, times: int) -> None:
 
 def test_only_the_run_after_a_late_one_is_lent() -> None:
     rows, loans = Rows(), Loans()
-    stages = LendingStages(rows, rows, loans, clock=rows.clock)
+    stages = LendingStages(rows, rows, loans, BatchLimits(), clock=rows.clock)
     loans.open(lambda: None)
     lender = threading.Thread(target=lend, args=(loans, 2), name="lender")
     lender.start()
@@ -65,6 +66,29 @@ def test_only_the_run_after_a_late_one_is_lent() -> None:
     lender.join(5)
     own = threading.current_thread().name
     assert rows.ran == [own, own, "lender", own, "lender", own]
+
+
+def test_what_is_lent_comes_in_turns_of_the_first_threads_size() -> None:
+    rows, loans = Rows(), Loans()
+    rows.takes = 3.0
+    stages = LendingStages(rows, rows, loans, BatchLimits(items=2), clock=rows.clock)
+    stages.prepare([0])()
+    loans.open(lambda: None)
+    lender = threading.Thread(target=lend, args=(loans, 3), name="lender")
+    lender.start()
+    assert list(stages.prepare([1, 2, 3, 4, 5])()) == [1.0, 2.0, 3.0, 4.0, 5.0]
+    lender.join(5)
+    assert rows.ran[1:] == ["lender"] * 3
+
+
+def test_a_run_is_as_long_as_a_second_of_the_one_before() -> None:
+    rows, loans = Rows(), Loans()
+    stages = LendingStages(rows, rows, loans, BatchLimits(tokens=40), clock=rows.clock)
+    assert stages.tokens(0.0, 9.0, 1_000) == 40, "of an unknown rate"
+    for takes, tokens in ((0.5, 200), (0.05, 1_000), (2.0, 50), (200.0, 40)):
+        rows.takes = takes
+        stages.prepare(range(100))()
+        assert stages.tokens(0.0, 9.0, 1_000) == tokens, "the last is of what will be lent"
 
 
 def test_what_the_model_raises_is_raised_where_it_was_asked_for() -> None:

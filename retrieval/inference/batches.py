@@ -47,40 +47,44 @@ class Turns:
 
 
 class Throughput:
-    """Tokens a second, as a moving average over runs. A short run wastes most of its time, so full ones have their own."""
+    """Tokens a second of the last runs, each counting nine tenths of the one after it.
 
-    _WEIGHT = 0.2
+    Of their tokens together and their time together: a mean of their rates would count the quick ones too often, and who is
+    let in by it would be late. A short run wastes most of its time, so full ones have a rate of their own.
+    """
+
+    _KEPT = 0.9
 
     def __init__(self) -> None:
-        self._rate = 0.0
+        self._tokens = 0.0
+        self._seconds = 0.0
         self._full = 0.0
 
     @property
     def tokens_per_s(self) -> float:
         """0.0 until something was measured."""
-        return self._rate
+        return self._tokens / self._seconds if self._seconds else 0.0
 
     def add(self, tokens: int, seconds: float, *, full: bool = False) -> None:
         """Count one run; ``full``: of a batch that had about as much in it as one may.
 
         Of those the fastest counts: how slow a model is beside others says nothing of what it can do alone.
         """
-        rate = tokens / max(seconds, 1e-6)
-        self._rate = self._averaged(self._rate, rate)
+        seconds = max(seconds, 1e-6)
+        self._tokens = self._KEPT * self._tokens + tokens
+        self._seconds = self._KEPT * self._seconds + seconds
         if full:
-            self._full = max(self._full, rate)
+            self._full = max(self._full, tokens / seconds)
 
     def seconds(self, tokens: int) -> float:
         """How long ``tokens`` take; 0.0 until something was measured."""
-        return tokens / self._rate if self._rate else 0.0
+        rate = self.tokens_per_s
+        return tokens / rate if rate else 0.0
 
     def least_seconds(self, tokens: int) -> float:
         """How long ``tokens`` take in full batches with nobody else there; 0.0 until something was measured."""
-        rate = max(self._rate, self._full)
+        rate = max(self.tokens_per_s, self._full)
         return tokens / rate if rate else 0.0
-
-    def _averaged(self, average: float, rate: float) -> float:
-        return average + self._WEIGHT * (rate - average) if average else rate
 
 
 class Budget:

@@ -10,7 +10,7 @@ from retrieval.inference.batches import Throughput
 
 _LEAST_WAIT_S = 0.1
 # What waits may take longer than the last runs let expect: who is let in should be done in time.
-_DOUBT = 1.25
+_DOUBT = 1.5
 
 
 class Door:

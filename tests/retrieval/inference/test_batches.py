@@ -60,6 +60,14 @@ def test_throughput_follows_what_is_measured() -> None:
     assert 1.9 < throughput.seconds(1000) < 2.1
 
 
+def test_slow_runs_count_for_all_the_time_they_take() -> None:
+    throughput = Throughput()
+    for _ in range(60):
+        throughput.add(1_000, 0.1)
+        throughput.add(1_000, 1.0)
+    assert throughput.tokens_per_s == pytest.approx(2_000 / 1.1, rel=0.1)
+
+
 def test_short_runs_do_not_tell_how_long_a_load_takes() -> None:
     throughput = Throughput()
     assert throughput.least_seconds(1_000) == 0.0

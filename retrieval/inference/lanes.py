@@ -34,8 +34,9 @@ _WINDOW, _MOST_WINDOW = 4, 256
 class Sizes(Protocol):
     """Says how much a run may have."""
 
-    def tokens(self, now: float, rate: float, most: int) -> int:
-        """At most ``most``; ``rate`` are the tokens a second that the lane has measured, 0.0 for none."""
+    def tokens(self, now: float, rate: float, waiting: int, most: int) -> int:
+        """At most ``most``; ``rate`` are the tokens a second that the lane has measured, 0.0 for none, and ``waiting`` those
+        of the items that might go next."""
 
 
 @dataclass(slots=True)
@@ -133,7 +134,7 @@ class LaneQueue(Generic[T, R]):
             alive = [at for at, entry in enumerate(window) if entry.job.alive]
             if not alive or alive[0] != 0:
                 return ()
-            chosen = [alive[at] for at in cut(lengths, self._present_limits(), padded=self._model.stages.padded)]
+            chosen = [alive[at] for at in cut(lengths, self._present_limits(sum(lengths)), padded=self._model.stages.padded)]
             found.extend(window[at] for at in chosen)
             return chosen if take else ()
 
@@ -147,10 +148,10 @@ class LaneQueue(Generic[T, R]):
             self._feed(owner)
         return found
 
-    def _present_limits(self) -> BatchLimits:
+    def _present_limits(self, waiting: int) -> BatchLimits:
         tokens = self._model.budget.tokens
         if self._sizes is not None:
-            tokens = self._sizes.tokens(self._clock(), self._model.computed.tokens_per_s, tokens)
+            tokens = self._sizes.tokens(self._clock(), self._model.computed.tokens_per_s, waiting, tokens)
         return BatchLimits(self._limits.items, min(tokens, self._limits.tokens))
 
     def _refuse_late(self, window: Sequence[Entry[T, R]]) -> None:

@@ -51,8 +51,8 @@ class LendingStages(Generic[T, R]):
         self._rate = 0.0
         self._late = False
 
-    def tokens(self, now: float, rate: float, most: int) -> int:
-        """Of the next run; of its own thread's rate, whatever ``rate`` the lane has measured of both."""
+    def tokens(self, now: float, rate: float, waiting: int, most: int) -> int:
+        """See :class:`retrieval.inference.lanes.Sizes`. By its own thread's rate; the lane's is of both."""
         if self._late or not self._rate:
             return min(most, self._turn.tokens)
         return min(most, max(1, int(self._rate * _RUN_S)))

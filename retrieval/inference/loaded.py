@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from retrieval.inference.backends import EmbedderBackend, RerankerBackend, StagedEmbedder, StagedReranker, Twofold
-from retrieval.inference.batches import BatchLimits, Budget, Pace, Throughput
+from retrieval.inference.batches import BatchLimits, Budget, Crowd, Pace, Throughput
 from retrieval.inference.job import Job
 from retrieval.inference.lanes import LaneQueue, Sizes
 from retrieval.inference.lending import LendingStages, Loans
@@ -17,9 +17,9 @@ from retrieval.inference.worker import Waiting
 
 # Ordinary prose: about four characters a token, as the estimates have it.
 _PROSE = "She said that the trip to the lake last summer was the best one they ever had together. "
-# Of bulk on a thread of its own, nobody waits for a run: it may have so many times as much in it, that every core has rows to
-# the end. With rows run one by one, one or two long ones a run leave half of the cores idle.
-_BULK_RUNS = 4
+# Where rows run one by one, one or two long ones leave half of the cores idle: a run may have so many times as much in it when
+# as many questions wait, and of bulk on a thread of its own, where nobody waits for its end.
+_CROWD_RUNS, _BULK_RUNS = 2, 4
 T = TypeVar("T")
 
 
@@ -86,11 +86,18 @@ class LoadedModels:
             self._warm_up(self.second, texts, budgets[0], self.bulk_embedding)
         if self.reranker is not None:
             self._warm_up_reranker(self.reranker, pairs, budgets[1])
-        self.questions: Queue[str] = _text_lane(self.embedder, texts, self.embedding, budgets[0], asked=pace)
+        self.questions = self._question_lane(texts, budgets[0], pace)
         self.bulk = self._bulk_lane(texts, budgets[0], pace)
         self.pairs: Queue[Pair] | None = None
         if self.reranker is not None:
             self.pairs = _pair_lane(self.reranker, pairs, self.reranking, budgets[1], pace)
+
+    def _question_lane(self, limits: BatchLimits, budget: Budget, pace: Pace) -> Queue[str]:
+        if not isinstance(self.embedder, StagedEmbedder) or self.embedder.padded:
+            return _text_lane(self.embedder, limits, self.embedding, budget, asked=pace)
+        most = BatchLimits(limits.items, _CROWD_RUNS * limits.tokens)
+        sizes = Crowd(limits.tokens)
+        return _text_lane(self.embedder, most, self.embedding, Budget(most.tokens), sizes, asked=pace)
 
     def _bulk_lane(self, limits: BatchLimits, budget: Budget, pace: Pace) -> Queue[str]:
         if self.second is None or not isinstance(self.embedder, StagedEmbedder):

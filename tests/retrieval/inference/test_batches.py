@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from retrieval.inference.batches import BatchLimits, Budget, Pace, Throughput, Turns
+from retrieval.inference.batches import BatchLimits, Budget, Crowd, Pace, Throughput, Turns
 
 
 @given(st.lists(st.integers(1, 600), min_size=1, max_size=60), st.integers(1, 20), st.integers(1, 2000))
@@ -127,15 +127,20 @@ def test_a_budget_stays_between_one_and_its_most(history: list[tuple[bool, int]]
         assert 1 <= budget.tokens <= 4096
 
 
+@pytest.mark.parametrize(("waiting", "most", "tokens"), [(0, 1024, 512), (1200, 1024, 600), (9000, 1024, 1024), (9000, 300, 300)])
+def test_batches_are_larger_where_many_wait(waiting: int, most: int, tokens: int) -> None:
+    assert Crowd(512).tokens(0.0, 0.0, waiting, most) == tokens
+
+
 def test_batches_are_short_while_questions_come() -> None:
     pace = Pace(0.035, calm_s=2.0)
-    assert pace.tokens(10.0, 10_000.0, 512) == 512, "nobody has asked"
+    assert pace.tokens(10.0, 10_000.0, 0, 512) == 512, "nobody has asked"
     pace.question(10.0)
-    assert pace.tokens(10.1, 0.0, 512) == 512, "nothing was measured"
-    assert pace.tokens(10.1, 10_000.0, 512) == 350
-    assert pace.tokens(10.1, 100_000.0, 512) == 512
-    assert pace.tokens(10.1, 100.0, 512) == 64
-    assert pace.tokens(12.1, 10_000.0, 512) == 512, "calm again"
+    assert pace.tokens(10.1, 0.0, 0, 512) == 512, "nothing was measured"
+    assert pace.tokens(10.1, 10_000.0, 0, 512) == 350
+    assert pace.tokens(10.1, 100_000.0, 0, 512) == 512
+    assert pace.tokens(10.1, 100.0, 0, 512) == 64
+    assert pace.tokens(12.1, 10_000.0, 0, 512) == 512, "calm again"
 
 
 def test_how_long_a_load_takes_alone_is_not_told_by_runs_beside_others() -> None:

@@ -84,11 +84,11 @@ def test_what_is_lent_comes_in_turns_of_the_first_threads_size() -> None:
 def test_a_run_is_as_long_as_a_second_of_the_one_before() -> None:
     rows, loans = Rows(), Loans()
     stages = LendingStages(rows, rows, loans, BatchLimits(tokens=40), clock=rows.clock)
-    assert stages.tokens(0.0, 9.0, 1_000) == 40, "of an unknown rate"
+    assert stages.tokens(0.0, 9.0, 0, 1_000) == 40, "of an unknown rate"
     for takes, tokens in ((0.5, 200), (0.05, 1_000), (2.0, 50), (200.0, 40)):
         rows.takes = takes
         stages.prepare(range(100))()
-        assert stages.tokens(0.0, 9.0, 1_000) == tokens, "the last is of what will be lent"
+        assert stages.tokens(0.0, 9.0, 0, 1_000) == tokens, "the last is of what will be lent"
 
 
 def test_what_the_model_raises_is_raised_where_it_was_asked_for() -> None:

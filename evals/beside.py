@@ -21,8 +21,9 @@ from memoryd.stores.maintenance import PgMaintenance
 from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
 from retrieval.filters import Filters
-from retrieval.ports import ArmHit, Embedder, Query, Vectors
+from retrieval.ports import ArmHit, Embedder, Query
 from retrieval.scope import Action, Scope
+from retrieval.vectors import Vectors
 
 _POLL_S = 3.0
 _PATIENCE_S = 1200.0

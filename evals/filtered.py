@@ -26,7 +26,8 @@ from evals.report import Cell, Table
 from evals.synthetic import DAYS, SyntheticMemory, day
 from evals.timing import summarise
 from retrieval.filters import Filters
-from retrieval.ports import Embedder, Vectors
+from retrieval.ports import Embedder
+from retrieval.vectors import Vectors
 
 K = 10
 TOLERANCE = 0.005

@@ -23,7 +23,8 @@ from retrieval.inference import (
     load_reranker,
 )
 from retrieval.inference.absent import AbsentEmbedder
-from retrieval.ports import Lane, ModelCard, Vectors
+from retrieval.ports import Lane, ModelCard
+from retrieval.vectors import Vectors
 
 M = TypeVar("M")
 

@@ -9,17 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 from uuid import UUID
-
-import numpy as np
-from numpy.typing import NDArray
 
 from retrieval.filters import Filters, JsonValue, Scalar
 from retrieval.scope import Scope
 from retrieval.temporal import Interval
 
-Vectors = NDArray[np.float32]
+if TYPE_CHECKING:
+    from retrieval.vectors import Vectors
 
 CHUNK: Final = "knowledge"
 """The kind of an item that is a chunk of a document, beside the kinds of memories."""

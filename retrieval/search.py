@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from retrieval.candidates import (
@@ -30,22 +31,14 @@ from retrieval.candidates import (
 from retrieval.deadline import NO_DEADLINE, Deadline
 from retrieval.errors import MemorydError
 from retrieval.fusion import Fused
-from retrieval.ports import (
-    Item,
-    ItemReader,
-    LexicalIndex,
-    Query,
-    Reranker,
-    Serving,
-    TemporalIndex,
-    Vectors,
-    VectorSpace,
-    VectorSpaces,
-)
+from retrieval.ports import Item, ItemReader, LexicalIndex, Query, Reranker, Serving, TemporalIndex, VectorSpace, VectorSpaces
 from retrieval.rerank import RerankCandidate, RerankPlan, rerank
 from retrieval.scope import Scope
 from retrieval.sources import capped, comparable, joined, limits, merged, parts, together, worth_reading
 from retrieval.temporal import Interval, RecencyPrior, find_intervals, temporal_boost, wants_recent
+
+if TYPE_CHECKING:
+    from retrieval.vectors import Vectors
 
 log = logging.getLogger(__name__)
 

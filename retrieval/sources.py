@@ -9,24 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from uuid import UUID
 
 from retrieval.candidates import Found
-from retrieval.ports import (
-    ArmHit,
-    DenseIndex,
-    Embedder,
-    Following,
-    Item,
-    ItemReader,
-    LexicalIndex,
-    Query,
-    Turn,
-    Vectors,
-    VectorSpace,
-)
+from retrieval.ports import ArmHit, DenseIndex, Embedder, Following, Item, ItemReader, LexicalIndex, Query, Turn, VectorSpace
 from retrieval.scope import Scope
+
+if TYPE_CHECKING:
+    from retrieval.vectors import Vectors
 
 T = TypeVar("T")
 

@@ -9,8 +9,8 @@ from pydantic import JsonValue
 from memoryd.client.core import answered, asked, paged, path, present, writing
 from memoryd.client.models import (
     BasePage,
-    Chunking,
     Collected,
+    Cut,
     Diff,
     DocumentChange,
     KnowledgeBase,
@@ -46,14 +46,14 @@ class BaseOperations(Operations):
         *,
         space: str = "default",
         description: str | None = None,
-        chunking: Chunking | None = None,
+        chunking: Cut | None = None,
         retain: int | None = None,
         key: str | None = None,
     ) -> Steps[KnowledgeBase]:
         """Make a knowledge base. ``retain``: how many versions stay besides the live and the tagged ones."""
         body: dict[str, JsonValue] = {"name": name, "space": space, "description": description, "retain": retain}
         if chunking is not None:
-            body["chunking"] = chunking.model_dump()
+            body["chunking"] = chunking.model_dump(mode="json")
         return (yield from asked(KnowledgeBase, writing("POST", path(BASES), present(body), key=key), self.retries))
 
     @Operation
@@ -72,7 +72,7 @@ class BaseOperations(Operations):
         name: str,
         *,
         description: str | Unset | None = UNSET,
-        chunking: Chunking | Unset = UNSET,
+        chunking: Cut | Unset = UNSET,
         retain: int | Unset | None = UNSET,
         key: str | None = None,
     ) -> Steps[KnowledgeBase]:
@@ -81,7 +81,7 @@ class BaseOperations(Operations):
         if not isinstance(description, Unset):
             body["description"] = description
         if not isinstance(chunking, Unset):
-            body["chunking"] = chunking.model_dump()
+            body["chunking"] = chunking.model_dump(mode="json")
         if not isinstance(retain, Unset):
             body["retain"] = retain
         return (yield from asked(KnowledgeBase, writing("PATCH", path(BASES, name), body, key=key), self.retries))

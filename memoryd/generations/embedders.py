@@ -15,8 +15,9 @@ from memoryd.generations.model import Generation
 from memoryd.generations.ports import Catalogues
 from memoryd.generations.shelf import ModelShelf
 from retrieval.errors import InferenceUnavailable
-from retrieval.ports import DenseIndex, Embedder, Lane, Query, Vectors, VectorSpace
+from retrieval.ports import DenseIndex, Embedder, Lane, Query, VectorSpace
 from retrieval.scope import Scope
+from retrieval.vectors import Vectors
 
 log = logging.getLogger(__name__)
 

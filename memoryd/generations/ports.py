@@ -10,7 +10,8 @@ from uuid import UUID
 from memoryd.generations.catalogue import Catalogue
 from memoryd.generations.model import Actor, Generation, ItemKind, Mark, NewGeneration, Registered, State, Step
 from retrieval.filters import JsonValue
-from retrieval.ports import Embedder, Lane, Vectors
+from retrieval.ports import Embedder, Lane
+from retrieval.vectors import Vectors
 
 Missing = Callable[[Generation], bool]
 """True for a generation that this process cannot embed for at present."""

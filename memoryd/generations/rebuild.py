@@ -1,13 +1,13 @@
 """What the worker does about generations: fill new ones, find what is missing, verify them, and clear up behind retired ones.
 
 Everything is insert-only and goes on behind a mark: killed at any moment, the next worker repeats at most one batch. One worker
-at a time is at a generation, by a lease that each batch renews.
+at a time is at a generation, by a lease that is renewed as long as it works.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from uuid import UUID, uuid4
@@ -27,6 +27,8 @@ _PAGE = 200
 _ROUND_S = 120.0
 # What a writer holds when its turn comes is looked at again after this.
 _AGAIN_S = 0.2
+# Thrice while a lease lasts.
+_RENEW_S = 15.0
 _PASSES = 50
 
 Verify = Callable[[Generation], Awaitable[Report]]
@@ -52,9 +54,10 @@ class Hands:
 class Rebuild:
     """The worker's rounds over generations."""
 
-    def __init__(self, hands: Hands, *, round_s: float = _ROUND_S) -> None:
+    def __init__(self, hands: Hands, *, round_s: float = _ROUND_S, renew_s: float = _RENEW_S) -> None:
         self._hands = hands
         self._round_s = round_s
+        self._renew_s = renew_s
         self._id = uuid4()
 
     async def run(self) -> int:
@@ -76,7 +79,7 @@ class Rebuild:
         """Do what is due for one; true when it went well, so that more may be due."""
         number, failure = found.generation.number, None
         try:
-            await self._step(found, ends)
+            await self._leased(number, self._step(found, ends))
         except _Over:
             log.info("generation %d is not worked on any more: paused, retired, or another worker's", number)
         except MemorydError as error:
@@ -90,6 +93,21 @@ class Rebuild:
             with suppress(MemorydError):
                 await self._hands.work.release(number, self._id, failure)
         return failure is None
+
+    async def _leased(self, number: int, step: Coroutine[None, None, None]) -> None:
+        """Do it, and renew the lease meanwhile: to count everything, or to verify, takes longer than a lease lasts."""
+        task = asyncio.ensure_future(step)
+        try:
+            while not (await asyncio.wait({task}, timeout=self._renew_s))[0]:
+                try:
+                    if await self._hands.work.lease(number, self._id) is None and not task.done():
+                        raise _Over
+                except MemorydError as error:
+                    log.warning("the lease of generation %d cannot be renewed: %s", number, error)
+            await task
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def _step(self, found: Registered, ends: float) -> None:
         generation = found.generation
@@ -184,8 +202,7 @@ class Rebuild:
     async def _purge(self, generation: Generation) -> None:
         async for tenant_id in self._tenants(generation, None):
             while await self._hands.purging.erase(generation.number, tenant_id):
-                if not await self._hands.work.lease(generation.number, self._id):
-                    raise _Over
+                pass
         await self._hands.purging.purged(generation.number)
 
     async def _places(self, generation: Generation, mark: Mark | None) -> AsyncIterator[Mark]:

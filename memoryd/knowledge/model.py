@@ -1,16 +1,20 @@
 """What a knowledge base is made of. A version is a sequence number; rows carry ``[from_seq, to_seq)``."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from uuid import UUID
-
-import numpy as np
-from numpy.typing import NDArray
 
 from ingestion.chunk import Chunking
 from retrieval.filters import JsonValue
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 LIVE = "live"
 DRAFT = "draft"

@@ -1,16 +1,21 @@
 """What the memory use cases speak about."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 from uuid import UUID
 
-import numpy as np
-from numpy.typing import NDArray
-
 from retrieval.filters import JsonValue
-from retrieval.ports import Vectors
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from retrieval.vectors import Vectors
 
 
 class Kind(StrEnum):

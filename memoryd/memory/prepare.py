@@ -15,8 +15,9 @@ from memoryd.threads import BULK, QUICK
 from retrieval.analysis import Analyzer
 from retrieval.filters import JsonValue
 from retrieval.passages import Span, Splitter
-from retrieval.ports import Lane, Vectors
+from retrieval.ports import Lane
 from retrieval.situate import situated
+from retrieval.vectors import Vectors
 
 Given = TypeVar("Given")
 Made = TypeVar("Made")

@@ -23,8 +23,9 @@ from memoryd.sessions.model import Session, Stored
 from memoryd.sessions.ports import MessageStore, ProgressStore, SummaryWriter, Target
 from retrieval.filters import JsonValue
 from retrieval.packing.sentences import split
-from retrieval.ports import Embedder, Lane, Vectors
+from retrieval.ports import Embedder, Lane
 from retrieval.scope import Scope
+from retrieval.vectors import Vectors
 
 log = logging.getLogger(__name__)
 

@@ -20,8 +20,9 @@ from memoryd.stores.database import Database
 from memoryd.stores.filter_sql import Conditions, conditions
 from memoryd.stores.generations import Generation
 from memoryd.stores.vectors import HalfVectorParam
-from retrieval.ports import ArmHit, Query, Vectors
+from retrieval.ports import ArmHit, Query
 from retrieval.scope import Scope
+from retrieval.vectors import Vectors
 
 # `LATERAL … OFFSET 0` and `= ANY(ARRAY(…))` leave the planner one way: by key. A join would do as well where it knows the
 # tables; in a young database it knows nothing yet, takes every tenant for one row, and joins by scanning all of it again

@@ -10,8 +10,8 @@ from memoryd.generations.ports import Counted, Sampled
 from memoryd.stores.database import Database
 from memoryd.stores.generation_items import PATIENCE
 from memoryd.stores.vectors import HalfVectorParam
-from retrieval.ports import Vectors
 from retrieval.situate import situated
+from retrieval.vectors import Vectors
 
 # Digests say whether two sets are the same rows in the same condition, whatever their order.
 _LIVE = "sum(hashint8extended(pid, live::int)::numeric)"

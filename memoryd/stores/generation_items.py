@@ -8,8 +8,8 @@ from memoryd.generations.ports import Unembedded
 from memoryd.stores.arrays import int8s
 from memoryd.stores.database import Database
 from memoryd.stores.vectors import HalfVectorArrayParam
-from retrieval.ports import Vectors
 from retrieval.situate import situated
+from retrieval.vectors import Vectors
 
 PATIENCE = "SET LOCAL statement_timeout = '10min'"
 """For statements that look at everything a tenant has."""

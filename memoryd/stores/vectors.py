@@ -11,7 +11,7 @@ from psycopg.adapt import Buffer, Dumper
 from psycopg.rows import TupleRow
 from psycopg.types import TypeInfo
 
-from retrieval.ports import Vectors
+from retrieval.vectors import Vectors
 
 
 @dataclass(frozen=True, slots=True)

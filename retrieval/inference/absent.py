@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from retrieval.ports import ModelCard, Vectors
+from retrieval.ports import ModelCard
+from retrieval.vectors import Vectors
 
 
 class AbsentEmbedder:

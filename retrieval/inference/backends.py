@@ -8,7 +8,8 @@ from typing import Protocol, runtime_checkable
 from retrieval.inference.batches import BatchLimits
 from retrieval.inference.model_files import ModelFiles, WeightsFormat
 from retrieval.inference.tokenizer import Encoding
-from retrieval.ports import ModelCard, Vectors
+from retrieval.ports import ModelCard
+from retrieval.vectors import Vectors
 
 
 class EmbedderBackend(Protocol):

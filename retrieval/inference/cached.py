@@ -11,7 +11,8 @@ from uuid import UUID
 import numpy as np
 
 from retrieval.inference.wire import from_bytes, to_bytes
-from retrieval.ports import Embedder, Lane, ModelCard, Vectors
+from retrieval.ports import Embedder, Lane, ModelCard
+from retrieval.vectors import Vectors
 
 _WRITES: Final = 64
 """Writes to the cache that may be under way; what comes on top is not kept."""
@@ -55,8 +56,6 @@ class CachedEmbedder:
         self._embedder = embedder
         self._cache = cache
         self._writes = writes
-        self.hits = 0
-        self.misses = 0
 
     @property
     def card(self) -> ModelCard:
@@ -71,8 +70,6 @@ class CachedEmbedder:
         keys = [cache_key(card, text) for text in texts]
         known = [_vector(body, card) for body in await self._cache.get(owner, keys)]
         missing = [place for place, vector in enumerate(known) if vector is None]
-        self.hits += len(known) - len(missing)
-        self.misses += len(missing)
         if missing:
             made = await self._embedder.embed_queries([texts[place] for place in missing], owner=owner)
             for place, vector in zip(missing, made, strict=True):

@@ -7,7 +7,8 @@ from typing import Protocol
 from uuid import UUID
 
 from retrieval.errors import InferenceUnavailable
-from retrieval.ports import Embedder, Lane, ModelCard, Reranker, Vectors
+from retrieval.ports import Embedder, Lane, ModelCard, Reranker
+from retrieval.vectors import Vectors
 
 
 class Inference(Protocol):

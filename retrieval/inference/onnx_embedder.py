@@ -12,7 +12,8 @@ from retrieval.inference.model_files import ModelFiles
 from retrieval.inference.onnx_session import OnnxSession, Output
 from retrieval.inference.registry import Pooling
 from retrieval.inference.tokenizer import Encoding, ModelTokenizer
-from retrieval.ports import ModelCard, Vectors
+from retrieval.ports import ModelCard
+from retrieval.vectors import Vectors
 
 # Weights larger than this are loaded once only.
 _LARGEST_TWICE = 256 * 2**20

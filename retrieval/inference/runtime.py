@@ -24,7 +24,8 @@ from retrieval.inference.rank import step_aside
 from retrieval.inference.stages import Results, pair_tokens
 from retrieval.inference.tokenizer import estimated_tokens
 from retrieval.inference.worker import ComputeThread, Loaded, Waiting
-from retrieval.ports import Lane, ModelCard, Vectors
+from retrieval.ports import Lane, ModelCard
+from retrieval.vectors import Vectors
 
 T = TypeVar("T")
 

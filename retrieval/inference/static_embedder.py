@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from retrieval.errors import InferenceUnavailable
 from retrieval.inference.model_files import ModelFiles
 from retrieval.inference.tokenizer import ModelTokenizer
-from retrieval.ports import ModelCard, Vectors
+from retrieval.ports import ModelCard
+from retrieval.vectors import Vectors
 
 _TYPES = {"F16": "<f2", "F32": "<f4"}
 _HEADER_BYTES = 8

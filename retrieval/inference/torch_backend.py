@@ -17,7 +17,8 @@ from retrieval.inference.batches import BatchLimits
 from retrieval.inference.model_files import ModelFiles
 from retrieval.inference.onnx_reranker import DEFAULT_PAIR_TOKENS
 from retrieval.inference.tokenizer import Encoding, ModelTokenizer
-from retrieval.ports import ModelCard, Vectors
+from retrieval.ports import ModelCard
+from retrieval.vectors import Vectors
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from retrieval.ports import Vectors
+from retrieval.vectors import Vectors
 
 MODEL: Final = "X-Memoryd-Model"
 REVISION: Final = "X-Memoryd-Revision"

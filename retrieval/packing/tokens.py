@@ -6,8 +6,6 @@ Text that looks like a special token (``<|endoftext|>``) is counted as the ordin
 from collections.abc import Iterable
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
 from retrieval.errors import UnknownTokenizer
 from retrieval.ports import TokenCounter
 
@@ -65,6 +63,9 @@ class HuggingFaceCounter:
     def __init__(self, name: str, path: Path) -> None:
         if not path.is_file():
             raise UnknownTokenizer(f"no tokenizer file for {name!r} at {path.name}")
+        # Imported where it is used, as it loads numpy, for which who only names a tokenizer need not wait.
+        from tokenizers import Tokenizer
+
         self._name = name
         self._tokenizer = Tokenizer.from_file(str(path))
         self._tokenizer.no_truncation()

@@ -1,10 +1,8 @@
 """Changing the model of an installation, a tenant: what is written meanwhile, who fails, what is refused."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 
-import numpy as np
 import psycopg
 import pytest
 
@@ -14,27 +12,9 @@ from memoryd.stores.database import Database
 from memoryd.stores.generation_evidence import PgGenerationEvidence
 from memoryd.stores.generation_items import PgGenerationItems
 from memoryd.stores.generations import PgCatalogues
-from retrieval.ports import Vectors
 from retrieval.scope import Action
-from tests.generations.tiny import Tiny
-from tests.generations.world import Crash, Tenant, World, new_world
-from tests.stack import Stack
-
-A, B, C = Tiny("a", 8), Tiny("b", 12), Tiny("c", 5)
-TEXTS = [f"memory number {n}" for n in range(150)]
-
-
-@pytest.fixture
-async def world(stack: Stack) -> AsyncIterator[World]:
-    made = await new_world(stack, "generations_life", [A, B, C])
-    yield made
-    await made.shelf.close()
-    await made.database.close()
-
-
-@pytest.fixture
-async def tenant(world: World) -> Tenant:
-    return await world.tenant()
+from tests.generations.conftest import TEXTS, A, B
+from tests.generations.world import Tenant, World, nobody
 
 
 async def _state(world: World, number: int) -> State:
@@ -170,97 +150,6 @@ async def test_a_failed_gate_blocks_unless_a_reason_is_given(world: World, tenan
     assert detail[0]["forced"] == "a drill"
 
 
-async def test_a_worker_that_is_killed_loses_and_repeats_nothing(world: World, tenant: Tenant) -> None:
-    await tenant.say(*TEXTS, *(f"more of it: {n}" for n in range(250)))
-    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
-    for step in ("page", "store", "advanced", "gap"):
-        left = {step: 2 if step != "gap" else 1}
-
-        async def kill(name: str, left: dict[str, int] = left) -> None:
-            if name in left:
-                left[name] -= 1
-                if not left[name]:
-                    raise Crash
-
-        world.expire()
-        worker = world.rebuild(kill)
-        with pytest.raises(Crash):
-            await worker.run()
-        world.restart()
-        tenant.stored(2, B)
-    await world.work()
-    every, has = tenant.stored(2, B)
-    assert has == every
-    assert (await world.generations.get(world.operator, 2)).passed
-
-
-async def test_one_worker_at_a_time_and_none_while_paused(world: World, tenant: Tenant) -> None:
-    await tenant.say(*TEXTS)
-    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
-    beside: list[int] = []
-
-    async def another(name: str) -> None:
-        if name == "store" and not beside:
-            beside.append(await world.rebuild(_no).run())
-            await world.generations.pause(world.operator, 2)
-
-    await world.rebuild(another).run()
-    assert beside == [0], "the other worker has the lease"
-    found = await world.generations.get(world.operator, 2)
-    assert (found.generation.state, found.paused, found.failure) == (State.BUILDING, True, None)
-    await tenant.say("written while it is paused")
-    await world.work()
-    assert (await world.generations.get(world.operator, 2)).progress.done <= 64
-    await world.generations.resume(world.operator, 2)
-    await world.work()
-    assert (await world.generations.get(world.operator, 2)).passed
-    every, has = tenant.stored(2, B)
-    assert has == every
-
-
-async def _no(name: str) -> None: ...
-
-
-async def test_a_writer_without_the_model_notes_what_is_missing(world: World, tenant: Tenant) -> None:
-    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
-    await world.work()
-    assert (await world.generations.get(world.operator, 2)).passed
-    world.restart()
-    world.shop.out.add("b")
-    await tenant.say("without")
-    assert tenant.stored(2, B)[1] == set()
-    assert (await world.generations.get(world.operator, 2)).gaps
-    with pytest.raises(Conflict, match="lacks vectors"):
-        await world.generations.cut_over(world.operator, 2, forced=None)
-    await world.rebuild(_no).run()
-    failed = await world.generations.get(world.operator, 2)
-    assert failed.gaps
-    assert failed.failure is not None
-    world.shop.out.clear()
-    world.restart()
-    await world.work()
-    healed = await world.generations.get(world.operator, 2)
-    assert (healed.gaps, healed.failure) == (False, None)
-    every, has = tenant.stored(2, B)
-    assert has == every
-    await world.generations.cut_over(world.operator, 2, forced=None)
-    assert await tenant.found("without") == ["without"]
-
-
-async def test_a_process_that_has_not_loaded_the_model_answers_from_the_one_before(world: World, tenant: Tenant) -> None:
-    await tenant.say(*TEXTS[:5])
-    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
-    await world.work()
-    await world.generations.cut_over(world.operator, 2, forced=None)
-    world.restart()
-    assert (await tenant.found("memory number 1"))[0] == "memory number 1"
-    assert set(world.asked) == {1}
-    while world.shelf.ready((await world.generations.get(world.operator, 2)).generation) is None:
-        await world.shelf.of((await world.generations.get(world.operator, 2)).generation)
-    assert (await tenant.found("memory number 1"))[0] == "memory number 1"
-    assert set(world.asked) == {2}
-
-
 async def test_what_is_asked_for_twice_or_at_the_wrong_time(world: World, tenant: Tenant) -> None:
     create = world.generations.create
     with pytest.raises(AlreadyExists):
@@ -296,60 +185,6 @@ async def test_a_deleted_tenants_generation_goes(world: World, tenant: Tenant) -
     assert await _state(world, made.generation.number) is State.RETIRED
     await world.work()
     assert (await world.generations.get(world.operator, made.generation.number)).purged_at is not None
-
-
-async def test_what_a_writer_holds_is_waited_for_however_long(
-    world: World, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("memoryd.generations.rebuild._AGAIN_S", 0.01)
-    monkeypatch.setattr("memoryd.generations.rebuild._PASSES", 3)
-    await tenant.say(*TEXTS[:20])
-    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
-    with psycopg.connect(world.superuser_url) as connection:
-        connection.execute("SELECT FROM memoryd.passages ORDER BY pid LIMIT 2 FOR UPDATE")
-        await world.rebuild(_no, round_s=0.2).run()
-        found = await world.generations.get(world.operator, 2)
-        assert (found.generation.state, found.report) == (State.CATCHING_UP, None)
-        every, has = tenant.stored(2, B)
-        assert len(every - has) == 2
-    await world.work()
-    assert (await world.generations.get(world.operator, 2)).passed
-
-
-async def test_one_that_fails_does_not_stop_the_others(world: World, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    await tenant.say(*TEXTS[:5])
-    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
-    made = await world.generations.create(tenant.actor, "c", ScopeKind.TENANT, knowledge_base=None)
-    monkeypatch.setattr(B, "embed_passages", _broken)
-    await world.rebuild(_no, round_s=0.5).run()
-    found = await world.generations.get(world.operator, 2)
-    assert (found.generation.state, found.failure) == (State.BUILDING, "internal: DataException")
-    assert (await world.generations.get(world.operator, made.generation.number)).generation.state is State.VERIFYING
-    monkeypatch.undo()
-    await world.work()
-    found = await world.generations.get(world.operator, 2)
-    assert (found.passed, found.failure) == (True, None)
-
-
-async def _broken(texts: list[str], **_named: object) -> Vectors:
-    """What a broken model says: no numbers."""
-    return np.full((len(texts), B.card.dimension), np.nan, dtype=np.float32)
-
-
-async def test_a_worker_goes_on_where_another_has_come_since_it_looked(world: World, tenant: Tenant) -> None:
-    await tenant.say(*TEXTS)
-    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
-    others: list[int] = []
-
-    async def meanwhile(name: str) -> None:
-        if name == "lease" and not others:
-            others.append(await world.rebuild(_no, round_s=0.01).run())
-
-    await world.rebuild(meanwhile).run()
-    assert others == [1]
-    await world.work()
-    progress = (await world.generations.get(world.operator, 2)).progress
-    assert (progress.done, progress.total) == (150, 150)
 
 
 async def test_tenants_do_not_keep_the_operator_or_each_other_from_a_new_model(world: World, tenant: Tenant) -> None:
@@ -394,7 +229,7 @@ async def test_a_table_is_dropped_when_nobody_reads_vectors_for_long(world: Worl
     world.expire()
     with psycopg.connect(world.superuser_url) as connection:
         connection.execute("SELECT count(*) FROM memoryd.embeddings")
-        await world.rebuild(_no, round_s=0.1).run()
+        await world.rebuild(nobody, round_s=0.1).run()
         found = await world.generations.get(world.operator, 2)
         assert found.purged_at is None
         assert found.failure is not None

@@ -13,7 +13,8 @@ from memoryd.generations.model import Generation, State
 from memoryd.generations.shelf import ModelShelf, Opened
 from memoryd.generations.upkeep import kept_up
 from retrieval.errors import InferenceUnavailable
-from retrieval.ports import Lane, Vectors
+from retrieval.ports import Lane
+from retrieval.vectors import Vectors
 from tests.generations.tiny import Shop, Tiny
 
 A, B = Tiny("a", 8), Tiny("b", 12)

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from memoryd.generations.shelf import Opened
 from retrieval.errors import InferenceUnavailable
-from retrieval.ports import Lane, ModelCard, Vectors
+from retrieval.ports import Lane, ModelCard
+from retrieval.vectors import Vectors
 
 _COMMON = 4.0
 

@@ -44,10 +44,11 @@ from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
 from retrieval.filters import Filters
 from retrieval.passages import Splitter
-from retrieval.ports import ArmHit, DenseIndex, ModelCard, Query, Vectors
+from retrieval.ports import ArmHit, DenseIndex, ModelCard, Query
 from retrieval.scope import Action, Scope
 from retrieval.search import Arm, Searcher, SearchRequest
 from retrieval.sources import DenseIndexes
+from retrieval.vectors import Vectors
 from tests.generations.tiny import Shop, Tiny
 from tests.stack import Stack
 from tests.stores.test_migrate import Scratch
@@ -151,7 +152,7 @@ class World:
         memories = PgDenseIndex(self.database, generation, exact_limit=10_000)
         return Watched(generation, DenseIndexes(memories, PgChunkDense(self.database, generation)), self.asked)
 
-    def rebuild(self, before: Before, *, round_s: float = 5) -> Rebuild:
+    def rebuild(self, before: Before, *, round_s: float = 5, renew_s: float = 15) -> Rebuild:
         """A worker; ``before`` is called before each thing that it does to the stores."""
         work, registry = PgGenerationWork(self.database), PgRegistry(self.database)
 
@@ -160,7 +161,7 @@ class World:
 
         seen: Any = Interfered(work, before)
         items: Any = Interfered(PgGenerationItems(self.database), before)
-        return Rebuild(Hands(seen, seen, items, self.shelf, self.verifier, keep), round_s=round_s)
+        return Rebuild(Hands(seen, seen, items, self.shelf, self.verifier, keep), round_s=round_s, renew_s=renew_s)
 
     async def work(self) -> None:
         """Let a worker do everything that is due."""
@@ -172,6 +173,11 @@ class World:
         """The leases of workers that are gone end, and the grace of what was retired."""
         with psycopg.connect(self.superuser_url) as connection:
             connection.execute("UPDATE memoryd.generations SET leased_until = NULL, retired_at = retired_at - interval '1 hour'")
+
+    def leased(self) -> bool:
+        """True while a worker is at a generation."""
+        with psycopg.connect(self.superuser_url) as connection:
+            return bool(connection.execute("SELECT 1 FROM memoryd.generations WHERE leased_until > now()").fetchone())
 
     async def tenant(self) -> "Tenant":
         """A fresh one."""
@@ -274,3 +280,7 @@ async def new_world(stack: Stack, name: str, models: Sequence[Tiny]) -> World:
     database = Database(service_url, size=6, timeout_s=10, statement_timeout_s=30)
     await database.open()
     return World(stack, made.superuser_url, service_url, database, Shop(*models), models[0])
+
+
+async def nobody(name: str) -> None:
+    """The embedder of no model."""

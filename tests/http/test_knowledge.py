@@ -26,7 +26,8 @@ from memoryd.settings import Settings
 from memoryd.stores.generations import PgCatalogues
 from memoryd.stores.objects import ObstoreObjects
 from memoryd.wiring import open_worker_models
-from retrieval.ports import Lane, Vectors
+from retrieval.ports import Lane
+from retrieval.vectors import Vectors
 from tests.http.conftest import Tenant, client
 from tests.one_model import no_other
 

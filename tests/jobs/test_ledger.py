@@ -17,7 +17,7 @@ from memoryd.memory.model import Idempotency
 from memoryd.stores.database import Database
 from retrieval.scope import Action
 from tests.jobs.conftest import KIND, Bench, Clock, Handler, Reminders, bench_of, new_tenant
-from tests.jobs.test_runner import giving
+from tests.jobs.outcomes import giving
 from tests.stack import Stack
 
 ONE = NewJob(KIND, {}, [NewItem("a", {})])

@@ -15,7 +15,8 @@ from retrieval.analysis import Analyzer
 from retrieval.errors import BatchTooLarge, InferenceUnavailable
 from retrieval.filters import JsonValue
 from retrieval.passages import Splitter
-from retrieval.ports import Lane, ModelCard, Vectors
+from retrieval.ports import Lane, ModelCard
+from retrieval.vectors import Vectors
 from tests.memory.test_identity import THANKS
 from tests.one_model import one_model
 

@@ -16,12 +16,13 @@ from retrieval.deadline import NO_DEADLINE, Deadline
 from retrieval.errors import InferenceUnavailable
 from retrieval.filters import Filters
 from retrieval.fusion import RRF_K
-from retrieval.ports import ArmHit, Following, Item, Lane, ModelCard, Query, Turn, Vectors
+from retrieval.ports import ArmHit, Following, Item, Lane, ModelCard, Query, Turn
 from retrieval.rerank import RerankPlan
 from retrieval.scope import Action, Scope
 from retrieval.search import TEMPORAL_WEIGHT, Arm, Searcher, SearchRequest
 from retrieval.sources import OneSpace
 from retrieval.temporal import Interval
+from retrieval.vectors import Vectors
 
 SCOPE = Scope(UUID(int=1), "tests", frozenset(Action))
 MAY = datetime(2023, 5, 8, tzinfo=UTC)

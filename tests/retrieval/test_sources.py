@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from retrieval.candidates import Found
 from retrieval.filters import Filters
-from retrieval.ports import ArmHit, Following, Item, PinnedSource, Query, Turn, Vectors
+from retrieval.ports import ArmHit, Following, Item, PinnedSource, Query, Turn
 from retrieval.scope import Action, Scope
 from retrieval.sources import DenseIndexes, ItemReaders, LexicalIndexes, capped, limits, merged, parts, together, worth_reading
+from retrieval.vectors import Vectors
 
 SCOPE = Scope(UUID(int=1), "tests", frozenset(Action))
 SPACES = tuple(UUID(int=n) for n in (11, 12, 13))

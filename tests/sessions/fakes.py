@@ -11,8 +11,9 @@ import numpy as np
 from memoryd.ids import uuid7
 from memoryd.memory.model import Draft, Idempotency, Outcome, Written
 from memoryd.sessions.ports import SnapshotRecord, TenantSettings
-from retrieval.ports import Lane, ModelCard, Vectors
+from retrieval.ports import Lane, ModelCard
 from retrieval.scope import Scope
+from retrieval.vectors import Vectors
 
 
 @dataclass

@@ -18,8 +18,8 @@ from memoryd.stores.database import Database
 from memoryd.stores.tenants import PgTenants
 from memoryd.stores.terms import facet_terms
 from memoryd.stores.units import PgUnits
-from retrieval.ports import Vectors
 from retrieval.scope import Action, Scope
+from retrieval.vectors import Vectors
 
 DIMENSION = 384
 CLOCK = SystemClock()

@@ -15,8 +15,9 @@ from memoryd.stores.generations import Generation
 from memoryd.stores.maintenance import PgMaintenance
 from memoryd.stores.vectors import HalfVectorArrayParam, HalfVectorParam
 from retrieval.filters import Filters
-from retrieval.ports import Query, Vectors
+from retrieval.ports import Query
 from retrieval.scope import Scope
+from retrieval.vectors import Vectors
 from tests.stores.library import Library, clustered, new_library
 
 COUNT = 4_000

@@ -12,7 +12,8 @@ from memoryd.http.problems import error_response
 from memoryd.threads import BULK, QUICK
 from retrieval.errors import MemorydError
 from retrieval.inference.wire import MODEL, RAW, REVISION, SHAPE, shape_of, to_bytes
-from retrieval.ports import ModelCard, Vectors
+from retrieval.ports import ModelCard
+from retrieval.vectors import Vectors
 
 _INLINE_FLOATS = 4_096
 _QUICK_FLOATS = 400_000

@@ -163,6 +163,11 @@ class DiffOut(BaseModel):
     changes: list[DocumentChangeOut]
     next_cursor: str | None
 
+    @property
+    def empty(self) -> bool:
+        """No document differs."""
+        return not (self.documents.added or self.documents.removed or self.documents.changed)
+
 
 class CollectedOut(BaseModel):
     """What garbage collection did."""

@@ -4,8 +4,9 @@ from memoryd.stores.database import Database
 from memoryd.stores.generations import Generation
 from memoryd.stores.knowledge.chunk_sql import PINS, pinned, visible
 from memoryd.stores.vectors import HalfVectorParam
-from retrieval.ports import ArmHit, Query, Vectors
+from retrieval.ports import ArmHit, Query
 from retrieval.scope import Scope
+from retrieval.vectors import Vectors
 
 # `LATERAL … OFFSET 0` and `= ANY(ARRAY(…))` leave the planner one way, by key, whatever its statistics say: see
 # memoryd.stores.dense. `<#>` is minus the inner product, the cosine of normalised vectors.

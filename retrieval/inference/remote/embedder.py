@@ -18,7 +18,8 @@ from retrieval.inference.remote.endpoint import Answer, Call, Endpoint
 from retrieval.inference.remote.endpoints import Endpoints, side_by_side
 from retrieval.inference.remote.formats import EmbeddingFormat, MemorydFormat, OpenAiFormat, TextKind, Wanted
 from retrieval.inference.wire import OWNER
-from retrieval.ports import Lane, ModelCard, Vectors
+from retrieval.ports import Lane, ModelCard
+from retrieval.vectors import Vectors
 
 _TEXTS: Final = 128
 _CHARACTERS: Final = 64_000

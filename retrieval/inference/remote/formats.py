@@ -15,7 +15,8 @@ from retrieval.filters import JsonValue
 from retrieval.inference.remote.endpoint import Answer, Call, Endpoint
 from retrieval.inference.remote.kinds import ServerKind
 from retrieval.inference.wire import MODEL, RAW, REVISION, SHAPE, from_bytes
-from retrieval.ports import Lane, ModelCard, Vectors
+from retrieval.ports import Lane, ModelCard
+from retrieval.vectors import Vectors
 
 _PROBE: Final = "probe"
 _UNIT: Final = 1e-3

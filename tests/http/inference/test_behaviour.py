@@ -16,7 +16,8 @@ from memoryd.served_models import Served, ServedEmbedder
 from retrieval.errors import InferenceUnavailable
 from retrieval.inference import BatchLimits, InferenceRuntime, ModelTokenizer, RuntimeLimits
 from retrieval.inference.registry import BGE_SMALL
-from retrieval.ports import ModelCard, Vectors
+from retrieval.ports import ModelCard
+from retrieval.vectors import Vectors
 from tests.http.inference.serving import served
 from tests.support_models import ready_model_store
 

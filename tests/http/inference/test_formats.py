@@ -20,7 +20,8 @@ from retrieval.inference import ModelStore, load_embedder
 from retrieval.inference.onnx_reranker import OnnxReranker
 from retrieval.inference.registry import BGE_SMALL, MS_MARCO_MINILM
 from retrieval.inference.wire import from_bytes
-from retrieval.ports import Lane, ModelCard, Vectors
+from retrieval.ports import Lane, ModelCard
+from retrieval.vectors import Vectors
 from tests.http.inference.conftest import MAX_BODY, MAX_TEXTS, TOKENS
 from tests.support_models import model_cache
 

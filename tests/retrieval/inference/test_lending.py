@@ -12,7 +12,7 @@ from retrieval.inference import InferenceRuntime
 from retrieval.inference.batches import BatchLimits
 from retrieval.inference.lending import LendingStages, Loans
 from retrieval.inference.stages import Results
-from tests.retrieval.inference.test_runtime import TwofoldEmbedder, running
+from tests.retrieval.inference.held import TwofoldEmbedder, running
 
 FIRST, BULK = "memoryd-inference", "memoryd-inference-bulk"
 

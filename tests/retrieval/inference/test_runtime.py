@@ -3,93 +3,20 @@
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
-from uuid import UUID
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
 
-from retrieval.errors import BatchTooLarge, InferenceError, InferenceOverloaded, InferenceTimeout, InferenceUnavailable
+from retrieval.errors import InferenceError, InferenceUnavailable
 from retrieval.inference import BatchLimits, InferenceRuntime, ModelStore, RuntimeLimits, load_embedder, load_reranker
 from retrieval.inference.onnx_embedder import OnnxEmbedder
 from retrieval.inference.onnx_reranker import OnnxReranker
 from retrieval.inference.registry import BGE_SMALL, MS_MARCO_MINILM
 from retrieval.inference.tokenizer import Encoding
-from retrieval.ports import Embedder, Lane, ModelCard, Reranker, Vectors
-
-
-class HeldEmbedder:
-    """Embeds a text as its length. Each batch waits until the gate opens; ``batches`` are the texts seen."""
-
-    def __init__(self, pause_s: float = 0.0) -> None:
-        self.card = ModelCard("held", "1", 2, 512, query_prefix="q:", passage_prefix="p:")
-        self.gate = threading.Event()
-        self.gate.set()
-        self.pause_s = pause_s
-        self.batches: list[list[str]] = []
-        self.threads: set[str] = set()
-        self.closed = False
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        self.gate.wait(10)
-        time.sleep(self.pause_s)
-        self.threads.add(threading.current_thread().name)
-        self.batches.append(list(texts))
-        if any("poison" in text for text in texts):
-            raise ValueError("poisoned")
-        if any("deadly" in text for text in texts):
-            raise SystemExit
-        return np.array([[len(text), 1.0] for text in texts], dtype=np.float32)
-
-    def close(self) -> None:
-        self.closed = True
-
-
-class LengthReranker:
-    """Scores a pair by its passage's length."""
-
-    name = "length"
-    max_pair_tokens = 256
-
-    def __init__(self, embedder: HeldEmbedder) -> None:
-        self._embedder = embedder
-
-    def score(self, pairs: Sequence[tuple[str, str]]) -> Sequence[float]:
-        self._embedder.gate.wait(10)
-        time.sleep(self._embedder.pause_s)
-        self._embedder.batches.append([f"{query}|{passage}" for query, passage in pairs])
-        return [len(passage) / 1000 for _, passage in pairs]
-
-    def close(self) -> None:
-        pass
-
-
-@asynccontextmanager
-async def running(backend: HeldEmbedder, limits: RuntimeLimits | None = None) -> AsyncIterator[InferenceRuntime]:
-    runtime = InferenceRuntime(lambda: backend, lambda: LengthReranker(backend), limits=limits)
-    await runtime.start()
-    backend.batches.clear()
-    try:
-        yield runtime
-    finally:
-        backend.gate.set()
-        await runtime.close()
-
-
-@asynccontextmanager
-async def held(backend: HeldEmbedder, runtime: InferenceRuntime) -> AsyncIterator[None]:
-    """The compute thread is inside a batch, and stays there until the block ends."""
-    backend.gate.clear()
-    first = asyncio.ensure_future(runtime.embed_queries(["first"]))
-    await asyncio.sleep(0.02)
-    yield
-    backend.gate.set()
-    await first
-
-
-def spawn(*calls: Coroutine[object, object, Vectors]) -> list[asyncio.Task[Vectors]]:
-    return [asyncio.ensure_future(call) for call in calls]
+from retrieval.ports import Embedder, Lane, Reranker
+from retrieval.vectors import Vectors
+from tests.retrieval.inference.held import HeldEmbedder, LengthReranker, StagedHeldEmbedder, TwofoldEmbedder, held, running, spawn
 
 
 async def test_prefixes_order_and_one_thread() -> None:
@@ -169,49 +96,6 @@ async def test_reranking_is_not_blocked_behind_bulk_nor_questions_behind_reranki
         order = [batch[0][:3] for batch in backend.batches[1:]]
         assert order.index("q:w") <= 1
         assert order[:8].count("why") == 6
-
-
-async def test_overload_refuses_whole_calls_and_says_when_to_return() -> None:
-    backend = HeldEmbedder()
-    limits = RuntimeLimits(bulk_tokens=200, interactive_tokens=100, rerank_tokens=100)
-    async with running(backend, limits) as runtime:
-        async with held(backend, runtime):
-            admitted = spawn(runtime.embed_passages(["x" * 400] * 3))  # 309 tokens, into an empty lane
-            await asyncio.sleep(0.01)
-            with pytest.raises(InferenceOverloaded) as refused:
-                await runtime.embed_passages(["y"])
-            assert refused.value.retry_after_s is not None
-            assert refused.value.retry_after_s >= 0.1
-            waiting = spawn(runtime.embed_queries(["a question still gets in"]))
-            await asyncio.sleep(0.01)
-        await asyncio.gather(*admitted, *waiting)
-        assert all("y" not in text for batch in backend.batches for text in batch)
-        assert (await runtime.embed_passages(["y"])).shape == (1, 2)
-
-
-async def test_a_cancelled_call_is_skipped_and_gives_its_place_back() -> None:
-    backend = HeldEmbedder()
-    async with running(backend, RuntimeLimits(bulk_tokens=200)) as runtime:
-        async with held(backend, runtime):
-            (abandoned,) = spawn(runtime.embed_passages(["gone " * 200]))
-            await asyncio.sleep(0.01)
-            abandoned.cancel()
-            with pytest.raises(asyncio.CancelledError):
-                await abandoned
-            (kept,) = spawn(runtime.embed_passages(["kept " * 100]))
-            await asyncio.sleep(0.01)
-        assert (await kept).shape == (1, 2)
-        assert not any("gone" in text for batch in backend.batches for text in batch)
-
-
-async def test_a_call_cancelled_halfway_stops_there() -> None:
-    backend = HeldEmbedder(pause_s=0.005)
-    async with running(backend, RuntimeLimits(batch=BatchLimits(items=1))) as runtime:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05):
-                await runtime.embed_passages(["text"] * 1000)
-        await runtime.embed_queries(["next"])
-        assert len(backend.batches) < 200
 
 
 async def test_one_poisoned_text_fails_alone() -> None:
@@ -337,86 +221,6 @@ async def test_the_real_models_through_the_runtime(
         await runtime.close()
 
 
-async def test_owners_take_turns_in_a_lane() -> None:
-    """A tenant's burst of questions is in front of another's one question by a batch, not by the burst."""
-    burst, other = UUID(int=1), UUID(int=2)
-    backend = HeldEmbedder()
-    async with running(backend, RuntimeLimits(batch=BatchLimits(items=4, tokens=512))) as runtime:
-        async with held(backend, runtime):
-            tasks = spawn(*(runtime.embed_queries([f"burst {n}"], owner=burst) for n in range(40)))
-            await asyncio.sleep(0.02)
-            tasks += spawn(runtime.embed_queries(["the other's"], owner=other))
-            await asyncio.sleep(0.02)
-        await asyncio.gather(*tasks)
-        assert "q:the other's" in backend.batches[1], "the first batch after the one that ran"
-
-
-async def test_one_owner_cannot_fill_a_lane() -> None:
-    greedy, other = UUID(int=1), UUID(int=2)
-    backend = HeldEmbedder()
-    async with running(backend, RuntimeLimits(interactive_tokens=1000)) as runtime:
-        async with held(backend, runtime):
-            tasks = spawn(runtime.embed_queries(["x" * 1600], owner=greedy))  # about 400 tokens
-            await asyncio.sleep(0.02)
-            with pytest.raises(InferenceOverloaded) as refused:
-                await runtime.embed_queries(["x" * 1600], owner=greedy)
-            assert refused.value.retry_after_s is not None
-            tasks += spawn(runtime.embed_queries(["x" * 1600], owner=other))
-            await asyncio.sleep(0.02)
-            assert not any(task.done() for task in tasks)
-        await asyncio.gather(*tasks)
-        assert (await runtime.embed_queries(["x" * 1600], owner=greedy)).shape == (1, 2), "what is done is given back"
-
-
-async def test_a_load_that_can_never_be_done_in_time_is_refused_for_good() -> None:
-    backend = HeldEmbedder(pause_s=0.01)
-    async with running(backend, RuntimeLimits(longest_s=1.0)) as runtime:
-        backend.batches.clear()
-        with pytest.raises(BatchTooLarge, match="split") as caught:
-            await runtime.embed_passages(["x" * 2_000] * 2_000)
-        assert not caught.value.retryable
-        assert backend.batches == []
-        assert len(await runtime.embed_passages(["x" * 20] * 20)) == 20
-        assert len(await runtime.embed_passages(["x" * 200] * 3, lane=Lane.INTERACTIVE)) == 3
-
-
-class StagedHeldEmbedder(HeldEmbedder):
-    """Tells what happened where: (what, the thread's name, the texts' lengths)."""
-
-    padded = True
-    limits = BatchLimits(items=2, tokens=512)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.events: list[tuple[str, str, tuple[int, ...]]] = []
-        self.prepared = threading.Event()
-        self.memory = 10**9
-
-    def encode(self, texts: Sequence[str]) -> list[Encoding]:
-        self._tell("encode", [len(text) for text in texts])
-        return [Encoding(np.zeros(len(text), np.int64), np.zeros(len(text), np.int64)) for text in texts]
-
-    def prepare(self, rows: Sequence[Encoding]) -> Callable[[], Vectors]:
-        lengths = [len(row) for row in rows]
-        self._tell("prepare", lengths)
-        self.prepared.set()
-
-        def run() -> Vectors:
-            self.gate.wait(10)
-            self._tell("run", lengths)
-            return np.array([[length, 1.0] for length in lengths], dtype=np.float32)
-
-        return run
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        if sum(map(len, texts)) > self.memory:
-            raise MemoryError
-        return super().embed(texts)
-
-    def _tell(self, what: str, lengths: Sequence[int]) -> None:
-        self.events.append((what, threading.current_thread().name, tuple(lengths)))
-
-
 async def test_the_next_batch_is_tokenised_and_padded_by_another_thread_while_one_runs() -> None:
     backend = StagedHeldEmbedder()
     async with running(backend) as runtime:
@@ -470,49 +274,6 @@ async def test_readiness_comes_after_a_run_of_the_largest_shapes_and_with_less_m
     await runtime.embed_passages(["x" * 398] * 8)
     assert max(len(lengths) for what, _, lengths in small.events if what == "run") == 1
     await runtime.close()
-
-
-async def test_a_call_ends_when_its_time_is_over() -> None:
-    backend = HeldEmbedder()
-    async with running(backend) as runtime:
-        async with held(backend, runtime):
-            with pytest.raises(InferenceTimeout) as late:
-                await runtime.embed_queries(["late"], timeout_s=0.02)
-            assert late.value.retryable
-            with pytest.raises(InferenceTimeout):
-                await runtime.score("why", ["late"], timeout_s=0.02)
-            (waiting,) = spawn(runtime.embed_passages(["kept"], timeout_s=30.0))
-            await asyncio.sleep(0.01)
-        assert (await waiting).shape == (1, 2)
-        assert not any("late" in text for batch in backend.batches for text in batch)
-
-
-async def test_what_cannot_be_done_in_time_is_refused_before_it_waits() -> None:
-    backend = HeldEmbedder(pause_s=0.01)
-    async with running(backend) as runtime:
-        await asyncio.gather(*(runtime.embed_queries(["x" * 400] * 5) for _ in range(8)))  # about 500 tokens in 10 ms
-        async with held(backend, runtime):
-            tasks = spawn(runtime.embed_queries(["y" * 2000] * 40))  # 20,000 tokens
-            await asyncio.sleep(0.01)
-            with pytest.raises(InferenceOverloaded) as refused:
-                await runtime.embed_queries(["z"], timeout_s=0.001)
-            queued = runtime._questions.queued
-            rate = runtime._running().embedding.tokens_per_s
-            assert refused.value.retry_after_s == pytest.approx(queued / rate)
-            tasks += spawn(runtime.embed_queries(["z"], timeout_s=60.0))
-            await asyncio.sleep(0.01)
-        await asyncio.gather(*tasks)
-
-
-class TwofoldEmbedder(StagedHeldEmbedder):
-    """Of which there are two."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.other = StagedHeldEmbedder()
-
-    def second(self) -> StagedHeldEmbedder:
-        return self.other
 
 
 async def test_bulk_has_a_thread_of_its_own_where_the_model_comes_in_two() -> None:

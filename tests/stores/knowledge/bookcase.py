@@ -19,8 +19,8 @@ from memoryd.stores.knowledge.drafts import PgDrafts
 from memoryd.stores.knowledge.versions import PgVersions
 from retrieval.analysis import Analyzer
 from retrieval.filters import JsonValue
-from retrieval.ports import Vectors
 from retrieval.scope import Scope
+from retrieval.vectors import Vectors
 
 Embed = Callable[[Sequence[str]], Awaitable[Vectors]]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

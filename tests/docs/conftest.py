@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from fastapi import FastAPI
 
+from memoryd.settings import Settings
 from tests.http.conftest import Tenant, anonymous, app, operator, other, tenant
 from tests.mcp.conftest import served
 
@@ -39,11 +40,13 @@ async def url(app: FastAPI) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-def environment(url: str, tenant: Tenant, tmp_path: Path) -> dict[str, str]:
-    """What a reader has exported, with a tenant of its own. A refused request fails curl."""
+def environment(url: str, tenant: Tenant, settings: Settings, tmp_path: Path) -> dict[str, str]:
+    """What a reader has exported, an operator too, with a tenant of its own. A refused request fails curl."""
     (tmp_path / ".curlrc").write_text("fail-with-body\nshow-error\n")
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     known = {"URL": url, "KEY": tenant.key, "MEMORYD_URL": url, "MEMORYD_API_KEY": tenant.key}
+    for name in ("database_url", "redis_url", "operator_key", "handle_secret"):
+        known[f"MEMORYD_{name.upper()}"] = getattr(settings, name).get_secret_value()
     return known | {"PATH": programs, "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path]), "CURL_HOME": str(tmp_path)}
 
 

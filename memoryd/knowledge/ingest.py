@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -46,6 +46,10 @@ Second = TypeVar("Second")
 Third = TypeVar("Third")
 
 _PIECE_BYTES = 2**20
+# Of a document above this, a parser and several batches are in memory: so few at a time, however many short ones are under way.
+_LARGE_BYTES = 64 * 2**10
+_LARGE_AT_ONCE = 3
+_LOOK_S = 5.0
 # Batches that wait between two stages: more would only be memory.
 _AHEAD = 2
 # A draft that was published or discarded while a document was written to it: written again, to the next.
@@ -125,6 +129,7 @@ class Ingest:
         self._originals = originals
         self._tools = tools
         self._clock = clock
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def process(self, scope: Scope, job: Job, item: JobItem, control: Control) -> Outcome:
         """One document. Raises what is worth trying again; a document that cannot be read is an outcome."""
@@ -205,13 +210,35 @@ class Ingest:
             if staging is None:
                 return Outcome(ItemState.UNCHANGED, size=source.size)
             try:
-                return await self._written(scope, base, staging, source, control)
+                async with self._place(source.size, control):
+                    return await self._written(scope, base, staging, source, control)
             except Conflict:
                 if attempt == _DRAFTS - 1:
                     raise
                 self._tools.embedders.forget()  # it may be the generations that changed
                 log.info("the draft of a knowledge base changed under a document; it is written again")
         raise AssertionError  # the loop returns or raises
+
+    @asynccontextmanager
+    async def _place(self, size: int, control: Control) -> AsyncIterator[None]:
+        """One of the few for what is large; who waits for it is still there."""
+        if size <= _LARGE_BYTES:
+            yield
+            return
+        while not await self._had(control):
+            pass
+        try:
+            yield
+        finally:
+            self._large.release()
+
+    async def _had(self, control: Control) -> bool:
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                return await self._large.acquire()
+        except TimeoutError:
+            await control.checkpoint()
+            return False
 
     async def _written(self, scope: Scope, base: KnowledgeBase, staging: Staging, source: _Source, control: Control) -> Outcome:
         cut: asyncio.Queue[Batch | None] = asyncio.Queue(_AHEAD)

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor, sql
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
@@ -24,9 +24,10 @@ from retrieval.scope import Scope
 Params = Mapping[str, object]
 Connection = AsyncConnection[TupleRow]
 
-_SET_TENANT = "SELECT set_config('memoryd.tenant_id', %s, true)"
+_SET_TENANT = "SELECT set_config('memoryd.tenant_id', {}, true)"
 # Shared: until the transaction ends, no embedding generation is made or retired (see memoryd.stores.generations).
-_WRITE_VECTORS = f"{_SET_TENANT}, pg_advisory_xact_lock_shared(hashtextextended('memoryd.generations', 10))"
+_WRITE_VECTORS = _SET_TENANT + ", pg_advisory_xact_lock_shared(hashtextextended('memoryd.generations', 10))"
+_PIPED_TENANT = _SET_TENANT.format("%s")
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 # A pool may be full of connections that a restarted server has forgotten; each attempt discards one.
 _ATTEMPTS = 4
@@ -83,31 +84,31 @@ class Database:
     @asynccontextmanager
     async def transaction(self, scope: Scope) -> AsyncIterator[Connection]:
         """One transaction as ``scope``'s tenant; commits on a clean exit."""
-        async with self._begun(_SET_TENANT, (str(scope.tenant_id),)) as connection:
+        async with self._begun(_of(scope.tenant_id)) as connection:
             yield connection
 
     @asynccontextmanager
     async def writing(self, scope: Scope) -> AsyncIterator[Connection]:
         """As :meth:`transaction`, to write vectors in: which generations there are stays as it is until the end."""
-        async with self._begun(_WRITE_VECTORS, (str(scope.tenant_id),)) as connection:
+        async with self._begun(_of(scope.tenant_id, _WRITE_VECTORS)) as connection:
             yield connection
 
     @asynccontextmanager
     async def tenant(self, tenant_id: UUID) -> AsyncIterator[Connection]:
         """A transaction as a tenant that nobody has authenticated yet: for looking up a key, and for maintenance."""
-        async with self._begun(_SET_TENANT, (str(tenant_id),)) as connection:
+        async with self._begun(_of(tenant_id)) as connection:
             yield connection
 
     @asynccontextmanager
     async def operator(self) -> AsyncIterator[Connection]:
         """A transaction that may read and write ``tenants``, and nothing that is a tenant's."""
-        async with self._begun("SET LOCAL ROLE memoryd_operator", ()) as connection:
+        async with self._begun("SET LOCAL ROLE memoryd_operator") as connection:
             yield connection
 
     @asynccontextmanager
     async def shared(self) -> AsyncIterator[Connection]:
         """A transaction without a tenant: sees installation-wide tables only."""
-        async with self._begun("SELECT 1", ()) as connection:
+        async with self._begun("") as connection:
             yield connection
 
     async def read(
@@ -153,9 +154,9 @@ class Database:
         raise AssertionError  # the loop returns or raises
 
     @asynccontextmanager
-    async def _begun(self, first: str, params: Sequence[str]) -> AsyncIterator[Connection]:
+    async def _begun(self, first: str) -> AsyncIterator[Connection]:
         with Translated():
-            connection = await self._begin(first, params)
+            connection = await self._begin(first)
             try:
                 yield connection
             except MemorydError:
@@ -174,13 +175,12 @@ class Database:
             finally:
                 await self._pool.putconn(connection)
 
-    async def _begin(self, first: str, params: Sequence[str]) -> Connection:
+    async def _begin(self, first: str) -> Connection:
         for attempt in range(_ATTEMPTS):
             connection = await self._pool.getconn()
             try:
-                async with connection.pipeline():
-                    await connection.execute("BEGIN")
-                    await connection.execute(first, params)
+                # Both in one message: a pipeline of two costs a third more.
+                await connection.execute(f"BEGIN; {first}", prepare=False)
             except _LOST as error:
                 await connection.close()
                 await self._pool.putconn(connection)
@@ -193,6 +193,11 @@ class Database:
             else:
                 return connection
         raise AssertionError
+
+
+def _of(tenant_id: UUID, first: str = _SET_TENANT) -> str:
+    """``first`` as this tenant."""
+    return first.format(sql.Literal(str(UUID(bytes=tenant_id.bytes))).as_string())
 
 
 _ABANDONED: set[asyncio.Task[list[list[TupleRow]]]] = set()
@@ -255,7 +260,7 @@ async def _pipelined(
         async with connection.pipeline():
             if block:
                 await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            await connection.execute(_SET_TENANT, (str(tenant_id),))
+            await connection.execute(_PIPED_TENANT, (str(tenant_id),))
             for command in setup:
                 await connection.execute(command)
             for sql, params in statements:

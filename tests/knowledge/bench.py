@@ -92,7 +92,7 @@ class Worker:
 
     async def ingest(self, source: Mapping[str, JsonValue], *, drafts: Drafts, control: Control) -> Outcome:
         """What becomes of the document."""
-        return await self.handler(drafts).process(SCOPE, job(), _item(source), control)
+        return await self.handler(drafts).process(SCOPE, job(), item(source), control)
 
     def handler(self, drafts: Drafts) -> Ingest:
         """Of one that publishes nothing."""
@@ -133,7 +133,7 @@ def job(*, kb_id: UUID = BASE.kb_id, publish: bool = False) -> Job:
     )
 
 
-def _item(source: Mapping[str, JsonValue]) -> JobItem:
+def item(source: Mapping[str, JsonValue]) -> JobItem:
     return JobItem(
         job_id=UUID(int=3),
         item=0,

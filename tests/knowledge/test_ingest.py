@@ -1,18 +1,25 @@
 """The handler of ingest jobs: what it says of sources, and that it gives signs of life."""
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ingestion.sources import Fetched, Reason, SourceRefused
 from memoryd.errors import NotFound
 from memoryd.jobs.model import ItemState
 from memoryd.jobs.retry import failure_of
+from memoryd.knowledge.model import ReadyChunk, ReadySection, Staging
 from retrieval.errors import MemorydError
-from tests.knowledge.bench import BASE, SCOPE, Control, Drafts, Worker, job
+from retrieval.scope import Scope
+from tests.embedded.running import until
+from tests.knowledge.bench import BASE, SCOPE, Control, Drafts, Worker, item, job
 
 URL = {"url": "https://example.org/handbook.html"}
 
@@ -93,3 +100,43 @@ async def test_nothing_is_left_in_the_temporary_folder(worker: Worker, tmp_path:
     await worker.ingest(source, drafts=Drafts(), control=Control())
     await worker.ingest(await upload(worker, tmp_path, " \n"), drafts=Drafts(), control=Control())
     assert [*folder.iterdir()] == []
+
+
+class Crowd(Drafts):
+    """Of many documents; each is held before its first batch is written until all may go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside: set[bytes] = set()
+        self.go = asyncio.Event()
+
+    async def known(
+        self, scope: Scope, generations: Collection[int], hashes: Sequence[bytes]
+    ) -> Mapping[int, Mapping[bytes, NDArray[np.float32]]]:
+        self.inside.add(hashes[0])
+        await self.go.wait()
+        return await super().known(scope, generations, hashes)
+
+    async def add(
+        self, scope: Scope, staging: Staging, sections: Sequence[ReadySection], chunks: Sequence[ReadyChunk]
+    ) -> Staging:
+        return replace(staging, stored=staging.stored + len(chunks))
+
+
+@pytest.mark.parametrize(("paragraphs", "inside"), [(3, 5), (6_000, 3)])
+async def test_few_large_documents_at_a_time_and_who_waits_is_still_there(
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paragraphs: int, inside: int
+) -> None:
+    monkeypatch.setattr("memoryd.knowledge.ingest._LOOK_S", 0.01)
+    sources = [
+        await upload(worker, tmp_path, "\n\n".join(f"Paragraph {n} of document {document}." for n in range(paragraphs)))
+        for document in range(5)
+    ]
+    drafts, control = Crowd(), Control()
+    handler = worker.handler(drafts)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(handler.process(SCOPE, job(), item(source), control)) for source in sources]
+        await until(lambda: len(drafts.inside) == inside and (inside == 5 or bool(control.signs)), 30.0)
+        assert len(drafts.inside) == inside
+        drafts.go.set()
+    assert {task.result().state for task in tasks} == {ItemState.SUCCEEDED}

@@ -13,15 +13,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
+from pathlib import Path
 
 import httpx
 
 from evals import metrics
 from evals.client import ApiError, Client, Recall
-from evals.datasets import Dataset, Query, load
+from evals.datasets import DEFAULT_ROOT, Dataset, Query, load
+from evals.environment import describe
 from evals.loading import Fields, Loaded, load_into
 from evals.quality import CONFIGURATIONS, run
-from evals.report import Cell, Table
+from evals.report import FOLDER, Cell, Report, Table, to_markdown, write
 from evals.stack import NotStarted, running_stack
 from evals.timing import summarise
 from memoryd.client import AsyncMemoryd, Generation
@@ -153,25 +155,29 @@ def cut(dataset: Dataset, items: int | None) -> Dataset:
     return replace(dataset, documents=dataset.documents[:items])
 
 
-def main() -> int:
-    """0 when everything was measured and no question failed."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, prints, and writes ``generations.md``; 0 when no question failed."""
     parser = argparse.ArgumentParser(prog="python -m evals.generations", description=__doc__)
+    parser.add_argument("--data", type=Path, default=DEFAULT_ROOT, help="folder of the evaluation sets")
+    parser.add_argument("--out", type=Path, default=FOLDER, help="folder of the reports")
     parser.add_argument("--items", type=int, default=None, help="documents of each set; default all")
     parser.add_argument("--queries", type=int, default=None, help="questions of each set; default all")
     parser.add_argument("--rate", type=float, default=20.0, help="questions a second")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    environment = describe("python -m evals.generations", sys.argv[1:] if arguments is None else arguments)
+    began = time.perf_counter()
     try:
         with running_stack({}) as stack:
-            sets = [cut(load(name), options.items) for name in SETS]
+            sets = [cut(load(name, options.data), options.items) for name in SETS]
             work = measure(stack.url, stack.key, stack.operator_key, sets, options.rate, options.queries)
             tables = asyncio.run(work)
     except (ApiError, NotStarted, FileNotFoundError) as error:
         print(f"evals: {type(error).__name__}: {error}", file=sys.stderr)
         return 1
-    for table in tables:
-        print(f"\n{table.title}\n{' | '.join(table.columns)}")
-        for row in table.rows:
-            print(" | ".join(f"{cell:.3f}" if isinstance(cell, float) else str(cell) for cell in row))
+    hashes = {f"{one.name}/{file}": digest for one in sets for file, digest in one.hashes.items()}
+    report = Report("generations", environment, time.perf_counter() - began, hashes, tuple(tables))
+    write(report, options.out)
+    print(to_markdown(report), flush=True)
     return 1 if any(row[2] for row in tables[1].rows) else 0
 
 

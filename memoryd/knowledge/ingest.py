@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar
@@ -29,6 +29,7 @@ from memoryd.jobs.ports import Control
 from memoryd.knowledge.batches import Batch, batched, prepared
 from memoryd.knowledge.folders import Purpose, temporary_folder
 from memoryd.knowledge.model import KnowledgeBase, NewDocument, Read, Staging
+from memoryd.knowledge.places import Places
 from memoryd.knowledge.ports import Bases, Drafts, Originals
 from memoryd.knowledge.versioning import Versioning
 from memoryd.memory.ports import Clock
@@ -46,10 +47,10 @@ Second = TypeVar("Second")
 Third = TypeVar("Third")
 
 _PIECE_BYTES = 2**20
-# Of a document above this, a parser and several batches are in memory: so few at a time, however many short ones are under way.
+# Of a document above this, a parser and several batches are in memory, and of one that is packed nobody knows how much: so few
+# of a tenant at a time, however many short ones are under way.
 _LARGE_BYTES = 64 * 2**10
-_LARGE_AT_ONCE = 3
-_LOOK_S = 5.0
+_HEAD_BYTES = 1024
 # Batches that wait between two stages: more would only be memory.
 _AHEAD = 2
 # A draft that was published or discarded while a document was written to it: written again, to the next.
@@ -105,6 +106,7 @@ class _Source:
     key: str
     digest: bytes
     size: int
+    packed: bool
 
 
 class _Unfetched(MemorydError):
@@ -129,7 +131,7 @@ class Ingest:
         self._originals = originals
         self._tools = tools
         self._clock = clock
-        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._places = Places()
 
     async def process(self, scope: Scope, job: Job, item: JobItem, control: Control) -> Outcome:
         """One document. Raises what is worth trying again; a document that cannot be read is an outcome."""
@@ -175,7 +177,7 @@ class Ingest:
             name, media_type, uri = name or fetched.file_name, fetched.media_type, uri or fetched.url
         elif key is None or not await self._originals.fetch(key, path):
             raise NotFound("the uploaded file is not in object storage any more: upload it again")
-        digest, size = await BULK.run(_digest, path)
+        digest, size, packed = await BULK.run(_read, path)
         if url is not None:
             key = await self._originals.keep(scope, base.kb_id, path, digest.hex())
         if given.get("text"):
@@ -191,6 +193,7 @@ class Ingest:
             key=str(key),
             digest=digest,
             size=size,
+            packed=packed,
         )
 
     async def _ingested(self, scope: Scope, base: KnowledgeBase, document_id: str, source: _Source, control: Control) -> Outcome:
@@ -210,7 +213,7 @@ class Ingest:
             if staging is None:
                 return Outcome(ItemState.UNCHANGED, size=source.size)
             try:
-                async with self._place(source.size, control):
+                async with self._place(scope, source, control):
                     return await self._written(scope, base, staging, source, control)
             except Conflict:
                 if attempt == _DRAFTS - 1:
@@ -219,26 +222,9 @@ class Ingest:
                 log.info("the draft of a knowledge base changed under a document; it is written again")
         raise AssertionError  # the loop returns or raises
 
-    @asynccontextmanager
-    async def _place(self, size: int, control: Control) -> AsyncIterator[None]:
-        """One of the few for what is large; who waits for it is still there."""
-        if size <= _LARGE_BYTES:
-            yield
-            return
-        while not await self._had(control):
-            pass
-        try:
-            yield
-        finally:
-            self._large.release()
-
-    async def _had(self, control: Control) -> bool:
-        try:
-            async with asyncio.timeout(_LOOK_S):
-                return await self._large.acquire()
-        except TimeoutError:
-            await control.checkpoint()
-            return False
+    def _place(self, scope: Scope, source: _Source, control: Control) -> AbstractAsyncContextManager[None]:
+        large = source.packed or source.size > _LARGE_BYTES
+        return self._places.taken(scope.tenant_id, control) if large else nullcontext()
 
     async def _written(self, scope: Scope, base: KnowledgeBase, staging: Staging, source: _Source, control: Control) -> Outcome:
         cut: asyncio.Queue[Batch | None] = asyncio.Queue(_AHEAD)
@@ -322,10 +308,13 @@ def _text(source: Mapping[str, JsonValue], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _digest(path: Path) -> tuple[bytes, int]:
-    digest, size = hashlib.sha256(), 0
+def _read(path: Path) -> tuple[bytes, int, bool]:
+    """The digest, the size, and whether there may be far more in it: PDF and what is a zip archive."""
+    digest, size, packed = hashlib.sha256(), 0, False
     with path.open("rb") as file:
         while piece := file.read(_PIECE_BYTES):
+            if not size:
+                packed = piece.startswith(b"PK\x03\x04") or b"%PDF-" in piece[:_HEAD_BYTES]
             digest.update(piece)
             size += len(piece)
-    return digest.digest(), size
+    return digest.digest(), size, packed

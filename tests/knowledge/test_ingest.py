@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -19,6 +19,7 @@ from memoryd.knowledge.model import ReadyChunk, ReadySection, Staging
 from retrieval.errors import MemorydError
 from retrieval.scope import Scope
 from tests.embedded.running import until
+from tests.ingestion.parse.made import docx, paragraph
 from tests.knowledge.bench import BASE, SCOPE, Control, Drafts, Worker, item, job
 
 URL = {"url": "https://example.org/handbook.html"}
@@ -41,9 +42,9 @@ async def worker(tmp_path: Path) -> AsyncIterator[Worker]:
     await made.close()
 
 
-async def upload(worker: Worker, folder: Path, text: str) -> dict[str, str]:
+async def upload(worker: Worker, folder: Path, content: str | bytes) -> dict[str, str]:
     path = folder / "upload.md"
-    path.write_text(text)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return {"key": await worker.originals.keep(SCOPE, BASE.kb_id, path, digest), "file_name": "upload.md"}
 
@@ -123,15 +124,24 @@ class Crowd(Drafts):
         return replace(staging, stored=staging.stored + len(chunks))
 
 
-@pytest.mark.parametrize(("paragraphs", "inside"), [(3, 5), (6_000, 3)])
+def short(document: int) -> str:
+    return f"A short document, number {document}."
+
+
+def long(document: int) -> str:
+    return "\n\n".join(f"Paragraph {n} of document {document}." for n in range(6_000))
+
+
+def packed(document: int) -> bytes:
+    return docx(paragraph(f"A short document, number {document}."))
+
+
+@pytest.mark.parametrize(("made", "inside"), [(short, 5), (long, 3), (packed, 3)])
 async def test_few_large_documents_at_a_time_and_who_waits_is_still_there(
-    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, paragraphs: int, inside: int
+    worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Callable[[int], str | bytes], inside: int
 ) -> None:
-    monkeypatch.setattr("memoryd.knowledge.ingest._LOOK_S", 0.01)
-    sources = [
-        await upload(worker, tmp_path, "\n\n".join(f"Paragraph {n} of document {document}." for n in range(paragraphs)))
-        for document in range(5)
-    ]
+    monkeypatch.setattr("memoryd.knowledge.places._LOOK_S", 0.01)
+    sources = [await upload(worker, tmp_path, made(document)) for document in range(5)]
     drafts, control = Crowd(), Control()
     handler = worker.handler(drafts)
     async with asyncio.TaskGroup() as group:
@@ -140,3 +150,17 @@ async def test_few_large_documents_at_a_time_and_who_waits_is_still_there(
         assert len(drafts.inside) == inside
         drafts.go.set()
     assert {task.result().state for task in tasks} == {ItemState.SUCCEEDED}
+
+
+async def test_a_tenants_large_documents_keep_no_other_tenant_waiting(worker: Worker, tmp_path: Path) -> None:
+    sources = [await upload(worker, tmp_path, packed(document)) for document in range(5)]
+    other = replace(SCOPE, tenant_id=UUID(int=9))
+    drafts, control = Crowd(), Control()
+    handler = worker.handler(drafts)
+    async with asyncio.TaskGroup() as group:
+        for source in sources[:4]:
+            group.create_task(handler.process(SCOPE, job(), item(source), control))
+        await until(lambda: len(drafts.inside) == 3, 30.0)
+        group.create_task(handler.process(other, job(), item(sources[4]), control))
+        await until(lambda: len(drafts.inside) == 4, 30.0)
+        drafts.go.set()

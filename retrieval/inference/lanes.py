@@ -59,11 +59,13 @@ class LaneQueue(Generic[T, R]):
         budget: Budget | None = None,
         sizes: Sizes | None = None,
         asked: Pace | None = None,
+        full: int | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``budget`` is the model's, shared by its lanes. ``sizes`` bounds a batch further, where somebody waits for its end;
-        ``asked`` is told of every batch, in the lane of questions."""
-        self._model = Model(stages, throughput, budget or Budget(limits.tokens), Throughput(), limits)
+        ``asked`` is told of every batch, in the lane of questions. ``full``: tokens of a run that is as fast as any, where
+        ``limits`` allow more."""
+        self._model = Model(stages, throughput, budget or Budget(limits.tokens), Throughput(), full or limits.tokens)
         self._limits = limits
         self._window = limits.items
         if stages.padded:

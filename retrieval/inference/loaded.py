@@ -97,7 +97,16 @@ class LoadedModels:
             return _text_lane(self.embedder, limits, self.embedding, budget, asked=pace)
         most = BatchLimits(limits.items, _CROWD_RUNS * limits.tokens)
         sizes = Crowd(limits.tokens)
-        return _text_lane(self.embedder, most, self.embedding, Budget(most.tokens), sizes, asked=pace)
+        staged = EmbedderStages(self.embedder)
+        return LaneQueue(
+            staged,
+            limits=most,
+            throughput=self.embedding,
+            budget=Budget(most.tokens),
+            sizes=sizes,
+            asked=pace,
+            full=limits.tokens,
+        )
 
     def _bulk_lane(self, limits: BatchLimits, budget: Budget, pace: Pace) -> Queue[str]:
         if self.second is None or not isinstance(self.embedder, StagedEmbedder):
@@ -105,7 +114,14 @@ class LoadedModels:
         stages = LendingStages(EmbedderStages(self.second), EmbedderStages(self.embedder), self.lent, limits)
         runs = 1 if self.second.padded else _BULK_RUNS
         most = BatchLimits(runs * limits.items, runs * limits.tokens)
-        return LaneQueue(stages, limits=most, throughput=self.bulk_embedding, budget=Budget(most.tokens), sizes=stages)
+        return LaneQueue(
+            stages,
+            limits=most,
+            throughput=self.bulk_embedding,
+            budget=Budget(most.tokens),
+            sizes=stages,
+            full=limits.tokens,
+        )
 
     def _warm_up(self, embedder: EmbedderBackend, limits: BatchLimits, budget: Budget, throughput: Throughput) -> None:
         window = embedder.card.max_tokens

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from retrieval.errors import InferenceError
-from retrieval.inference.batches import BatchLimits, Budget, Throughput
+from retrieval.inference.batches import Budget, Throughput
 from retrieval.inference.job import Job
 from retrieval.inference.planner import padded_cost
 from retrieval.inference.stages import Results, Stages
@@ -40,13 +40,13 @@ class Entry(Generic[T, R]):
 @dataclass(frozen=True, slots=True)
 class Model(Generic[T, R]):
     """What a lane knows of its model. ``throughput`` is in estimated tokens, as they are admitted; ``computed`` in those
-    that were computed, padding included."""
+    that were computed, padding included. ``full``: a run of half as many tokens tells how fast the model is alone."""
 
     stages: Stages[T, R]
     throughput: Throughput
     budget: Budget
     computed: Throughput
-    limits: BatchLimits
+    full: int
 
     def length(self, entry: Entry[T, R]) -> int:
         """Tokens of an entry; 0 of one that is not tokenised."""
@@ -127,7 +127,7 @@ class Batch(Generic[T, R]):
     def _measure(self, entries: Sequence[Entry[T, R]], cost: int, seconds: float) -> None:
         model = self._model
         estimated = sum(entry.job.costs[entry.index] for entry in entries)
-        full = 2 * cost >= model.limits.tokens
+        full = 2 * cost >= model.full
         model.throughput.add(estimated, seconds, full=full)
         model.computed.add(cost, seconds, full=full)
         model.budget.succeeded(cost)

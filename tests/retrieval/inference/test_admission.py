@@ -8,7 +8,7 @@ import pytest
 from retrieval.errors import BatchTooLarge, InferenceOverloaded, InferenceTimeout
 from retrieval.inference import BatchLimits, RuntimeLimits
 from retrieval.ports import Lane
-from tests.retrieval.inference.held import HeldEmbedder, held, running, spawn
+from tests.retrieval.inference.held import HeldEmbedder, TwofoldEmbedder, held, running, spawn
 
 
 async def test_overload_refuses_whole_calls_and_says_when_to_return() -> None:
@@ -127,3 +127,17 @@ async def test_what_cannot_be_done_in_time_is_refused_before_it_waits() -> None:
             tasks += spawn(runtime.embed_queries(["z"], timeout_s=60.0))
             await asyncio.sleep(0.01)
         await asyncio.gather(*tasks)
+
+
+async def test_how_fast_a_model_is_alone_is_told_by_runs_of_the_ordinary_size() -> None:
+    """A slow machine has none of the larger: what it does when busy would be taken for all that it can do."""
+    backend = TwofoldEmbedder()
+    backend.padded = backend.other.padded = False
+    backend.limits = backend.other.limits = BatchLimits()
+    async with running(backend) as runtime:
+        await runtime.embed_queries(["x" * 300])
+        await runtime.embed_passages(["x" * 300])
+        for throughput in (runtime._running().embedding, runtime._running().bulk_embedding):
+            throughput.add(100_000, 10_000.0)
+            assert throughput.seconds(1_000) > 50.0
+            assert throughput.least_seconds(1_000) < 50.0

@@ -109,6 +109,13 @@ class Budget:
         """At present; at least 1."""
         return self._tokens
 
+    def widened(self, most: int) -> Budget:
+        """Another, of up to ``most``; where memory did not suffice for all of this one, no more than it did for."""
+        wider = Budget(most)
+        if self._tokens < self._most:
+            wider._tokens = min(self._tokens, most)
+        return wider
+
     def shrink(self, failed: int) -> None:
         """A run of ``failed`` tokens had not enough memory."""
         if self._raised:

@@ -102,7 +102,7 @@ class LoadedModels:
             staged,
             limits=most,
             throughput=self.embedding,
-            budget=Budget(most.tokens),
+            budget=budget.widened(most.tokens),
             sizes=sizes,
             asked=pace,
             full=limits.tokens,
@@ -118,7 +118,7 @@ class LoadedModels:
             stages,
             limits=most,
             throughput=self.bulk_embedding,
-            budget=Budget(most.tokens),
+            budget=budget.widened(most.tokens),
             sizes=stages,
             full=limits.tokens,
         )

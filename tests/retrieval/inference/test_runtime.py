@@ -276,6 +276,20 @@ async def test_readiness_comes_after_a_run_of_the_largest_shapes_and_with_less_m
     await runtime.close()
 
 
+@pytest.mark.parametrize("padded", [False, True])
+async def test_what_memory_sufficed_for_bounds_larger_runs_too(padded: bool) -> None:
+    backend = TwofoldEmbedder()
+    backend.padded = backend.other.padded = padded
+    backend.memory = backend.other.memory = 3_000
+    async with running(backend, RuntimeLimits(batch=BatchLimits(items=4, tokens=2048))) as runtime:
+        for model in (backend, backend.other):
+            model.events.clear()
+        await runtime.embed_queries(["x" * 398] * 8)
+        await runtime.embed_passages(["x" * 398] * 8)
+        for model in (backend, backend.other):
+            assert [len(lengths) for what, _, lengths in model.events if what == "run"] == [1] * 8
+
+
 async def test_bulk_has_a_thread_of_its_own_where_the_model_comes_in_two() -> None:
     backend = TwofoldEmbedder()
     async with running(backend) as runtime:

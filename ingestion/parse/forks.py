@@ -10,6 +10,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Callable, Mapping
+from io import FileIO
 from typing import Any
 
 from ingestion.parse.nursery import MESSAGE_BYTES
@@ -154,7 +155,10 @@ class Forks:
     async def _listen(self, number: int, read: int) -> Forked:
         reader = asyncio.StreamReader(limit=MAX_LINE)
         protocol = asyncio.StreamReaderProtocol(reader)
-        pipe, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read, "rb", buffering=0))
+        loop = asyncio.get_running_loop()
+        # uvloop closes the descriptor and then what it was given, when the number may be another file's already.
+        file = FileIO(read, "rb", closefd=isinstance(loop, asyncio.BaseEventLoop))
+        pipe, _ = await loop.connect_read_pipe(lambda: protocol, file)
         return Forked(number, reader, pipe, self._kill)
 
     async def _send(self, message: Mapping[str, Any], descriptors: list[int]) -> None:

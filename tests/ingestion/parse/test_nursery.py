@@ -8,11 +8,13 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from io import FileIO
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from ingestion.parse.forks import Forks
 from ingestion.parse.limits import ParseLimits
@@ -163,3 +165,36 @@ async def test_a_process_that_cannot_be_started_is_no_fault_of_a_document(docume
                 await forks.start(file.fileno(), {})
     await forks.close()
     assert descriptors() <= before
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_every_loop_closes_a_descriptor_once(
+    document: Path, monkeypatch: pytest.MonkeyPatch, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """Closed twice, it may be another thread's file by the second time."""
+    again: list[int] = []
+
+    class Noted(FileIO):
+        def close(self) -> None:
+            if self.closefd and not self.closed:
+                try:
+                    os.fstat(self.fileno())
+                except OSError:
+                    again.append(self.fileno())
+            super().close()
+
+    async def some() -> None:
+        parser = DocumentParser(ParseLimits(cpu_s=20, wait_s=20), forking=True)
+        try:
+            await read(document, parser=parser)
+            before = len(descriptors())
+            for _ in range(3):
+                await read(document, parser=parser)
+            await eventually(lambda _: len(descriptors()) <= before, os.getpid())
+        finally:
+            await parser.close()
+
+    monkeypatch.setattr("ingestion.parse.forks.FileIO", Noted)
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(some())
+    assert again == []

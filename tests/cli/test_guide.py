@@ -19,7 +19,7 @@ LINES = [
     if language != "text"
     for line in block.splitlines()
     for command in line.split("&&")
-    if re.match(r"\s*([\d*]+ .*|[A-Z_]+=.*|\S*/)?memoryd [a-z]", command)
+    if re.match(r"\s*([\d*]+ .*|[A-Z_]+=[^(]*|\S*/)?memoryd [a-z]", command)
 ]
 
 

@@ -36,7 +36,15 @@ def test_documents_that_fail_are_shown_and_end_with_1(command: Command, service:
     item |= {"detail": "needs [bold]a password", "chunks": 0, "tokens": 0, "bytes": 9}
     service.answers = [
         httpx.Response(200, json={"unchanged": [], "changed": ["leave.md"], "new": ["readme.md"]}),
-        httpx.Response(201, json={"uploads": [{"upload": "0" * 64, "bytes": 1}, {"upload": "1" * 64, "bytes": 1}]}),
+        httpx.Response(
+            201,
+            json={
+                "uploads": [
+                    {"upload": "0" * 64, "file_name": None, "bytes": 1},
+                    {"upload": "1" * 64, "file_name": None, "bytes": 1},
+                ]
+            },
+        ),
         httpx.Response(202, json=job()),
         httpx.Response(200, text=f"id: 2\nevent: state\ndata: {json.dumps(failed)}\n\n", headers=STREAM),
         httpx.Response(200, json={"items": [item], "next_cursor": None}),

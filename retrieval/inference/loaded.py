@@ -11,7 +11,7 @@ from retrieval.inference.batches import BatchLimits, Budget, Crowd, Pace, Throug
 from retrieval.inference.job import Job
 from retrieval.inference.lanes import LaneQueue, Sizes
 from retrieval.inference.lending import LendingStages, Loans
-from retrieval.inference.stages import EmbedderStages, Pair, RerankerStages, pair_tokens, whole_pairs, whole_texts
+from retrieval.inference.stages import EmbedderStages, Pair, RerankerStages, Stages, pair_tokens, whole_pairs, whole_texts
 from retrieval.inference.tokenizer import estimated_tokens
 from retrieval.inference.worker import Waiting
 
@@ -21,6 +21,7 @@ _PROSE = "She said that the trip to the lake last summer was the best one they e
 # as many questions wait, and of bulk on a thread of its own, where nobody waits for its end.
 _CROWD_RUNS, _BULK_RUNS = 2, 4
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Queue(Waiting, Protocol[T]):
@@ -96,17 +97,7 @@ class LoadedModels:
         if not isinstance(self.embedder, StagedEmbedder) or self.embedder.padded:
             return _text_lane(self.embedder, limits, self.embedding, budget, asked=pace)
         most = BatchLimits(limits.items, _CROWD_RUNS * limits.tokens)
-        sizes = Crowd(limits.tokens)
-        staged = EmbedderStages(self.embedder)
-        return LaneQueue(
-            staged,
-            limits=most,
-            throughput=self.embedding,
-            budget=budget.widened(most.tokens),
-            sizes=sizes,
-            asked=pace,
-            full=limits.tokens,
-        )
+        return _wider_lane(EmbedderStages(self.embedder), limits, most, self.embedding, budget, Crowd(limits.tokens), asked=pace)
 
     def _bulk_lane(self, limits: BatchLimits, budget: Budget, pace: Pace) -> Queue[str]:
         if self.second is None or not isinstance(self.embedder, StagedEmbedder):
@@ -114,14 +105,7 @@ class LoadedModels:
         stages = LendingStages(EmbedderStages(self.second), EmbedderStages(self.embedder), self.lent, limits)
         runs = 1 if self.second.padded else _BULK_RUNS
         most = BatchLimits(runs * limits.items, runs * limits.tokens)
-        return LaneQueue(
-            stages,
-            limits=most,
-            throughput=self.bulk_embedding,
-            budget=budget.widened(most.tokens),
-            sizes=stages,
-            full=limits.tokens,
-        )
+        return _wider_lane(stages, limits, most, self.bulk_embedding, budget, stages)
 
     def _warm_up(self, embedder: EmbedderBackend, limits: BatchLimits, budget: Budget, throughput: Throughput) -> None:
         window = embedder.card.max_tokens
@@ -202,6 +186,21 @@ def _text_lane(
         return LaneQueue(staged, limits=limits, throughput=throughput, budget=budget, sizes=sizes, asked=asked)
     whole = whole_texts(backend)
     return LaneQueue(whole, limits=limits, throughput=throughput, budget=budget, sizes=sizes, asked=asked)
+
+
+def _wider_lane(
+    stages: Stages[str, R],
+    limits: BatchLimits,
+    most: BatchLimits,
+    throughput: Throughput,
+    budget: Budget,
+    sizes: Sizes,
+    *,
+    asked: Pace | None = None,
+) -> Queue[str]:
+    """Runs of up to ``most``; those of ``limits``, which ``budget`` is of, are as fast as any."""
+    wider = budget.widened(most.tokens)
+    return LaneQueue(stages, limits=most, throughput=throughput, budget=wider, sizes=sizes, asked=asked, full=limits.tokens)
 
 
 def _pair_lane(backend: RerankerBackend, limits: BatchLimits, throughput: Throughput, budget: Budget, pace: Pace) -> Queue[Pair]:

@@ -10,7 +10,8 @@ import argparse
 import asyncio
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
@@ -42,11 +43,23 @@ class Asked:
     errors: list[str] = field(default_factory=list)
     phase: str = "idle"
 
-    async def ask(self, client: Client, questions: Sequence[Recall], rate: float) -> None:
-        """Until cancelled. Open loop: a slow answer delays no other question."""
+    @asynccontextmanager
+    async def asking(self, client: Client, questions: Sequence[Recall], rate: float) -> AsyncIterator[None]:
+        """While the context is open. Open loop: a slow answer delays no other question; at the end all have theirs."""
+        over = asyncio.Event()
+        asking = asyncio.create_task(self._ask(client, questions, rate, over))
+        try:
+            yield
+        finally:
+            over.set()
+            await asking
+
+    async def _ask(self, client: Client, questions: Sequence[Recall], rate: float, over: asyncio.Event) -> None:
         async with asyncio.TaskGroup() as group:
             started = time.perf_counter()
             for number in count():
+                if over.is_set():
+                    return
                 await asyncio.sleep(max(0.0, started + number / rate - time.perf_counter()))
                 group.create_task(self._one(client, questions[number % len(questions)]))
 
@@ -94,28 +107,26 @@ def _of_loaded(loaded: Loaded, limit: int | None) -> tuple[Query, ...]:
 async def measure(
     url: str, key: str, operator_key: str, sets: Sequence[Dataset], rate: float, queries: int | None
 ) -> list[Table]:
-    """Loads the sets, changes the model and back under load, and compares with spaces that are loaded afresh."""
+    """Loads the sets, changes the model and back under load, and compares with what is loaded afresh: by the second model behind
+    the change to it, by the first at the start."""
     async with Client(url, key) as client, AsyncMemoryd(url, operator_key) as operator:
         loaded = [await load_into(client, one, fields=Fields.RICH, prefix="old") for one in sets]
         first = (await operator.generations.get(1)).model
         questions = [Recall(query.text, one.spaces[query.namespace]) for one in loaded for query in _of_loaded(one, queries)]
         asked, rows = Asked(), list[tuple[Cell, ...]]()
-        quality = {"before": await found(loaded, queries)}
-        asking = asyncio.create_task(asked.ask(client, questions, rate))
-        try:
+        quality = {f"{first}, before": await found(loaded, queries)}
+        async with asked.asking(client, questions, rate):
             await asyncio.sleep(_IDLE_S)
-            for model in (SECOND, first):
-                asked.phase = f"to {model}"
+        for model in (SECOND, first):
+            asked.phase = f"to {model}"
+            async with asked.asking(client, questions, rate):
                 generation, seconds = await change(operator, model)
-                progress = generation.progress
-                rows.append((model, progress.done, progress.embedded, progress.tokens, seconds, progress.items_per_second))
-                asked.phase = "after"
-                quality[model] = await found(loaded, queries)
-                fresh = [await load_into(client, one, fields=Fields.RICH, prefix=f"fresh{generation.number}") for one in sets]
+            progress = generation.progress
+            rows.append((model, progress.done, progress.embedded, progress.tokens, seconds, progress.items_per_second))
+            quality[f"{model}, after the change"] = await found(loaded, queries)
+            if model == SECOND:
+                fresh = [await load_into(client, one, fields=Fields.RICH, prefix="fresh") for one in sets]
                 quality[f"{model}, fresh index"] = await found(fresh, queries)
-        finally:
-            asking.cancel()
-            await asyncio.wait([asking])
     return [_work(rows), _latency(asked, rate), _quality(quality)]
 
 
@@ -139,7 +150,7 @@ def _latency(asked: Asked, rate: float) -> Table:
         f"Generations: recall at {rate:g} questions a second",
         ("phase", "answered", "errors and degraded", "p50 ms", "p95 ms", "p95 of idle"),
         tuple(rows),
-        note="Open loop. `after`: while quality was measured and fresh copies were loaded, which is a load of its own.",
+        note="Open loop, in one run; `idle`: before the first change.",
     )
 
 

@@ -30,6 +30,10 @@ class Dispatcher(Generic[Held]):
         self._turns.come(tenant_id)
         self._news.set()
 
+    def others_wait(self, tenant_id: UUID) -> bool:
+        """Another tenant stands in line for a slot."""
+        return self._turns.others_wait(tenant_id)
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The slots work while the context is open; then what they hold is let go."""

@@ -87,6 +87,9 @@ class Desk(Protocol):
         Losing it to another is no error.
         """
 
+    async def waiting(self, tenant_id: UUID, now: datetime) -> UUID | None:
+        """See :class:`Waiting`."""
+
 
 class Waiting(Protocol):
     """What the sweeper looks at."""

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -24,7 +24,7 @@ _FAREWELL_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RunPolicy:
-    """``slice_s``: after so long the tenant's turn ends with the items that are under way. ``lease``: so long after its last sign
+    """``slice_s``: after so long a turn ends with the items under way, if anything waits. ``lease``: so long after its last sign
     of life a worker counts as dead. ``per_tenant``: jobs of one tenant that are held at the same time, by all workers.
     ``stall_s``: an item, or a job's finishing, that comes to no checkpoint for so long is given up and tried again. ``at_once``:
     items of a job that are under way at the same time, while they are short."""
@@ -55,24 +55,30 @@ class Runner:
         kinds = sorted(self._handlers)
         return await self._desk.claim(tenant_id, kinds, self._clock.now(), lease=policy.lease, limit=policy.per_tenant)
 
-    async def work(self, claim: Claim) -> None:
-        """One slice. Whatever it is interrupted by, the job can go on from where it is."""
+    async def work(self, claim: Claim, others_wait: Callable[[], bool] = lambda: True) -> None:
+        """One slice, and another when neither another tenant waits (``others_wait``) nor another job of this one. Whatever it is
+        interrupted by, the job can go on from where it is."""
         hold = Hold(self._desk, claim, self._clock)
         async with hold.kept():
             try:
-                await self._slice(claim, hold)
+                await self._slice(claim, hold, others_wait)
             except LeaseLost:
                 log.warning("job %s belongs to another worker now", claim.job.job_id)
             except asyncio.CancelledError:
                 await self._farewell(claim)
                 raise
 
-    async def _slice(self, claim: Claim, hold: Hold) -> None:
-        clock = asyncio.get_running_loop().time
-        end = clock() + self._policy.slice_s
+    async def _slice(self, claim: Claim, hold: Hold, others_wait: Callable[[], bool]) -> None:
+        clock, slice_s = asyncio.get_running_loop().time, self._policy.slice_s
+        end = clock() + slice_s
         lanes, begun = Lanes(self._policy.at_once, clock), False
         try:
-            while not begun or clock() < end:
+            while True:
+                if begun and clock() >= end:
+                    # At the end of a slice the items under way run dry, and the next begins with one: not for nobody.
+                    if others_wait() or await self._desk.waiting(claim.scope.tenant_id, self._clock.now()) is not None:
+                        break
+                    end = clock() + slice_s
                 if lanes.room:
                     step = await self._desk.next(claim, self._clock.now())
                     if isinstance(step, JobItem):

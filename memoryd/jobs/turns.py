@@ -20,6 +20,10 @@ class Turns:
         """How many tenants wait."""
         return len(self._line)
 
+    def others_wait(self, tenant_id: UUID) -> bool:
+        """Somebody else than this tenant stands in the line."""
+        return any(one != tenant_id for one in self._line)
+
     def come(self, tenant_id: UUID) -> None:
         """Stand at the end of the line; who is in it already keeps its place."""
         self._line.setdefault(tenant_id, None)

@@ -22,7 +22,8 @@ class JobWork:
     """The slots of one worker, the sweeper, and the round that collects."""
 
     def __init__(self, runner: Runner, sweeper: Sweeper, collecting: Collecting | None, *, slots: int) -> None:
-        self._dispatcher = Dispatcher[Claim](runner.claim, runner.work, slots=slots)
+        self._dispatcher = Dispatcher[Claim](runner.claim, self._work, slots=slots)
+        self._runner = runner
         self._sweeper = sweeper
         self._collecting = collecting
 
@@ -43,3 +44,6 @@ class JobWork:
         """The slots work while the context is open."""
         async with self._dispatcher.running():
             yield self
+
+    async def _work(self, claim: Claim) -> None:
+        await self._runner.work(claim, lambda: self._dispatcher.others_wait(claim.scope.tenant_id))

@@ -26,12 +26,14 @@ _PASSED = 1_024
 
 @dataclass(slots=True)
 class Batch:
-    """Some sections in order, and their chunks that are not written yet; ``hashes`` are those of the chunks."""
+    """Some sections in order, and their chunks that are not written yet; ``hashes`` are those of the chunks. Of ``last`` it is
+    known that nothing comes behind it."""
 
     sections: list[ReadySection]
     chunks: list[Chunk]
     hashes: list[bytes]
     ready: list[ReadyChunk]
+    last: bool = False
 
     @property
     def tokens(self) -> int:
@@ -66,6 +68,7 @@ async def batched(
                 if chunk is not chunks[-1]:
                     batch.sections.append(_ready(section))
     if batch.chunks:
+        batch.last = True
         yield batch
 
 

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 from uuid import UUID
 
 from ingestion.chunk import CHUNKER_VERSION, Section
@@ -41,10 +41,6 @@ from retrieval.ports import ModelCard
 from retrieval.scope import Scope
 
 log = logging.getLogger(__name__)
-
-First = TypeVar("First")
-Second = TypeVar("Second")
-Third = TypeVar("Third")
 
 _PIECE_BYTES = 2**20
 # Of a document above this, a parser and several batches are in memory, and of one that is packed nobody knows how much: so few
@@ -229,14 +225,17 @@ class Ingest:
     async def _written(self, scope: Scope, base: KnowledgeBase, staging: Staging, source: _Source, control: Control) -> Outcome:
         cut: asyncio.Queue[Batch | None] = asyncio.Queue(_AHEAD)
         done: asyncio.Queue[Batch | None] = asyncio.Queue(_AHEAD)
+        read: asyncio.Future[Read] = asyncio.get_running_loop().create_future()
 
-        async def parse() -> Parsed:
+        async def parse() -> None:
             async with self._tools.parser.open(source.path, name=source.name, media_type=source.media_type) as reading:
                 sections = self._tools.cut(aiter(reading), base, source.title)
                 async for batch in batched(sections, behind=staging.stored, passing=control.checkpoint):
                     await cut.put(batch)
                 await cut.put(None)
-                return reading.parsed
+                parsed = reading.parsed
+            title = source.title or parsed.title
+            read.set_result(Read(title, parsed.media_type, parsed.pages, parsed.characters, parsed.warnings))
 
         async def embed() -> None:
             while (batch := await cut.get()) is not None:
@@ -246,23 +245,20 @@ class Ingest:
                 await done.put(await prepared(batch, known, generations, scope, base.kb_id, embedders, analyzer))
             await done.put(None)
 
-        async def write() -> Staging:
+        async def write() -> Outcome:
             at = staging
-            before: Batch | None = None
-            while (batch := await done.get()) is not None:
-                if before is not None:
-                    # Between batches: most documents have one, and their outcome says it all.
-                    await control.checkpoint(chunks=len(before.ready), tokens=before.tokens)
+            while (batch := await done.get()) is not None and not batch.last:
                 at = await self._drafts.add(scope, at, batch.sections, batch.ready)
-                before = batch
-            return at
+                await control.checkpoint(chunks=len(batch.ready), tokens=batch.tokens)
+            # Most documents have one batch: it ends them, and the outcome says it all.
+            sections, chunks = (batch.sections, batch.ready) if batch is not None else ([], [])
+            if not (stored := at.stored + len(chunks)):
+                return _failed("empty", "there is no text in it")
+            whole, now = await read, self._clock.now()
+            tokens = await self._drafts.finish(scope, at, whole, now, sections=sections, chunks=chunks)
+            return Outcome(ItemState.SUCCEEDED, chunks=stored, tokens=tokens, size=source.size, pages=whole.pages)
 
-        parsed, _, last = await _together(parse(), embed(), write())
-        if not last.stored:
-            return _failed("empty", "there is no text in it")
-        read = Read(source.title or parsed.title, parsed.media_type, parsed.pages, parsed.characters, parsed.warnings)
-        tokens = await self._drafts.finish(scope, last, read, self._clock.now())
-        return Outcome(ItemState.SUCCEEDED, chunks=last.stored, tokens=tokens, size=source.size, pages=parsed.pages)
+        return await _together(parse(), embed(), write())
 
 
 async def serving_first(embedders: WriteEmbedders, scope: Scope, kb_id: UUID) -> list[Generation]:
@@ -280,15 +276,15 @@ def settings_hash(base: KnowledgeBase, card: ModelCard, title: str | None) -> by
 
 
 async def _together(
-    parse: Coroutine[None, None, First], embed: Coroutine[None, None, Second], write: Coroutine[None, None, Third]
-) -> tuple[First, Second, Third]:
+    parse: Coroutine[None, None, None], embed: Coroutine[None, None, None], write: Coroutine[None, None, Outcome]
+) -> Outcome:
     """All three; when one fails the others are stopped, and its error is the error."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = group.create_task(parse), group.create_task(embed), group.create_task(write)
+            *_, written = group.create_task(parse), group.create_task(embed), group.create_task(write)
     except BaseExceptionGroup as errors:
         raise _first(errors) from errors
-    return tasks[0].result(), tasks[1].result(), tasks[2].result()
+    return written.result()
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

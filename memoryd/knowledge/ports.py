@@ -75,10 +75,18 @@ class Drafts(Protocol):
         ``GenerationsChanged`` when chunks have no vectors for a generation that is there by now.
         """
 
-    async def finish(self, scope: Scope, staging: Staging, read: Read, now: datetime) -> int:
-        """The document is whole: it takes the place of its former revision in the draft. Raises ``Conflict`` as above.
-
-        The tokens of all its chunks.
+    async def finish(
+        self,
+        scope: Scope,
+        staging: Staging,
+        read: Read,
+        now: datetime,
+        *,
+        sections: Sequence[ReadySection] = (),
+        chunks: Sequence[ReadyChunk] = (),
+    ) -> int:
+        """The document is whole, with these that are written now as ``add`` does, all or none: it takes the place of its former
+        revision in the draft. The tokens of all its chunks. Raises as ``add``.
         """
 
     async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:

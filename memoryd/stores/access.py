@@ -15,7 +15,8 @@ from memoryd.memory.ports import Receipt
 from memoryd.memory.reranking import Reranking, StoredReranking
 from memoryd.stores import idempotency as idempotency_store
 from memoryd.stores.audit import Entry, append_audit
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
+from memoryd.stores.trips import Connection
 from retrieval.scope import Action, Scope
 
 _KEY_COLUMNS = "key_id, name, secret_hash, actions, spaces, created_at, expires_at, revoked_at, last_used_at, rotated_from"

@@ -8,7 +8,8 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from memoryd.access.model import AuditEntry, AuditFound, AuditQuery, OperatorEntry
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
+from memoryd.stores.trips import Connection
 from retrieval.filters import JsonValue
 from retrieval.scope import Scope
 

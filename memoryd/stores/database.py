@@ -6,28 +6,29 @@ and :meth:`Database.shared` (installation-wide tables without tenants' data).
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TypeVar
 from uuid import UUID
 
 import psycopg
-from psycopg import AsyncConnection, AsyncCursor, sql
+from psycopg import sql
+from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from memoryd.errors import Collision, Conflict, StoreUnavailable
 from memoryd.stores import arrays
+from memoryd.stores.trips import Connection, Cursor, Params, Statement, trip
 from memoryd.stores.vectors import register
 from retrieval.errors import MemorydError
 from retrieval.scope import Scope
 
-Params = Mapping[str, object]
-Connection = AsyncConnection[TupleRow]
-
 _SET_TENANT = "SELECT set_config('memoryd.tenant_id', {}, true)"
 # Shared: until the transaction ends, no embedding generation is made or retired (see memoryd.stores.generations).
 _WRITE_VECTORS = _SET_TENANT + ", pg_advisory_xact_lock_shared(hashtextextended('memoryd.generations', 10))"
-_PIPED_TENANT = _SET_TENANT.format("%s")
+_PIPED_TENANT = _SET_TENANT.format("%(tenant)s")
+Begun = TypeVar("Begun")
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 # A pool may be full of connections that a restarted server has forgotten; each attempt discards one.
 _ATTEMPTS = 4
@@ -94,6 +95,23 @@ class Database:
             yield connection
 
     @asynccontextmanager
+    async def opened(self, scope: Scope, statements: Sequence[Statement]) -> AsyncIterator[tuple[Connection, list[Cursor]]]:
+        """As :meth:`transaction`, its first statements sent with its start, in one round trip; with the cursors of these."""
+        first = [("BEGIN", None), (_PIPED_TENANT, {"tenant": _text(scope.tenant_id)}), *statements]
+        async with self._open(lambda connection: trip(connection, first)) as (connection, cursors):
+            yield connection, cursors[2:]
+
+    async def at_once(self, scope: Scope, statements: Sequence[Statement]) -> list[Cursor]:
+        """A transaction of these statements alone, in one round trip; their cursors.
+
+        They are sent again when the connection is lost under them: to do them twice has to be no worse than once.
+        """
+        # What is sent up to the one Sync of a pipeline is a transaction of its own.
+        alone = [(_PIPED_TENANT, {"tenant": _text(scope.tenant_id)}), *statements]
+        async with self._open(lambda connection: trip(connection, alone)) as (_, cursors):
+            return cursors[1:]
+
+    @asynccontextmanager
     async def tenant(self, tenant_id: UUID) -> AsyncIterator[Connection]:
         """A transaction as a tenant that nobody has authenticated yet: for looking up a key, and for maintenance."""
         async with self._begun(_of(tenant_id)) as connection:
@@ -120,7 +138,7 @@ class Database:
     async def read_all(
         self,
         scope: Scope,
-        statements: Sequence[tuple[str, Params]],
+        statements: Sequence[Statement],
         *,
         setup: Sequence[str] = (),
         timeout_s: float | None = None,
@@ -140,9 +158,7 @@ class Database:
             if not work.done():
                 _abandon(work)
 
-    async def _read_all(
-        self, scope: Scope, statements: Sequence[tuple[str, Params]], setup: Sequence[str]
-    ) -> list[list[TupleRow]]:
+    async def _read_all(self, scope: Scope, statements: Sequence[Statement], setup: Sequence[str]) -> list[list[TupleRow]]:
         with Translated():
             for attempt in range(_ATTEMPTS):
                 try:
@@ -155,10 +171,16 @@ class Database:
 
     @asynccontextmanager
     async def _begun(self, first: str) -> AsyncIterator[Connection]:
+        # Both in one message: a pipeline of two costs a third more.
+        async with self._open(lambda connection: connection.execute(f"BEGIN; {first}", prepare=False)) as (connection, _):
+            yield connection
+
+    @asynccontextmanager
+    async def _open(self, begin: Callable[[Connection], Awaitable[Begun]]) -> AsyncIterator[tuple[Connection, Begun]]:
         with Translated():
-            connection = await self._begin(first)
+            connection, begun = await self._begin(begin)
             try:
-                yield connection
+                yield connection, begun
             except MemorydError:
                 # Ours, raised between statements: the connection is sound.
                 await _roll_back(connection)
@@ -167,37 +189,36 @@ class Database:
                 await connection.close()
                 raise
             else:
-                try:
-                    await connection.execute("COMMIT")
-                except BaseException:
-                    await connection.close()
-                    raise
+                # Its last statements may have been sent with its end.
+                if connection.info.transaction_status is not TransactionStatus.IDLE:
+                    try:
+                        await connection.execute("COMMIT")
+                    except BaseException:
+                        await connection.close()
+                        raise
             finally:
                 await self._pool.putconn(connection)
 
-    async def _begin(self, first: str) -> Connection:
+    async def _begin(self, begin: Callable[[Connection], Awaitable[Begun]]) -> tuple[Connection, Begun]:
         for attempt in range(_ATTEMPTS):
             connection = await self._pool.getconn()
             try:
-                # Both in one message: a pipeline of two costs a third more.
-                await connection.execute(f"BEGIN; {first}", prepare=False)
-            except _LOST as error:
+                return connection, await begin(connection)
+            except BaseException as error:
                 await connection.close()
                 await self._pool.putconn(connection)
-                if attempt == _ATTEMPTS - 1 or not _gone(error):
+                if not isinstance(error, _LOST) or attempt == _ATTEMPTS - 1 or not _gone(error):
                     raise
-            except BaseException:
-                await connection.close()
-                await self._pool.putconn(connection)
-                raise
-            else:
-                return connection
         raise AssertionError
 
 
 def _of(tenant_id: UUID, first: str = _SET_TENANT) -> str:
     """``first`` as this tenant."""
-    return first.format(sql.Literal(str(UUID(bytes=tenant_id.bytes))).as_string())
+    return first.format(sql.Literal(_text(tenant_id)).as_string())
+
+
+def _text(tenant_id: UUID) -> str:
+    return str(UUID(bytes=tenant_id.bytes))
 
 
 _ABANDONED: set[asyncio.Task[list[list[TupleRow]]]] = set()
@@ -250,28 +271,17 @@ async def _roll_back(connection: Connection) -> None:
 
 
 async def _pipelined(
-    connection: Connection, tenant_id: UUID, statements: Sequence[tuple[str, Params]], setup: Sequence[str]
+    connection: Connection, tenant_id: UUID, statements: Sequence[Statement], setup: Sequence[str]
 ) -> list[list[TupleRow]]:
-    cursors: list[AsyncCursor[TupleRow]] = []
-    # What is sent up to the pipeline's one Sync is a transaction of its own: the tenant's setting and the statement need no
-    # BEGIN and COMMIT, each of which costs as much here as the rest. Several statements need them to see one snapshot.
-    block = bool(setup) or len(statements) > 1
-    try:
-        async with connection.pipeline():
-            if block:
-                await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            await connection.execute(_PIPED_TENANT, (str(tenant_id),))
-            for command in setup:
-                await connection.execute(command)
-            for sql, params in statements:
-                cursors.append(await connection.execute(sql, params))
-            if block:
-                await connection.execute("COMMIT")
-    except BaseException:
-        # A pipeline that ends early leaves the driver in doubt which statements the server has prepared: such a
-        # connection answers «prepared statement does not exist» for ever. It must not go back to the pool.
-        await connection.close()
-        raise
+    commands: list[Statement] = [(_PIPED_TENANT, {"tenant": _text(tenant_id)}), *((command, None) for command in setup)]
+    cursors: list[Cursor]
+    # One statement needs no BEGIN and COMMIT, each of which costs as much here as the rest: a pipeline up to its one Sync is a
+    # transaction. Several need them to see one snapshot.
+    if setup or len(statements) > 1:
+        begin, end = ("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", None), ("COMMIT", None)
+        cursors = (await trip(connection, [begin, *commands, *statements, end]))[len(commands) + 1 : -1]
+    else:
+        cursors = (await trip(connection, [*commands, *statements]))[len(commands) :]
     return [await cursor.fetchall() for cursor in cursors]
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 from memoryd.errors import GenerationsChanged
 from memoryd.generations.catalogue import Catalogue
 from memoryd.generations.ports import Missing
-from memoryd.stores.passage_blocks import Statement
+from memoryd.stores.trips import Statement
 
 _NOTE = """
 ON CONFLICT (tenant_id, generation) DO UPDATE SET misses = generation_gaps.misses + 1

@@ -10,8 +10,9 @@ from psycopg.types.json import Jsonb
 from memoryd.errors import AlreadyExists, Conflict, Forbidden, NotFound, WrongState
 from memoryd.generations.model import Actor, Generation, ItemKind, Mark, NewGeneration, Progress, Registered, State
 from memoryd.stores.audit import Entry, append_audit
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
 from memoryd.stores.generations import ALONE, COLUMNS, generation
+from memoryd.stores.trips import Connection
 from retrieval.filters import JsonValue
 from retrieval.scope import Scope
 

@@ -11,7 +11,8 @@ from psycopg.rows import TupleRow
 from memoryd.generations.catalogue import Catalogue
 from memoryd.generations.model import Generation as Generation
 from memoryd.generations.model import State
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
+from memoryd.stores.trips import Connection
 
 COLUMNS = """
 generation, model, revision, dimension, query_prefix, passage_prefix, state, tenant_id, kb_id, replaced

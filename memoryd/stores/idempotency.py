@@ -5,7 +5,8 @@ from psycopg.types.json import Jsonb
 from memoryd.errors import IdempotencyInProgress, IdempotencyKeyReused
 from memoryd.memory.model import Idempotency
 from memoryd.memory.ports import Receipt
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
+from memoryd.stores.trips import Connection
 from retrieval.scope import Scope
 
 _FIND = """

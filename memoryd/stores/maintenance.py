@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
 from memoryd.stores.generations import covering
+from memoryd.stores.trips import Connection
 
 _LARGE = """
 SELECT coalesce(sum(documents), 0) FROM space_statistics WHERE tenant_id = %(tenant)s

@@ -3,7 +3,7 @@
 PostgreSQL refuses ``COPY`` into tables with row-level security, so these are ``INSERT``s from arrays, encoded by numpy.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from uuid import UUID
@@ -13,10 +13,8 @@ from numpy.typing import NDArray
 
 from memoryd.memory.model import Passage
 from memoryd.stores.arrays import bools, int2s, int4s, int8s, uuids
+from memoryd.stores.trips import Statement
 from memoryd.stores.vectors import HalfVectorArrayParam
-
-Statement = tuple[str, Mapping[str, object] | Sequence[object]]
-"""SQL with its parameters."""
 
 # Arrays cannot be nested in `unnest`: the terms of all passages come as one, and each takes its slice.
 _INSERT_PASSAGES = """

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memoryd.stores.arrays import int8s, uuids
-from memoryd.stores.database import Connection
-from memoryd.stores.passage_blocks import Addressed, Statement, blocks, count
+from memoryd.stores.passage_blocks import Addressed, blocks, count
+from memoryd.stores.trips import Connection, Statement
 from memoryd.threads import UNIT
 
 _PIDS = "SELECT nextval('passages_pid_seq') FROM generate_series(1, %s)"

@@ -14,8 +14,9 @@ from memoryd.errors import AlreadyExists, Conflict, IdempotencyInProgress, Inval
 from memoryd.memory.ports import Receipt
 from memoryd.stores.access import insert_key, insert_space, select_key
 from memoryd.stores.audit import Entry, append_audit
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
 from memoryd.stores.idempotency import checked
+from memoryd.stores.trips import Connection
 from retrieval.filters import JsonValue
 from retrieval.scope import Scope
 

@@ -16,12 +16,13 @@ from memoryd.memory.model import Change, Content, Idempotency, Outcome, Passage,
 from memoryd.memory.ports import Clock, NewRevision, Receipt
 from memoryd.stores import idempotency as idempotency_store
 from memoryd.stores.audit import Entry, audit_statement
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
 from memoryd.stores.gaps import gaps, reached, uncopied_passages
 from memoryd.stores.generations import CATALOGUE, generation
-from memoryd.stores.passage_blocks import Addressed, Statement
+from memoryd.stores.passage_blocks import Addressed
 from memoryd.stores.passage_rows import PassageRows
 from memoryd.stores.revisions import HEADS, KNOWN_IDENTITIES, revision, row
+from memoryd.stores.trips import Connection, Statement
 from memoryd.threads import UNIT
 from retrieval.scope import Scope
 

@@ -143,6 +143,33 @@ async def test_a_turn_ends_with_its_slice_and_the_job_goes_on_later(bench: Bench
     assert (await bench.job(job_id)).state is JobState.SUCCEEDED
 
 
+async def test_a_turn_goes_on_while_nothing_else_waits(bench: Bench) -> None:
+    others = False
+
+    async def comes(item: JobItem, control: Control) -> Outcome | None:
+        nonlocal others
+        others = True
+        return None
+
+    handler = Handler({"third": comes})
+    job_id = await bench.make("one", "two", "third", "four", "five", "six")
+    runner = bench.runner(handler, replace(POLICY, slice_s=1e-9))
+
+    async def turn() -> int:
+        claim = await runner.claim(bench.scope.tenant_id)
+        assert claim is not None
+        await runner.work(claim, lambda: others)
+        return (await bench.job(job_id)).counters.succeeded
+
+    assert await turn() == 3  # another tenant came in the third
+    others = False
+    another = await bench.make("seven")
+    assert await turn() == 4  # another job of this tenant waits
+    await bench.act(another, Command.CANCEL)
+    assert await turn() == 6
+    assert (await bench.job(job_id)).state is JobState.SUCCEEDED
+
+
 async def test_jobs_of_a_tenant_take_turns_within_its_limit(bench: Bench) -> None:
     made = [await bench.make("one", "two") for _ in range(3)]
     runner = bench.runner(Handler(), replace(POLICY, slice_s=1e-9))

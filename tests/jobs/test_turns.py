@@ -33,7 +33,9 @@ def test_after_its_turn_a_tenant_stands_behind_those_that_came_meanwhile() -> No
     turns.come(A)
     assert turns.take() == A
     turns.come(A)
+    assert not turns.others_wait(A)
     turns.come(B)
+    assert turns.others_wait(A)
     turns.end(A)
     assert (turns.take(), turns.take()) == (B, A)
 

@@ -66,7 +66,17 @@ class Drafts:
         self.chunks += len(chunks)
         return replace(staging, stored=self.chunks)
 
-    async def finish(self, scope: Scope, staging: Staging, read: Read, now: datetime) -> None:
+    async def finish(
+        self,
+        scope: Scope,
+        staging: Staging,
+        read: Read,
+        now: datetime,
+        *,
+        sections: Sequence[ReadySection] = (),
+        chunks: Sequence[ReadyChunk] = (),
+    ) -> None:
+        await self.add(scope, staging, sections, chunks)
         self.read = read
 
 

@@ -111,6 +111,10 @@ async def test_connections_that_died_unused_are_replaced_unnoticed(settings: Set
         assert await _one(database) == 1
         async with database.transaction(_SCOPE) as connection:
             await connection.execute("SELECT 1")
+        await line.cut()
+        await line.connect()
+        (found,) = await database.at_once(_SCOPE, [("SELECT 1", None)])
+        assert await found.fetchone() == (1,)
 
 
 async def _write_to_a_standby(database: Database) -> None:

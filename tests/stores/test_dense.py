@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from psycopg.rows import TupleRow
 
-from memoryd.stores.database import Database, Params
+from memoryd.stores.database import Database
 from memoryd.stores.dense import Graph, PgDenseIndex, approximate_sql
 from memoryd.stores.filter_sql import conditions
 from memoryd.stores.generations import Generation
 from memoryd.stores.maintenance import PgMaintenance
+from memoryd.stores.trips import Params
 from memoryd.stores.vectors import HalfVectorArrayParam, HalfVectorParam
 from retrieval.filters import Filters
 from retrieval.ports import Query

@@ -13,9 +13,10 @@ from memoryd.stores import audit
 from memoryd.stores.access import insert_space
 from memoryd.stores.audit import PgAuditLog
 from memoryd.stores.chronicle import PgChronicle
-from memoryd.stores.database import Database, Params
+from memoryd.stores.database import Database
 from memoryd.stores.generations import Generation
 from memoryd.stores.revisions import PgMemoryReader
+from memoryd.stores.trips import Params
 from retrieval.filters import Filters
 from tests.stack import Stack
 from tests.stores.library import CLOCK, Library, new_library

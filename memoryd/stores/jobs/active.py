@@ -3,7 +3,8 @@
 from uuid import UUID
 
 from memoryd.jobs.model import JobState
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
+from memoryd.stores.trips import Connection
 from retrieval.scope import Scope
 
 _ACTIVE = "SELECT count(*) FROM jobs WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND state = ANY(%(states)s)"

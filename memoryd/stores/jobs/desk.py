@@ -24,8 +24,9 @@ from memoryd.jobs.model import (
 )
 from memoryd.jobs.ports import LeaseLost
 from memoryd.jobs.retry import WORKER_LOST
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
 from memoryd.stores.jobs.rows import BEAT, ITEM, JOB, OF, RELEASE, cancel, changed, item, job
+from memoryd.stores.trips import Connection, Statement
 from retrieval.scope import Scope
 
 # Claims of one tenant take turns, so that its limit holds however many workers there are.
@@ -161,10 +162,13 @@ class PgDesk:
     async def next(self, claim: Claim, now: datetime) -> JobItem | Busy | Waits | Through | Settled:
         """See :class:`memoryd.jobs.ports.Desk`."""
         params = _params(claim, now)
-        async with self._database.transaction(claim.scope) as connection:
-            async with connection.pipeline():
-                held = await connection.execute(_BEAT, params)
-                begun = await connection.execute(_BEGIN, params)
+        held, begun = await self._database.at_once(claim.scope, [(_BEAT, params), (_BEGIN, params)])
+        if (row := await begun.fetchone()) is not None:
+            return item(row)
+        if not held.rowcount:
+            raise LeaseLost
+        # Behind a lock again: what is said of the job has to be so when it is done.
+        async with self._database.opened(claim.scope, [(_BEAT, params), (_BEGIN, params)]) as (connection, (held, begun)):
             if (row := await begun.fetchone()) is not None:
                 return item(row)
             if (row := await held.fetchone()) is not None:
@@ -187,9 +191,7 @@ class PgDesk:
     async def settle(self, claim: Claim, item: int, verdict: Outcome | Again | Dead, now: datetime) -> None:
         """See :class:`memoryd.jobs.ports.Desk`."""
         params = _params(claim, now) | {"item": item}
-        async with self._database.transaction(claim.scope) as connection, connection.pipeline():
-            held = await connection.execute(_BEAT, params)
-            await _settle(connection, verdict, params)
+        held, _ = await self._database.at_once(claim.scope, [(_BEAT, params), _settling(verdict, params)])
         if not held.rowcount:
             raise LeaseLost
 
@@ -263,7 +265,7 @@ async def _nothing(
     return Waits(due)
 
 
-async def _settle(connection: Connection, verdict: Outcome | Again | Dead, params: dict[str, object]) -> None:
+def _settling(verdict: Outcome | Again | Dead, params: dict[str, object]) -> Statement:
     if isinstance(verdict, Again):
         failure = verdict.failure
         back = {
@@ -272,8 +274,7 @@ async def _settle(connection: Connection, verdict: Outcome | Again | Dead, param
             "reason": failure.code if failure else None,
             "detail": failure.detail if failure else None,
         }
-        await connection.execute(_BACK, params | back)
-        return
+        return _BACK, params | back
     dead = isinstance(verdict, Dead)
     outcome = Outcome(ItemState.FAILED, verdict.failure.code, verdict.failure.detail) if isinstance(verdict, Dead) else verdict
     end = {
@@ -286,7 +287,7 @@ async def _settle(connection: Connection, verdict: Outcome | Again | Dead, param
         "pages": outcome.pages,
         "dead": dead,
     }
-    await connection.execute(_END_ITEM.format(counter=outcome.state.value).encode(), params | end)
+    return _END_ITEM.format(counter=outcome.state.value), params | end
 
 
 async def _finish(connection: Connection, found: Job, verdict: Failure | Again | None, params: dict[str, object]) -> Job:

@@ -14,8 +14,9 @@ from memoryd.jobs.model import Command, DeadLetter, ItemState, Job, JobItem, Job
 from memoryd.memory.model import Idempotency
 from memoryd.stores import idempotency
 from memoryd.stores.audit import Entry, append_audit
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
 from memoryd.stores.jobs.rows import JOB, LISTED, OF, RELEASE, cancel, changed, item, job
+from memoryd.stores.trips import Connection
 from memoryd.threads import BULK
 from retrieval.filters import JsonValue
 from retrieval.scope import Scope

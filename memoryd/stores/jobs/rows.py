@@ -8,7 +8,7 @@ from uuid import UUID
 from psycopg.rows import TupleRow
 
 from memoryd.jobs.model import Counters, Failure, ItemState, Job, JobItem, JobState, Wish
-from memoryd.stores.database import Connection
+from memoryd.stores.trips import Connection
 from retrieval.scope import Action
 
 JOB: LiteralString = (

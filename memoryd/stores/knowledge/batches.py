@@ -12,7 +12,7 @@ import numpy as np
 
 from memoryd.knowledge.model import ReadyChunk, ReadySection, Staging
 from memoryd.stores.arrays import int2s, int4s, int8s
-from memoryd.stores.passage_blocks import Statement
+from memoryd.stores.trips import Statement
 from memoryd.stores.vectors import HalfVectorArrayParam
 
 _SECTIONS = """

@@ -4,8 +4,9 @@ from uuid import UUID
 
 from memoryd.errors import NotFound, VersionGone
 from memoryd.knowledge.model import Change, Counts, Diff, DocumentChange, VersionState
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
 from memoryd.stores.knowledge.locks import IN_SPACES, naming
+from memoryd.stores.trips import Connection
 from retrieval.scope import Scope
 
 _STATES = f"""

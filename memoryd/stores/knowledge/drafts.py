@@ -1,7 +1,7 @@
 """Staging of changes in PostgreSQL."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -14,14 +14,24 @@ from memoryd.errors import Collision, Conflict
 from memoryd.generations.catalogue import Catalogue
 from memoryd.generations.ports import Missing
 from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection, Staging
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
 from memoryd.stores.gaps import gaps, reached
 from memoryd.stores.generations import CATALOGUE, HOLD, generation
 from memoryd.stores.knowledge.batches import Batch, statements
 from memoryd.stores.knowledge.discard import discard
-from memoryd.stores.knowledge.locks import IN_SPACES, STILL_WRITABLE, WRITABLE, lock_document, lock_staged, naming, open_draft
+from memoryd.stores.knowledge.locks import (
+    IN_SPACES,
+    LOCK_DOCUMENT,
+    LOCK_STAGED,
+    STILL_WRITABLE,
+    WRITABLE,
+    lock_document,
+    naming,
+    open_draft,
+)
 from memoryd.stores.knowledge.revisions import REVISIONS, Revision
 from memoryd.stores.knowledge.rows import close, copy, erase
+from memoryd.stores.trips import Connection, Cursor, Statement, last_trip
 from memoryd.threads import UNIT
 from retrieval.scope import Scope
 
@@ -90,6 +100,38 @@ _INLINE = 2_000
 _GONE = "the draft that this was written to is gone: it was published or discarded, or the document was begun anew"
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some of a document's sections and chunks, which go on where ``staging`` ends; or none. Raises ``ValueError`` for a gap."""
+
+    scope: Scope
+    staging: Staging
+    sections: Sequence[ReadySection]
+    chunks: Sequence[ReadyChunk]
+
+    def __post_init__(self) -> None:
+        stored = self.staging.stored
+        if [chunk.ordinal for chunk in self.chunks] != list(range(stored, stored + len(self.chunks))):
+            raise ValueError("a batch goes on where the one before it ended")
+
+    @property
+    def params(self) -> dict[str, object]:
+        """Which document."""
+        return naming(self.scope, self.staging.kb_id) | {"seq": self.staging.seq, "pid": self.staging.document_pid}
+
+    @property
+    def looking(self) -> list[Statement]:
+        """What has to be known before it is written: of the document, and where there are chunks of these."""
+        params = self.params | {"count": len(self.chunks), "hashes": list({chunk.hash for chunk in self.chunks})}
+        of_chunks: list[Statement] = [(_PIDS, params), (_SEEN, params), (HOLD, None), (CATALOGUE, params)]
+        return [(_STAGED, params), *(of_chunks if self.chunks else ())]
+
+    @property
+    def after(self) -> Staging:
+        """Where the document ends then."""
+        return replace(self.staging, stored=self.staging.stored + len(self.chunks))
+
+
 class PgDrafts:
     """:class:`memoryd.knowledge.ports.Drafts` on PostgreSQL."""
 
@@ -106,11 +148,8 @@ class PgDrafts:
         """
         params = naming(scope, kb_id) | _params(document) | {"now": now}
         for _ in range(_TRIES):
-            async with self._database.transaction(scope) as connection:
-                async with connection.pipeline():
-                    draft = await connection.execute(WRITABLE, params)
-                    await lock_document(connection, kb_id, document.document_id)
-                    found = await connection.execute(REVISIONS, params)
+            looking = [(WRITABLE, params), (LOCK_DOCUMENT, params), (REVISIONS, params)]
+            async with self._database.opened(scope, looking) as (connection, (draft, _, found)):
                 if (row := await draft.fetchone()) is not None:
                     revisions = [Revision(*one) for one in await found.fetchall()]
                     return await self._begin(connection, scope, Staging(kb_id, row[0], 0, 0), document, revisions, params)
@@ -146,7 +185,8 @@ class PgDrafts:
             await close(connection, scope.tenant_id, [former.document_pid], None)
             await self._describe(connection, scope, fresh.seq, former, document)
             return None
-        ((document_pid,),) = await (await connection.execute(_INSERT, params | {"seq": fresh.seq})).fetchall()
+        (inserted,) = await last_trip(connection, [(_INSERT, params | {"seq": fresh.seq})])
+        ((document_pid,),) = await inserted.fetchall()
         return replace(fresh, document_pid=document_pid)
 
     async def known(
@@ -163,64 +203,43 @@ class PgDrafts:
         self, scope: Scope, staging: Staging, sections: Sequence[ReadySection], chunks: Sequence[ReadyChunk]
     ) -> Staging:
         """Write a batch, all or none; the staging with the new count. Raises ``Conflict``, ``ValueError`` for a gap."""
-        if [chunk.ordinal for chunk in chunks] != list(range(staging.stored, staging.stored + len(chunks))):
-            raise ValueError("a batch goes on where the one before it ended")
-        params = _named(scope, staging) | {"count": len(chunks), "hashes": list({chunk.hash for chunk in chunks})}
-        async with self._database.transaction(scope) as connection:
-            async with connection.pipeline():
-                writable = await connection.execute(STILL_WRITABLE, params)
-                staged = await connection.execute(_STAGED, params)
-                reserved = await connection.execute(_PIDS, params)
-                counted = await connection.execute(_SEEN, params)
-                await connection.execute(HOLD)
-                registered = await connection.execute(CATALOGUE, params)
-            row = await staged.fetchone()
-            if not writable.rowcount or row is None:
-                raise Conflict(_GONE)
-            document_id, stored = row
-            if stored != staging.stored:
-                raise Conflict("another attempt writes this document")
-            pids = [pid for (pid,) in await reserved.fetchall()]
-            seen = {bytes(content): count for content, count in await counted.fetchall()}
-            catalogue = Catalogue(tuple(map(generation, await registered.fetchall())))
-            given = set.intersection(*(set(chunk.vectors) for chunk in chunks)) if chunks else set()
-            numbers, without = reached(catalogue, staging.kb_id, given, self._missing) if chunks else ([], [])
-            batch = Batch(scope.tenant_id, numbers, staging, document_id, sections, chunks, pids, seen)
-            small = sum(len(chunk.terms) for chunk in chunks) <= _INLINE
-            encoded = statements(batch) if small else await UNIT.run(statements, batch)
-            after = replace(staging, stored=staging.stored + len(chunks))
-            async with connection.pipeline():
-                for sql, values in [*encoded, *gaps(scope.tenant_id, without)]:
-                    await connection.execute(sql, values)
-                await connection.execute(_COUNT, params | {"stored": after.stored})
-        return after
+        part = _Part(scope, staging, sections, chunks)
+        async with self._database.opened(scope, [(STILL_WRITABLE, part.params), *part.looking]) as (connection, found):
+            writable, *seen = found
+            writing = await self._writing(part, writable, seen)
+            await last_trip(connection, writing)
+        return part.after
 
-    async def finish(self, scope: Scope, staging: Staging, read: Read, now: datetime) -> int:
+    async def finish(
+        self,
+        scope: Scope,
+        staging: Staging,
+        read: Read,
+        now: datetime,
+        *,
+        sections: Sequence[ReadySection] = (),
+        chunks: Sequence[ReadyChunk] = (),
+    ) -> int:
         """The document is whole: it takes the place of its former revision in the draft. The tokens of its chunks.
 
-        Raises ``Conflict``.
+        Raises ``Conflict``, ``ValueError`` for a gap.
         """
-        params = _named(scope, staging)
-        async with self._database.transaction(scope) as connection:
-            async with connection.pipeline():
-                writable = await connection.execute(STILL_WRITABLE, params)
-                await lock_staged(connection, scope, staging)
-                # Looked at behind the lock: the document may have been begun anew, or another attempt may have gone on.
-                staged = await connection.execute(_STAGED, params)
-                former = await connection.execute(_OPEN_OF_PID, params)
-            row = await staged.fetchone()
-            if not writable.rowcount or row is None or row[1] != staging.stored:
-                raise Conflict(_GONE)
+        part = _Part(scope, staging, sections, chunks)
+        done = {
+            "title": read.title,
+            "media_type": read.media_type,
+            "pages": read.pages,
+            "characters": read.characters,
+            "warnings": list(read.warnings),
+            "now": now,
+        }
+        # Looked at behind the lock: the document may have been begun anew, or another attempt may have gone on.
+        looking = [(STILL_WRITABLE, part.params), (LOCK_STAGED, part.params), *part.looking, (_OPEN_OF_PID, part.params)]
+        async with self._database.opened(scope, looking) as (connection, (writable, _, *seen, former)):
+            writing = await self._writing(part, writable, seen)
             await self._take_out(connection, scope, staging.seq, await former.fetchone())
-            done = {
-                "title": read.title,
-                "media_type": read.media_type,
-                "pages": read.pages,
-                "characters": read.characters,
-                "warnings": list(read.warnings),
-                "now": now,
-            }
-            ((tokens,),) = await (await connection.execute(_FINISH, params | done)).fetchall()
+            *_, finished = await last_trip(connection, [*writing, (_FINISH, part.params | done)])
+            ((tokens,),) = await finished.fetchall()
             return int(tokens)
 
     async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
@@ -241,6 +260,36 @@ class PgDrafts:
         """SHA-256 (hex) of the originals, by document id, of those that the draft, or without one the live version, has."""
         params = naming(scope, kb_id) | {"documents": list(document_ids)}
         return dict(await self._database.read(scope, _PRESENT, params))
+
+    async def _writing(self, part: "_Part", writable: Cursor, seen: Sequence[Cursor]) -> list[Statement]:
+        """What writes a part, by what :attr:`_Part.looking` found. Raises ``Conflict``."""
+        staged, *others = seen
+        row = await staged.fetchone()
+        if not writable.rowcount or row is None:
+            raise Conflict(_GONE)
+        document_id, stored = row
+        if stored != part.staging.stored:
+            raise Conflict("another attempt writes this document")
+        if not others:
+            return []
+        reserved, counted, _, registered = others
+        catalogue = Catalogue(tuple(map(generation, await registered.fetchall())))
+        given = set.intersection(*(set(chunk.vectors) for chunk in part.chunks))
+        numbers, without = reached(catalogue, part.staging.kb_id, given, self._missing)
+        batch = Batch(
+            tenant=part.scope.tenant_id,
+            generations=numbers,
+            staging=part.staging,
+            document_id=document_id,
+            sections=part.sections,
+            chunks=part.chunks,
+            pids=[pid for (pid,) in await reserved.fetchall()],
+            seen={bytes(content): count for content, count in await counted.fetchall()},
+        )
+        small = sum(len(chunk.terms) for chunk in part.chunks) <= _INLINE
+        encoded = statements(batch) if small else await UNIT.run(statements, batch)
+        counting = (_COUNT, part.params | {"stored": part.after.stored})
+        return [*encoded, *gaps(part.scope.tenant_id, without), counting]
 
     async def _take_out(self, connection: Connection, scope: Scope, seq: int, row: TupleRow | None) -> bool:
         """The open revision (``_OPEN``) is not in the draft any more: erased if it is the draft's own, else closed."""
@@ -264,10 +313,6 @@ class PgDrafts:
             await close(connection, scope.tenant_id, [pid], seq)
             (pid,) = await copy(connection, scope.tenant_id, [pid], seq)
         await connection.execute(_DESCRIBE, params | {"pid": pid})
-
-
-def _named(scope: Scope, staging: Staging) -> dict[str, object]:
-    return naming(scope, staging.kb_id) | {"seq": staging.seq, "pid": staging.document_pid}
 
 
 def _params(document: NewDocument) -> dict[str, object]:

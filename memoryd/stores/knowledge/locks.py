@@ -9,9 +9,8 @@ from datetime import datetime
 from uuid import UUID
 
 from memoryd.errors import Collision, NotFound
-from memoryd.knowledge.model import Staging
-from memoryd.stores.database import Connection
 from memoryd.stores.knowledge.rows import close, copy
+from memoryd.stores.trips import Connection
 from retrieval.scope import Scope
 
 IN_SPACES = "(%(spaces)s::text[] IS NULL OR b.space = ANY(%(spaces)s))"
@@ -35,11 +34,13 @@ _MAKE = """
 INSERT INTO kb_versions (tenant_id, kb_id, seq, base_seq, state, created_at)
 VALUES (%(tenant)s, %(kb)s, %(seq)s, %(base)s, 'draft', %(now)s)
 """
-_LOCK_DOCUMENT = "SELECT pg_advisory_xact_lock(hashtextextended(%(kb)s::text || ':' || %(document)s, 6))"
-_LOCK_STAGED = """
+LOCK_DOCUMENT = "SELECT pg_advisory_xact_lock(hashtextextended(%(kb)s::text || ':' || %(document)s, 6))"
+"""One at a time begins, ends or removes a document."""
+LOCK_STAGED = """
 SELECT pg_advisory_xact_lock(hashtextextended(%(kb)s::text || ':' || document_id, 6)) FROM kb_documents
 WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s AND kb_id = %(kb)s
 """
+"""The same for a document that is being written, if it still is."""
 # Of a draft that is based on an older version than the newest: what is open there, and what was closed since.
 _NOT_THERE = """
 SELECT document_pid FROM kb_documents
@@ -125,13 +126,7 @@ async def _make(connection: Connection, scope: Scope, kb_id: UUID, base: Base, n
 
 async def lock_document(connection: Connection, kb_id: UUID, document_id: str) -> None:
     """One at a time begins, ends or removes a document."""
-    await connection.execute(_LOCK_DOCUMENT, {"kb": kb_id, "document": document_id})
-
-
-async def lock_staged(connection: Connection, scope: Scope, staging: Staging) -> None:
-    """The same for a document that is being written, if it still is."""
-    params = {"tenant": scope.tenant_id, "kb": staging.kb_id, "pid": staging.document_pid}
-    await connection.execute(_LOCK_STAGED, params)
+    await connection.execute(LOCK_DOCUMENT, {"kb": kb_id, "document": document_id})
 
 
 async def _pids(connection: Connection, sql: str, params: dict[str, object]) -> list[int]:

@@ -4,12 +4,13 @@ from datetime import datetime
 from uuid import UUID
 
 from memoryd.errors import Collision, Conflict, StoreUnavailable
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
 from memoryd.stores.generations import covering
 from memoryd.stores.knowledge.locks import find_base, find_draft, naming
 from memoryd.stores.knowledge.rows import PATIENCE, erase
 from memoryd.stores.knowledge.trail import leave
 from memoryd.stores.knowledge.verify import verify
+from memoryd.stores.trips import Connection
 from retrieval.bm25 import mean_idf
 from retrieval.scope import Scope
 

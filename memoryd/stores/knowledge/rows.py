@@ -10,9 +10,9 @@ from uuid import UUID
 from psycopg.rows import TupleRow
 
 from memoryd.stores.arrays import int8s
-from memoryd.stores.database import Connection
 from memoryd.stores.gaps import uncopied_chunks
 from memoryd.stores.generations import HOLD, covering
+from memoryd.stores.trips import Connection
 
 PATIENCE = "SET LOCAL statement_timeout = '10min'"
 """For transactions whose statements take as long as a knowledge base is large."""

@@ -5,7 +5,7 @@ from uuid import UUID
 
 from memoryd.clock import SystemClock
 from memoryd.stores.audit import Entry, append_audit
-from memoryd.stores.database import Connection
+from memoryd.stores.trips import Connection
 from retrieval.filters import JsonValue
 from retrieval.scope import Scope
 

@@ -1,7 +1,7 @@
 """Is everything that a draft wrote there, in every index, as it was written?"""
 
 from memoryd.errors import StoreUnavailable
-from memoryd.stores.database import Connection
+from memoryd.stores.trips import Connection
 
 _TOUCHED = """
 WITH touched AS MATERIALIZED (

@@ -7,12 +7,13 @@ from psycopg.rows import TupleRow
 
 from memoryd.errors import NotFound, VersionGone
 from memoryd.knowledge.model import LIVE, Collected, Diff, Pin, Version, VersionState
-from memoryd.stores.database import Connection, Database
+from memoryd.stores.database import Database
 from memoryd.stores.knowledge.collect import collect
 from memoryd.stores.knowledge.diff import diff
 from memoryd.stores.knowledge.locks import IN_SPACES, find_base, naming
 from memoryd.stores.knowledge.publish import publish
 from memoryd.stores.knowledge.trail import leave
+from memoryd.stores.trips import Connection
 from retrieval.scope import Scope
 
 _RESOLVE = f"""

@@ -19,7 +19,6 @@ from memoryd.knowledge.versioning import Versioning
 from memoryd.memory.model import Idempotency
 from memoryd.memory.ports import Receipt
 from memoryd.stores import once
-from memoryd.stores.database import Connection
 from memoryd.stores.idempotency import reserve
 from memoryd.stores.jobs.active import PgActiveJobs
 from memoryd.stores.jobs.ledger import PgLedger
@@ -30,6 +29,7 @@ from memoryd.stores.knowledge.drafts import PgDrafts
 from memoryd.stores.knowledge.rows import erase
 from memoryd.stores.knowledge.verify import verify
 from memoryd.stores.originals import ObjectOriginals
+from memoryd.stores.trips import Connection
 from retrieval.scope import Scope
 from tests.stores.knowledge.shelf import Shelf
 

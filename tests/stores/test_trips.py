@@ -1,0 +1,80 @@
+"""Transactions whose first or last statements go with their start or end: all or none of it, and as the tenant."""
+
+from collections.abc import Sequence
+from uuid import UUID, uuid4
+
+import pytest
+
+from memoryd.errors import Conflict, NotFound
+from memoryd.stores.database import Database
+from memoryd.stores.trips import Statement, last_trip
+from retrieval.scope import Scope
+
+_TENANT = "INSERT INTO tenants (tenant_id, name) VALUES (%(tenant)s, 'trips-' || %(tenant)s::text)"
+_ADD = "INSERT INTO spaces (tenant_id, space_id, name) VALUES (%(tenant)s, %(id)s, %(name)s)"
+_NAMES = "SELECT name FROM spaces WHERE tenant_id = %(tenant)s ORDER BY name"
+
+
+@pytest.fixture
+async def scope(database: Database) -> Scope:
+    tenant_id = uuid4()
+    async with database.operator() as connection:
+        await connection.execute(_TENANT, {"tenant": tenant_id})
+    return Scope(tenant_id, "tests", frozenset())
+
+
+def adding(tenant_id: UUID, *names: str) -> list[Statement]:
+    return [(_ADD, {"tenant": tenant_id, "id": uuid4(), "name": name}) for name in names]
+
+
+async def names(database: Database, scope: Scope) -> Sequence[str]:
+    return [name for (name,) in await database.read(scope, _NAMES, {"tenant": scope.tenant_id})]
+
+
+async def test_all_or_none_of_what_is_sent_at_once(database: Database, scope: Scope) -> None:
+    *_, found = await database.at_once(scope, [*adding(scope.tenant_id, "a", "b"), (_NAMES, {"tenant": scope.tenant_id})])
+    assert await found.fetchall() == [("a",), ("b",)]
+    another = uuid4()  # a tenant that does not exist
+    for _ in range(5):  # more often than there are connections
+        with pytest.raises(Conflict):
+            await database.at_once(Scope(another, "tests", frozenset()), [*adding(another, "c")])
+    broken = [*adding(scope.tenant_id, "c"), ("SELECT 1 / 0", None), *adding(scope.tenant_id, "d")]
+    for _ in range(5):
+        with pytest.raises(Exception, match="division by zero"):
+            await database.at_once(scope, broken)
+    assert await names(database, scope) == ["a", "b"]
+
+
+async def test_a_row_of_another_tenant_is_refused_at_once(database: Database, scope: Scope) -> None:
+    with pytest.raises(Exception, match="row-level security"):
+        await database.at_once(Scope(uuid4(), "tests", frozenset()), adding(scope.tenant_id, "a"))
+    assert await names(database, scope) == []
+
+
+async def test_what_is_sent_with_the_start_is_undone_with_the_rest(database: Database, scope: Scope) -> None:
+    with pytest.raises(NotFound):
+        async with database.opened(scope, adding(scope.tenant_id, "a")):
+            raise NotFound("ours")
+    with pytest.raises(ZeroDivisionError):
+        async with database.opened(scope, adding(scope.tenant_id, "a")):
+            raise ZeroDivisionError
+    async with database.opened(scope, [*adding(scope.tenant_id, "a"), (_NAMES, {"tenant": scope.tenant_id})]) as (
+        connection,
+        found,
+    ):
+        assert await found[-1].fetchall() == [("a",)]
+        assert await names(database, scope) == []
+        for sql, params in adding(scope.tenant_id, "b"):
+            await connection.execute(sql, params)
+    assert await names(database, scope) == ["a", "b"]
+
+
+async def test_what_is_sent_with_the_end_is_kept_with_the_rest(database: Database, scope: Scope) -> None:
+    async with database.opened(scope, adding(scope.tenant_id, "a")) as (connection, _):
+        *_, found = await last_trip(connection, [*adding(scope.tenant_id, "b"), (_NAMES, {"tenant": scope.tenant_id})])
+        assert await found.fetchall() == [("a",), ("b",)]
+        assert await names(database, scope) == ["a", "b"]
+    with pytest.raises(Exception, match="division by zero"):
+        async with database.opened(scope, adding(scope.tenant_id, "c")) as (connection, _):
+            await last_trip(connection, [("SELECT 1 / 0", None)])
+    assert await names(database, scope) == ["a", "b"]

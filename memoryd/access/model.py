@@ -74,7 +74,7 @@ class KeyRecord:
 
     def usable(self, now: datetime) -> bool:
         """Neither revoked nor expired at ``now``."""
-        return self.ends_at is None or self.ends_at > now
+        return (self.expires_at is None or self.expires_at > now) and (self.revoked_at is None or self.revoked_at > now)
 
     def within(self, spaces: frozenset[str] | None) -> bool:
         """True when it can use nothing outside ``spaces`` (``None``: every space)."""

@@ -9,7 +9,6 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request, Security
 from fastapi.security import APIKeyHeader, HTTPBearer
-from starlette.datastructures import Headers
 
 from memoryd.access.model import Operation
 from memoryd.errors import InvalidRequest
@@ -39,7 +38,7 @@ async def caller(request: Request, _bearer: object = Security(BEARER), _header: 
 
 async def operator(request: Request, _bearer: object = Security(_OPERATOR)) -> None:
     """Raises ``Unauthenticated`` unless the operator's key was sent."""
-    require_operator((await services(request)).operator_key, Headers(scope=request.scope))
+    require_operator((await services(request)).operator_key, request.scope)
 
 
 async def idempotency(

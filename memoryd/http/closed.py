@@ -22,7 +22,7 @@ class Closed(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _few_unknown(cls, data: object) -> object:
-        if isinstance(data, dict) and len(data) > len(cls.model_fields) + _SPARE:
+        if isinstance(data, dict) and len(data) > len(cls.__pydantic_fields__) + _SPARE:
             unknown = [str(name)[:_LONGEST_NAME] for name in data if name not in cls.model_fields]
             raise PydanticCustomError(
                 "extra_forbidden",

@@ -12,12 +12,13 @@ from urllib.parse import parse_qsl
 
 from fastapi import HTTPException, Request
 from fastapi.routing import APIRoute
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memoryd.http import session_life, sessions
 from memoryd.http.caller import once_of
 from memoryd.http.schemas.sessions import AppendIn, Key
+from memoryd.http.session_views import appended_json
 from memoryd.http.strict import INLINE_BYTES, parsed
 from memoryd.memory.model import Idempotency
 from memoryd.services import Services
@@ -53,13 +54,12 @@ class Express:
         if answer is None:
             await self._app(scope, again, send)
             return
-        body = answer.model_dump_json().encode()
-        headers = [(b"content-length", str(len(body)).encode()), (b"content-type", b"application/json")]
+        headers = [(b"content-length", str(len(answer)).encode()), (b"content-type", b"application/json")]
         await send({"type": "http.response.start", "status": route.status_code or 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": answer})
 
-    async def _append(self, scope: Scope, receive: "_Again", session_id: str) -> BaseModel | None:
-        """What was appended; ``None`` where the framework is to look at the request."""
+    async def _append(self, scope: Scope, receive: "_Again", session_id: str) -> bytes | None:
+        """What was appended, as JSON; ``None`` where the framework is to look at the request."""
         kinds, keys = [], []
         for name, value in scope["headers"]:
             if name == b"content-type":
@@ -84,9 +84,9 @@ class Express:
                 return None
             once = once_of(Request(scope), keys[0], content)
         use = await sessions.session_services(self._services())
-        return await sessions.append(session_id, body, scope["state"]["scope"], use, once)
+        return appended_json(body, await sessions.appended(session_id, body, scope["state"]["scope"], use, once))
 
-    async def _context(self, scope: Scope, receive: "_Again", session_id: str) -> BaseModel | None:
+    async def _context(self, scope: Scope, receive: "_Again", session_id: str) -> bytes | None:
         """As :meth:`_append`."""
         pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
         given = dict(pairs)
@@ -101,7 +101,8 @@ class Express:
         except ValidationError:
             return None
         use = await sessions.session_services(self._services())
-        return await session_life.context(session_id, scope["state"]["scope"], use, int(budget), tokenizer)
+        found = await session_life.context(session_id, scope["state"]["scope"], use, int(budget), tokenizer)
+        return found.model_dump_json().encode()
 
 
 class _Again:

@@ -1,6 +1,5 @@
 """Around every request: its id, its limits, its time, its credential, one line in the log. Plain ASGI."""
 
-import asyncio
 import hmac
 import logging
 import re
@@ -9,13 +8,13 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memoryd.access.authenticate import Authenticator
+from memoryd.allowance import Allowance
 from memoryd.errors import DeadlineExceeded, PayloadTooLarge, Unauthenticated
 from memoryd.http.problems import error_response, problem_response
-from memoryd.ids import uuid7
+from memoryd.ids import uuid7_text
 from retrieval.errors import MemorydError
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -70,21 +69,21 @@ class Envelope:
     def __init__(self, app: ASGIApp, bounds: Bounds) -> None:
         self._app = app
         self._bounds = bounds
+        self._allowances: dict[float, Allowance] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        headers = Headers(scope=scope)
-        request_id = _request_id(headers.get("x-request-id"))
+        request_id = _request_id(header(scope, b"x-request-id"))
         scope.setdefault("state", {})["request_id"] = request_id
         answer = _Answer(send, request_id, bodiless=scope["method"] == "HEAD")
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET", "state": {**scope["state"], BODILESS: True}}
         try:
-            async with asyncio.timeout(self._bounds.seconds(scope)):
-                await self._app(scope, self._limited(receive, scope, headers, answer), answer.send)
+            with self._allowance(self._bounds.seconds(scope)).each():
+                await self._app(scope, self._limited(receive, scope, answer), answer.send)
         except TimeoutError:
             await answer.instead(scope, receive, DeadlineExceeded("the request took too long"))
         except MemorydError as error:
@@ -104,12 +103,19 @@ class Envelope:
                 request_id,
             )
 
-    def _limited(self, receive: Receive, scope: Scope, headers: Headers, answer: "_Answer") -> Receive:
+    def _allowance(self, seconds: float) -> Allowance:
+        """There are two."""
+        found = self._allowances.get(seconds)
+        if found is None:
+            found = self._allowances[seconds] = Allowance(seconds)
+        return found
+
+    def _limited(self, receive: Receive, scope: Scope, answer: "_Answer") -> Receive:
         """``receive``, refusing bodies above the limit by what they announce, and by what they send.
 
         The framework takes any error while reading for a malformed body, so the answer is told the real one.
         """
-        length = headers.get("content-length", "0")
+        length = header(scope, b"content-length") or "0"
         announced = int(length) if length.isdecimal() else 0
         most = self._bounds.body(scope)
         seen = 0
@@ -143,10 +149,10 @@ class Authentication:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
         if scope["type"] == "http" and path.startswith("/v1/admin/"):
-            require_operator(self._operator_key(), Headers(scope=scope))
+            require_operator(self._operator_key(), scope)
         elif scope["type"] == "http" and (path.startswith("/v1/") or path == _MCP_PATH):
             state = scope["state"]
-            credential = presented(Headers(scope=scope))
+            credential = presented(scope)
             if credential is None:
                 raise Unauthenticated("send an API key: Authorization: Bearer <key>, or X-API-Key")
             if _GENERATIONS.match(path) and is_operator(self._operator_key(), credential):
@@ -156,9 +162,9 @@ class Authentication:
         await self._app(scope, receive, send)
 
 
-def require_operator(wanted: str | None, headers: Headers) -> None:
+def require_operator(wanted: str | None, scope: Scope) -> None:
     """Raises ``Unauthenticated`` unless the operator's key was sent."""
-    if not is_operator(wanted, presented(headers) or ""):
+    if not is_operator(wanted, presented(scope) or ""):
         raise Unauthenticated("this needs the operator's key (MEMORYD_OPERATOR_KEY)")
 
 
@@ -167,12 +173,20 @@ def is_operator(wanted: str | None, given: str) -> bool:
     return wanted is not None and hmac.compare_digest(given.encode("utf-8", "surrogateescape"), wanted.encode())
 
 
-def presented(headers: Headers) -> str | None:
+def presented(scope: Scope) -> str | None:
     """The credential of a request, from either header."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    scheme, _, token = (header(scope, b"authorization") or "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
-    return headers.get("x-api-key")
+    return header(scope, b"x-api-key")
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first of this name, which is in small letters. The framework's mapping copies and encodes what it is asked for."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
 
 
 class _Answer:
@@ -238,7 +252,7 @@ def _without_body(send: Send) -> Send:
 
 
 def _request_id(given: str | None) -> str:
-    return given if given and _REQUEST_ID.fullmatch(given) else str(uuid7())
+    return given if given and _REQUEST_ID.fullmatch(given) else uuid7_text()
 
 
 def _route(scope: Scope) -> str:

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import cast
 
 from pydantic import JsonValue as PydanticJson
+from pydantic_core import to_json
 
 from memoryd.http.schemas.sessions import (
     AppendIn,
@@ -40,6 +41,9 @@ from memoryd.sessions.ports import SnapshotRecord
 from memoryd.sessions.window import Window
 from retrieval.filters import JsonValue
 
+# Without the layer that passes every option on, whose cost is that of the work.
+_DUMP = SessionMessageIn.__pydantic_serializer__.to_json
+
 
 def new_messages(body: AppendIn, now: datetime) -> list[NewMessage]:
     """What is stored: the fields that were given, as JSON."""
@@ -49,7 +53,7 @@ def new_messages(body: AppendIn, now: datetime) -> list[NewMessage]:
 
 def _new(message: SessionMessageIn, agent_id: str | None, recorded_at: str) -> NewMessage:
     agent = message.agent_id or agent_id
-    text = message.model_dump_json(exclude_defaults=True).removesuffix("}")  # never empty: there is a role
+    text = _DUMP(message, exclude_defaults=True).decode().removesuffix("}")  # never empty: there is a role
     if message.agent_id is None and agent is not None:
         text += f',"agent_id":{json.dumps(agent, ensure_ascii=False)}'
     return NewMessage(message.id, agent, message.pinned, f'{text},"recorded_at":"{recorded_at}"}}')
@@ -64,6 +68,21 @@ def appended_out(body: AppendIn, appended: Appended) -> AppendOut:
         ],
         head=appended.head,
         restored_from=restored_out(appended.restored_from),
+    )
+
+
+def appended_json(body: AppendIn, appended: Appended) -> bytes:
+    """As :func:`appended_out`, written."""
+    restored = restored_out(appended.restored_from)
+    return to_json(
+        {
+            "results": [
+                {"position": one.position, "id": message.id, "status": "created" if one.created else "duplicate"}
+                for message, one in zip(body.messages, appended.placed, strict=True)
+            ],
+            "head": appended.head,
+            "restored_from": None if restored is None else restored.model_dump(mode="json"),
+        }
     )
 
 

@@ -82,8 +82,10 @@ def parsed(body: bytes) -> JsonValue:
         text = body.decode()
     except UnicodeDecodeError as error:
         raise _malformed(f"it is not UTF-8 (byte {error.start})") from error
+    if text.startswith("\ufeff"):
+        raise _malformed("it begins with a BOM (line 1, column 1)")
     try:
-        value: JsonValue = json.loads(text, parse_constant=_constant, object_pairs_hook=_object)
+        value: JsonValue = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise _malformed(f"{error.msg} (line {error.lineno}, column {error.colno})") from error
     except RecursionError as error:
@@ -110,6 +112,10 @@ def _object(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
         twice = next(name for at, (name, _) in enumerate(pairs) if last[name] != at)
         raise _Doubtful(f"{json.dumps(twice[:_LONGEST_NAME])} stands twice in one object")
     return found
+
+
+# Made once: ``json.loads`` would make one for each body.
+_DECODER = json.JSONDecoder(parse_constant=_constant, object_pairs_hook=_object)
 
 
 def _malformed(why: str) -> HTTPException:

@@ -1,6 +1,5 @@
 """The connection to Redis or Valkey. Every call has a timeout; nothing waits for a server that is gone."""
 
-import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -10,6 +9,7 @@ from typing import Protocol, Self, TypeVar, cast
 from redis import exceptions
 from redis.asyncio.connection import parse_url
 
+from memoryd.allowance import Allowance
 from memoryd.errors import StoreUnavailable, WorkingMemoryUnavailable
 from memoryd.stores.redis_cluster import Cluster, is_cluster
 from memoryd.stores.redis_server import Argument, Command, Reply, Server
@@ -52,6 +52,7 @@ class Script:
 class Servers(Protocol):
     """One server, or those of a cluster."""
 
+    def answer(self, key: str | bytes, command: Command) -> Awaitable[object]: ...
     async def answers(self, key: str | bytes, commands: Sequence[Command]) -> list[object]: ...
     async def primaries(self) -> list[Server]: ...
     async def close(self) -> None: ...
@@ -61,7 +62,8 @@ class Redis:
     """A client of one server, or of a cluster where the URL says so: at most ``connections`` to a server at once."""
 
     def __init__(self, url: str, *, timeout_s: float, connections: int = 64) -> None:
-        self._timeout_s = timeout_s
+        # A whole call may wait for a connection, connect, and read: each has the timeout, and all three together too.
+        self._allowance = Allowance(timeout_s)
         self._servers: Servers
         if is_cluster(url):
             self._servers = Cluster(url, timeout_s=timeout_s, connections=connections)
@@ -93,8 +95,7 @@ class Redis:
     async def command(self, *command: Argument, key: str | bytes | None = None) -> Reply:
         """One command's answer. ``key`` is what it is about, where that is not its first argument. Raises
         ``WorkingMemoryUnavailable``."""
-        (reply,) = await self._within(self._servers.answers(_key(command) if key is None else key, [command]))
-        return cast("Reply", reply)
+        return cast("Reply", await self._within(self._servers.answer(_key(command) if key is None else key, command)))
 
     async def together(self, commands: Sequence[Command], *, atomic: bool) -> list[Reply]:
         """Answers of several commands in one round trip; ``atomic``: as one transaction. They only read, and their keys share
@@ -122,8 +123,7 @@ class Redis:
 
     async def _within(self, call: Awaitable[T]) -> T:
         try:
-            # A whole call may wait for a connection, connect, and read: each has the timeout, and all three together too.
-            async with asyncio.timeout(self._timeout_s):
+            with self._allowance.each():
                 return await call
         except exceptions.NoScriptError:
             raise

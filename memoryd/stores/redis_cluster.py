@@ -43,6 +43,11 @@ class Cluster:
         self._asked_at = float("-inf")
         self._learning = asyncio.Lock()
 
+    async def answer(self, key: str | bytes, command: Command) -> object:
+        """As :meth:`answers`, of one command."""
+        (found,) = await self.answers(key, [command])
+        return found
+
     async def answers(self, key: str | bytes, commands: Sequence[Command]) -> list[object]:
         """As :meth:`Server.answers`, of the server that has ``key``, the one slot that all commands are about.
 

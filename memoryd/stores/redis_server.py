@@ -1,6 +1,7 @@
 """Connections to one Redis or Valkey server."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
+from typing import cast
 
 import redis.asyncio as aioredis
 
@@ -35,13 +36,17 @@ class Server:
         self._client.response_callbacks.clear()
         self._trips = Trips(given | dict(options), timeout_s=timeout_s)
 
+    def answer(self, key: str | bytes | None, command: Command) -> Awaitable[object]:
+        """As :meth:`answers`, of one command."""
+        if command[0] in _SCRIPTS:
+            return self._trips.ask(command)
+        return cast("Awaitable[object]", self._client.execute_command(*command))  # type: ignore[no-untyped-call]
+
     async def answers(self, key: str | bytes | None, commands: Sequence[Command]) -> list[object]:
         """What the server says to these commands, in one round trip; ``key`` is where it is one of many. Raises its first
         error as it told it."""
-        if len(commands) == 1 and commands[0][0] in _SCRIPTS:
-            return [await self._trips.call(*commands[0])]
         if len(commands) == 1:
-            return [await self._client.execute_command(*commands[0])]  # type: ignore[no-untyped-call]
+            return [await self.answer(key, commands[0])]
         pipeline = self._client.pipeline(transaction=False)
         for command in commands:
             pipeline.execute_command(*command)

@@ -6,12 +6,11 @@ At 64 callers at once a trip takes about as many, and each costs a third of that
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 
+import hiredis
 import redis.asyncio as aioredis
 from redis import exceptions
-from redis.connection import HiredisRespSerializer
 
 _TRIPS = 2  # at once: the server works on one while the answers of the other are read
 _MOST_CALLS = 64
@@ -20,14 +19,12 @@ _MOST_BYTES = 256 * 1024  # and the call that exceeds it
 Argument = str | bytes | int | float
 
 
-def _answer() -> asyncio.Future[object]:
-    return asyncio.get_running_loop().create_future()
-
-
-@dataclass(slots=True)
 class _Call:
-    packed: bytes
-    answer: asyncio.Future[object] = field(default_factory=_answer)
+    __slots__ = ("answer", "packed")
+
+    def __init__(self, packed: bytes) -> None:
+        self.packed = packed
+        self.answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
 
 class Trips:
@@ -41,14 +38,17 @@ class Trips:
         # A trip has one timer, not one for each answer.
         given = {**options, "max_connections": _TRIPS, "socket_timeout": None}
         self._pool: aioredis.BlockingConnectionPool = aioredis.BlockingConnectionPool(**given)  # type: ignore[arg-type]
-        self._packer = HiredisRespSerializer()
         self._waiting: deque[_Call] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
 
     async def call(self, *command: Argument) -> object:
-        """The answer. Raises the server's error, redis-py's ``ConnectionError``, ``OSError``, ``TimeoutError``."""
-        call = _Call(b"".join(self._packer.pack(*command)))  # type: ignore[arg-type]  # it takes each argument by itself
+        """As :meth:`ask`, and waits for it."""
+        return await self.ask(command)
+
+    def ask(self, command: Sequence[Argument]) -> asyncio.Future[object]:
+        """The answer, or the server's error, redis-py's ``ConnectionError``, ``OSError``, ``TimeoutError``."""
+        call = _Call(hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]  # it takes any number
         self._waiting.append(call)
         if self._running < _TRIPS:
             # It begins after everybody who is to run in this turn of the event loop, and takes what they ask along.
@@ -56,7 +56,7 @@ class Trips:
             task = asyncio.create_task(self._run())
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        return await call.answer
+        return call.answer
 
     async def close(self) -> None:
         """Break off what is under way, refuse what waits, and close the connections."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from memoryd.http.connections import bounded
 
@@ -23,10 +23,10 @@ async def _slow(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @asynccontextmanager
-async def _served(most: int, patience_s: float = PATIENCE_S) -> AsyncIterator[int]:
+async def _served(most: int, patience_s: float = PATIENCE_S, app: ASGIApp = _slow) -> AsyncIterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
     protocol = bounded(most, patience_s=patience_s)
-    server = uvicorn.Server(uvicorn.Config(_slow, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol, ws="none", lifespan="off", log_config=None, access_log=False))
     serving = asyncio.ensure_future(server.serve([listener]))
     async with asyncio.timeout(10):
         while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
@@ -80,3 +80,54 @@ async def test_one_too_many_is_told_so() -> None:
         async with asyncio.timeout(10):
             while not (await _said(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), port)).endswith(b"ok"):
                 pass  # until the server has noticed that the two are gone
+
+
+async def _long(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for number in range(400):  # more than is joined, and than the connection takes at once
+        await send({"type": "http.response.body", "body": b"%03d" % number * 1_000, "more_body": True})
+        if number == 200:
+            await asyncio.sleep(0.01)
+    await send({"type": "http.response.body", "body": b"end"})
+
+
+async def test_an_answer_in_many_pieces_comes_whole_and_in_order() -> None:
+    async with _served(2, patience_s=60, app=_long) as port:
+        head, _, body = (await _said(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"), port)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ")
+    pieces = body.split(b"\r\n")[1::2]
+    assert b"".join(pieces) == b"".join(b"%03d" % number * 1_000 for number in range(400)) + b"end"
+
+
+async def test_the_head_of_an_answer_goes_with_its_body() -> None:
+    class Sent(asyncio.Transport):
+        def __init__(self) -> None:
+            super().__init__()
+            self.writes: list[bytes] = []
+            self.written = asyncio.Event()
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            self.writes.append(bytes(data))
+            self.written.set()
+
+        def is_closing(self) -> bool:
+            return False
+
+        def close(self) -> None:
+            pass
+
+    async def short(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
+    config = uvicorn.Config(short, http=bounded(2), ws="none", lifespan="off", log_config=None, access_log=False)
+    config.load()
+    sent, protocol = Sent(), bounded(2)(config=config, server_state=uvicorn.Server(config).server_state, app_state={})  # type: ignore[call-arg]
+    protocol.connection_made(sent)
+    protocol.data_received(GET)
+    async with asyncio.timeout(5):
+        await sent.written.wait()
+    protocol.connection_lost(None)
+    (answer,) = sent.writes
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert answer.endswith(b"\r\n\r\nok")

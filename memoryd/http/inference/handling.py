@@ -95,7 +95,7 @@ class Handling:
         """The token presented; ``None`` where none is needed. Raises ``Unauthenticated``."""
         if not self._tokens:
             return None
-        given = (presented(request.headers) or "").encode("utf-8", "surrogateescape")
+        given = (presented(request.scope) or "").encode("utf-8", "surrogateescape")
         found = [token for token in self._tokens if hmac.compare_digest(given, token)]
         if not found:
             raise Unauthenticated("send one of this server's tokens: Authorization: Bearer <token>")

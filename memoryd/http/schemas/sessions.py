@@ -22,6 +22,8 @@ def _printable(value: str) -> str:
 
 def _sound(value: JsonValue) -> JsonValue:
     """JSON that every store and client can hold: no lone surrogates, no NUL, at most 32 levels."""
+    if isinstance(value, str) and value.isascii() and "\0" not in value:
+        return value  # what nearly all are
     level: list[JsonValue] = [value]
     for _ in range(32):
         inner: list[JsonValue] = []

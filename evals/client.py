@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Self, TypeVar
 from uuid import UUID
@@ -93,6 +94,7 @@ class JobAnswer(_Answer):
     id: str
     state: str
     counters: JobCounters
+    finished_at: datetime | None = None
 
     @property
     def ended(self) -> bool:

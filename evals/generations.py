@@ -32,6 +32,7 @@ from memoryd.client import AsyncMemoryd, Generation
 SECOND = "sentence-transformers/all-MiniLM-L6-v2"
 SETS = ("locomo-dev", "scifact-train")
 _IDLE_S = 20.0
+_AFTER_S = 10.0
 _DENSE = next(one for one in CONFIGURATIONS if one.arms == ("dense",))
 
 
@@ -121,6 +122,8 @@ async def measure(
             asked.phase = f"to {model}"
             async with asked.asking(client, questions, rate):
                 generation, seconds = await change(operator, model)
+                asked.phase = f"on {model}"
+                await asyncio.sleep(_AFTER_S)
             progress = generation.progress
             rows.append((model, progress.done, progress.embedded, progress.tokens, seconds, progress.items_per_second))
             quality[f"{model}, after the change"] = await found(loaded, queries)

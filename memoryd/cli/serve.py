@@ -1,6 +1,5 @@
 """``memoryd api``: the role that serves REST and MCP."""
 
-import gc
 import socket
 
 import click
@@ -8,6 +7,7 @@ import uvicorn
 
 from memoryd.embedded.ports import listen
 from memoryd.embedded.readiness import inherited_listener, signal_draining, signal_ready
+from memoryd.garbage import spare_what_is_there
 from memoryd.http.app import create_app
 from memoryd.http.connections import bounded
 from memoryd.logs import configure
@@ -15,8 +15,6 @@ from memoryd.settings import Settings
 from memoryd.wiring import open_services
 
 _GRACE_S = 3
-# Objects between looks for garbage among the newest. Of fewer, most still belong to requests that are under way.
-_YOUNG = 10_000
 
 
 class _Server(uvicorn.Server):
@@ -25,9 +23,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            # What is there now stays: every look for garbage among all of it would stop the requests for 0.2 s.
-            gc.freeze()
-            gc.set_threshold(_YOUNG)
+            spare_what_is_there()
             signal_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 import click
 
 from memoryd.embedded.readiness import signal_ready
+from memoryd.garbage import spare_what_is_there
 from memoryd.jobs.worker import create_worker
 from memoryd.logs import configure
 from memoryd.models import Models
@@ -57,6 +58,7 @@ async def _work(settings: Settings, redis_url: str) -> None:
 
 async def _serve(settings: Settings, redis_url: str, models: Models) -> None:
     async def ready() -> None:
+        spare_what_is_there()
         signal_ready()
         log.info("worker is ready")
 

@@ -87,8 +87,10 @@ class Desk(Protocol):
         Losing it to another is no error.
         """
 
-    async def waiting(self, tenant_id: UUID, now: datetime) -> UUID | None:
-        """See :class:`Waiting`."""
+    async def may_stay(self, claim: Claim, under_way: int, now: datetime) -> bool:
+        """A turn that would end may go on: no other job of the tenant waits, the tenant is not suspended, and of the job no more
+        items are begun than the ``under_way`` of this turn, so that none waits for its end.
+        """
 
 
 class Waiting(Protocol):

@@ -76,7 +76,7 @@ class Runner:
             while True:
                 if begun and clock() >= end:
                     # At the end of a slice the items under way run dry, and the next begins with one: not for nobody.
-                    if others_wait() or await self._desk.waiting(claim.scope.tenant_id, self._clock.now()) is not None:
+                    if others_wait() or not await self._may_stay(claim, len(lanes)):
                         break
                     end = clock() + slice_s
                 if lanes.room:
@@ -97,6 +97,13 @@ class Runner:
         finally:
             await lanes.stop()
         await self._desk.let_go(claim, self._clock.now())
+
+    async def _may_stay(self, claim: Claim, under_way: int) -> bool:
+        try:
+            return await self._desk.may_stay(claim, under_way, self._clock.now())
+        except MemorydError as error:  # the turn ends as it would have, and nothing under way is lost
+            log.info("whether job %s may go on could not be seen: %s", claim.job.job_id, type(error).__name__)
+            return False
 
     async def _pause(self, claim: Claim, step: Waits | Through | Settled) -> None:
         """There is no item to do now."""

@@ -49,6 +49,9 @@ _LARGE_BYTES = 64 * 2**10
 _HEAD_BYTES = 1024
 # Batches that wait between two stages: more would only be memory.
 _AHEAD = 2
+# Of a job's knowledge base: a job may have ten short documents a second.
+_FRESH_S = 1.0
+_GONE = "knowledge_base_gone", "the knowledge base was deleted"
 # A draft that was published or discarded while a document was written to it: written again, to the next.
 _DRAFTS = 3
 
@@ -128,17 +131,21 @@ class Ingest:
         self._tools = tools
         self._clock = clock
         self._places = Places()
+        self._looked_up: dict[UUID, tuple[float, KnowledgeBase]] = {}
 
     async def process(self, scope: Scope, job: Job, item: JobItem, control: Control) -> Outcome:
         """One document. Raises what is worth trying again; a document that cannot be read is an outcome."""
         try:
-            base = await self._bases.get(scope, str(job.payload["kb"]))
+            base = await self._base(scope, job)
         except NotFound:
-            return _failed("knowledge_base_gone", "the knowledge base was deleted")
+            return _failed(*_GONE)
         if base.kb_id != job.kb_id:
             return _failed("knowledge_base_gone", "the knowledge base was deleted; another one has its name now")
         if item.source.get("remove"):
-            found = await self._drafts.remove(scope, base.kb_id, item.document_id, self._clock.now())
+            try:
+                found = await self._drafts.remove(scope, base.kb_id, item.document_id, self._clock.now())
+            except NotFound:
+                return _failed(*_GONE)
             return Outcome(ItemState.SUCCEEDED if found else ItemState.UNCHANGED)
         if _text(item.source, "url") is not None and self._tools.fetcher is None:
             return _failed("fetching_off", "this installation does not fetch documents (MEMORYD_FETCH_URLS)")
@@ -163,6 +170,15 @@ class Ingest:
             raise NotFound("the knowledge base was deleted; another one has its name now")
         note = job.payload.get("note")
         await self._versions.published_by_job(scope, str(job.payload["kb"]), note=note if isinstance(note, str) else None)
+
+    async def _base(self, scope: Scope, job: Job) -> KnowledgeBase:
+        """The job's knowledge base as it was within the last second; whether it is there still is seen when it is written to."""
+        now = asyncio.get_running_loop().time()
+        fresh = {one: seen for one, seen in self._looked_up.items() if now - seen[0] < _FRESH_S}
+        if job.job_id not in fresh:
+            fresh[job.job_id] = now, await self._bases.get(scope, str(job.payload["kb"]))
+        self._looked_up = fresh
+        return fresh[job.job_id][1]
 
     async def _source(self, scope: Scope, base: KnowledgeBase, item: JobItem, folder: Path) -> _Source:
         given, path = item.source, folder / "document"
@@ -205,7 +221,10 @@ class Ingest:
             object_key=source.key,
         )
         for attempt in range(_DRAFTS):
-            staging = await self._drafts.begin(scope, base.kb_id, document, self._clock.now())
+            try:
+                staging = await self._drafts.begin(scope, base.kb_id, document, self._clock.now())
+            except NotFound:
+                return _failed(*_GONE)
             if staging is None:
                 return Outcome(ItemState.UNCHANGED, size=source.size)
             try:

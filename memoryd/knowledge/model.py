@@ -90,12 +90,14 @@ class NewDocument:
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """A document that is being written: ``stored`` chunks of it (ordinals below that) were written before a crash."""
+    """A document that is being written: ``stored`` chunks of it (ordinals below that) were written before a crash. It
+    ``replaces`` a revision that the draft had when it was begun."""
 
     kb_id: UUID
     seq: int
     document_pid: int
     stored: int
+    replaces: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,8 +85,8 @@ class Drafts(Protocol):
         sections: Sequence[ReadySection] = (),
         chunks: Sequence[ReadyChunk] = (),
     ) -> int:
-        """The document is whole, with these that are written now as ``add`` does, all or none: it takes the place of its former
-        revision in the draft. The tokens of all its chunks. Raises as ``add``.
+        """The document is whole, with these, which are written first as ``add`` does: it takes the place of its former revision
+        in the draft. The tokens of all its chunks. Raises as ``add``.
         """
 
     async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:

@@ -20,7 +20,12 @@ async def trip(connection: Connection, statements: Sequence[Statement]) -> list[
     """
     try:
         async with connection.pipeline():
-            return [await connection.execute(sql, params) for sql, params in statements]
+            try:
+                return [await connection.execute(sql, params) for sql, params in statements]
+            except BaseException:
+                # Before the pipeline ends: its Sync would commit what was sent, where that is a transaction of its own.
+                await connection.close()
+                raise
     except BaseException:
         await connection.close()
         raise

@@ -42,6 +42,9 @@ async def test_all_or_none_of_what_is_sent_at_once(database: Database, scope: Sc
     for _ in range(5):
         with pytest.raises(Exception, match="division by zero"):
             await database.at_once(scope, broken)
+    unsendable = [*adding(scope.tenant_id, "c"), ("SELECT %(text)s::text", {"text": "\0"})]
+    with pytest.raises(Exception, match="NUL"):
+        await database.at_once(scope, unsendable)
     assert await names(database, scope) == ["a", "b"]
 
 

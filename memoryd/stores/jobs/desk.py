@@ -43,6 +43,11 @@ SELECT {JOB} FROM jobs WHERE {_RUNNABLE} AND kind = ANY(%(kinds)s)
 ORDER BY turn_at, job_id LIMIT 1 FOR UPDATE
 """
 _WAITING = f"SELECT job_id FROM jobs WHERE {_RUNNABLE} ORDER BY turn_at, job_id LIMIT 1"
+_MAY_STAY = f"""
+SELECT EXISTS (SELECT FROM tenants WHERE tenant_id = %(tenant)s AND suspended_at IS NULL)
+    AND NOT EXISTS (SELECT FROM jobs WHERE {_RUNNABLE})
+    AND (SELECT count(*) FROM job_items WHERE {OF} AND state = 'running') <= %(under_way)s
+"""
 _FORGET = """
 DELETE FROM jobs WHERE tenant_id = %(tenant)s AND job_id = ANY(ARRAY(
     SELECT job_id FROM jobs WHERE tenant_id = %(tenant)s AND finished_at < %(before)s ORDER BY finished_at LIMIT %(batch)s))
@@ -162,6 +167,7 @@ class PgDesk:
     async def next(self, claim: Claim, now: datetime) -> JobItem | Busy | Waits | Through | Settled:
         """See :class:`memoryd.jobs.ports.Desk`."""
         params = _params(claim, now)
+        # Sent again where the connection was lost, it may begin one that nobody works on: the end of the turn finds it.
         held, begun = await self._database.at_once(claim.scope, [(_BEAT, params), (_BEGIN, params)])
         if (row := await begun.fetchone()) is not None:
             return item(row)
@@ -191,7 +197,13 @@ class PgDesk:
     async def settle(self, claim: Claim, item: int, verdict: Outcome | Again | Dead, now: datetime) -> None:
         """See :class:`memoryd.jobs.ports.Desk`."""
         params = _params(claim, now) | {"item": item}
-        held, _ = await self._database.at_once(claim.scope, [(_BEAT, params), _settling(verdict, params)])
+        sent = [(_BEAT, params), _settling(verdict, params)]
+        if isinstance(verdict, Again):
+            # Not to be done twice: it may be begun again meanwhile.
+            async with self._database.opened(claim.scope, sent) as (_, (held, _)):
+                pass
+        else:
+            held, _ = await self._database.at_once(claim.scope, sent)
         if not held.rowcount:
             raise LeaseLost
 
@@ -211,6 +223,12 @@ class PgDesk:
             if await (await connection.execute(_BEAT, params)).fetchone() is not None:
                 for sql in (_HAND_BACK, _RELEASE):
                     await connection.execute(sql, params)
+
+    async def may_stay(self, claim: Claim, under_way: int, now: datetime) -> bool:
+        """See :class:`memoryd.jobs.ports.Desk`."""
+        params = _params(claim, now) | {"under_way": under_way}
+        ((may,),) = await self._database.read(claim.scope, _MAY_STAY, params)
+        return bool(may)
 
     async def waiting(self, tenant_id: UUID, now: datetime) -> UUID | None:
         """See :class:`memoryd.jobs.ports.Waiting`."""

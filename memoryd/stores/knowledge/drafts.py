@@ -121,10 +121,10 @@ class _Part:
 
     @property
     def looking(self) -> list[Statement]:
-        """What has to be known before it is written: of the document, and where there are chunks of these."""
+        """What has to be known before it is written: of the document, and where there is anything to write of that."""
         params = self.params | {"count": len(self.chunks), "hashes": list({chunk.hash for chunk in self.chunks})}
-        of_chunks: list[Statement] = [(_PIDS, params), (_SEEN, params), (HOLD, None), (CATALOGUE, params)]
-        return [(_STAGED, params), *(of_chunks if self.chunks else ())]
+        of_rest: list[Statement] = [(_PIDS, params), (_SEEN, params), (HOLD, None), (CATALOGUE, params)]
+        return [(_STAGED, params), *(of_rest if self.sections or self.chunks else ())]
 
     @property
     def after(self) -> Staging:
@@ -171,6 +171,7 @@ class PgDrafts:
         former = next((one for one in revisions if one.to_seq is not None), None)
         writing = next((one for one in revisions if not one.complete), None)
         there = current is not None and current.same(document)
+        fresh = replace(fresh, replaces=current is not None)
         if writing is not None and writing.same(document) and not there:
             await connection.execute(_DESCRIBE, params | {"pid": writing.document_pid})
             return replace(fresh, document_pid=writing.document_pid, stored=writing.chunks)
@@ -224,6 +225,9 @@ class PgDrafts:
 
         Raises ``Conflict``, ``ValueError`` for a gap.
         """
+        if staging.replaces and chunks:
+            # Apart: to take out a large revision takes seconds, in which no generation could be made or retired.
+            staging, sections, chunks = await self.add(scope, staging, sections, chunks), (), ()
         part = _Part(scope, staging, sections, chunks)
         done = {
             "title": read.title,
@@ -274,8 +278,8 @@ class PgDrafts:
             return []
         reserved, counted, _, registered = others
         catalogue = Catalogue(tuple(map(generation, await registered.fetchall())))
-        given = set.intersection(*(set(chunk.vectors) for chunk in part.chunks))
-        numbers, without = reached(catalogue, part.staging.kb_id, given, self._missing)
+        given = set.intersection(*(set(chunk.vectors) for chunk in part.chunks)) if part.chunks else set()
+        numbers, without = reached(catalogue, part.staging.kb_id, given, self._missing) if part.chunks else ([], [])
         batch = Batch(
             tenant=part.scope.tenant_id,
             generations=numbers,

@@ -112,17 +112,20 @@ class Shelf:
     def term(self, word: str) -> int:
         return Analyzer.term_id(self.kb.bytes, word)
 
-    async def finish(self, staging: Staging) -> None:
-        await self.drafts.finish(self.scope, staging, Read(TITLE, "text/plain", 1, 100, ("odd",)), self.now())
+    async def finish(self, staging: Staging, lines: Sequence[str] = ()) -> None:
+        """The document is whole, with the batch of ``lines`` that is not written yet, if there is one."""
+        sections, chunks = self.batch(staging.stored, lines) if staging.stored < len(lines) else ([], [])
+        read = Read(TITLE, "text/plain", 1, 100, ("odd",))
+        await self.drafts.finish(self.scope, staging, read, self.now(), sections=sections, chunks=chunks)
 
     async def stage(self, document_id: str, lines: Sequence[str], **said: object) -> bool:
         """Write a document from where it stands to its end; false when there was nothing to do."""
         staging = await self.begin(document_id, lines, **said)
         if staging is None:
             return False
-        while staging.stored < len(lines):
+        while len(lines) - staging.stored > PART:
             staging = await self.part(staging, lines)
-        await self.finish(staging)
+        await self.finish(staging, lines)
         return True
 
     async def remove(self, document_id: str) -> bool:

@@ -19,12 +19,13 @@ class Allowance:
     def each(self) -> "_Each":
         """For what the current task does inside, as ``asyncio.timeout``: raises ``TimeoutError`` when the time was up."""
         loop = asyncio.get_running_loop()
-        one = _Each(self._running, asyncio.current_task(loop), loop.time() + self._seconds)
+        ends_at = loop.time() + self._seconds
         if self._loop is not loop:
             # It outlives what it is set for: most often there is something else by then.
             self._loop = loop
-            loop.call_at(one.ends_at, self._look, loop)
-        return one
+            self._running = {}  # of a loop that was closed there may be some left
+            loop.call_at(ends_at, self._look, loop)
+        return _Each(self._running, asyncio.current_task(loop), ends_at)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         now = loop.time()

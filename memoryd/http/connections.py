@@ -42,6 +42,7 @@ def bounded(most: int, *, patience_s: float = PATIENCE_S) -> type[asyncio.Protoc
         def connection_lost(self, exc: Exception | None) -> None:
             if self._watching is not None:
                 self._watching.cancel()
+            self._joined.drop()
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
@@ -87,20 +88,30 @@ class _Joined(asyncio.Transport):
         self._loop = loop
         self._parts: list[bytes | bytearray | memoryview] = []
         self._size = 0
+        self._lost = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._lost:
+            return
+        if self._size + len(data) > _MOST_JOINED:
+            self.flush()
+            self._transport.write(data)
+            return
         if not self._parts:
             self._loop.call_soon(self.flush)
         self._parts.append(data)
         self._size += len(data)
-        if self._size > _MOST_JOINED:
-            self.flush()
 
     def flush(self) -> None:
         """Send what there is."""
         if self._parts:
             parts, self._parts, self._size = self._parts, [], 0
             self._transport.write(b"".join(parts))
+
+    def drop(self) -> None:
+        """The connection is gone: the loop takes nothing for it any more."""
+        self._lost = True
+        self._parts, self._size = [], 0
 
     def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview]) -> None:
         self.write(b"".join(list_of_data))
@@ -110,7 +121,7 @@ class _Joined(asyncio.Transport):
         self._transport.close()
 
     def abort(self) -> None:
-        self._parts.clear()
+        self.drop()
         self._transport.abort()
 
     def is_closing(self) -> bool:

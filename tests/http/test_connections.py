@@ -131,3 +131,41 @@ async def test_the_head_of_an_answer_goes_with_its_body() -> None:
     (answer,) = sent.writes
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert answer.endswith(b"\r\n\r\nok")
+
+
+async def test_nothing_is_written_to_a_connection_that_is_lost() -> None:
+    """uvloop raises where asyncio would keep quiet."""
+
+    class Transport(asyncio.Transport):
+        written = b""
+        lost = False
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            if self.lost:
+                raise RuntimeError("the handler is closed")
+            self.written += bytes(data)
+
+        def close(self) -> None:
+            pass
+
+        def is_closing(self) -> bool:
+            return self.lost
+
+    config = uvicorn.Config(_slow, http=bounded(10), ws="none", lifespan="off", log_config=None)
+    config.load()
+    protocol = bounded(10)(config=config, server_state=uvicorn.Server(config).server_state, app_state={})  # type: ignore[call-arg]
+    transport = Transport()
+    protocol.connection_made(transport)
+    joined = protocol.transport  # type: ignore[attr-defined]
+    joined.write(b"head")
+    joined.write(b"body")
+    assert transport.written == b""
+    await asyncio.sleep(0)
+    assert transport.written == b"headbody"
+    joined.write(b"late")
+    transport.lost = True
+    protocol.connection_lost(ConnectionResetError())
+    joined.write(b"later")
+    joined.close()
+    await asyncio.sleep(0)
+    assert transport.written == b"headbody"

@@ -42,10 +42,6 @@ class Trips:
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
 
-    async def call(self, *command: Argument) -> object:
-        """As :meth:`ask`, and waits for it."""
-        return await self.ask(command)
-
     def ask(self, command: Sequence[Argument]) -> asyncio.Future[object]:
         """The answer, or the server's error, redis-py's ``ConnectionError``, ``OSError``, ``TimeoutError``."""
         call = _Call(hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]  # it takes any number

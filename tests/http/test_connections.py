@@ -4,9 +4,11 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import cast
 
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from memoryd.http.connections import bounded
 
@@ -36,6 +38,14 @@ async def _served(most: int, patience_s: float = PATIENCE_S, app: ASGIApp = _slo
     finally:
         server.should_exit = True
         await serving
+
+
+def _connection(app: ASGIApp) -> HttpToolsProtocol:
+    """What a server makes of one connection, without the server."""
+    config = uvicorn.Config(app, http=bounded(10), ws="none", lifespan="off", log_config=None, access_log=False)
+    config.load()
+    made = cast("type[HttpToolsProtocol]", bounded(10))
+    return made(config=config, server_state=uvicorn.Server(config).server_state, app_state={})
 
 
 async def _said(sent: bytes, port: int) -> bytes:
@@ -120,9 +130,7 @@ async def test_the_head_of_an_answer_goes_with_its_body() -> None:
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
         await send({"type": "http.response.body", "body": b"ok"})
 
-    config = uvicorn.Config(short, http=bounded(2), ws="none", lifespan="off", log_config=None, access_log=False)
-    config.load()
-    sent, protocol = Sent(), bounded(2)(config=config, server_state=uvicorn.Server(config).server_state, app_state={})  # type: ignore[call-arg]
+    sent, protocol = Sent(), _connection(short)
     protocol.connection_made(sent)
     protocol.data_received(GET)
     async with asyncio.timeout(5):
@@ -151,12 +159,9 @@ async def test_nothing_is_written_to_a_connection_that_is_lost() -> None:
         def is_closing(self) -> bool:
             return self.lost
 
-    config = uvicorn.Config(_slow, http=bounded(10), ws="none", lifespan="off", log_config=None)
-    config.load()
-    protocol = bounded(10)(config=config, server_state=uvicorn.Server(config).server_state, app_state={})  # type: ignore[call-arg]
-    transport = Transport()
+    transport, protocol = Transport(), _connection(_slow)
     protocol.connection_made(transport)
-    joined = protocol.transport  # type: ignore[attr-defined]
+    joined = protocol.transport
     joined.write(b"head")
     joined.write(b"body")
     assert transport.written == b""

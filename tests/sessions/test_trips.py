@@ -8,10 +8,15 @@ import pytest
 from redis import exceptions
 from redis.asyncio.connection import parse_url
 
-from memoryd.stores.redis_trips import Trips
+from memoryd.stores.redis_trips import Argument, Trips
 from tests.stack import Stack
 
 ECHO = "return ARGV[1]"
+
+
+async def call(trips: Trips, *command: Argument) -> object:
+    """The answer to one command."""
+    return await trips.ask(command)
 
 
 @pytest.fixture
@@ -24,16 +29,16 @@ async def trips(stack: Stack) -> AsyncIterator[Trips]:
 async def test_each_caller_gets_its_own_answer_and_all_share_two_connections(trips: Trips) -> None:
     name = f"trips-{uuid4().hex}"
     for _ in range(2):
-        await asyncio.gather(*(trips.call("CLIENT", "SETNAME", name) for _ in range(200)))
-    answers = await asyncio.gather(*(trips.call("EVAL", ECHO, 0, f"é{number}") for number in range(1_000)))
+        await asyncio.gather(*(call(trips, "CLIENT", "SETNAME", name) for _ in range(200)))
+    answers = await asyncio.gather(*(call(trips, "EVAL", ECHO, 0, f"é{number}") for number in range(1_000)))
     assert answers == [f"é{number}".encode() for number in range(1_000)]
-    clients = await trips.call("CLIENT", "LIST")
+    clients = await call(trips, "CLIENT", "LIST")
     assert isinstance(clients, bytes)
     assert 1 <= clients.count(f"name={name} ".encode()) <= 2
 
 
 async def test_an_error_is_that_callers_alone(trips: Trips) -> None:
-    calls = [trips.call("EVAL", ECHO if number % 3 else "return redis.error_reply('no')", 0, number) for number in range(30)]
+    calls = [call(trips, "EVAL", ECHO if number % 3 else "return redis.error_reply('no')", 0, number) for number in range(30)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     for number, answer in enumerate(answers):
         assert answer == str(number).encode() if number % 3 else isinstance(answer, exceptions.ResponseError)
@@ -41,28 +46,28 @@ async def test_an_error_is_that_callers_alone(trips: Trips) -> None:
 
 async def test_who_gives_up_disturbs_nobody(trips: Trips) -> None:
     slow = "local n = 0 for i = 1, 3000000 do n = n + i end return ARGV[1]"
-    given_up = [asyncio.create_task(trips.call("EVAL", slow, 0, "x")) for _ in range(4)]
+    given_up = [asyncio.create_task(call(trips, "EVAL", slow, 0, "x")) for _ in range(4)]
     await asyncio.sleep(0.005)
-    rest = [asyncio.create_task(trips.call("EVAL", ECHO, 0, number)) for number in range(100)]
-    late = [asyncio.create_task(trips.call("EVAL", ECHO, 0, "late")) for _ in range(50)]
+    rest = [asyncio.create_task(call(trips, "EVAL", ECHO, 0, number)) for number in range(100)]
+    late = [asyncio.create_task(call(trips, "EVAL", ECHO, 0, "late")) for _ in range(50)]
     await asyncio.sleep(0)
     for task in (*given_up, *late):
         task.cancel()
     assert await asyncio.gather(*rest) == [str(number).encode() for number in range(100)]
     ended = await asyncio.gather(*given_up, *late, return_exceptions=True)
     assert all(isinstance(one, asyncio.CancelledError) for one in ended)
-    assert await trips.call("EVAL", ECHO, 0, "after") == b"after"
+    assert await call(trips, "EVAL", ECHO, 0, "after") == b"after"
 
 
 async def test_large_commands_and_answers_come_whole(trips: Trips) -> None:
     texts = [letter * 700_000 for letter in "abcdef"]
-    assert await asyncio.gather(*(trips.call("EVAL", ECHO, 0, text) for text in texts)) == [text.encode() for text in texts]
+    assert await asyncio.gather(*(call(trips, "EVAL", ECHO, 0, text) for text in texts)) == [text.encode() for text in texts]
 
 
 async def test_what_cannot_be_packed_is_refused_before_it_is_sent(trips: Trips) -> None:
     with pytest.raises(UnicodeEncodeError):
-        await trips.call("EVAL", ECHO, 0, "\ud800")
-    assert await trips.call("EVAL", ECHO, 0, "fine") == b"fine"
+        await call(trips, "EVAL", ECHO, 0, "\ud800")
+    assert await call(trips, "EVAL", ECHO, 0, "fine") == b"fine"
 
 
 async def test_a_lost_connection_fails_its_calls_and_the_next_trip_has_a_new_one() -> None:
@@ -86,10 +91,10 @@ async def test_a_lost_connection_fails_its_calls_and_the_next_trip_has_a_new_one
     port = server.sockets[0].getsockname()[1]
     trips = Trips({"host": "127.0.0.1", "port": port, "timeout": 5, "lib_name": None, "lib_version": None}, timeout_s=5)
     async with server:
-        answers = await asyncio.gather(*(trips.call("ECHO", number) for number in range(5)), return_exceptions=True)
+        answers = await asyncio.gather(*(call(trips, "ECHO", number) for number in range(5)), return_exceptions=True)
         assert answers[0] == b"OK"
         assert all(isinstance(answer, exceptions.ConnectionError) for answer in answers[1:])
-        assert await trips.call("ECHO", 6) == b"OK"
+        assert await call(trips, "ECHO", 6) == b"OK"
         await trips.close()
 
 
@@ -108,7 +113,7 @@ async def test_a_server_that_hangs_is_not_waited_for() -> None:
     }
     trips = Trips(options, timeout_s=0.2)
     async with server:
-        answers = await asyncio.gather(*(trips.call("ECHO", number) for number in range(3)), return_exceptions=True)
+        answers = await asyncio.gather(*(call(trips, "ECHO", number) for number in range(3)), return_exceptions=True)
         assert all(isinstance(answer, TimeoutError) for answer in answers)
         await trips.close()
 
@@ -122,7 +127,7 @@ async def test_who_waits_is_refused_when_the_connections_close() -> None:
     port = server.sockets[0].getsockname()[1]
     trips = Trips({"host": "127.0.0.1", "port": port, "timeout": 5, "lib_name": None, "lib_version": None}, timeout_s=60)
     async with server:
-        calls = [asyncio.create_task(trips.call("ECHO", number)) for number in range(200)]
+        calls = [asyncio.create_task(call(trips, "ECHO", number)) for number in range(200)]
         await asyncio.sleep(0.05)
         await trips.close()
         async with asyncio.timeout(5):

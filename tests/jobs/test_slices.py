@@ -1,0 +1,79 @@
+"""How long a turn at a job lasts: a slice where anything waits, and not for a suspended tenant."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from memoryd.jobs.model import Command, JobItem, JobState, Outcome
+from memoryd.jobs.ports import Control
+from tests.jobs.conftest import POLICY, Bench, Handler
+
+
+async def test_a_turn_ends_with_its_slice_and_the_job_goes_on_later(bench: Bench) -> None:
+    handler = Handler()
+    job_id = await bench.make("one", "two", "three")
+    runner = bench.runner(handler, replace(POLICY, slice_s=1e-9))
+    for done in (1, 2, 3):
+        claim = await runner.claim(bench.scope.tenant_id)
+        assert claim is not None
+        await runner.work(claim)
+        job = await bench.job(job_id)
+        assert (job.state, job.counters.succeeded) == (JobState.RUNNING, done)
+    assert await bench.run(handler, replace(POLICY, slice_s=1e-9)) == 1  # to finish
+    assert (await bench.job(job_id)).state is JobState.SUCCEEDED
+
+
+async def test_a_turn_goes_on_while_nothing_else_waits_and_the_tenant_is_not_suspended(bench: Bench) -> None:
+    others = False
+
+    async def comes(item: JobItem, control: Control) -> Outcome | None:
+        nonlocal others
+        others = True
+        return None
+
+    async def suspended(item: JobItem, control: Control) -> Outcome | None:
+        await suspend(bench, bench.clock.now())
+        return None
+
+    handler = Handler({"third": comes})
+    job_id = await bench.make("one", "two", "third", "four", "five", "six")
+    runner = bench.runner(handler, replace(POLICY, slice_s=1e-9))
+
+    async def turn() -> int:
+        claim = await runner.claim(bench.scope.tenant_id)
+        assert claim is not None
+        await runner.work(claim, lambda: others)
+        return (await bench.job(job_id)).counters.succeeded
+
+    assert await turn() == 3  # another tenant came in the third
+    others = False
+    another = await bench.make("seven")
+    assert await turn() == 4  # another job of this tenant waits
+    await bench.act(another, Command.CANCEL)
+    handler.work["five"] = suspended
+    assert await turn() == 5
+    await suspend(bench, None)
+    claim = await runner.claim(bench.scope.tenant_id)
+    assert claim is not None
+    assert await bench.desk.may_stay(claim, 0, bench.clock.now())
+    begun = await bench.desk.next(claim, bench.clock.now())
+    assert isinstance(begun, JobItem)
+    assert await bench.desk.may_stay(claim, 1, bench.clock.now())
+    assert not await bench.desk.may_stay(claim, 0, bench.clock.now())  # nobody works on it: it waits for the end of the turn
+    await bench.desk.let_go(claim, bench.clock.now())
+    assert await turn() == 6
+    assert (await bench.job(job_id)).state is JobState.SUCCEEDED
+
+
+async def test_a_suspended_tenants_jobs_wait(bench: Bench) -> None:
+    job_id = await bench.make("one")
+    await suspend(bench, bench.clock.now())
+    assert (await bench.run(Handler()), await bench.desk.waiting(bench.scope.tenant_id, bench.clock.now())) == (0, None)
+    await suspend(bench, None)
+    assert await bench.run(Handler()) == 1
+    assert (await bench.job(job_id)).state is JobState.SUCCEEDED
+
+
+async def suspend(bench: Bench, since: datetime | None) -> None:
+    async with bench.database.operator() as connection:
+        sql = "UPDATE tenants SET suspended_at = %s WHERE tenant_id = %s"
+        await connection.execute(sql, (since, bench.scope.tenant_id))

@@ -132,7 +132,7 @@ def error_response(request_id: str, error: MemorydError) -> JSONResponse:
                 status, title = known
                 break
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        log.warning("request %s failed: %s", request_id, error.code)
+        log.warning("request %s failed: %s: %s", request_id, error.code, _short(str(error), _LONGEST_DETAIL))
     return problem_response(
         request_id,
         status=status,

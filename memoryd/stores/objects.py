@@ -112,19 +112,17 @@ class ObstoreObjects:
             yield piece
 
     async def delete(self, keys: Sequence[str]) -> None:
-        def remove() -> None:
-            for key in keys:
-                try:
-                    obstore.delete(self._store, key)
-                except FileNotFoundError as error:
-                    _only_the_object(error)
-
-        await self._run(remove)
+        await self._run(lambda: self._remove(keys))
 
     async def clear(self, prefix: str) -> None:
         def remove() -> None:
             for found in obstore.list(self._store, prefix, chunk_size=_ERASED_AT_ONCE):
-                obstore.delete(self._store, [one["path"] for one in found])
+                keys = [one["path"] for one in found]
+                try:
+                    obstore.delete(self._store, keys)
+                except FileNotFoundError:
+                    # Another clears the same, and was faster with one of them; what this call left undone is not told.
+                    self._remove(keys)
             if isinstance(self._store, LocalStore) and self._store.prefix is not None:
                 # Half-written files, which a list does not show, and the folders.
                 shutil.rmtree(self._store.prefix / prefix, ignore_errors=True)
@@ -134,6 +132,14 @@ class ObstoreObjects:
     async def erase(self, tenant_id: UUID) -> None:
         """Remove every object of a tenant: their keys begin with its id (see :class:`memoryd.access.ports.Eraser`)."""
         await self.clear(f"{tenant_id}/")
+
+    def _remove(self, keys: Sequence[str]) -> None:
+        """One by one; those that are gone are no matter."""
+        for key in keys:
+            try:
+                obstore.delete(self._store, key)
+            except FileNotFoundError as error:
+                _only_the_object(error)
 
     async def _run(self, work: Callable[[], Answer]) -> Answer:
         try:

@@ -105,6 +105,14 @@ async def test_clear_and_erase_take_what_is_below_and_nothing_beside(
     assert await beside.exists(f"{tenant}/kb/1")
 
 
+async def test_several_clear_the_same_at_once(objects: ObstoreObjects) -> None:
+    for round_ in range(5):
+        keys = [f"t/{round_}/{number}" for number in range(30)]
+        await asyncio.gather(*(objects.put(key, b"1") for key in keys))
+        await asyncio.gather(*(objects.clear("t/") for _ in range(4)))
+        assert not any(await asyncio.gather(*(objects.exists(key) for key in keys)))
+
+
 async def test_many_at_once(objects: ObstoreObjects) -> None:
     await asyncio.gather(*(objects.put(f"t/{number}", str(number).encode()) for number in range(40)))
     assert await asyncio.gather(*(objects.get(f"t/{number}") for number in range(40))) == [str(n).encode() for n in range(40)]

@@ -113,6 +113,7 @@ async def measure(
     async with Client(url, key) as client, AsyncMemoryd(url, operator_key) as operator:
         loaded = [await load_into(client, one, fields=Fields.RICH, prefix="old") for one in sets]
         first = (await operator.generations.get(1)).model
+        _say(f"loaded with {first}")
         questions = [Recall(query.text, one.spaces[query.namespace]) for one in loaded for query in _of_loaded(one, queries)]
         asked, rows = Asked(), list[tuple[Cell, ...]]()
         quality = {f"{first}, before": await found(loaded, queries)}
@@ -126,11 +127,26 @@ async def measure(
                 await asyncio.sleep(_AFTER_S)
             progress = generation.progress
             rows.append((model, progress.done, progress.embedded, progress.tokens, seconds, progress.items_per_second))
+            _say(f"{progress.done} items are on {model} after {seconds:.0f} s")
             quality[f"{model}, after the change"] = await found(loaded, queries)
             if model == SECOND:
-                fresh = [await load_into(client, one, fields=Fields.RICH, prefix="fresh") for one in sets]
-                quality[f"{model}, fresh index"] = await found(fresh, queries)
+                quality[f"{model}, fresh index"] = await afresh(url, operator, sets, queries)
     return [_work(rows), _latency(asked, rate), _quality(quality)]
+
+
+async def afresh(url: str, operator: AsyncMemoryd, sets: Sequence[Dataset], queries: int | None) -> dict[str, metrics.Values]:
+    """What is found in an index that the live model alone has made: of another tenant, which goes again, so that the change back
+    re-embeds what the change there did."""
+    tenant = await operator.tenants.create("fresh")
+    async with Client(url, str(tenant.key.key)) as client:
+        loaded = [await load_into(client, one, fields=Fields.RICH, prefix="fresh") for one in sets]
+        quality = await found(loaded, queries)
+    await operator.tenants.delete(tenant.id, confirm="fresh")
+    return quality
+
+
+def _say(progress: str) -> None:
+    print(f"evals: {progress}", file=sys.stderr, flush=True)
 
 
 def _work(rows: Sequence[tuple[Cell, ...]]) -> Table:

@@ -23,6 +23,8 @@ from memoryd.sessions.rounds import SessionRounds
 
 _COLLECT_INTERVAL_S = 60
 _GENERATIONS_INTERVAL_S = 2
+# How often the queue is looked at: the half second of the library is as long as a short job takes.
+_POLL_S = 0.2
 
 Running = Callable[[], AbstractAsyncContextManager[Maintenance]]
 SessionsRunning = Callable[[], AbstractAsyncContextManager[SessionRounds]]
@@ -88,6 +90,7 @@ def create_worker(
         cron_jobs=rounds,
         redis_settings=_settings(redis_url),
         queue_name=QUEUE,
+        poll_delay=_POLL_S,
         on_startup=startup,
         on_shutdown=shutdown,
         handle_signals=False,

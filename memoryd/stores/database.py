@@ -28,6 +28,9 @@ _SET_TENANT = "SELECT set_config('memoryd.tenant_id', {}, true)"
 # Shared: until the transaction ends, no embedding generation is made or retired (see memoryd.stores.generations).
 _WRITE_VECTORS = _SET_TENANT + ", pg_advisory_xact_lock_shared(hashtextextended('memoryd.generations', 10))"
 _PIPED_TENANT = _SET_TENANT.format("%(tenant)s")
+# For statements that find their rows by key: to plan one anew for its values, which the server otherwise prefers for many, costs
+# more than to run it.
+_PIPED_BY_KEY = _PIPED_TENANT + ", set_config('plan_cache_mode', 'force_generic_plan', true)"
 Begun = TypeVar("Begun")
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 # A pool may be full of connections that a restarted server has forgotten; each attempt discards one.
@@ -96,20 +99,29 @@ class Database:
 
     @asynccontextmanager
     async def opened(self, scope: Scope, statements: Sequence[Statement]) -> AsyncIterator[tuple[Connection, list[Cursor]]]:
-        """As :meth:`transaction`, its first statements sent with its start, in one round trip; with the cursors of these."""
-        first = [("BEGIN", None), (_PIPED_TENANT, {"tenant": _text(scope.tenant_id)}), *statements]
+        """As :meth:`transaction`, its first statements sent with its start, in one round trip; with the cursors of these.
+
+        For statements that find their rows by key: nothing in it is planned for its values.
+        """
+        first = [("BEGIN", None), (_PIPED_BY_KEY, {"tenant": _text(scope.tenant_id)}), *statements]
         async with self._open(lambda connection: trip(connection, first)) as (connection, cursors):
             yield connection, cursors[2:]
 
     async def at_once(self, scope: Scope, statements: Sequence[Statement]) -> list[Cursor]:
-        """A transaction of these statements alone, in one round trip; their cursors.
+        """A transaction of these statements alone, in one round trip; their cursors. Planned as those of :meth:`opened`.
 
         They are sent again when the connection is lost under them: to do them twice has to be no worse than once.
         """
         # What is sent up to the one Sync of a pipeline is a transaction of its own.
-        alone = [(_PIPED_TENANT, {"tenant": _text(scope.tenant_id)}), *statements]
-        async with self._open(lambda connection: trip(connection, alone)) as (_, cursors):
-            return cursors[1:]
+        alone = [(_PIPED_BY_KEY, {"tenant": _text(scope.tenant_id)}), *statements]
+        try:
+            async with (
+                asyncio.timeout(self._read_timeout_s),
+                self._open(lambda connection: trip(connection, alone)) as (_, cursors),
+            ):
+                return cursors[1:]
+        except TimeoutError as error:
+            raise StoreUnavailable("the database did not answer in time") from error
 
     @asynccontextmanager
     async def tenant(self, tenant_id: UUID) -> AsyncIterator[Connection]:

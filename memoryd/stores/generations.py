@@ -24,7 +24,8 @@ WHERE state <> 'retired' AND (tenant_id IS NULL OR tenant_id = %(tenant)s) ORDER
 """
 """Every unretired generation over a tenant's data; within a transaction behind ``HOLD``, for its whole rest."""
 
-HOLD = "SELECT pg_advisory_xact_lock_shared(hashtextextended('memoryd.generations', 10))"
+HOLDING = "pg_advisory_xact_lock_shared(hashtextextended('memoryd.generations', 10))"
+HOLD = "SELECT " + HOLDING
 """Until the transaction ends no generation is made or retired; :meth:`Database.writing` begins with it."""
 ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('memoryd.generations', 10))"
 """Until the transaction ends nobody writes vectors."""

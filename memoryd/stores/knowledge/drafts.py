@@ -16,15 +16,14 @@ from memoryd.generations.ports import Missing
 from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection, Staging
 from memoryd.stores.database import Database
 from memoryd.stores.gaps import gaps, reached
-from memoryd.stores.generations import CATALOGUE, HOLD, generation
+from memoryd.stores.generations import CATALOGUE, HOLDING, generation
 from memoryd.stores.knowledge.batches import Batch, statements
 from memoryd.stores.knowledge.discard import discard
 from memoryd.stores.knowledge.locks import (
+    BEGINNING,
+    ENDING,
     IN_SPACES,
-    LOCK_DOCUMENT,
-    LOCK_STAGED,
     STILL_WRITABLE,
-    WRITABLE,
     lock_document,
     naming,
     open_draft,
@@ -59,27 +58,34 @@ CROSS JOIN LATERAL (
     JOIN kb_vectors v ON v.tenant_id = c.tenant_id AND v.pid = c.pid AND v.generation = g.generation
     WHERE c.tenant_id = %(tenant)s AND v.tenant_id = %(tenant)s AND c.hash = q.hash LIMIT 1) found
 """
-_STAGED = """
-SELECT document_id, chunks FROM kb_documents
-WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s AND kb_id = %(kb)s AND from_seq = %(seq)s AND NOT complete FOR UPDATE
+_OPEN = """
+SELECT d.document_pid, d.from_seq FROM kb_documents d {staged}
+WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.document_id = {document} AND d.complete AND d.to_seq IS NULL
+FOR UPDATE OF d
 """
-_PIDS = "SELECT nextval('passages_pid_seq') FROM generate_series(1, %(count)s)"
+_OPEN_OF_ID = _OPEN.format(staged="", document="%(document)s")
+# In one statement what is locked and looked at of a document that is being written: its row, the revision that is to go, and for
+# chunks that are to be written their numbers, and that no generation is made or retired meanwhile.
+_STAGED = f"""
+WITH staged AS MATERIALIZED (
+    SELECT document_id, chunks FROM kb_documents
+    WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s AND kb_id = %(kb)s AND from_seq = %(seq)s AND NOT complete
+    FOR UPDATE),
+former AS MATERIALIZED ({{former}})
+SELECT s.document_id, s.chunks, ARRAY(SELECT nextval('passages_pid_seq') FROM generate_series(1, %(count)s)),
+    f.document_pid, f.from_seq, CASE WHEN %(count)s > 0 THEN {HOLDING} END
+FROM staged s LEFT JOIN former f ON true
+"""
+_STAGED_TO_GO_ON = _STAGED.format(former="SELECT NULL::bigint AS document_pid, NULL::int AS from_seq")
+_STAGED_TO_END = _STAGED.format(former=_OPEN.format(staged="CROSS JOIN staged", document="staged.document_id"))
 _SEEN = """
 SELECT hash, count(*) FROM kb_chunks
 WHERE tenant_id = %(tenant)s AND hash = ANY(%(hashes)s::bytea[]) AND document_pid = %(pid)s GROUP BY hash
 """
 _COUNT = "UPDATE kb_documents SET chunks = %(stored)s WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s"
-_OPEN = """
-SELECT document_pid, from_seq FROM kb_documents
-WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND document_id = {document} AND complete AND to_seq IS NULL FOR UPDATE
-"""
-_OPEN_OF_ID = _OPEN.format(document="%(document)s")
-_OPEN_OF_PID = _OPEN.format(
-    document="(SELECT document_id FROM kb_documents WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s)"
-)
 _FINISH = """
 UPDATE kb_documents SET complete = true, title = coalesce(title, %(title)s), media_type = %(media_type)s, pages = %(pages)s,
-    characters = %(characters)s, warnings = %(warnings)s, stored_at = %(now)s,
+    characters = %(characters)s, warnings = %(warnings)s, stored_at = %(now)s, chunks = %(stored)s,
     tokens = (SELECT coalesce(sum(tokens), 0) FROM kb_chunks WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s)
 WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s RETURNING tokens
 """
@@ -119,12 +125,19 @@ class _Part:
         """Which document."""
         return naming(self.scope, self.staging.kb_id) | {"seq": self.staging.seq, "pid": self.staging.document_pid}
 
+    def looking(self, staged: str) -> list[Statement]:
+        """What has to be known before it is written: of the document, and where there are chunks to write of those."""
+        looking: list[Statement] = [(staged, self.params | {"count": len(self.chunks)})]
+        if self.chunks:
+            looking.append((CATALOGUE, self.params))
+        if self.goes_on:
+            looking.append((_SEEN, self.params | {"hashes": list({chunk.hash for chunk in self.chunks})}))
+        return looking
+
     @property
-    def looking(self) -> list[Statement]:
-        """What has to be known before it is written: of the document, and where there is anything to write of that."""
-        params = self.params | {"count": len(self.chunks), "hashes": list({chunk.hash for chunk in self.chunks})}
-        of_rest: list[Statement] = [(_PIDS, params), (_SEEN, params), (HOLD, None), (CATALOGUE, params)]
-        return [(_STAGED, params), *(of_rest if self.sections or self.chunks else ())]
+    def goes_on(self) -> bool:
+        """Its chunks are not the first."""
+        return bool(self.chunks and self.staging.stored)
 
     @property
     def after(self) -> Staging:
@@ -148,8 +161,8 @@ class PgDrafts:
         """
         params = naming(scope, kb_id) | _params(document) | {"now": now}
         for _ in range(_TRIES):
-            looking = [(WRITABLE, params), (LOCK_DOCUMENT, params), (REVISIONS, params)]
-            async with self._database.opened(scope, looking) as (connection, (draft, _, found)):
+            looking = [(BEGINNING, params), (REVISIONS, params)]
+            async with self._database.opened(scope, looking) as (connection, (draft, found)):
                 if (row := await draft.fetchone()) is not None:
                     revisions = [Revision(*one) for one in await found.fetchall()]
                     return await self._begin(connection, scope, Staging(kb_id, row[0], 0, 0), document, revisions, params)
@@ -196,7 +209,8 @@ class PgDrafts:
         """Vectors that chunks of this tenant with these contents have already, by generation; shape ``(dimension,)`` each."""
         params = {"tenant": scope.tenant_id, "hashes": list(set(hashes)), "generations": list(generations)}
         found: dict[int, dict[bytes, NDArray[np.float32]]] = {number: {} for number in generations}
-        for number, content, sent in await self._database.read(scope, _KNOWN, params):
+        (rows,) = await self._database.at_once(scope, [(_KNOWN, params)])
+        for number, content, sent in await rows.fetchall():
             found[number][bytes(content)] = _vector(sent)
         return found
 
@@ -205,10 +219,10 @@ class PgDrafts:
     ) -> Staging:
         """Write a batch, all or none; the staging with the new count. Raises ``Conflict``, ``ValueError`` for a gap."""
         part = _Part(scope, staging, sections, chunks)
-        async with self._database.opened(scope, [(STILL_WRITABLE, part.params), *part.looking]) as (connection, found):
-            writable, *seen = found
-            writing = await self._writing(part, writable, seen)
-            await last_trip(connection, writing)
+        looking = [(STILL_WRITABLE, part.params), *part.looking(_STAGED_TO_GO_ON)]
+        async with self._database.opened(scope, looking) as (connection, found):
+            writing, _ = await self._writing(part, found)
+            await last_trip(connection, [*writing, (_COUNT, part.params | {"stored": part.after.stored})])
         return part.after
 
     async def finish(
@@ -236,12 +250,13 @@ class PgDrafts:
             "characters": read.characters,
             "warnings": list(read.warnings),
             "now": now,
+            "stored": part.after.stored,
         }
         # Looked at behind the lock: the document may have been begun anew, or another attempt may have gone on.
-        looking = [(STILL_WRITABLE, part.params), (LOCK_STAGED, part.params), *part.looking, (_OPEN_OF_PID, part.params)]
-        async with self._database.opened(scope, looking) as (connection, (writable, _, *seen, former)):
-            writing = await self._writing(part, writable, seen)
-            await self._take_out(connection, scope, staging.seq, await former.fetchone())
+        looking = [(ENDING, part.params), *part.looking(_STAGED_TO_END)]
+        async with self._database.opened(scope, looking) as (connection, found):
+            writing, former = await self._writing(part, found)
+            await self._take_out(connection, scope, staging.seq, former)
             *_, finished = await last_trip(connection, [*writing, (_FINISH, part.params | done)])
             ((tokens,),) = await finished.fetchall()
             return int(tokens)
@@ -265,35 +280,37 @@ class PgDrafts:
         params = naming(scope, kb_id) | {"documents": list(document_ids)}
         return dict(await self._database.read(scope, _PRESENT, params))
 
-    async def _writing(self, part: "_Part", writable: Cursor, seen: Sequence[Cursor]) -> list[Statement]:
-        """What writes a part, by what :attr:`_Part.looking` found. Raises ``Conflict``."""
-        staged, *others = seen
+    async def _writing(self, part: "_Part", found: Sequence[Cursor]) -> tuple[list[Statement], TupleRow | None]:
+        """What writes a part, by whether it can be written and what :meth:`_Part.looking` found; and the revision that is to go,
+        if there is one. Raises ``Conflict``."""
+        writable, staged, *others = found
         row = await staged.fetchone()
         if not writable.rowcount or row is None:
             raise Conflict(_GONE)
-        document_id, stored = row
+        document_id, stored, pids, former_pid, former_seq, _ = row
+        former = None if former_pid is None else (former_pid, former_seq)
         if stored != part.staging.stored:
             raise Conflict("another attempt writes this document")
-        if not others:
-            return []
-        reserved, counted, _, registered = others
-        catalogue = Catalogue(tuple(map(generation, await registered.fetchall())))
-        given = set.intersection(*(set(chunk.vectors) for chunk in part.chunks)) if part.chunks else set()
-        numbers, without = reached(catalogue, part.staging.kb_id, given, self._missing) if part.chunks else ([], [])
+        generations, without = await self._reached(part, others[0]) if part.chunks else ([], [])
         batch = Batch(
             tenant=part.scope.tenant_id,
-            generations=numbers,
+            generations=generations,
             staging=part.staging,
             document_id=document_id,
             sections=part.sections,
             chunks=part.chunks,
-            pids=[pid for (pid,) in await reserved.fetchall()],
-            seen={bytes(content): count for content, count in await counted.fetchall()},
+            pids=pids,
+            seen={bytes(content): count for content, count in await others[1].fetchall()} if part.goes_on else {},
         )
         small = sum(len(chunk.terms) for chunk in part.chunks) <= _INLINE
         encoded = statements(batch) if small else await UNIT.run(statements, batch)
-        counting = (_COUNT, part.params | {"stored": part.after.stored})
-        return [*encoded, *gaps(part.scope.tenant_id, without), counting]
+        return [*encoded, *gaps(part.scope.tenant_id, without)], former
+
+    async def _reached(self, part: _Part, registered: Cursor) -> tuple[list[int], list[int]]:
+        """The generations that a part's chunks have vectors for, and those that they are a gap in."""
+        catalogue = Catalogue(tuple(map(generation, await registered.fetchall())))
+        given = set.intersection(*(set(chunk.vectors) for chunk in part.chunks))
+        return reached(catalogue, part.staging.kb_id, given, self._missing)
 
     async def _take_out(self, connection: Connection, scope: Scope, seq: int, row: TupleRow | None) -> bool:
         """The open revision (``_OPEN``) is not in the draft any more: erased if it is the draft's own, else closed."""

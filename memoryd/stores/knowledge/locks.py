@@ -26,21 +26,26 @@ _TAKING = f"""
 SELECT v.seq FROM kb_versions v JOIN knowledge_bases b ON b.tenant_id = v.tenant_id AND b.kb_id = v.kb_id
 WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft' AND NOT v.discarding AND {IN_SPACES}
 """
-WRITABLE = _TAKING + "FOR SHARE OF v"
-"""The draft, to write to it; no row: there is none that takes anything."""
-STILL_WRITABLE = _TAKING + "AND v.seq = %(seq)s FOR SHARE OF v"
-"""The same for the draft that was begun with this number."""
 _MAKE = """
 INSERT INTO kb_versions (tenant_id, kb_id, seq, base_seq, state, created_at)
 VALUES (%(tenant)s, %(kb)s, %(seq)s, %(base)s, 'draft', %(now)s)
 """
-LOCK_DOCUMENT = "SELECT pg_advisory_xact_lock(hashtextextended(%(kb)s::text || ':' || %(document)s, 6))"
-"""One at a time begins, ends or removes a document."""
-LOCK_STAGED = """
-SELECT pg_advisory_xact_lock(hashtextextended(%(kb)s::text || ':' || document_id, 6)) FROM kb_documents
-WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s AND kb_id = %(kb)s
+# Behind the draft's row: what is selected from it is locked by then.
+_ONE_AT_A_TIME = "pg_advisory_xact_lock(hashtextextended(%(kb)s::text || ':' || {document}, 6))"
+STILL_WRITABLE = _TAKING + "AND v.seq = %(seq)s FOR SHARE OF v"
+"""The draft that was begun with this number, to write to it; no row: it takes nothing any more."""
+BEGINNING = f"""
+WITH draft AS MATERIALIZED ({_TAKING} FOR SHARE OF v)
+SELECT seq, {_ONE_AT_A_TIME.format(document="%(document)s")} FROM draft
 """
-"""The same for a document that is being written, if it still is."""
+"""The draft, to begin a document in it, one at a time; no row: there is none that takes anything."""
+ENDING = f"""
+WITH draft AS MATERIALIZED ({STILL_WRITABLE})
+SELECT {_ONE_AT_A_TIME.format(document="d.document_id")} FROM draft CROSS JOIN kb_documents d
+WHERE d.tenant_id = %(tenant)s AND d.document_pid = %(pid)s AND d.kb_id = %(kb)s
+"""
+"""The same to end one that was begun; no row: the draft takes nothing any more, or the document is not there."""
+_LOCK_DOCUMENT = "SELECT " + _ONE_AT_A_TIME.format(document="%(document)s")
 # Of a draft that is based on an older version than the newest: what is open there, and what was closed since.
 _NOT_THERE = """
 SELECT document_pid FROM kb_documents
@@ -126,7 +131,7 @@ async def _make(connection: Connection, scope: Scope, kb_id: UUID, base: Base, n
 
 async def lock_document(connection: Connection, kb_id: UUID, document_id: str) -> None:
     """One at a time begins, ends or removes a document."""
-    await connection.execute(LOCK_DOCUMENT, {"kb": kb_id, "document": document_id})
+    await connection.execute(_LOCK_DOCUMENT, {"kb": kb_id, "document": document_id})
 
 
 async def _pids(connection: Connection, sql: str, params: dict[str, object]) -> list[int]:

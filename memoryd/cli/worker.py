@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import signal
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -18,6 +17,7 @@ from memoryd.session_wiring import round_interval_s
 from memoryd.settings import Settings
 from memoryd.stores.redis_cluster import is_cluster
 from memoryd.wiring import open_jobs, open_maintenance, open_rebuild, open_session_rounds, open_worker_models
+from retrieval.inference.rank import into_background
 
 log = logging.getLogger("memoryd")
 
@@ -25,10 +25,12 @@ _NICENESS = 10
 
 
 @click.command()
-def worker() -> None:
+@click.option("--leave-cores", is_flag=True, help="Embed on fewer cores while other processes of this machine use some.")
+def worker(leave_cores: bool) -> None:
     """Run jobs, maintenance, and sessions' snapshots, commits and summaries. Needs MEMORYD_DATABASE_URL and MEMORYD_REDIS_URL.
 
-    It lowers its own priority (nice 10): on a small machine what agents wait for goes first.
+    It lowers its own priority (nice 10), and embeds where a core is idle (Linux): on a small machine what agents wait for goes
+    first. `memoryd up` starts it with --leave-cores; where cores are shared out by quotas, as on Kubernetes, leave that away.
     """
     settings = Settings()
     configure(settings.log_level)
@@ -37,7 +39,7 @@ def worker() -> None:
     queue = (settings.jobs_redis_url or settings.redis_url).get_secret_value()
     if is_cluster(queue):
         raise click.ClickException("set MEMORYD_JOBS_REDIS_URL to a server that is no cluster: the worker's queue spans slots")
-    os.nice(_NICENESS)
+    into_background(_NICENESS, leave_cores=leave_cores)
     _run(_work(settings, queue))
 
 

@@ -5,18 +5,42 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 
 # As nice(1) counts: beside a thread of full rank, one that steps aside gets about a tenth of a core.
 _STEP_ASIDE = 10
+_LAST = 19
+_background = _leaves_cores = False
+
+
+def into_background(niceness: int, *, leave_cores: bool = False) -> None:
+    """Nobody waits for this process: it lowers its rank, and threads of it that step aside run only where a core is idle.
+
+    ``leave_cores``: its bulk is to use fewer of them while other processes use some (:mod:`retrieval.inference.room`). To be
+    called once, before models are loaded.
+    """
+    global _background, _leaves_cores
+    os.nice(niceness)
+    _background, _leaves_cores = True, leave_cores
+
+
+def leaves_cores() -> bool:
+    """What :func:`into_background` was told."""
+    return _leaves_cores
 
 
 def step_aside() -> None:
-    """Have the calling thread, and those it will start, let others of this machine go first.
+    """Have the calling thread, and those it will start, let others of this machine go first; again changes nothing.
 
-    It keeps a share even beside busy ones, as it must: bulk is never to starve, and a thread that holds Python's lock and is
-    given no core at all would hold up those it stepped aside for. Only Linux ranks single threads; elsewhere nothing changes.
+    It keeps a share even beside busy ones: bulk is never to starve, and a thread that holds Python's lock and is given no core at
+    all would hold up those it stepped aside for. In a process in the background it runs where a core is idle (``SCHED_IDLE``, a
+    three hundredth of one that is not): then whoever wakes up need not wait for the end of its time slice, as they do beside a
+    nice of 19. Only Linux ranks single threads; elsewhere nothing changes.
     """
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        rank = os.getpriority(os.PRIO_PROCESS, thread)
-        os.setpriority(os.PRIO_PROCESS, thread, min(19, rank + _STEP_ASIDE))
+        of_process = os.getpriority(os.PRIO_PROCESS, os.getpid())
+        os.setpriority(os.PRIO_PROCESS, thread, min(_LAST, of_process + _STEP_ASIDE))
+        if _background:
+            with suppress(OSError):  # a sandbox that knows no such thing
+                os.sched_setscheduler(thread, os.SCHED_IDLE, os.sched_param(0))

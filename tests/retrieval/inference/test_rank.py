@@ -1,4 +1,5 @@
 import os
+import subprocess
 import sys
 import threading
 
@@ -21,6 +22,7 @@ def test_a_thread_steps_aside_with_those_it_starts_and_no_other() -> None:
 
     def outer() -> None:
         step_aside()
+        step_aside()
         thread = threading.Thread(target=inner)
         thread.start()
         thread.join()
@@ -34,11 +36,31 @@ def test_a_thread_steps_aside_with_those_it_starts_and_no_other() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ranks single threads")
+def test_in_a_process_in_the_background_a_thread_waits_for_an_idle_core() -> None:
+    program = """
+import os, threading
+from retrieval.inference.rank import into_background, leaves_cores, step_aside
+into_background(10 - os.nice(0), leave_cores=True)
+assert leaves_cores()
+def outer():
+    step_aside()
+    print(os.sched_getscheduler(threading.get_native_id()) == os.SCHED_IDLE)
+thread = threading.Thread(target=outer)
+thread.start()
+thread.join()
+print(os.sched_getscheduler(0) == os.SCHED_OTHER)
+"""
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert said.stdout.split() == ["True", "True"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ranks single threads")
 def test_the_second_of_a_model_computes_on_threads_that_step_aside(embedder: OnnxEmbedder) -> None:
     second = embedder.second()
     assert second is not None
     texts = [f"text {n}" for n in range(8)]
     assert abs(second.embed(texts) - embedder.embed(texts)).max() < 1e-5
     assert {second._session._pool.submit(_rank).result() for _ in range(8)} == {min(19, _rank() + 10)}
+    assert os.sched_getscheduler(second._session._pool.submit(threading.get_native_id).result()) == os.SCHED_OTHER
     assert embedder._session._pool.submit(_rank).result() == _rank()
     second.close()

@@ -104,12 +104,7 @@ async def _run(data: DataDir, options: UpOptions, settings: Settings) -> None:
                 "api", _role("api"), env, folder=here, depends_on=("postgres",), door=gate, start_timeout_s=_ROLE_PATIENCE_S
             )
             worker = ChildSpec(
-                "worker",
-                (*_role("worker"), "--leave-cores"),
-                env,
-                folder=here,
-                depends_on=("postgres", "valkey"),
-                start_timeout_s=_ROLE_PATIENCE_S,
+                "worker", _role("worker"), env, folder=here, depends_on=("postgres", "valkey"), start_timeout_s=_ROLE_PATIENCE_S
             )
             await _together(supervisor.start(api), supervisor.start(worker))
             _announce(options, data, url, key, stack)

@@ -30,7 +30,7 @@ def worker(leave_cores: bool) -> None:
     """Run jobs, maintenance, and sessions' snapshots, commits and summaries. Needs MEMORYD_DATABASE_URL and MEMORYD_REDIS_URL.
 
     It lowers its own priority (nice 10), and embeds where a core is idle (Linux): on a small machine what agents wait for goes
-    first. `memoryd up` starts it with --leave-cores; where cores are shared out by quotas, as on Kubernetes, leave that away.
+    first. --leave-cores is for who shares the machine with questions; an ingest takes longer with it, also where nobody asks.
     """
     settings = Settings()
     configure(settings.log_level)

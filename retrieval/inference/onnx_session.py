@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
@@ -86,10 +85,7 @@ class OnnxSession:
         waiting = deque(sorted(range(len(rows)), key=lambda index: -len(rows[index])))
         outputs: dict[int, Output] = {}
 
-        spent: list[float] = []
-
         def work() -> None:
-            began = time.thread_time()
             try:
                 while True:
                     try:
@@ -100,19 +96,13 @@ class OnnxSession:
             except BaseException:
                 waiting.clear()
                 raise
-            finally:
-                spent.append(time.thread_time() - began)
 
-        try:
-            if len(rows) == 1:
-                work()
-            else:
-                working = [self._pool.submit(work) for _ in range(min(threads, len(rows)))]
-                for one in wait(working, return_when=FIRST_EXCEPTION).done:
-                    one.result()
-        finally:
-            if self._room is not None:
-                self._room.spent(sum(spent))
+        if len(rows) == 1:
+            work()
+        else:
+            working = [self._pool.submit(work) for _ in range(min(threads, len(rows)))]
+            for one in wait(working, return_when=FIRST_EXCEPTION).done:
+                one.result()
         return [outputs[index] for index in range(len(rows))]
 
     def _one(self, row: Encoding) -> Output:

@@ -25,12 +25,11 @@ _NICENESS = 10
 
 
 @click.command()
-@click.option("--leave-cores", is_flag=True, help="Embed on fewer cores while other processes of this machine use some.")
-def worker(leave_cores: bool) -> None:
+def worker() -> None:
     """Run jobs, maintenance, and sessions' snapshots, commits and summaries. Needs MEMORYD_DATABASE_URL and MEMORYD_REDIS_URL.
 
     It lowers its own priority (nice 10), and embeds where a core is idle (Linux): on a small machine what agents wait for goes
-    first. --leave-cores is for who shares the machine with questions; an ingest takes longer with it, also where nobody asks.
+    first.
     """
     settings = Settings()
     configure(settings.log_level)
@@ -39,7 +38,7 @@ def worker(leave_cores: bool) -> None:
     queue = (settings.jobs_redis_url or settings.redis_url).get_secret_value()
     if is_cluster(queue):
         raise click.ClickException("set MEMORYD_JOBS_REDIS_URL to a server that is no cluster: the worker's queue spans slots")
-    into_background(_NICENESS, leave_cores=leave_cores)
+    into_background(_NICENESS)
     _run(_work(settings, queue))
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +12,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from retrieval.errors import InferenceUnavailable
-from retrieval.inference.rank import leaves_cores, step_aside
-from retrieval.inference.room import Room
+from retrieval.inference.rank import step_aside
 from retrieval.inference.tokenizer import Encoding, Row
 
 Output = NDArray[np.float32]
@@ -38,9 +36,8 @@ class OnnxSession:
     """
 
     def __init__(self, weights: Path, *, threads: int = 0, apart: bool = False) -> None:
-        """``threads`` 0 means every core this process may use. ``apart``: a row is computed by one thread alone, those of the
-        pool step aside for other work of the machine, and where the process :func:`leaves cores <into_background>` there are
-        fewer while others use some; the caller steps aside itself.
+        """``threads`` 0 means every core this process may use. ``apart``: a row is computed by one thread alone, and those of
+        the pool step aside for other work of the machine; the caller does so itself.
 
         Raises:
             InferenceUnavailable: the graph cannot be loaded, or asks for inputs that text does not give.
@@ -60,7 +57,6 @@ class OnnxSession:
         if unknown := set(self._inputs) - _KNOWN_INPUTS:
             raise InferenceUnavailable(f"{weights} wants inputs that a text model does not have: {sorted(unknown)}.")
         self._output = self._session.get_outputs()[0].name
-        self._room = Room(self.threads) if apart and leaves_cores() else None
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="onnx", initializer=step_aside if apart else None)
 
     def run(self, rows: Sequence[Encoding]) -> list[Output]:
@@ -81,28 +77,10 @@ class OnnxSession:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def _all(self, rows: Sequence[Encoding]) -> list[Output]:
-        threads = self.threads if self._room is None else self._room.threads()
-        waiting = deque(sorted(range(len(rows)), key=lambda index: -len(rows[index])))
-        outputs: dict[int, Output] = {}
-
-        def work() -> None:
-            try:
-                while True:
-                    try:
-                        index = waiting.popleft()
-                    except IndexError:  # none is left
-                        return
-                    outputs[index] = self._one(rows[index])
-            except BaseException:
-                waiting.clear()
-                raise
-
         if len(rows) == 1:
-            work()
-        else:
-            working = [self._pool.submit(work) for _ in range(min(threads, len(rows)))]
-            for one in wait(working, return_when=FIRST_EXCEPTION).done:
-                one.result()
+            return [self._one(rows[0])]
+        order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
+        outputs = dict(zip(order, self._pool.map(self._one, [rows[index] for index in order]), strict=True))
         return [outputs[index] for index in range(len(rows))]
 
     def _one(self, row: Encoding) -> Output:

@@ -10,23 +10,17 @@ from contextlib import suppress
 # As nice(1) counts: beside a thread of full rank, one that steps aside gets about a tenth of a core.
 _STEP_ASIDE = 10
 _LAST = 19
-_background = _leaves_cores = False
+_background = False
 
 
-def into_background(niceness: int, *, leave_cores: bool = False) -> None:
+def into_background(niceness: int) -> None:
     """Nobody waits for this process: it lowers its rank, and threads of it that step aside run only where a core is idle.
 
-    ``leave_cores``: its bulk is to use fewer of them while other processes use some (:mod:`retrieval.inference.room`). To be
-    called once, before models are loaded.
+    To be called once, before models are loaded.
     """
-    global _background, _leaves_cores
+    global _background
     os.nice(niceness)
-    _background, _leaves_cores = True, leave_cores
-
-
-def leaves_cores() -> bool:
-    """What :func:`into_background` was told."""
-    return _leaves_cores
+    _background = True
 
 
 def step_aside() -> None:

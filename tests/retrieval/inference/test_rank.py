@@ -39,9 +39,8 @@ def test_a_thread_steps_aside_with_those_it_starts_and_no_other() -> None:
 def test_in_a_process_in_the_background_a_thread_waits_for_an_idle_core() -> None:
     program = """
 import os, threading
-from retrieval.inference.rank import into_background, leaves_cores, step_aside
-into_background(10 - os.nice(0), leave_cores=True)
-assert leaves_cores()
+from retrieval.inference.rank import into_background, step_aside
+into_background(10 - os.nice(0))
 def outer():
     step_aside()
     print(os.sched_getscheduler(threading.get_native_id()) == os.SCHED_IDLE)

@@ -1,7 +1,7 @@
 """The items of one job that are under way at the same time, in one turn."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 
 # Of an item that takes longer the waits between its steps are a small part: another beside it would only take memory.
 _SHORT_S = 5.0
@@ -9,17 +9,16 @@ _SHORT_S = 5.0
 
 class Lanes:
     """Up to ``at_once`` items, as long as they are short: the first of a turn and the one after a long one are begun by
-    themselves. What is to be ``alone`` has nothing beside it. ``clock``: seconds."""
+    themselves. What is to be ``alone`` has nothing beside it."""
 
-    def __init__(self, at_once: int, clock: Callable[[], float]) -> None:
+    def __init__(self, at_once: int) -> None:
         self._at_once = at_once
-        self._clock = clock
-        self._under_way: set[asyncio.Task[float]] = set()
+        self._under_way: set[asyncio.Task[None]] = set()
         self._short = False
         self._alone = False
 
     def __len__(self) -> int:
-        """How many are under way."""
+        """How many have work."""
         return len(self._under_way)
 
     @property
@@ -27,24 +26,30 @@ class Lanes:
         """Another may be begun."""
         return not self._under_way or (self._short and not self._alone and len(self._under_way) < self._at_once)
 
+    def ended(self, seconds: float) -> bool:
+        """An item took so long. Whether another may follow it in its lane at once: where there is room for more lanes, whoever
+        begins them has to hear of it."""
+        self._short = seconds < _SHORT_S
+        return self._short and not self._alone and len(self._under_way) >= self._at_once
+
     async def begin(self, work: Coroutine[None, None, None], *, alone: bool = False) -> None:
-        """Begin an item; one that is to be alone when the others have ended. Raises what they raised."""
+        """Begin an item and what follows it in its lane; one that is to be alone when the others have ended. Raises what they
+        raised."""
+        self._alone = alone
         try:
             while alone and self._under_way:
                 await self.one_ended()
         except BaseException:
             work.close()
             raise
-        self._alone = alone
-        self._under_way.add(asyncio.create_task(self._timed(work)))
+        self._under_way.add(asyncio.create_task(work))
 
     async def one_ended(self) -> None:
-        """Wait until at least one has ended. Raises what it raised."""
+        """Wait until at least one lane has ended. Raises what it raised."""
         done, self._under_way = await asyncio.wait(self._under_way, return_when=asyncio.FIRST_COMPLETED)
         errors = [error for one in done if (error := one.exception()) is not None]
         if errors:
             raise errors[0]
-        self._short = all(one.result() < _SHORT_S for one in done)
 
     async def stop(self) -> None:
         """Stop what is under way."""
@@ -52,8 +57,3 @@ class Lanes:
             one.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
         self._under_way = set()
-
-    async def _timed(self, work: Coroutine[None, None, None]) -> float:
-        began = self._clock()
-        await work
-        return self._clock() - began

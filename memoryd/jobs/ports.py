@@ -75,6 +75,10 @@ class Desk(Protocol):
     async def settle(self, claim: Claim, item: int, verdict: Outcome | Again | Dead, now: datetime) -> None:
         """An item's end, or its return into the queue. Raises ``LeaseLost``."""
 
+    async def settle_and_next(self, claim: Claim, item: int, verdict: Outcome | Dead, now: datetime) -> JobItem | None:
+        """An item's end, and the beginning of the next that is due and was never tried; ``None``: :meth:`next` knows why there is
+        none. Raises ``LeaseLost``."""
+
     async def finish(self, claim: Claim, verdict: Failure | Again | None, now: datetime) -> Job:
         """The job's end, by its counters; or a later attempt. Items that were queued meanwhile keep it open.
 

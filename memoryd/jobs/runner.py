@@ -71,7 +71,11 @@ class Runner:
     async def _slice(self, claim: Claim, hold: Hold, others_wait: Callable[[], bool]) -> None:
         clock, slice_s = asyncio.get_running_loop().time, self._policy.slice_s
         end = clock() + slice_s
-        lanes, begun = Lanes(self._policy.at_once, clock), False
+        lanes, begun = Lanes(self._policy.at_once), False
+
+        def ended(seconds: float) -> bool:
+            return lanes.ended(seconds) and clock() < end
+
         try:
             while True:
                 if begun and clock() >= end:
@@ -83,7 +87,7 @@ class Runner:
                     step = await self._desk.next(claim, self._clock.now())
                     if isinstance(step, JobItem):
                         # What was tried before may have been the end of a worker: it takes down nothing else.
-                        await lanes.begin(self._item(claim, step, hold), alone=step.attempts > 1)
+                        await lanes.begin(self._lane(claim, step, hold, ended), alone=step.attempts > 1)
                         begun = True
                         continue
                     if not isinstance(step, Busy):
@@ -114,13 +118,25 @@ class Runner:
             wait = (step.until - self._clock.now()).total_seconds()
             await self._courier.enqueue(claim.scope.tenant_id, claim.job.job_id, max(0.0, wait))
 
-    async def _item(self, claim: Claim, item: JobItem, hold: Hold) -> None:
-        verdict: Outcome | Again | Dead
+    async def _lane(self, claim: Claim, first: JobItem, hold: Hold, ended: Callable[[float], bool]) -> None:
+        """One item after the other. ``ended`` hears the seconds of each, and says whether another may follow."""
+        clock, item = asyncio.get_running_loop().time, first
+        while True:
+            began = clock()
+            verdict = await self._verdict(claim, item, hold)
+            if not ended(clock() - began) or isinstance(verdict, Again):
+                await self._desk.settle(claim, item.item, verdict, self._clock.now())
+                return
+            following = await self._desk.settle_and_next(claim, item.item, verdict, self._clock.now())
+            if following is None:
+                return
+            item = following
+
+    async def _verdict(self, claim: Claim, item: JobItem, hold: Hold) -> Outcome | Again | Dead:
         try:
-            verdict = await self._outcome(claim, item, hold)
+            return await self._outcome(claim, item, hold)
         except (Paused, Cancelled):
-            verdict = Again(self._clock.now(), counted=False)
-        await self._desk.settle(claim, item.item, verdict, self._clock.now())
+            return Again(self._clock.now(), counted=False)
 
     async def _outcome(self, claim: Claim, item: JobItem, hold: Hold) -> Outcome | Again | Dead:
         handler, stall_s = self._handlers[claim.job.kind], self._policy.stall_s

@@ -4,12 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
 from memoryd.errors import StoreUnavailable
 from memoryd.jobs.lanes import Lanes
-from memoryd.jobs.model import Busy, Command, ItemState, JobItem, JobState, Outcome
+from memoryd.jobs.model import Again, Busy, Command, Dead, Failure, ItemState, JobItem, JobState, Outcome
 from memoryd.jobs.ports import Control, LeaseLost
 from tests.jobs.conftest import POLICY, Bench, Handler
 
@@ -243,29 +244,22 @@ async def test_an_item_whose_beginning_nobody_heard_of_does_not_hold_up_its_job(
     assert (await bench.job(job_id)).state is JobState.SUCCEEDED
 
 
-class Time:
-    at = 0.0
-
-    def __call__(self) -> float:
-        return self.at
-
-
 async def test_another_lane_is_for_short_items_only() -> None:
-    time = Time()
-    lanes = Lanes(3, time)
+    lanes = Lanes(3)
     ends = [asyncio.Event() for _ in range(5)]
+    followed: list[bool] = []
 
     def is_now() -> tuple[bool, int]:
         return lanes.room, len(lanes)
 
-    async def end(number: int, taking: float = 0.0) -> None:
-        time.at += taking
+    async def end(number: int) -> None:
         ends[number].set()
         await lanes.one_ended()
 
-    async def begin(number: int, *, alone: bool = False) -> None:
+    async def begin(number: int, taking: float = 0.0, *, alone: bool = False) -> None:
         async def until() -> None:
             await ends[number].wait()
+            followed.append(lanes.ended(taking))
 
         await lanes.begin(until(), alone=alone)
         await asyncio.sleep(0)
@@ -275,24 +269,99 @@ async def test_another_lane_is_for_short_items_only() -> None:
     await end(0)
     for number in (1, 2, 3):
         assert is_now() == (True, number - 1)
-        await begin(number)
+        await begin(number, taking=5.0 if number == 2 else 4.9)
     assert is_now() == (False, 3)
     await end(1)
     assert is_now() == (True, 2)
-    await end(2, taking=5.0)
+    await end(2)
     assert is_now() == (False, 1), "that one was long"
     ends[3].set()
     await begin(4, alone=True)
     assert is_now() == (False, 1)
     await end(4)
     assert is_now() == (True, 0)
+    assert followed == [False, True, False, False, False], (
+        "where all lanes are taken, behind a short one, and not beside one alone"
+    )
+
+
+async def test_items_follow_each_other_in_their_lanes(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[JobItem | Busy | object] = []
+    begin = bench.desk.next
+
+    async def counted(*given: Any) -> Any:
+        asked.append(answer := await begin(*given))
+        return answer
+
+    monkeypatch.setattr(bench.desk, "next", counted)
+    names = [f"d{number:02d}" for number in range(20)]
+    some = handler(Meeting(3).come, *names[1:])
+    job_id = await bench.make(*names)
+    async with asyncio.timeout(60):
+        assert await bench.run(some, THREE) == 1
+    job = await bench.job(job_id)
+    assert (job.state, job.counters.succeeded, job.counters.chunks, sorted(some.done)) == (JobState.SUCCEEDED, 20, 40, names)
+    assert [one.attempts for one in await bench.items(job_id)] == [1] * 20
+    begun = [one for one in asked if isinstance(one, JobItem)]
+    assert len(begun) == 4, "the first by itself, and one a lane: whatever came then followed another"
+
+
+async def test_no_item_follows_in_a_turn_that_is_over(bench: Bench) -> None:
+    async def slow(item: JobItem, control: Control) -> Outcome | None:
+        await asyncio.sleep(0.3)
+        return None
+
+    some = handler(slow, "a")
+    job_id = await bench.make(*"ab")
+    runner = bench.runner(some, replace(POLICY, slice_s=0.2))
+    claim = await runner.claim(bench.scope.tenant_id)
+    assert claim is not None
+    await runner.work(claim)
+    assert (some.done, await bench.states(job_id)) == (["a"], [S.SUCCEEDED, S.QUEUED])
+
+
+async def test_the_desk_ends_an_item_and_begins_the_next_in_one(bench: Bench) -> None:
+    job_id = await bench.make(*"abcde")
+    claim = await bench.runner(Handler()).claim(bench.scope.tenant_id)
+    assert claim is not None
+    well, now = Outcome(S.SUCCEEDED, chunks=3, tokens=7, size=9), bench.clock.now()
+    assert isinstance(await bench.desk.next(claim, now), JobItem)
+    bench.clock.pass_(2)
+    second = await bench.desk.settle_and_next(claim, 0, well, bench.clock.now())
+    assert second is not None
+    assert (second.document_id, second.state, second.attempts, second.source) == ("b", S.RUNNING, 1, {"name": "b"})
+    job = await bench.job(job_id)
+    assert (job.counters.succeeded, job.counters.chunks, job.counters.tokens, job.counters.size) == (1, 3, 7, 9)
+    assert (job.worked_s, job.updated_at) == (2.0, bench.clock.now()), "the end of an item is a sign of life"
+    # An item that was tried before is not begun beside others, however long it has waited.
+    await bench.desk.settle(claim, 1, Again(now, Failure("down", "it is down")), bench.clock.now())
+    third = await bench.desk.next(claim, now)
+    assert isinstance(third, JobItem)
+    assert third.document_id == "b"
+    fourth = await bench.desk.next(claim, bench.clock.now())
+    assert isinstance(fourth, JobItem)
+    assert fourth.document_id == "c"
+    await bench.desk.settle(claim, 1, Again(now, Failure("down", "it is down")), bench.clock.now())
+    assert await bench.desk.settle_and_next(claim, fourth.item, Dead(Failure("down", "it is down")), bench.clock.now()) is None
+    assert (await bench.items(job_id))[2].state is S.FAILED
+    # Nor is any where something is asked of the job.
+    again = await bench.desk.next(claim, bench.clock.now())
+    assert isinstance(again, JobItem)
+    await bench.act(job_id, Command.PAUSE)
+    assert await bench.desk.settle_and_next(claim, again.item, well, bench.clock.now()) is None
+    assert await bench.states(job_id) == [S.SUCCEEDED, S.SUCCEEDED, S.FAILED, S.QUEUED, S.QUEUED]
+    await bench.desk.let_go(claim, bench.clock.now())
+    with pytest.raises(LeaseLost):
+        await bench.desk.settle_and_next(claim, 3, well, bench.clock.now())
+    assert (await bench.states(job_id))[3:] == [S.QUEUED, S.QUEUED]
 
 
 async def test_what_lanes_raise_is_raised_once_and_the_others_can_be_stopped() -> None:
     stopped = asyncio.Event()
-    lanes = Lanes(2, Time())
+    lanes = Lanes(2)
 
-    async def quick() -> None: ...
+    async def quick() -> None:
+        lanes.ended(0.0)
 
     async def fails() -> None:
         raise LeaseLost

@@ -25,7 +25,8 @@ from memoryd.jobs.model import (
 from memoryd.jobs.ports import LeaseLost
 from memoryd.jobs.retry import WORKER_LOST
 from memoryd.stores.database import Database
-from memoryd.stores.jobs.rows import BEAT, ITEM, JOB, OF, RELEASE, cancel, changed, item, job
+from memoryd.stores.jobs.rows import BEAT, ITEM, JOB, OF, RELEASE, cancel, changed, job
+from memoryd.stores.jobs.rows import item as item_of
 from memoryd.stores.trips import Connection, Statement
 from retrieval.scope import Scope
 
@@ -72,6 +73,7 @@ UPDATE jobs SET state = 'paused', wish = NULL, {BEAT}, revision = revision + 1 W
 """
 _RELEASE = f"UPDATE jobs SET {RELEASE} WHERE {OF}"
 _HELD: LiteralString = f"{OF} AND lease_owner = %(owner)s"
+_LOCK = f"SELECT 1 FROM jobs WHERE {_HELD} FOR NO KEY UPDATE"
 _BEAT = f"UPDATE jobs SET {BEAT}, lease_until = %(until)s WHERE {_HELD} RETURNING {JOB}"
 # Sent together with what locks the job's row, and so says itself whether that was found, and is to go on.
 _STILL: LiteralString = f"EXISTS (SELECT FROM jobs WHERE {OF} AND lease_owner = %(owner)s)"
@@ -83,6 +85,8 @@ WHERE {OF} AND item = (SELECT item FROM job_items WHERE {OF} AND state = 'queued
     AND EXISTS (SELECT FROM jobs WHERE {OF} AND lease_owner = %(owner)s AND wish IS NULL)
 RETURNING {ITEM}
 """
+# One that was tried may have been the end of a worker: it has nothing beside it.
+_BEGIN_UNTRIED = _BEGIN.replace("RETURNING", "AND attempts = 0 RETURNING")
 _UNDER_WAY = f"""
 SELECT EXISTS (SELECT FROM job_items WHERE {OF} AND state = 'running'),
     (SELECT min(not_before) FROM job_items WHERE {OF} AND state = 'queued')
@@ -109,7 +113,7 @@ WITH ended AS (
     FROM (SELECT chunks, tokens, bytes FROM job_items WHERE {OF} AND item = %(item)s AND state = 'running' AND {_STILL}) before
     WHERE {OF} AND item = %(item)s AND state = 'running'
     RETURNING before.chunks AS had_chunks, before.tokens AS had_tokens, before.bytes AS had_bytes)
-UPDATE jobs SET {{counter}} = {{counter}} + 1, chunks = chunks + %(chunks)s - had_chunks,
+UPDATE jobs SET {BEAT}, lease_until = %(until)s, {{counter}} = {{counter}} + 1, chunks = chunks + %(chunks)s - had_chunks,
     tokens = tokens + %(tokens)s - had_tokens, bytes = bytes + %(size)s - had_bytes, revision = revision + 1
 FROM ended WHERE {OF}
 """
@@ -167,16 +171,17 @@ class PgDesk:
     async def next(self, claim: Claim, now: datetime) -> JobItem | Busy | Waits | Through | Settled:
         """See :class:`memoryd.jobs.ports.Desk`."""
         params = _params(claim, now)
-        # Sent again where the connection was lost, it may begin one that nobody works on: the end of the turn finds it.
-        held, begun = await self._database.at_once(claim.scope, [(_BEAT, params), (_BEGIN, params)])
+        # Sent again where the connection was lost, it may begin one that nobody works on: the end of the turn finds it. Where a
+        # crash of the server loses it, the item is queued as it was.
+        held, begun = await self._database.at_once(claim.scope, [(_BEAT, params), (_BEGIN, params)], lasting=False)
         if (row := await begun.fetchone()) is not None:
-            return item(row)
+            return item_of(row)
         if not held.rowcount:
             raise LeaseLost
         # Behind a lock again: what is said of the job has to be so when it is done.
         async with self._database.opened(claim.scope, [(_BEAT, params), (_BEGIN, params)]) as (connection, (held, begun)):
             if (row := await begun.fetchone()) is not None:
-                return item(row)
+                return item_of(row)
             if (row := await held.fetchone()) is not None:
                 return await _nothing(connection, claim.scope.tenant_id, job(row), params, now)
         raise LeaseLost
@@ -197,15 +202,24 @@ class PgDesk:
     async def settle(self, claim: Claim, item: int, verdict: Outcome | Again | Dead, now: datetime) -> None:
         """See :class:`memoryd.jobs.ports.Desk`."""
         params = _params(claim, now) | {"item": item}
-        sent = [(_BEAT, params), _settling(verdict, params)]
         if isinstance(verdict, Again):
             # Not to be done twice: it may be begun again meanwhile.
-            async with self._database.opened(claim.scope, sent) as (_, (held, _)):
+            async with self._database.opened(claim.scope, [(_BEAT, params), _returning(verdict, params)]) as (_, (held, _)):
                 pass
         else:
-            held, _ = await self._database.at_once(claim.scope, sent)
+            held, _ = await self._database.at_once(claim.scope, [(_LOCK, params), _ending(verdict, params)])
         if not held.rowcount:
             raise LeaseLost
+
+    async def settle_and_next(self, claim: Claim, item: int, verdict: Outcome | Dead, now: datetime) -> JobItem | None:
+        """See :class:`memoryd.jobs.ports.Desk`."""
+        params = _params(claim, now) | {"item": item}
+        sent = [(_LOCK, params), _ending(verdict, params), (_BEGIN_UNTRIED, params)]
+        held, _, begun = await self._database.at_once(claim.scope, sent)
+        if not held.rowcount:
+            raise LeaseLost
+        row = await begun.fetchone()
+        return None if row is None else item_of(row)
 
     async def finish(self, claim: Claim, verdict: Failure | Again | None, now: datetime) -> Job:
         """See :class:`memoryd.jobs.ports.Desk`."""
@@ -283,16 +297,18 @@ async def _nothing(
     return Waits(due)
 
 
-def _settling(verdict: Outcome | Again | Dead, params: dict[str, object]) -> Statement:
-    if isinstance(verdict, Again):
-        failure = verdict.failure
-        back = {
-            "uncounted": int(not verdict.counted),
-            "due": verdict.not_before,
-            "reason": failure.code if failure else None,
-            "detail": failure.detail if failure else None,
-        }
-        return _BACK, params | back
+def _returning(verdict: Again, params: dict[str, object]) -> Statement:
+    failure = verdict.failure
+    back = {
+        "uncounted": int(not verdict.counted),
+        "due": verdict.not_before,
+        "reason": failure.code if failure else None,
+        "detail": failure.detail if failure else None,
+    }
+    return _BACK, params | back
+
+
+def _ending(verdict: Outcome | Dead, params: dict[str, object]) -> Statement:
     dead = isinstance(verdict, Dead)
     outcome = Outcome(ItemState.FAILED, verdict.failure.code, verdict.failure.detail) if isinstance(verdict, Dead) else verdict
     end = {

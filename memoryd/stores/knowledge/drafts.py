@@ -21,6 +21,7 @@ from memoryd.stores.knowledge.batches import Batch, statements
 from memoryd.stores.knowledge.discard import discard
 from memoryd.stores.knowledge.locks import (
     BEGINNING,
+    BEGUN,
     ENDING,
     IN_SPACES,
     STILL_WRITABLE,
@@ -28,17 +29,26 @@ from memoryd.stores.knowledge.locks import (
     naming,
     open_draft,
 )
-from memoryd.stores.knowledge.revisions import REVISIONS, Revision
+from memoryd.stores.knowledge.revisions import OF_DRAFT, REVISIONS, Revision
 from memoryd.stores.knowledge.rows import close, copy, erase
 from memoryd.stores.trips import Connection, Cursor, Statement, last_trip
 from memoryd.threads import UNIT
 from retrieval.scope import Scope
 
-_INSERT = """
+_INTO = """
 INSERT INTO kb_documents (tenant_id, kb_id, document_id, from_seq, content_hash, settings_hash, title, media_type, source_uri,
     metadata, object_key, bytes, stored_at)
-VALUES (%(tenant)s, %(kb)s, %(document)s, %(seq)s, %(content)s, %(settings)s, %(title)s, %(media_type)s, %(uri)s,
-    coalesce(%(metadata)s::jsonb, '{}'), %(key)s, %(size)s, %(now)s)
+SELECT %(tenant)s, %(kb)s, %(document)s, {seq}, %(content)s, %(settings)s, %(title)s, %(media_type)s, %(uri)s,
+    coalesce(%(metadata)s::jsonb, '{{}}'), %(key)s, %(size)s, %(now)s
+"""
+_INSERT = _INTO.format(seq="%(seq)s") + "RETURNING document_pid"
+# Most documents are new to their knowledge base: such a one is begun behind ``BEGINNING``, in the same trip.
+_INSERT_NEW = f"""
+{_INTO.format(seq="v.seq")}
+FROM (SELECT {BEGUN} AS seq) v
+WHERE v.seq IS NOT NULL AND NOT EXISTS (
+    SELECT FROM kb_documents d
+    WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.document_id = %(document)s AND {OF_DRAFT})
 RETURNING document_pid
 """
 _DESCRIBE = """
@@ -160,12 +170,19 @@ class PgDrafts:
         Raises ``NotFound``, ``Collision``.
         """
         params = naming(scope, kb_id) | _params(document) | {"now": now}
+        looking = [(BEGINNING, params), (REVISIONS, params)]
         for _ in range(_TRIES):
-            looking = [(BEGINNING, params), (REVISIONS, params)]
-            async with self._database.opened(scope, looking) as (connection, (draft, found)):
-                if (row := await draft.fetchone()) is not None:
-                    revisions = [Revision(*one) for one in await found.fetchall()]
-                    return await self._begin(connection, scope, Staging(kb_id, row[0], 0, 0), document, revisions, params)
+            # Sent again, it finds what it inserted among the revisions. What a crash of the server loses was told to nobody yet.
+            found = await self._database.at_once(scope, [*looking, (_INSERT_NEW, params)], lasting=False)
+            if (seq := await _number(found[0])) is not None:
+                if (document_pid := await _number(found[2])) is not None:
+                    return Staging(kb_id, seq, document_pid, 0)
+                if [one.stands(document) for one in await _revisions(found[1])] == [True]:
+                    return None
+                async with self._database.opened(scope, looking) as (connection, again):
+                    if (seq := await _number(again[0])) is not None:
+                        fresh, revisions = Staging(kb_id, seq, 0, 0), await _revisions(again[1])
+                        return await self._begin(connection, scope, fresh, document, revisions, params)
             # Apart from that, for who begins a draft must not hold a document.
             async with self._database.transaction(scope) as connection:
                 await open_draft(connection, scope, kb_id, now)
@@ -334,6 +351,15 @@ class PgDrafts:
             await close(connection, scope.tenant_id, [pid], seq)
             (pid,) = await copy(connection, scope.tenant_id, [pid], seq)
         await connection.execute(_DESCRIBE, params | {"pid": pid})
+
+
+async def _number(cursor: Cursor) -> int | None:
+    row = await cursor.fetchone()
+    return None if row is None else int(row[0])
+
+
+async def _revisions(cursor: Cursor) -> list[Revision]:
+    return [Revision(*row) for row in await cursor.fetchall()]
 
 
 def _params(document: NewDocument) -> dict[str, object]:

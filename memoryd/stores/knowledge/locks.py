@@ -36,9 +36,11 @@ STILL_WRITABLE = _TAKING + "AND v.seq = %(seq)s FOR SHARE OF v"
 """The draft that was begun with this number, to write to it; no row: it takes nothing any more."""
 BEGINNING = f"""
 WITH draft AS MATERIALIZED ({_TAKING} FOR SHARE OF v)
-SELECT seq, {_ONE_AT_A_TIME.format(document="%(document)s")} FROM draft
+SELECT seq, {_ONE_AT_A_TIME.format(document="%(document)s")}, set_config('memoryd.draft', seq::text, true) FROM draft
 """
 """The draft, to begin a document in it, one at a time; no row: there is none that takes anything."""
+BEGUN = "nullif(current_setting('memoryd.draft', true), '')::int"
+"""The number of the draft that :data:`BEGINNING` found in this transaction, for what is sent together with it."""
 ENDING = f"""
 WITH draft AS MATERIALIZED ({STILL_WRITABLE})
 SELECT {_ONE_AT_A_TIME.format(document="d.document_id")} FROM draft CROSS JOIN kb_documents d

@@ -1,10 +1,11 @@
 """Staging, publishing, reading and rolling back."""
 
+import asyncio
 from dataclasses import replace
 
 import pytest
 
-from memoryd.errors import Conflict, NotFound, VersionGone
+from memoryd.errors import Collision, Conflict, NotFound, VersionGone
 from memoryd.knowledge.model import VersionState
 from retrieval.bm25 import CorpusStatistics
 from tests.stores.knowledge.shelf import TITLE, Shelf, words
@@ -177,6 +178,40 @@ async def test_staged_again_and_again(shelf: Shelf) -> None:
     assert await shelf.rows() == before
     assert not await shelf.discard()
     assert not await shelf.remove("nobody"), "begins no draft"
+    assert await shelf.rows() == before
+
+
+@pytest.mark.parametrize("drafted", [False, True])
+async def test_who_begins_a_new_document_at_once_with_others_goes_on_with_theirs(shelf: Shelf, drafted: bool) -> None:
+    if drafted:
+        await shelf.stage("other", OMEGA)
+    begun = await asyncio.gather(*(shelf.begin("a", OMEGA) for _ in range(4)))
+    (staging,) = {one for one in begun if one is not None}
+    assert (staging.stored, staging.replaces, len(begun)) == (0, False, 4)
+    await shelf.finish(staging, OMEGA)
+    # Of other content the last one is left, and the others learn that theirs is gone.
+    some = await asyncio.gather(*(shelf.begin("b", [line]) for line in ALPHA))
+    written = await asyncio.gather(
+        *(shelf.finish(one, [line]) for one, line in zip(some, ALPHA, strict=True) if one), return_exceptions=True
+    )
+    assert sorted(map(type, written), key=str) == sorted([type(None), Conflict, Conflict], key=str)
+    await shelf.publish()
+    assert await shelf.read() == {"a": OMEGA, "b": [ALPHA[written.index(None)]]} | ({"other": OMEGA} if drafted else {})
+
+
+async def test_nothing_is_begun_where_the_key_may_not_or_nobody_takes_it(shelf: Shelf) -> None:
+    await shelf.stage("a", ALPHA)
+    before = await shelf.rows()
+    elsewhere = replace(shelf.scope, spaces=frozenset({"elsewhere"}))
+    with pytest.raises(NotFound):
+        await shelf.drafts.begin(elsewhere, shelf.kb, shelf.new("b", OMEGA), shelf.now())
+    assert await shelf.rows() == before
+    async with shelf.database.transaction(shelf.scope) as connection:
+        sql = "UPDATE kb_versions SET discarding = true WHERE tenant_id = %s AND state = 'draft'"
+        await connection.execute(sql, (shelf.scope.tenant_id,))
+    before = await shelf.rows()
+    with pytest.raises(Collision, match="discarded"):
+        await shelf.begin("b", OMEGA)
     assert await shelf.rows() == before
 
 

@@ -1,7 +1,7 @@
 """``python -m ingestion.parse.child``: parses the file on standard input, confined, and writes lines of ``ingestion.parse.wire``.
 
-A document's process is its own: it starts in some 50 ms, loads only what its format needs, and takes everything with it at its
-end.
+A document's process is its own, or that of some short documents which belong together: it starts in some 50 ms, loads only what
+its formats need, and takes everything with it at its end.
 """
 
 from __future__ import annotations
@@ -54,11 +54,12 @@ def main() -> int:
     nowhere = os.open(os.devnull, os.O_RDWR)
     os.dup2(nowhere, 1)
     os.close(nowhere)
-    return work(json.loads(os.environ.pop(REQUEST)), results, enclosed=False)
+    return work(json.loads(os.environ.pop(REQUEST)), results, enclosed=False, limited=False)
 
 
-def work(request: dict[str, Any], descriptor: int, *, enclosed: bool) -> int:
-    """Parse the file on standard input, and write to ``descriptor``. ``enclosed``: this process lacks only its limits."""
+def work(request: dict[str, Any], descriptor: int, *, enclosed: bool, limited: bool) -> int:
+    """Parse the file on standard input, and write to ``descriptor``. ``enclosed``: this process lacks only its limits;
+    ``limited``: nor those, for it has parsed a document before, and what it may use is for all of them."""
     limits = ParseLimits(**request["limits"])
     results = os.fdopen(descriptor, "wb", buffering=1 << 16)
     stream: BinaryIO = io.BufferedReader(io.FileIO(0, closefd=False))
@@ -66,7 +67,8 @@ def work(request: dict[str, Any], descriptor: int, *, enclosed: bool) -> int:
     sys.setrecursionlimit(_DEPTH)
     if not enclosed:
         enclose()
-    limit(limits, size)
+    if not limited:
+        limit(limits, size)
     try:
         run(Source(stream, size, limits, request["name"], request["media_type"]), results.write)
         results.flush()

@@ -9,7 +9,8 @@ import json
 import os
 import socket
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 from io import FileIO
 from typing import Any
 
@@ -18,26 +19,50 @@ from ingestion.parse.wire import MAX_LINE
 
 _PATIENCE_S = 5.0
 _RETRY_S = 0.01
+# Of documents that belong together, one process parses so many; and so many processes wait for the next, so long.
+_DOCUMENTS = 32
+_IDLE = 4
+_IDLE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Stay:
+    """Of a process that parses some documents: which of them, how to give it the next, and how many it had before this one."""
+
+    family: Hashable
+    line: socket.socket
+    had: int = 0
 
 
 class Forked:
     """A parsing process: as much of :class:`asyncio.subprocess.Process` as is needed. ``stdout`` is what it writes.
 
-    ``lost``: it ended because the nursery did, which says nothing of the document.
+    ``lost``: it ended because the nursery did, which says nothing of the document. ``stay``: it can have other documents later.
     """
 
     def __init__(
-        self, number: int, stdout: asyncio.StreamReader, pipe: asyncio.ReadTransport, kill: Callable[[int], None]
+        self,
+        number: int,
+        stdout: asyncio.StreamReader,
+        pipe: asyncio.ReadTransport,
+        forks: Forks,
+        stay: _Stay | None,
     ) -> None:
         self.stdout = stdout
+        self.number = number
+        self.stay = stay
         self.pid = 0
         self.returncode: int | None = None
         self.lost = False
-        self._number = number
         self._pipe = pipe
-        self._kill = kill
+        self._forks = forks
         self._started = asyncio.Event()
         self._ended = asyncio.Event()
+
+    @property
+    def had(self) -> int:
+        """How many documents it had before this one."""
+        return self.stay.had if self.stay is not None else 0
 
     def hear(self, message: Mapping[str, int]) -> None:
         """What the nursery says of it."""
@@ -55,9 +80,11 @@ class Forked:
         self.hear({"code": 1})
 
     def forget(self) -> None:
-        """Nobody waits for it: kill it, or it would wait for somebody to read what it writes."""
-        self._kill(self._number)
+        """Nobody waits for it: kill it, or it would wait for somebody to read what it writes, or for the next document."""
+        self._forks.kill(self.number)
         self._pipe.close()
+        if self.stay is not None:
+            self.stay.line.close()
 
     async def started(self) -> None:
         """Raises ``OSError`` when it does not begin, or not in time."""
@@ -74,11 +101,16 @@ class Forked:
         await self._ended.wait()
         return self.returncode
 
-    async def end(self) -> None:
-        """Kill it, unless it has ended."""
+    async def end(self, *, whole: bool = False) -> None:
+        """Kill it, unless it has ended, or is kept for the next document: ``whole`` says that it has written all of this one."""
+        if whole and self._forks.keep(self):
+            self._pipe.close()
+            return
         if self.returncode is None:
-            self._kill(self._number)
+            self._forks.kill(self.number)
         self._pipe.close()
+        if self.stay is not None:
+            self.stay.line.close()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE_S):
                 await self.wait()
@@ -94,20 +126,28 @@ class Forks:
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._alive: dict[int, Forked] = {}
+        self._idle: list[Forked] = []
 
-    async def start(self, document: int, request: Mapping[str, Any]) -> Forked:
-        """A process that parses the file behind the descriptor ``document``. Raises ``OSError``."""
+    async def start(self, document: int, request: Mapping[str, Any], *, family: Hashable | None = None) -> Forked:
+        """A process that parses the file behind the descriptor ``document``. With a ``family`` it may have parsed others of that,
+        and go on to parse more. Raises ``OSError``."""
+        if family is not None and (again := await self._again(document, request, family)) is not None:
+            return again
         if self._control is None:
             # On this thread: what it starts is to die with its parent, which to the kernel is a thread.
             self._begin()
             asyncio.get_running_loop().add_reader(self._opened(), self._receive)
-        number = next(self._numbers)
+        number, stay, theirs = next(self._numbers), None, list[socket.socket]()
+        if family is not None:
+            ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.setblocking(False)
+            stay, theirs = _Stay(family, ours), [other]
         read, write = os.pipe()
         try:
-            forked = await self._listen(number, read)
+            forked = await self._listen(number, read, stay)
             self._alive[number] = forked
             try:
-                await self._send({"number": number, "request": request}, [document, write])
+                await self._send({"number": number, "request": request}, [document, write, *(one.fileno() for one in theirs)])
                 await forked.started()
             except BaseException:
                 self._alive.pop(number, None)
@@ -115,7 +155,19 @@ class Forks:
                 raise
         finally:
             os.close(write)
+            for one in theirs:
+                one.close()
         return forked
+
+    def keep(self, forked: Forked) -> bool:
+        """Keep a process for the next document of its family; false when it is not to have another."""
+        if forked.stay is None or forked.returncode is not None or forked.had + 1 >= _DOCUMENTS:
+            return False
+        self._idle.append(forked)
+        asyncio.get_running_loop().call_later(_IDLE_S, self._dismiss, forked)
+        if len(self._idle) > _IDLE:
+            self._dismiss(self._idle[0])
+        return True
 
     async def close(self) -> None:
         """End the nursery, and what it has started."""
@@ -152,14 +204,48 @@ class Forks:
             raise OSError("the process that starts parsers is gone")
         return self._control
 
-    async def _listen(self, number: int, read: int) -> Forked:
+    async def _again(self, document: int, request: Mapping[str, Any], family: Hashable) -> Forked | None:
+        """One that waits for a document of this family, with this one; ``None``: there is none."""
+        data = json.dumps(request).encode()
+        while waiting := [one for one in self._idle if one.stay is not None and one.stay.family == family]:
+            last = waiting[-1]
+            self._idle.remove(last)
+            if last.stay is None or last.returncode is not None:
+                last.forget()
+                continue
+            read, write = os.pipe()
+            try:
+                forked = await self._listen(last.number, read, replace(last.stay, had=last.had + 1))
+                if last.returncode is None:
+                    self._alive[last.number] = forked
+                    forked.hear({"pid": last.pid})
+                    try:
+                        socket.send_fds(last.stay.line, [data], [document, write])
+                    except OSError:
+                        pass
+                    else:
+                        return forked
+                forked.forget()
+            except BaseException:
+                last.forget()
+                raise
+            finally:
+                os.close(write)
+        return None
+
+    def _dismiss(self, forked: Forked) -> None:
+        if forked in self._idle:
+            self._idle.remove(forked)
+            forked.forget()
+
+    async def _listen(self, number: int, read: int, stay: _Stay | None) -> Forked:
         reader = asyncio.StreamReader(limit=MAX_LINE)
         protocol = asyncio.StreamReaderProtocol(reader)
         loop = asyncio.get_running_loop()
         # uvloop closes the descriptor and then what it was given, when the number may be another file's already.
         file = FileIO(read, "rb", closefd=isinstance(loop, asyncio.BaseEventLoop))
         pipe, _ = await loop.connect_read_pipe(lambda: protocol, file)
-        return Forked(number, reader, pipe, self._kill)
+        return Forked(number, reader, pipe, self, stay)
 
     async def _send(self, message: Mapping[str, Any], descriptors: list[int]) -> None:
         data = json.dumps(message).encode()
@@ -172,7 +258,8 @@ class Forks:
                 else:
                     return
 
-    def _kill(self, number: int) -> None:
+    def kill(self, number: int) -> None:
+        """End a process, if it is there."""
         with contextlib.suppress(OSError):
             self._opened().send(json.dumps({"number": number, "kill": True}).encode())
 
@@ -202,6 +289,9 @@ class Forks:
         for forked in self._alive.values():
             forked.lose()
         self._alive.clear()
+        for forked in self._idle:
+            forked.forget()
+        self._idle.clear()
 
 
 def _ended(process: subprocess.Popen[bytes]) -> None:

@@ -6,7 +6,8 @@ other end (of standard input) this process ends, and its children with it.
 
 Messages (``SOCK_SEQPACKET``, JSON): ``{"number", "request"}`` with two descriptors (the document, where to write) is answered by
 ``{"number", "pid"}`` and, when the child has ended, ``{"number", "code"}`` as in :attr:`subprocess.Popen.returncode`;
-``{"number", "kill": true}`` ends a child that has not. A code without a pid: there was no room for another process.
+``{"number", "kill": true}`` ends a child that has not. A code without a pid: there was no room for another process. With a
+third descriptor, a socket, the child stays for what comes by that: requests with two descriptors each, until it is closed.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ _WARM = ("plain", "markdown", "records", "delimited", "sourcecode")
 
 
 class Work(Protocol):
-    """Parses the file on standard input, and writes to a descriptor; the exit status."""
+    """Parses the file on standard input, and writes to a descriptor; the exit status. See :func:`ingestion.parse.child.work`."""
 
-    def __call__(self, request: dict[str, Any], descriptor: int, /, *, enclosed: bool) -> int: ...
+    def __call__(self, request: dict[str, Any], descriptor: int, /, *, enclosed: bool, limited: bool) -> int: ...
 
 
 class Nursery:
@@ -56,7 +57,7 @@ class Nursery:
                 return
 
     def _message(self) -> bool:
-        data, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, 2)
+        data, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, 3)
         if not data:
             return False
         message: dict[str, Any] = json.loads(data)
@@ -69,24 +70,22 @@ class Nursery:
         self._fork(number, message["request"], *descriptors)
         return True
 
-    def _fork(self, number: int, request: dict[str, Any], document: int, result: int) -> None:
+    def _fork(self, number: int, request: dict[str, Any], document: int, result: int, *line: int) -> None:
         try:
             pid = os.fork()
         except OSError:
-            os.close(document)
-            os.close(result)
+            _close(document, result, *line)
             self._say({"number": number, "code": 1})
             return
         if pid == 0:
-            self._become(request, document, result)
+            self._become(request, document, result, *line)
         # Here too, so that a kill that comes at once meets a group.
         os.setpgid(pid, pid)
-        os.close(document)
-        os.close(result)
+        _close(document, result, *line)
         self._pids[number] = pid
         self._say({"number": number, "pid": pid})
 
-    def _become(self, request: dict[str, Any], document: int, result: int) -> None:
+    def _become(self, request: dict[str, Any], document: int, result: int, *line: int) -> None:
         """The child: it never returns."""
         code = 1
         try:
@@ -95,9 +94,12 @@ class Nursery:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             self._control.close()
             os.close(self._news)
-            os.dup2(document, 0)
-            os.close(document)
-            code = self._work(request, result, enclosed=True)
+            # Before the first document: then it may make no sockets.
+            more = [socket.socket(fileno=one) for one in line]
+            _read(document)
+            code = self._work(request, result, enclosed=True, limited=False)
+            while code == 0 and more and (given := _another(more[0])):
+                code = self._work(*given, enclosed=True, limited=True)
         finally:
             os._exit(code)
 
@@ -112,6 +114,27 @@ class Nursery:
 
     def _say(self, message: dict[str, int]) -> None:
         self._control.send(json.dumps(message).encode())
+
+
+def _another(line: socket.socket) -> tuple[dict[str, Any], int] | None:
+    """The next request, its document on standard input, and where to write; ``None``: there is none."""
+    data, descriptors, _, _ = socket.recv_fds(line, MESSAGE_BYTES, 2)
+    if not data:
+        return None
+    document, result = descriptors
+    _read(document)
+    return json.loads(data), result
+
+
+def _read(document: int) -> None:
+    """From standard input."""
+    os.dup2(document, 0)
+    os.close(document)
+
+
+def _close(*descriptors: int) -> None:
+    for one in descriptors:
+        os.close(one)
 
 
 def main() -> int:

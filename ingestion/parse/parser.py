@@ -1,4 +1,4 @@
-"""Documents to blocks, each in a process of its own that can do nothing else."""
+"""Documents to blocks, in processes that can do nothing else."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +28,8 @@ _ROOT = Path(ingestion.__file__).parents[1]
 _PATIENCE_S = 5.0
 # Of a name or a media type, which a server on the web may have chosen: all that tells formats apart, and a message that fits.
 _HINT_CHARS = 500
+# What may be the fault of what a process parsed before.
+_OF_THE_PROCESS = {FailureReason.CRASHED, FailureReason.OUT_OF_MEMORY, FailureReason.TIMED_OUT}
 _KILLED = {
     signal.SIGXCPU: (FailureReason.TIMED_OUT, "the processor time of a document was used up"),
     signal.SIGKILL: (FailureReason.OUT_OF_MEMORY, "the system ended the parser, as it does when memory is short"),
@@ -54,6 +56,11 @@ class Reading:
         return self._parsed
 
     @property
+    def whole(self) -> bool:
+        """The document was read to its end."""
+        return self._parsed is not None
+
+    @property
     def process_id(self) -> int:
         """Of the parsing process, for whoever watches what it uses."""
         return self._process.pid
@@ -64,10 +71,18 @@ class Reading:
     async def __anext__(self) -> Block:
         """The next block. Raises ``ParseFailed``; blocks that were given before it belong to no document then.
 
-        Raises ``OSError`` when the process was ended for no fault of the document.
+        Raises ``OSError`` when the process was ended for no fault of the document, or failed behind others of its family.
         """
         if self._parsed is not None:
             raise StopAsyncIteration
+        try:
+            return await self._next()
+        except ParseFailed as failure:
+            if failure.reason in _OF_THE_PROCESS and isinstance(self._process, Forked) and self._process.had:
+                raise OSError("the parser failed behind other documents: this one is to be parsed by itself") from failure
+            raise
+
+    async def _next(self) -> Block:
         match await self._message():
             case Piece() as piece:
                 return self._placed(piece)
@@ -140,29 +155,34 @@ class DocumentParser:
             await self._forks.close()
 
     @asynccontextmanager
-    async def open(self, path: Path, *, name: str | None = None, media_type: str | None = None) -> AsyncIterator[Reading]:
+    async def open(
+        self, path: Path, *, name: str | None = None, media_type: str | None = None, family: Hashable | None = None
+    ) -> AsyncIterator[Reading]:
         """Reads the file at ``path``; ``name`` and ``media_type`` are what the sender calls it, and mere hints.
 
-        Leaving the context ends the process, whether the document was read or not. Raises ``ParseFailed`` for a file that is too
-        large, and ``OSError`` when the file cannot be opened, no process started, or the one that starts them ended: that is no
-        fault of the document.
+        Leaving the context ends the process, whether the document was read or not. Where it forks, documents of a ``family`` may
+        have one after the other: short ones of one sender, who gains nothing by what one of them does to the next.
+
+        Raises ``ParseFailed`` for a file that is too large, and ``OSError`` when the file cannot be opened, no process started,
+        or the one that starts them ended: that is no fault of the document.
         """
         with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
             size = os.fstat(file.fileno()).st_size
             if size > self._limits.file_bytes:
                 raise ParseFailed(FailureReason.TOO_LARGE, f"{size} bytes, of at most {self._limits.file_bytes}")
-            process = await self._start(file.fileno(), name, media_type)
+            process = await self._start(file.fileno(), name, media_type, family)
+        reading = Reading(process, self._limits, size)
         try:
-            yield Reading(process, self._limits, size)
+            yield reading
         finally:
-            await _end(process)
+            await _end(process, whole=reading.whole)
 
-    async def _start(self, file: int, name: str | None, media_type: str | None) -> Process:
+    async def _start(self, file: int, name: str | None, media_type: str | None, family: Hashable | None) -> Process:
         """The process has an environment of its own, without the worker's secrets, and no open file but its three."""
         hints = {"name": name and name[-_HINT_CHARS:], "media_type": media_type and media_type[:_HINT_CHARS]}
         request = {"limits": asdict(self._limits), **hints}
         if self._forks is not None:
-            return await self._forks.start(file, request)
+            return await self._forks.start(file, request, family=family)
         return await asyncio.create_subprocess_exec(
             *_command(self._child),
             stdin=file,
@@ -183,10 +203,10 @@ def _environment() -> dict[str, str]:
     return {"PYTHONPATH": str(_ROOT), "PYTHONDONTWRITEBYTECODE": "1", "LC_ALL": "C.UTF-8"}
 
 
-async def _end(process: Process) -> None:
-    """Kills the process and its group, unless it has ended: its number may be another's by now."""
+async def _end(process: Process, *, whole: bool) -> None:
+    """Kills the process and its group, unless it has ended: its number may be another's by now. ``whole``: it has written all."""
     if isinstance(process, Forked):
-        await process.end()
+        await process.end(whole=whole)
         return
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):

@@ -65,9 +65,11 @@ class Reading(Protocol):
 
 
 class Parser(Protocol):
-    """Parses files apart from this process. Raises ``ParseFailed``."""
+    """Parses files apart from this process, those of a ``family`` perhaps one after the other in one. Raises ``ParseFailed``."""
 
-    def open(self, path: Path, *, name: str | None, media_type: str | None) -> AbstractAsyncContextManager[Reading]: ...
+    def open(
+        self, path: Path, *, name: str | None, media_type: str | None, family: UUID | None
+    ) -> AbstractAsyncContextManager[Reading]: ...
 
 
 class Fetcher(Protocol):
@@ -106,6 +108,12 @@ class _Source:
     digest: bytes
     size: int
     packed: bool
+    family: UUID | None
+
+    @property
+    def large(self) -> bool:
+        """It may take much memory."""
+        return self.packed or self.size > _LARGE_BYTES
 
 
 class _Unfetched(MemorydError):
@@ -206,6 +214,8 @@ class Ingest:
             digest=digest,
             size=size,
             packed=packed,
+            # What failed may have failed behind others.
+            family=item.job_id if item.attempts == 1 else None,
         )
 
     async def _ingested(self, scope: Scope, base: KnowledgeBase, document_id: str, source: _Source, control: Control) -> Outcome:
@@ -238,8 +248,7 @@ class Ingest:
         raise AssertionError  # the loop returns or raises
 
     def _place(self, scope: Scope, source: _Source, control: Control) -> AbstractAsyncContextManager[None]:
-        large = source.packed or source.size > _LARGE_BYTES
-        return self._places.taken(scope.tenant_id, control) if large else nullcontext()
+        return self._places.taken(scope.tenant_id, control) if source.large else nullcontext()
 
     async def _written(self, scope: Scope, base: KnowledgeBase, staging: Staging, source: _Source, control: Control) -> Outcome:
         cut: asyncio.Queue[Batch | None] = asyncio.Queue(_AHEAD)
@@ -247,7 +256,9 @@ class Ingest:
         read: asyncio.Future[Read] = asyncio.get_running_loop().create_future()
 
         async def parse() -> None:
-            async with self._tools.parser.open(source.path, name=source.name, media_type=source.media_type) as reading:
+            family = None if source.large else source.family
+            said = {"name": source.name, "media_type": source.media_type}
+            async with self._tools.parser.open(source.path, **said, family=family) as reading:
                 sections = self._tools.cut(aiter(reading), base, source.title)
                 async for batch in batched(sections, behind=staging.stored, passing=control.checkpoint):
                     await cut.put(batch)

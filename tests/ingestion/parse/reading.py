@@ -30,10 +30,15 @@ class Document:
 
 
 async def read(
-    path: Path, *, name: str | None = None, media_type: str | None = None, parser: DocumentParser = PARSER
+    path: Path,
+    *,
+    name: str | None = None,
+    media_type: str | None = None,
+    parser: DocumentParser = PARSER,
+    family: str | None = None,
 ) -> Document:
     """The whole document; its spans are checked against its text."""
-    async with parser.open(path, name=name or path.name, media_type=media_type) as reading:
+    async with parser.open(path, name=name or path.name, media_type=media_type, family=family) as reading:
         blocks = [block async for block in reading]
         document = Document(blocks, reading.parsed)
     text = document.text

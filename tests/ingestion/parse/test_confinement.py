@@ -22,32 +22,46 @@ LIMITS = ParseLimits(cpu_s=20, wait_s=20)
 
 @dataclass(frozen=True)
 class Taken:
-    """Parsers whose processes were taken over, each with a document in a folder of its own."""
+    """Parsers whose processes were taken over, each with a document in a folder of its own. ``stays``: behind a harmless one."""
 
     folder: Path
     forking: bool
+    stays: bool
 
     async def does(self, what: str, *, limits: ParseLimits = LIMITS, content: str = "x") -> str:
         """What the process says after it has tried."""
         async with self._parser(limits) as parser:
-            return (await read(self._document(content), name=what, parser=parser)).text
+            return (await read(self._document(content), name=what, parser=parser, family=self._family)).text
 
     async def fails(self, what: str, *, limits: ParseLimits = LIMITS) -> FailureReason:
         """Why there is no document."""
-        with pytest.raises(ParseFailed) as failed:
+        with pytest.raises((ParseFailed, OSError)) as failed:
             await self.does(what, limits=limits)
-        return failed.value.reason
+        failure: BaseException | None = failed.value
+        if behind_another := isinstance(failure, OSError):
+            failure = failure.__cause__
+        assert isinstance(failure, ParseFailed)
+        # Behind another document it may be the fault of that.
+        assert behind_another is (self.stays and failure.reason is not FailureReason.TOO_LARGE)
+        return failure.reason
 
     @asynccontextmanager
     async def opened(self, what: str) -> AsyncIterator[Reading]:
         """A document that is being read."""
-        async with self._parser(LIMITS) as parser, parser.open(self._document("x"), name=what) as reading:
+        document = self._document("x")
+        async with self._parser(LIMITS) as parser, parser.open(document, name=what, family=self._family) as reading:
             yield reading
+
+    @property
+    def _family(self) -> str | None:
+        return "theirs" if self.stays else None
 
     @asynccontextmanager
     async def _parser(self, limits: ParseLimits) -> AsyncIterator[DocumentParser]:
         parser = DocumentParser(limits, forking=self.forking, child=MISBEHAVING)
         try:
+            if self.stays:
+                await read(self._document("x"), name="environment", parser=parser, family=self._family)
             yield parser
         finally:
             await parser.close()
@@ -58,9 +72,9 @@ class Taken:
         return path
 
 
-@pytest.fixture(params=[False, True], ids=["started", "forked"])
+@pytest.fixture(params=["started", "forked", "stayed"])
 def taken(tmp_path: Path, request: pytest.FixtureRequest) -> Taken:
-    return Taken(tmp_path, request.param)
+    return Taken(tmp_path, forking=request.param != "started", stays=request.param == "stayed")
 
 
 @pytest.fixture

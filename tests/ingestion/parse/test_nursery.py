@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import FileIO
 from itertools import count
 from pathlib import Path
@@ -113,6 +113,75 @@ async def test_the_end_of_the_nursery_is_no_fault_of_a_document(parser: Document
     assert (await read(document, name="environment", parser=parser)).text
 
 
+async def process_of(parser: DocumentParser, document: Path, family: str | None, name: str = "environment") -> int:
+    """Of a document that is read to its end."""
+    async with parser.open(document, name=name, family=family) as reading:
+        assert [block async for block in reading]
+        return reading.process_id
+
+
+async def test_short_documents_that_belong_together_share_a_process(
+    parser: DocumentParser, document: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestion.parse.forks._DOCUMENTS", 4)
+    monkeypatch.setattr("ingestion.parse.forks._IDLE_S", 60.0)
+    first = [await process_of(parser, document, "a") for _ in range(2)]
+    other = [await process_of(parser, document, "b") for _ in range(2)]
+    alone = [await process_of(parser, document, None) for _ in range(2)]
+    assert (len(set(first)), len(set(other)), len(set(alone)), len({*first, *other, *alone})) == (1, 1, 2, 4)
+    nursery = parent(first[0])
+    await eventually(lambda one: children(one) == {first[0], other[0]}, nursery)
+    # Two at once are two processes.
+    async with parser.open(document, name="environment", family="a") as one, parser.open(document, family="a") as two:
+        assert (one.process_id == first[0], two.process_id == first[0]) == (True, False)
+    rest = [await process_of(parser, document, "b") for _ in range(3)]
+    assert (rest[:2], rest[2] == other[0]) == (other, False), "four documents, and then a new one"
+    await eventually(lambda one: other[0] not in children(one), nursery)
+
+
+async def test_processes_that_wait_for_documents_are_few_and_wait_for_a_while(
+    parser: DocumentParser, document: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestion.parse.forks._IDLE", 2)
+    monkeypatch.setattr("ingestion.parse.forks._IDLE_S", 1.0)
+    some = [await process_of(parser, document, family) for family in "abc"]
+    before = descriptors()
+    nursery = parent(some[-1])
+    await eventually(lambda one: children(one) <= {*some[1:]}, nursery)
+    await eventually(childless, nursery)
+    assert len(descriptors()) < len(before), "what led to them is closed"
+    last = await process_of(parser, document, "a")
+    assert is_there(last)
+    await parser.close()
+    await eventually(lambda one: not is_there(one), last)
+
+
+@pytest.mark.parametrize("name", ["sleep", "nonsense", "quit", "segfault"])
+async def test_a_process_that_failed_or_was_left_has_no_other_document(parser: DocumentParser, document: Path, name: str) -> None:
+    first = await process_of(parser, document, "a")
+    with suppress(OSError):
+        async with parser.open(document, name=name, family="a") as reading:
+            assert reading.process_id == first
+            await anext(reading)
+    assert await process_of(parser, document, "a") != first
+    await eventually(lambda one: not is_there(one), first)
+
+
+async def test_a_process_that_died_waiting_fails_no_document(parser: DocumentParser, document: Path) -> None:
+    for _ in range(3):
+        first = await process_of(parser, document, "a")
+        os.kill(first, signal.SIGKILL)
+        with suppress(OSError):  # it was given the document before its end was known
+            assert await process_of(parser, document, "a") != first
+        assert await process_of(parser, document, "a") != first
+    first = await process_of(parser, document, "a")
+    os.kill(parent(first), signal.SIGKILL)
+    await eventually(lambda one: not is_there(one), first)
+    with suppress(OSError):
+        await process_of(parser, document, "a")
+    assert await process_of(parser, document, "a") != first
+
+
 async def test_what_a_server_says_of_a_document_harms_no_other(parser: DocumentParser, document: Path) -> None:
     """A media type may be as long as a header; the message about it may not."""
     async with parser.open(document, name="sleep") as reading:
@@ -135,7 +204,7 @@ def same_signals() -> Iterator[None]:
 
 
 def test_without_room_for_a_process_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    def work(request: dict[str, Any], descriptor: int, /, *, enclosed: bool) -> int:
+    def work(request: dict[str, Any], descriptor: int, /, *, enclosed: bool, limited: bool) -> int:
         raise AssertionError("there is no process for it")
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

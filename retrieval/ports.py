@@ -27,10 +27,12 @@ DOCUMENT = "document"
 
 
 class Lane(StrEnum):
-    """Which queue a piece of inference waits in."""
+    """Which queue a piece of inference waits in. What is in the background is bulk that nobody waits for: of a model on this
+    processor it takes half of the threads, whether others want the rest or not."""
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
+    BACKGROUND = "background"
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,7 +194,7 @@ class Rebuild:
         if not missing:
             return 0, 0
         texts = [one.text for one in missing]
-        vectors = await model.embed_passages(texts, lane=Lane.BULK, owner=at.tenant_id)
+        vectors = await model.embed_passages(texts, lane=Lane.BACKGROUND, owner=at.tenant_id)
         pids = [one.pid for one in missing]
         stored = await self._hands.items.store(generation, at.tenant_id, at.kind, pids, vectors)
         return stored, sum(estimated_tokens(text, model.card.max_tokens) for text in texts)

@@ -64,7 +64,7 @@ class Verifier:
     async def _cosines(self, model: Embedder, sampled: Sequence[Sampled]) -> list[float]:
         if not sampled:
             return []
-        made = await model.embed_passages([one.text for one in sampled], lane=Lane.BULK)
+        made = await model.embed_passages([one.text for one in sampled], lane=Lane.BACKGROUND)
         stored = np.stack([one.vector for one in sampled])
         return [float(cosine) for cosine in (np.asarray(made) * stored).sum(axis=1)]
 

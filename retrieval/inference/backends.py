@@ -47,6 +47,15 @@ class StagedEmbedder(EmbedderBackend, Protocol):
 
 
 @runtime_checkable
+class Rowwise(StagedEmbedder, Protocol):
+    """An embedder that computes the rows of a run by themselves."""
+
+    @property
+    def rows_at_once(self) -> int:
+        """Each on a thread."""
+
+
+@runtime_checkable
 class Twofold(StagedEmbedder, Protocol):
     """An embedder of which a second one may run at the same time, on a thread that steps aside for the first."""
 

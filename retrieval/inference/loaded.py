@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from retrieval.inference.backends import EmbedderBackend, RerankerBackend, StagedEmbedder, StagedReranker, Twofold
+from retrieval.inference.backends import EmbedderBackend, RerankerBackend, Rowwise, StagedEmbedder, StagedReranker, Twofold
 from retrieval.inference.batches import BatchLimits, Budget, Crowd, Pace, Throughput
 from retrieval.inference.job import Job
 from retrieval.inference.lanes import LaneQueue, Sizes
@@ -69,6 +69,11 @@ class LoadedModels:
     def bulk_apart(self) -> bool:
         """True when the bulk lane is for a thread of its own."""
         return self.second is not None
+
+    @property
+    def half(self) -> int | None:
+        """So many texts at a time leave half of bulk's threads idle; ``None`` where texts do not have a thread each."""
+        return max(1, self.second.rows_at_once // 2) if isinstance(self.second, Rowwise) else None
 
     def close(self) -> None:
         """Release the backends, when none of them runs."""

@@ -45,6 +45,11 @@ class OnnxEmbedder:
             passage_prefix=files.passage_prefix,
         )
 
+    @property
+    def rows_at_once(self) -> int:
+        """See :class:`retrieval.inference.backends.Rowwise`."""
+        return self._session.threads
+
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors of shape ``(len(texts), dimension)``, the same whatever else is in ``texts``.
 

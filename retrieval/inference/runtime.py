@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Generic, TypeVar
 from uuid import UUID
@@ -172,9 +172,14 @@ class InferenceRuntime:
         prefixed = [prefix + text for text in texts] if prefix else list(texts)
         costs = [estimated_tokens(text, models.embedder.card.max_tokens) for text in prefixed]
         wish = _Wish(prefixed, costs, owner, timeout_s)
-        if lane is not Lane.BULK:
+        if lane is Lane.INTERACTIVE:
             return await self._submit(models.questions, self._thread, self._questions, models.embedding, wish)
         refuse_endless(sum(costs), models.bulk_embedding, self._limits.longest_s)
+        if lane is Lane.BACKGROUND and models.half is not None:
+            return np.concatenate([await self._in_bulk(models, part) for part in wish.parts(models.half)])
+        return await self._in_bulk(models, wish)
+
+    async def _in_bulk(self, models: LoadedModels, wish: _Wish[str]) -> Results:
         return await self._submit(models.bulk, self._bulk_thread or self._thread, self._bulk, models.bulk_embedding, wish)
 
     async def _submit(
@@ -275,6 +280,11 @@ class _Wish(Generic[T]):
     costs: Sequence[int]
     owner: UUID | None
     timeout_s: float | None
+
+    def parts(self, size: int) -> Iterator[_Wish[T]]:
+        """The same in so many items at a time."""
+        for at in range(0, len(self.items), size):
+            yield replace(self, items=self.items[at : at + size], costs=self.costs[at : at + size])
 
 
 def _resolve(future: asyncio.Future[T], result: T) -> None:

@@ -35,14 +35,14 @@ Cut = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds for one request, by the lane; of bulk, 429 is waited out within ``bulk_s``."""
+    """Seconds for one request, by the lane; of bulk, also in the background, 429 is waited out within ``bulk_s``."""
 
     interactive_s: float = 10.0
     bulk_s: float = 120.0
 
     def of(self, lane: Lane) -> float:
         """Of that lane."""
-        return self.bulk_s if lane is Lane.BULK else self.interactive_s
+        return self.interactive_s if lane is Lane.INTERACTIVE else self.bulk_s
 
 
 class RemoteEmbedder:
@@ -127,7 +127,7 @@ class RemoteEmbedder:
                 return await self._asked(texts, kind, lane, owner, max(0.001, left))
             except InferenceOverloaded as error:
                 wait = error.retry_after_s or _AGAIN_S
-                if lane is not Lane.BULK or time.monotonic() + wait >= due:
+                if lane is Lane.INTERACTIVE or time.monotonic() + wait >= due:
                     raise
                 await asyncio.sleep(wait)
 

@@ -323,3 +323,37 @@ async def test_when_the_thread_of_bulk_dies_nobody_waits_for_either(monkeypatch:
         assert not runtime.healthy
         with pytest.raises(InferenceUnavailable):
             await runtime.embed_queries(["after"])
+
+
+class Rowwise(StagedHeldEmbedder):
+    """Computes rows by themselves, on so many threads."""
+
+    padded = False
+    limits = BatchLimits(items=8, tokens=512)
+
+    def __init__(self, threads: int) -> None:
+        super().__init__()
+        self.rows_at_once = threads
+
+
+@pytest.mark.parametrize(("threads", "most"), [(1, 1), (2, 1), (4, 2), (5, 2)])
+async def test_what_is_in_the_background_leaves_half_of_the_threads(threads: int, most: int) -> None:
+    backend, texts = TwofoldEmbedder(), ["x" * (n + 1) for n in range(7)]
+    backend.other = second = Rowwise(threads)
+    async with running(backend) as runtime:
+        sizes = {}
+        for lane in (Lane.BACKGROUND, Lane.BULK):
+            second.events.clear()
+            vectors = await runtime.embed_passages(texts, lane=lane)
+            assert [int(row[0]) for row in vectors] == [3, 4, 5, 6, 7, 8, 9], "in order, each behind its prefix"
+            sizes[lane] = [len(lengths) for what, _, lengths in second.events if what == "run"]
+    assert (max(sizes[Lane.BACKGROUND]), sum(sizes[Lane.BACKGROUND])) == (most, 7)
+    assert sizes[Lane.BULK] == [7]
+
+
+async def test_texts_that_run_together_do_so_in_the_background_too() -> None:
+    backend = TwofoldEmbedder()  # pads: a row alone would waste a run
+    async with running(backend) as runtime:
+        backend.other.events.clear()
+        await runtime.embed_passages(["a", "b"], lane=Lane.BACKGROUND)
+    assert [lengths for what, _, lengths in backend.other.events if what == "run"] == [(3, 3)]

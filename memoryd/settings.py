@@ -66,6 +66,9 @@ class Settings(BaseSettings):
     rerank_model: str = Field("cross-encoder/ms-marco-MiniLM-L-12-v2", description="Same, or empty for none")
     model_cache: Path = Field(default_factory=default_model_cache, description="Where `memoryd models pull` puts models")
     inference_threads: int = Field(0, ge=0, le=256, description="Threads of one inference run; 0 = all cores")
+    asked_file: Path | None = Field(
+        None, description="Touched while questions are answered; a worker of the same machine embeds on half of its threads then"
+    )
     embedding_urls: str = Field("", description="Servers that embed instead of this process, with commas between, best first")
     embedding_kind: ServerKind = Field(ServerKind.MEMORYD, description="What they speak: `memoryd`, `tei` or `openai`")
     embedding_token: SecretStr | None = Field(None, description="Their bearer token")

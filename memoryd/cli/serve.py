@@ -5,6 +5,7 @@ import socket
 import click
 import uvicorn
 
+from memoryd.asked import Asked
 from memoryd.embedded.ports import listen
 from memoryd.embedded.readiness import inherited_listener, signal_draining, signal_ready
 from memoryd.garbage import spare_what_is_there
@@ -44,6 +45,7 @@ def api(host: str | None, port: int | None) -> None:
         request_timeout_s=settings.request_timeout_s,
         max_upload_bytes=settings.max_upload_bytes,
         upload_timeout_s=settings.upload_timeout_s,
+        asked=Asked(settings.asked_file) if settings.asked_file is not None else None,
     )
     config = uvicorn.Config(
         app,

@@ -23,6 +23,7 @@ def stack_settings(data: DataDir, postgres: PostgresServer, valkey: ValkeyServer
             "database_url": postgres.url("memoryd_service", credentials.postgres_service, DATABASE),
             "owner_database_url": postgres.url("memoryd_owner", credentials.postgres_owner, DATABASE),
             "redis_url": valkey.url,
+            "asked_file": settings.asked_file or data.run / "asked",
             "object_store": settings.object_store or str(data.path / "objects"),
             "operator_key": settings.operator_key or credentials.operator_key,
             "handle_secret": settings.handle_secret or credentials.handle_secret,

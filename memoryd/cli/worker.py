@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import click
 
+from memoryd.asked import Asked
 from memoryd.embedded.readiness import signal_ready
 from memoryd.garbage import spare_what_is_there
 from memoryd.jobs.worker import create_worker
@@ -28,8 +29,8 @@ _NICENESS = 10
 def worker() -> None:
     """Run jobs, maintenance, and sessions' snapshots, commits and summaries. Needs MEMORYD_DATABASE_URL and MEMORYD_REDIS_URL.
 
-    It lowers its own priority (nice 10), and embeds where a core is idle (Linux): on a small machine what agents wait for goes
-    first.
+    It lowers its own priority (nice 10), and embeds where a core is idle (Linux), on half of its threads while MEMORYD_ASKED_FILE
+    says that agents wait: on a small machine what they wait for goes first.
     """
     settings = Settings()
     configure(settings.log_level)
@@ -38,7 +39,8 @@ def worker() -> None:
     queue = (settings.jobs_redis_url or settings.redis_url).get_secret_value()
     if is_cluster(queue):
         raise click.ClickException("set MEMORYD_JOBS_REDIS_URL to a server that is no cluster: the worker's queue spans slots")
-    into_background(_NICENESS)
+    asked = Asked(settings.asked_file) if settings.asked_file is not None else None
+    into_background(_NICENESS, asked=asked.lately if asked is not None else None)
     _run(_work(settings, queue))
 
 

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from fastapi import FastAPI
 
 from memoryd import __version__
+from memoryd.asked import Asked
 from memoryd.http import (
     admin,
     generations,
@@ -44,8 +45,10 @@ def create_app(
     request_timeout_s: float,
     max_upload_bytes: int = 2**30,
     upload_timeout_s: float = 3600.0,
+    asked: Asked | None = None,
 ) -> FastAPI:
-    """The application. ``running`` opens the services when the server starts, and closes them when it stops."""
+    """The application. ``running`` opens the services when the server starts, and closes them when it stops. ``asked`` is told
+    when somebody waits for an answer."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -74,6 +77,7 @@ def create_app(
         Authentication,
         authenticator=lambda: app.state.services.authenticator,
         operator_key=lambda: app.state.services.operator_key,
+        asked=asked,
     )
     app.add_middleware(mcp.Door, doors=lambda: app.state.services.doors)
     app.add_middleware(Envelope, bounds=Bounds(max_body_bytes, request_timeout_s, max_upload_bytes, upload_timeout_s))

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memoryd.access.authenticate import Authenticator
 from memoryd.allowance import Allowance
+from memoryd.asked import Asked
 from memoryd.errors import DeadlineExceeded, PayloadTooLarge, Unauthenticated
 from memoryd.http.problems import error_response, problem_response
 from memoryd.ids import uuid7_text
@@ -27,6 +28,9 @@ _MCP_BODY_BYTES = 2 * 2**20
 _UPLOADS = re.compile(r"/v1/knowledge-bases/[^/]+/(uploads|documents)")
 # And these send a file of that size.
 _ORIGINALS = re.compile(r"/v1/knowledge-bases/[^/]+/originals/.+", re.DOTALL)
+
+# What an agent waits for; not what data teams send, or watch.
+_QUESTIONS = re.compile(r"/v1/(recall|context|sessions|knowledge-bases/[^/]+/search)(/|$)|/mcp$")
 
 BODILESS = "bodiless"
 """In a request's state: it is a HEAD, so that what the body would be made of need not be read."""
@@ -136,15 +140,22 @@ class Envelope:
 class Authentication:
     """Puts the Scope of the presented key where the routes find it, before the body is read.
 
-    ``/v1/admin`` has its own credential, the operator's; ``/v1/generations`` takes either.
+    ``/v1/admin`` has its own credential, the operator's; ``/v1/generations`` takes either. ``asked`` is told of requests that the
+    worker is to leave room for, when their credential was good.
     """
 
     def __init__(
-        self, app: ASGIApp, *, authenticator: Callable[[], Authenticator], operator_key: Callable[[], str | None]
+        self,
+        app: ASGIApp,
+        *,
+        authenticator: Callable[[], Authenticator],
+        operator_key: Callable[[], str | None],
+        asked: Asked | None = None,
     ) -> None:
         self._app = app
         self._authenticator = authenticator
         self._operator_key = operator_key
+        self._asked = asked
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
@@ -159,6 +170,8 @@ class Authentication:
                 state["operator"] = True
             else:
                 state["scope"] = await self._authenticator().scope(credential, state["request_id"])
+                if self._asked is not None and _QUESTIONS.match(path):
+                    self._asked.note()
         await self._app(scope, receive, send)
 
 

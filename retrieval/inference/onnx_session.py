@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from retrieval.errors import InferenceUnavailable
-from retrieval.inference.rank import step_aside
+from retrieval.inference.rank import others_asked, step_aside
 from retrieval.inference.tokenizer import Encoding, Row
 
 Output = NDArray[np.float32]
@@ -37,12 +38,14 @@ class OnnxSession:
 
     def __init__(self, weights: Path, *, threads: int = 0, apart: bool = False) -> None:
         """``threads`` 0 means every core this process may use. ``apart``: a row is computed by one thread alone, and those of
-        the pool step aside for other work of the machine; the caller does so itself.
+        the pool step aside for other work of the machine, half of them altogether while :func:`others_asked
+        <retrieval.inference.rank.others_asked>`; the caller does so itself.
 
         Raises:
             InferenceUnavailable: the graph cannot be loaded, or asks for inputs that text does not give.
         """
         self.threads = threads or usable_cores()
+        self._apart = apart
         options = ort.SessionOptions()
         # A lone row is spread over the cores too; results do not depend on the number of threads.
         options.intra_op_num_threads = 1 if apart else self.threads
@@ -79,8 +82,27 @@ class OnnxSession:
     def _all(self, rows: Sequence[Encoding]) -> list[Output]:
         if len(rows) == 1:
             return [self._one(rows[0])]
-        order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
-        outputs = dict(zip(order, self._pool.map(self._one, [rows[index] for index in order]), strict=True))
+        waiting = deque(sorted(range(len(rows)), key=lambda index: -len(rows[index])))
+        outputs: dict[int, Output] = {}
+
+        def work(number: int) -> None:
+            """One row after the other, on one thread."""
+            while waiting and not (self._apart and number >= half and others_asked()):
+                try:
+                    index = waiting.popleft()
+                except IndexError:  # another had the last
+                    return
+                outputs[index] = self._one(rows[index])
+
+        half = max(1, self.threads // 2)
+        working = [self._pool.submit(work, number) for number in range(min(self.threads, len(rows)))]
+        try:
+            for one in wait(working, return_when=FIRST_EXCEPTION).done:
+                one.result()
+        finally:
+            # Where one failed, nothing of this run is to go on behind it.
+            waiting.clear()
+            wait(working)
         return [outputs[index] for index in range(len(rows))]
 
     def _one(self, row: Encoding) -> Output:

@@ -5,22 +5,30 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 
 # As nice(1) counts: beside a thread of full rank, one that steps aside gets about a tenth of a core.
 _STEP_ASIDE = 10
 _LAST = 19
 _background = False
+_asked: Callable[[], bool] | None = None
 
 
-def into_background(niceness: int) -> None:
+def into_background(niceness: int, *, asked: Callable[[], bool] | None = None) -> None:
     """Nobody waits for this process: it lowers its rank, and threads of it that step aside run only where a core is idle.
 
-    To be called once, before models are loaded.
+    ``asked`` says whether somebody waits for another process of this machine just now, and is called often. To be called once,
+    before models are loaded.
     """
-    global _background
+    global _background, _asked
     os.nice(niceness)
-    _background = True
+    _background, _asked = True, asked
+
+
+def others_asked() -> bool:
+    """Somebody waits for another process of this machine: what steps aside is to leave half of the cores alone."""
+    return _asked is not None and _asked()
 
 
 def step_aside() -> None:

@@ -20,7 +20,7 @@ from retrieval.inference.batches import BatchLimits, Throughput
 from retrieval.inference.doors import Door, refuse_endless
 from retrieval.inference.job import Job
 from retrieval.inference.loaded import LoadedModels, Queue
-from retrieval.inference.rank import step_aside
+from retrieval.inference.rank import others_asked, step_aside
 from retrieval.inference.stages import Results, pair_tokens
 from retrieval.inference.tokenizer import estimated_tokens
 from retrieval.inference.worker import ComputeThread, Loaded, Waiting
@@ -176,8 +176,16 @@ class InferenceRuntime:
             return await self._submit(models.questions, self._thread, self._questions, models.embedding, wish)
         refuse_endless(sum(costs), models.bulk_embedding, self._limits.longest_s)
         if lane is Lane.BACKGROUND and models.half is not None:
-            return np.concatenate([await self._in_bulk(models, part) for part in wish.parts(models.half)])
+            return np.concatenate([await self._unnoticed(models, part) for part in wish.parts(models.half)])
         return await self._in_bulk(models, wish)
+
+    async def _unnoticed(self, models: LoadedModels, wish: _Wish[str]) -> Results:
+        """And then nothing for as long, while somebody waits for another process: what shares no time with it shares no cache."""
+        began = time.monotonic()
+        found = await self._in_bulk(models, wish)
+        if others_asked():
+            await asyncio.sleep(time.monotonic() - began)
+        return found
 
     async def _in_bulk(self, models: LoadedModels, wish: _Wish[str]) -> Results:
         return await self._submit(models.bulk, self._bulk_thread or self._thread, self._bulk, models.bulk_embedding, wish)

@@ -70,6 +70,8 @@ def test_says_where_it_is_and_is_ready(running: Callable[[], Up]) -> None:
         operator = {"Authorization": f"Bearer {up.said.operator_key}"}
         tenants = http.get("/v1/admin/tenants", headers=operator).json()["tenants"]
         assert [tenant["name"] for tenant in tenants][:1] == ["default"]
+        assert http.post("/v1/recall", json={"query": "heron", "arms": ["lexical"]}).status_code == 200
+    eventually((up.data / "run" / "asked").exists, 5.0)
     shown = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert up.said.api_key not in shown
     assert up.said.operator_key not in shown

@@ -2,11 +2,18 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
+import numpy as np
 import pytest
 
+from retrieval.inference import ModelStore
+from retrieval.inference.model_files import ModelFiles
 from retrieval.inference.onnx_embedder import OnnxEmbedder
+from retrieval.inference.onnx_session import Output
 from retrieval.inference.rank import step_aside
+from retrieval.inference.registry import BGE_SMALL
+from retrieval.inference.tokenizer import Encoding
 
 
 def _rank() -> int:
@@ -63,3 +70,66 @@ def test_the_second_of_a_model_computes_on_threads_that_step_aside(embedder: Onn
     assert os.sched_getscheduler(second._session._pool.submit(threading.get_native_id).result()) == os.SCHED_OTHER
     assert embedder._session._pool.submit(_rank).result() == _rank()
     second.close()
+
+
+class Computing:
+    """Which threads compute rows, side by side; ``asked`` is whether somebody waits for another process."""
+
+    def __init__(self, embedder: OnnxEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked = False
+        self.threads: list[str] = []
+        self.stays = threading.Event()
+        self.stays.set()
+        self._session = embedder._session
+        monkeypatch.setattr("retrieval.inference.rank._asked", lambda: self.asked)
+        monkeypatch.setattr(self._session, "_one", self.one)
+
+    def one(self, row: Encoding) -> Output:
+        self.threads.append(threading.current_thread().name)
+        assert self.stays.wait(10)
+        time.sleep(0.02)  # long enough for others to have some too
+        if len(row) == 1:
+            raise MemoryError
+        return np.full(4, len(row), dtype=np.float32)
+
+    def run(self, *lengths: int) -> tuple[list[int], int]:
+        """What rows of these lengths gave, and how many threads had some."""
+        self.threads.clear()
+        rows = [Encoding(np.zeros(length, np.int64), np.zeros(length, np.int64)) for length in lengths]
+        return [int(output[0]) for output in self._session.run(rows)], len(set(self.threads))
+
+
+@pytest.fixture
+def files(model_store: ModelStore) -> ModelFiles:
+    return model_store.locate(BGE_SMALL.name)
+
+
+@pytest.mark.parametrize(("threads", "half"), [(1, 1), (2, 1), (4, 2)])
+def test_who_steps_aside_takes_half_while_somebody_waits_for_another_process(
+    files: ModelFiles, monkeypatch: pytest.MonkeyPatch, threads: int, half: int
+) -> None:
+    embedder = OnnxEmbedder(files, threads=threads, apart=True)
+    first = OnnxEmbedder(files, threads=threads)
+    computing, own = Computing(embedder, monkeypatch), Computing(first, monkeypatch)
+    lengths = list(range(2, 14))
+    assert computing.run(*lengths) == (lengths, threads)
+    computing.asked = own.asked = True
+    assert computing.run(*lengths) == (lengths, half)
+    assert own.run(*lengths) == (lengths, threads), "questions keep what they have"
+    computing.asked = own.asked = False
+    assert computing.run(*lengths) == (lengths, threads)
+    embedder.close()
+    first.close()
+
+
+def test_nothing_goes_on_behind_a_run_that_failed(files: ModelFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedder = OnnxEmbedder(files, threads=2, apart=True)
+    computing = Computing(embedder, monkeypatch)
+    with pytest.raises(MemoryError):
+        computing.run(*[1] * 10)
+    assert 0 < len(computing.threads) <= 2
+    seen = len(computing.threads)
+    time.sleep(0.1)
+    assert len(computing.threads) == seen
+    assert computing.run(2, 3) == ([2, 3], 2)
+    embedder.close()

@@ -357,3 +357,24 @@ async def test_texts_that_run_together_do_so_in_the_background_too() -> None:
         backend.other.events.clear()
         await runtime.embed_passages(["a", "b"], lane=Lane.BACKGROUND)
     assert [lengths for what, _, lengths in backend.other.events if what == "run"] == [(3, 3)]
+
+
+async def test_in_the_background_it_rests_as_long_as_it_worked_while_others_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, rested = TwofoldEmbedder(), list[float]()
+    backend.other = Rowwise(2)
+    asked = False
+
+    async def rest(seconds: float) -> None:
+        rested.append(seconds)
+
+    async with running(backend) as runtime:
+        monkeypatch.setattr("retrieval.inference.rank._asked", lambda: asked)
+        monkeypatch.setattr("retrieval.inference.runtime.asyncio.sleep", rest)
+        await runtime.embed_passages(["a", "b"], lane=Lane.BACKGROUND)
+        assert not rested
+        asked = True
+        await runtime.embed_passages(["a", "b"], lane=Lane.BULK)
+        assert not rested
+        await runtime.embed_passages(["a", "b"], lane=Lane.BACKGROUND)
+    assert len(rested) == 2
+    assert all(seconds > 0 for seconds in rested)

@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 # Of a lane's turns. Questions first; pairs let one other batch pass, bulk lets seven pass, so that neither ever starves.
 _QUESTIONS, _PAIRS, _BULK = 0, 1, 7
+# Of the background: a text may have waited for other bulk as well.
+_REST_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,11 +182,12 @@ class InferenceRuntime:
         return await self._in_bulk(models, wish)
 
     async def _unnoticed(self, models: LoadedModels, wish: _Wish[str]) -> Results:
-        """And then nothing for as long, while somebody waits for another process: what shares no time with it shares no cache."""
+        """And then nothing for as long, up to a second, while somebody waits for another process: what shares no time with that
+        shares no cache."""
         began = time.monotonic()
         found = await self._in_bulk(models, wish)
         if others_asked():
-            await asyncio.sleep(time.monotonic() - began)
+            await asyncio.sleep(min(_REST_S, time.monotonic() - began))
         return found
 
     async def _in_bulk(self, models: LoadedModels, wish: _Wish[str]) -> Results:

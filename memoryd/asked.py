@@ -30,9 +30,9 @@ class Asked:
 
     def note(self) -> asyncio.Future[None] | None:
         """Somebody asks: touch the file, four times a second at most, in a thread, for a busy disk may take its time. Nobody need
-        wait for it. On an event loop. What fails is logged, once."""
+        wait for it. On an event loop. That it fails is logged when it begins to."""
         now = self._now()
-        if self._unable or abs(now - self._touched) < _TOUCH_S:
+        if abs(now - self._touched) < _TOUCH_S:
             return None
         self._touched = now
         return asyncio.get_running_loop().run_in_executor(None, self._touch)
@@ -44,8 +44,11 @@ class Asked:
             except FileNotFoundError:
                 self._path.touch(0o600)
         except OSError as error:
+            if not self._unable:
+                log.warning("%s cannot be touched (%s): the worker does not know when somebody waits", self._path, error.strerror)
             self._unable = True
-            log.warning("%s cannot be touched (%s): the worker will not know when somebody waits", self._path, error.strerror)
+        else:
+            self._unable = False
 
     def lately(self) -> bool:
         """Somebody did in the last two seconds. Looked up twenty times a second at most."""

@@ -53,15 +53,21 @@ async def test_the_file_is_touched_now_and_then(tmp_path: Path, monkeypatch: pyt
     assert touched == pytest.approx([1_000.0, 1_000.25, 1_000.5, 1_000.75], abs=0.05)
 
 
-async def test_a_file_that_cannot_be_touched_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_file_that_cannot_be_touched_is_told_once_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = Clock()
     api = Asked(tmp_path / "nowhere" / "asked", now=clock)
     with caplog.at_level(logging.WARNING):
         await noted(api)
         clock.at += 10
-        assert api.note() is None
-    assert [one.levelname for one in caplog.records] == ["WARNING"]
-    assert not api.lately()
+        await noted(api)
+        assert [one.levelname for one in caplog.records] == ["WARNING"]
+        (tmp_path / "nowhere").mkdir()
+        clock.at += 10
+        await noted(api)
+        assert (tmp_path / "nowhere" / "asked").exists(), "it goes on trying"
+    assert len(caplog.records) == 1
 
 
 class Keys:

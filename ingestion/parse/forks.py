@@ -137,26 +137,27 @@ class Forks:
             # On this thread: what it starts is to die with its parent, which to the kernel is a thread.
             self._begin()
             asyncio.get_running_loop().add_reader(self._opened(), self._receive)
-        number, stay, theirs = next(self._numbers), None, list[socket.socket]()
-        if family is not None:
-            ours, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            ours.setblocking(False)
-            stay, theirs = _Stay(family, ours), [other]
-        read, write = os.pipe()
-        try:
+        number = next(self._numbers)
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
+            stay = None
+            if family is not None:
+                line, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+                line.setblocking(False)
+                stay = _Stay(family, ours.enter_context(line))
+                theirs.enter_context(other)
+            read, write = os.pipe()
+            theirs.callback(os.close, write)
             forked = await self._listen(number, read, stay)
             self._alive[number] = forked
             try:
-                await self._send({"number": number, "request": request}, [document, write, *(one.fileno() for one in theirs)])
+                given = [document, write] if stay is None else [document, write, other.fileno()]
+                await self._send({"number": number, "request": request}, given)
                 await forked.started()
             except BaseException:
                 self._alive.pop(number, None)
                 forked.forget()
                 raise
-        finally:
-            os.close(write)
-            for one in theirs:
-                one.close()
+            ours.pop_all()
         return forked
 
     def keep(self, forked: Forked) -> bool:
@@ -213,7 +214,11 @@ class Forks:
             if last.stay is None or last.returncode is not None:
                 last.forget()
                 continue
-            read, write = os.pipe()
+            try:
+                read, write = os.pipe()
+            except OSError:
+                last.forget()
+                raise
             try:
                 forked = await self._listen(last.number, read, replace(last.stay, had=last.had + 1))
                 if last.returncode is None:

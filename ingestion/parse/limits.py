@@ -9,7 +9,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class ParseLimits:
-    """Bounds on the process that parses one document; beyond any of them the document fails.
+    """Bounds on the process that parses one document, or a few short ones together; beyond any of them the document fails.
 
     ``memory_bytes`` is address space, of which a parser takes about 200 MiB before it has read anything. ``wait_s`` counts only
     while somebody waits for the next block, so a slow reader does not use it up.

@@ -1,4 +1,4 @@
-"""``python -m ingestion.parse.nursery MODULE``: forks a confined process for each document that its socket brings.
+"""``python -m ingestion.parse.nursery MODULE``: forks confined processes for the documents that its socket brings.
 
 Starting Python takes some 50 ms of processor time, about what a short document takes to be embedded; a fork takes a few. What is
 loaded here is what all documents need; this process reads none of them. What a child does is ``work`` of the module. Without its

@@ -136,7 +136,8 @@ class Reading:
 
 
 class DocumentParser:
-    """A process a document. How many at a time is the caller's to bound; each takes a core and up to its limit of memory.
+    """A process a document, or a family of short ones. How many at a time is the caller's to bound; each takes a core and up to
+    its limit of memory.
 
     Each is started anew, or with ``forking`` forked from one that has loaded what all documents need, which saves 50 ms a
     document; then close the parser in the end. ``child`` is the module to run; only tests name another.
@@ -161,7 +162,8 @@ class DocumentParser:
         """Reads the file at ``path``; ``name`` and ``media_type`` are what the sender calls it, and mere hints.
 
         Leaving the context ends the process, whether the document was read or not. Where it forks, documents of a ``family`` may
-        have one after the other: short ones of one sender, who gains nothing by what one of them does to the next.
+        have one after the other, each when the one before was read to its end: short ones of one author, who gains nothing by
+        what one of them does to the next.
 
         Raises ``ParseFailed`` for a file that is too large, and ``OSError`` when the file cannot be opened, no process started,
         or the one that starts them ended: that is no fault of the document.
@@ -178,7 +180,8 @@ class DocumentParser:
             await _end(process, whole=reading.whole)
 
     async def _start(self, file: int, name: str | None, media_type: str | None, family: Hashable | None) -> Process:
-        """The process has an environment of its own, without the worker's secrets, and no open file but its three."""
+        """The process has an environment of its own, without the worker's secrets, and no open file but its three; that of a
+        family also the socket that brings the next document."""
         hints = {"name": name and name[-_HINT_CHARS:], "media_type": media_type and media_type[:_HINT_CHARS]}
         request = {"limits": asdict(self._limits), **hints}
         if self._forks is not None:

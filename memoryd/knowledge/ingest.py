@@ -214,8 +214,8 @@ class Ingest:
             digest=digest,
             size=size,
             packed=packed,
-            # What failed may have failed behind others.
-            family=item.job_id if item.attempts == 1 else None,
+            # What is fetched was written by anybody, and what failed may have failed behind others.
+            family=item.job_id if url is None and item.attempts == 1 else None,
         )
 
     async def _ingested(self, scope: Scope, base: KnowledgeBase, document_id: str, source: _Source, control: Control) -> Outcome:

@@ -31,7 +31,6 @@ _PIPED_TENANT = _SET_TENANT.format("%(tenant)s")
 # For statements that find their rows by key: to plan one anew for its values, which the server otherwise prefers for many, costs
 # more than to run it.
 _PIPED_BY_KEY = _PIPED_TENANT + ", set_config('plan_cache_mode', 'force_generic_plan', true)"
-_PIPED_IN_PASSING = _PIPED_BY_KEY + ", set_config('synchronous_commit', 'off', true)"
 Begun = TypeVar("Begun")
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 # A pool may be full of connections that a restarted server has forgotten; each attempt discards one.
@@ -108,15 +107,13 @@ class Database:
         async with self._open(lambda connection: trip(connection, first)) as (connection, cursors):
             yield connection, cursors[2:]
 
-    async def at_once(self, scope: Scope, statements: Sequence[Statement], *, lasting: bool = True) -> list[Cursor]:
+    async def at_once(self, scope: Scope, statements: Sequence[Statement]) -> list[Cursor]:
         """A transaction of these statements alone, in one round trip; their cursors. Planned as those of :meth:`opened`.
 
-        They are sent again when the connection is lost under them: to do them twice has to be no worse than once. Those that
-        need not be ``lasting`` wait for no disk: a crash of the server may lose them, but not what is written behind them alone.
+        They are sent again when the connection is lost under them: to do them twice has to be no worse than once.
         """
         # What is sent up to the one Sync of a pipeline is a transaction of its own.
-        start = _PIPED_BY_KEY if lasting else _PIPED_IN_PASSING
-        alone = [(start, {"tenant": _text(scope.tenant_id)}), *statements]
+        alone = [(_PIPED_BY_KEY, {"tenant": _text(scope.tenant_id)}), *statements]
         try:
             async with (
                 asyncio.timeout(self._read_timeout_s),

@@ -33,15 +33,17 @@ T = TypeVar("T")
 _QUESTIONS, _PAIRS, _BULK = 0, 1, 7
 # Of the background: a text may have waited for other bulk as well.
 _REST_S = 1.0
+_rest = asyncio.sleep
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeLimits:
     """Batch sizes, and the estimated tokens that may wait in each lane.
 
-    A call is admitted whole or refused whole. One larger than its lane is admitted when the lane is empty: it could
-    never be otherwise. A named owner may fill half of a lane, so that the others can still get in; one with nothing in it
-    is always let into a lane that has room. Of bulk, what the model alone would need ``longest_s`` for is refused for good.
+    A call is admitted whole or refused whole, but for one in the background, which is so in parts. One larger than its lane
+    is admitted when the lane is empty: it could never be otherwise. A named owner may fill half of a lane, so that the others
+    can still get in; one with nothing in it is always let into a lane that has room. Of bulk, what the model alone would need
+    ``longest_s`` for is refused for good.
 
     ``batch`` is what the backend says it can use unless given. ``patience_s`` is how long a batch of pairs or of bulk may
     last while questions come, where it shares their thread.
@@ -76,6 +78,7 @@ class InferenceRuntime:
         self._questions = Door(self._limits.interactive_tokens)
         self._pairs = Door(self._limits.rerank_tokens)
         self._bulk = Door(self._limits.bulk_tokens)
+        self._background = asyncio.Lock()
         self._pending: set[asyncio.Future[Results]] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: ComputeThread | None = None
@@ -176,10 +179,23 @@ class InferenceRuntime:
         wish = _Wish(prefixed, costs, owner, timeout_s)
         if lane is Lane.INTERACTIVE:
             return await self._submit(models.questions, self._thread, self._questions, models.embedding, wish)
-        refuse_endless(sum(costs), models.bulk_embedding, self._limits.longest_s)
-        if lane is Lane.BACKGROUND and models.half is not None:
-            return np.concatenate([await self._unnoticed(models, part) for part in wish.parts(models.half)])
+        background = lane is Lane.BACKGROUND and models.half is not None
+        refuse_endless((1 + background) * sum(costs), models.bulk_embedding, self._limits.longest_s)
+        if background:
+            return await self._in_background(models, wish, models.half or 1)
         return await self._in_bulk(models, wish)
+
+    async def _in_background(self, models: LoadedModels, wish: _Wish[str], at_once: int) -> Results:
+        """``at_once`` texts of all such calls at a time, each such part admitted by itself."""
+        try:
+            async with asyncio.timeout(wish.timeout_s):
+                found = []
+                for part in wish.parts(at_once):
+                    async with self._background:
+                        found.append(await self._unnoticed(models, part))
+                return np.concatenate(found)
+        except TimeoutError as error:
+            raise InferenceTimeout(f"The model was not done after {wish.timeout_s} s.") from error
 
     async def _unnoticed(self, models: LoadedModels, wish: _Wish[str]) -> Results:
         """And then nothing for as long, up to a second, while somebody waits for another process: what shares no time with that
@@ -187,7 +203,7 @@ class InferenceRuntime:
         began = time.monotonic()
         found = await self._in_bulk(models, wish)
         if others_asked():
-            await asyncio.sleep(min(_REST_S, time.monotonic() - began))
+            await _rest(min(_REST_S, time.monotonic() - began))
         return found
 
     async def _in_bulk(self, models: LoadedModels, wish: _Wish[str]) -> Results:

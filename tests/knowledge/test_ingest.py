@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import numpy as np
@@ -91,6 +92,36 @@ async def test_passing_over_what_is_stored_is_a_sign_of_life(worker: Worker, tmp
     assert first == 2
     assert set(control.signs[first:]) == {64}
     assert sum(control.signs) == 500 - 500 % 64, "the last batch is told by the outcome"
+
+
+class Web:
+    """One page."""
+
+    async def fetch(self, url: str, into: Path) -> Fetched:
+        content = b"# A page\n\nSomebody wrote it."
+        await asyncio.to_thread(into.write_bytes, content)
+        return Fetched(url, "text/markdown", None, "page.md", len(content), hashlib.sha256(content).hexdigest())
+
+
+async def test_only_short_documents_of_one_author_share_a_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = Worker(tmp_path, fetcher=Web())
+    families: list[object] = []
+    opened = worker._parser.open
+
+    def noted(*given: Any, family: object, **named: Any) -> Any:
+        families.append(family)
+        return opened(*given, family=family, **named)
+
+    monkeypatch.setattr(worker._parser, "open", noted)
+    short = await upload(worker, tmp_path, "# Short\n\nA document.")
+    large = await upload(worker, tmp_path, "A document.\n\n" * 10_000)
+    packed = await upload(worker, tmp_path, docx(paragraph("A document.")))
+    handler = worker.handler(Drafts())
+    for source, attempts in ((short, 1), (short, 2), (large, 1), (packed, 1), ({"url": "https://example.org/"}, 1)):
+        given = replace(item(source), attempts=attempts)
+        assert (await handler.process(SCOPE, job(), given, Control())).state is ItemState.SUCCEEDED
+    assert families == [job().job_id, None, None, None, None]
+    await worker.close()
 
 
 async def test_nothing_is_left_in_the_temporary_folder(worker: Worker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,15 +48,6 @@ async def test_all_or_none_of_what_is_sent_at_once(database: Database, scope: Sc
     assert await names(database, scope) == ["a", "b"]
 
 
-async def test_what_need_not_last_waits_for_no_disk_and_the_next_does(database: Database, scope: Scope) -> None:
-    asked = "SELECT current_setting('synchronous_commit'), current_setting('plan_cache_mode')"
-    for lasting, expected in ((False, ("off", "force_generic_plan")), (True, ("on", "force_generic_plan"))) * 5:
-        *_, found = await database.at_once(scope, [*adding(scope.tenant_id, uuid4().hex), (asked, None)], lasting=lasting)
-        assert await found.fetchone() == expected
-    assert await database.read(scope, asked, {}) == [("on", "auto")]
-    assert len(await names(database, scope)) == 10
-
-
 async def test_a_row_of_another_tenant_is_refused_at_once(database: Database, scope: Scope) -> None:
     with pytest.raises(Exception, match="row-level security"):
         await database.at_once(Scope(uuid4(), "tests", frozenset()), adding(scope.tenant_id, "a"))

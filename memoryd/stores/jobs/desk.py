@@ -171,9 +171,8 @@ class PgDesk:
     async def next(self, claim: Claim, now: datetime) -> JobItem | Busy | Waits | Through | Settled:
         """See :class:`memoryd.jobs.ports.Desk`."""
         params = _params(claim, now)
-        # Sent again where the connection was lost, it may begin one that nobody works on: the end of the turn finds it. Where a
-        # crash of the server loses it, the item is queued as it was.
-        held, begun = await self._database.at_once(claim.scope, [(_BEAT, params), (_BEGIN, params)], lasting=False)
+        # Sent again where the connection was lost, it may begin one that nobody works on: the end of the turn finds it.
+        held, begun = await self._database.at_once(claim.scope, [(_BEAT, params), (_BEGIN, params)])
         if (row := await begun.fetchone()) is not None:
             return item_of(row)
         if not held.rowcount:

@@ -172,8 +172,9 @@ class PgDrafts:
         params = naming(scope, kb_id) | _params(document) | {"now": now}
         looking = [(BEGINNING, params), (REVISIONS, params)]
         for _ in range(_TRIES):
-            # Sent again, it finds what it inserted among the revisions. What a crash of the server loses was told to nobody yet.
-            found = await self._database.at_once(scope, [*looking, (_INSERT_NEW, params)], lasting=False)
+            # Sent again, it finds what it inserted among the revisions. It waits for the disk: a number that a crash of the
+            # server took back would be another document's next, and what is written to it with that.
+            found = await self._database.at_once(scope, [*looking, (_INSERT_NEW, params)])
             if (seq := await _number(found[0])) is not None:
                 if (document_pid := await _number(found[2])) is not None:
                     return Staging(kb_id, seq, document_pid, 0)

@@ -39,7 +39,7 @@ WITH draft AS MATERIALIZED ({_TAKING} FOR SHARE OF v)
 SELECT seq, {_ONE_AT_A_TIME.format(document="%(document)s")}, set_config('memoryd.draft', seq::text, true) FROM draft
 """
 """The draft, to begin a document in it, one at a time; no row: there is none that takes anything."""
-BEGUN = "nullif(current_setting('memoryd.draft', true), '')::int"
+BEGUN = "nullif(current_setting('memoryd.draft', true), '')::bigint"
 """The number of the draft that :data:`BEGINNING` found in this transaction, for what is sent together with it."""
 ENDING = f"""
 WITH draft AS MATERIALIZED ({STILL_WRITABLE})

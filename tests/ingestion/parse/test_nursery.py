@@ -168,17 +168,30 @@ async def test_a_process_that_failed_or_was_left_has_no_other_document(parser: D
 
 
 async def test_a_process_that_died_waiting_fails_no_document(parser: DocumentParser, document: Path) -> None:
+    assert parser._forks is not None
     for _ in range(3):
         first = await process_of(parser, document, "a")
+        (waiting,) = parser._forks._idle
         os.kill(first, signal.SIGKILL)
-        with suppress(OSError):  # it was given the document before its end was known
-            assert await process_of(parser, document, "a") != first
+        assert await waiting.wait() == -signal.SIGKILL
         assert await process_of(parser, document, "a") != first
     first = await process_of(parser, document, "a")
+    (waiting,) = parser._forks._idle
     os.kill(parent(first), signal.SIGKILL)
-    await eventually(lambda one: not is_there(one), first)
-    with suppress(OSError):
-        await process_of(parser, document, "a")
+    await waiting.wait()
+    assert await process_of(parser, document, "a") != first
+
+
+async def test_a_process_that_dies_with_the_next_document_in_hand_is_no_fault_of_that(
+    parser: DocumentParser, document: Path
+) -> None:
+    first = await process_of(parser, document, "a")
+    async with parser.open(document, name="sleep", family="a") as reading:
+        assert reading.process_id == first
+        await anext(reading)
+        os.kill(first, signal.SIGKILL)
+        with pytest.raises(OSError, match="behind other documents"):
+            await anext(reading)
     assert await process_of(parser, document, "a") != first
 
 

@@ -2,7 +2,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -73,28 +72,31 @@ def test_the_second_of_a_model_computes_on_threads_that_step_aside(embedder: Onn
 
 
 class Computing:
-    """Which threads compute rows, side by side; ``asked`` is whether somebody waits for another process."""
+    """Which threads compute rows, side by side; ``asked`` is whether somebody waits for another process. As many threads as are
+    expected wait for each other at their first row."""
 
     def __init__(self, embedder: OnnxEmbedder, monkeypatch: pytest.MonkeyPatch) -> None:
         self.asked = False
         self.threads: list[str] = []
-        self.stays = threading.Event()
-        self.stays.set()
+        self._meeting = threading.Barrier(1)
         self._session = embedder._session
         monkeypatch.setattr("retrieval.inference.rank._asked", lambda: self.asked)
         monkeypatch.setattr(self._session, "_one", self.one)
 
     def one(self, row: Encoding) -> Output:
-        self.threads.append(threading.current_thread().name)
-        assert self.stays.wait(10)
-        time.sleep(0.02)  # long enough for others to have some too
+        name = threading.current_thread().name
+        first = name not in self.threads
+        self.threads.append(name)
+        if first:
+            self._meeting.wait(30)
         if len(row) == 1:
             raise MemoryError
         return np.full(4, len(row), dtype=np.float32)
 
-    def run(self, *lengths: int) -> tuple[list[int], int]:
-        """What rows of these lengths gave, and how many threads had some."""
+    def run(self, *lengths: int, together: int) -> tuple[list[int], int]:
+        """What rows of these lengths gave, and how many threads had some: at least as many as are to be ``together``."""
         self.threads.clear()
+        self._meeting = threading.Barrier(together)
         rows = [Encoding(np.zeros(length, np.int64), np.zeros(length, np.int64)) for length in lengths]
         return [int(output[0]) for output in self._session.run(rows)], len(set(self.threads))
 
@@ -112,12 +114,12 @@ def test_who_steps_aside_takes_half_while_somebody_waits_for_another_process(
     first = OnnxEmbedder(files, threads=threads)
     computing, own = Computing(embedder, monkeypatch), Computing(first, monkeypatch)
     lengths = list(range(2, 14))
-    assert computing.run(*lengths) == (lengths, threads)
+    assert computing.run(*lengths, together=threads) == (lengths, threads)
     computing.asked = own.asked = True
-    assert computing.run(*lengths) == (lengths, half)
-    assert own.run(*lengths) == (lengths, threads), "questions keep what they have"
+    assert computing.run(*lengths, together=half) == (lengths, half)
+    assert own.run(*lengths, together=threads) == (lengths, threads), "questions keep what they have"
     computing.asked = own.asked = False
-    assert computing.run(*lengths) == (lengths, threads)
+    assert computing.run(*lengths, together=threads) == (lengths, threads)
     embedder.close()
     first.close()
 
@@ -126,10 +128,7 @@ def test_nothing_goes_on_behind_a_run_that_failed(files: ModelFiles, monkeypatch
     embedder = OnnxEmbedder(files, threads=2, apart=True)
     computing = Computing(embedder, monkeypatch)
     with pytest.raises(MemoryError):
-        computing.run(*[1] * 10)
-    assert 0 < len(computing.threads) <= 2
-    seen = len(computing.threads)
-    time.sleep(0.1)
-    assert len(computing.threads) == seen
-    assert computing.run(2, 3) == ([2, 3], 2)
+        computing.run(*[1] * 10, together=2)
+    assert len(computing.threads) == 2, "one row a thread, of ten"
+    assert computing.run(2, 3, together=2) == ([2, 3], 2)
     embedder.close()

@@ -3,6 +3,7 @@
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,11 +111,12 @@ async def test_what_agents_wait_for_is_noted(path: str, key: str, count: int, tm
     async def unused(*_: object) -> None:
         raise AssertionError
 
-    door = Authentication(app, authenticator=Keys, operator_key=lambda: None, asked=asked)  # type: ignore[arg-type]
+    keys: Any = Keys()
+    door: Any = Authentication(app, authenticator=lambda: keys, operator_key=lambda: None, asked=asked)
     scope = {"type": "http", "path": path, "headers": [(b"x-api-key", key.encode())], "state": {"request_id": "r"}}
     if key == BAD:
         with pytest.raises(PermissionError):
-            await door(scope, unused, unused)  # type: ignore[arg-type]
+            await door(scope, unused, unused)
     else:
-        await door(scope, unused, unused)  # type: ignore[arg-type]
+        await door(scope, unused, unused)
     assert (asked.count, len(passed)) == (count, int(key == GOOD))

@@ -1,23 +1,27 @@
 """Identifiers: UUID version 7, so that ids sort by creation time."""
 
 import os
+import random
 import time
 from uuid import UUID
+
+_REQUESTS = random.Random()  # noqa: S311 - nothing hangs on their being hard to guess
+os.register_at_fork(after_in_child=_REQUESTS.seed)
 
 
 def uuid7() -> UUID:
     """A time-ordered UUID (RFC 9562 section 5.7: 48 bits of milliseconds, 74 random bits)."""
-    return UUID(int=_value())
+    return UUID(int=_value(int.from_bytes(os.urandom(10), "big")))
 
 
 def uuid7_text() -> str:
-    """As text, at a third of the cost."""
-    digits = f"{_value():032x}"
+    """One as text, for what is logged and not stored, at a fifth of the cost: its random bits are not the system's."""
+    digits = f"{_value(_REQUESTS.getrandbits(80)):032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
-def _value() -> int:
+def _value(bits: int) -> int:
     milliseconds = time.time_ns() // 1_000_000
-    value = (milliseconds & (2**48 - 1)) << 80 | int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & (2**48 - 1)) << 80 | bits
     value = value & ~(0xF << 76) | 0x7 << 76
     return value & ~(0x3 << 62) | 0x2 << 62

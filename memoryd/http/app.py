@@ -2,8 +2,10 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from memoryd import __version__
 from memoryd.asked import Asked
@@ -35,6 +37,17 @@ Memory for AI agents: remember, recall, and pack context within a token budget.
 Errors are RFC 9457 problems with a stable `code`. Writes take an `Idempotency-Key`; lists take a `cursor`.
 """
 
+
+class _Application(Documented):
+    """The envelope is outermost, and answers every error: what the framework has around it would only look at each request."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        stack: Any = super().build_middleware_stack()
+        while not isinstance(stack, Envelope):
+            stack = stack.app
+        return stack
+
+
 Running = Callable[[], AbstractAsyncContextManager[Services]]
 
 
@@ -56,7 +69,7 @@ def create_app(
             app.state.services, app.state.mcp = services, endpoint
             yield
 
-    app = Documented(
+    app = _Application(
         title="memoryd",
         version=__version__,
         description=_DESCRIPTION,
@@ -64,6 +77,8 @@ def create_app(
         docs_url="/docs",
         redoc_url=None,
         redirect_slashes=False,
+        # The framework's own would send out what callers wrote: messages of errors, and paths.
+        telemetry={"tracing": False, "metrics": False, "logs": False},
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     parts = (memories, recall, sessions, session_life, knowledge, knowledge_documents, knowledge_search, jobs)

@@ -6,6 +6,7 @@ brace in it cannot reach another key.
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import quote, unquote
 from uuid import UUID
 
@@ -52,6 +53,12 @@ class Keys:
         """Parts and indexes by name, in this order: the keys of a script."""
         session, index = f"{self._tenant}s:{encoded(session_id)}:", f"{self._tenant}i:"
         return [f"{index}{name}" if name in _INDEXES else f"{session}{name}" for name in names]
+
+
+@lru_cache(maxsize=1_000)
+def of_tenant(tenant_id: UUID) -> Keys:
+    """The keys of a tenant; most calls are of a few, and to write a UUID out costs as much as all the rest of a key."""
+    return Keys(tenant_id)
 
 
 def encoded(name: str) -> str:

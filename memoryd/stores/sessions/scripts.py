@@ -18,7 +18,7 @@ from memoryd.errors import (
 from memoryd.sessions.model import milliseconds
 from memoryd.sessions.ports import Changed, SessionGone, Target
 from memoryd.stores.redis import Argument, Redis, Reply, Script
-from memoryd.stores.sessions.keys import DELETED, INDEXES, PARTS, Keys, encoded
+from memoryd.stores.sessions.keys import DELETED, INDEXES, PARTS, encoded, of_tenant
 from retrieval.scope import Scope
 
 _WRITE = ("meta", "receipts", "receipt_order", "due", "dirty")
@@ -91,7 +91,7 @@ class Scripts:
         Raises ``SessionGone`` where there is none in Redis; ``Replay`` for a repeated request; ``NotFound`` for a session in a
         space outside the key's; what a script refuses otherwise; ``WorkingMemoryUnavailable``.
         """
-        keys = Keys(scope.tenant_id)
+        keys = of_tenant(scope.tenant_id)
         named = keys.named(target.session_id, _KEYS[name])
         named += [keys.of_user(user) for user in users] + [keys.of_agent(agent) for agent in agents]
         word, *rest = await self.redis.run(self._scripts[name], named, [*_common(scope, target, self._ttl_s), *arguments])

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from memoryd.memory.ports import Clock
 from memoryd.memory.remember import Remember
@@ -108,7 +109,8 @@ async def open_sessions(
             commit=Commit(base.finder, base.messages, base.progress, remember, clock),
             windows=Windows(base.finder, base.messages, tokenizers),
             events=Events(
-                base.finder,
+                # Who listens only, and comes back again and again, is not to keep beginning what ended by itself.
+                Finder(partial(base.snapshots.recover, expired=False), clock),
                 base.messages,
                 RedisWaiter(blocking),
                 clock,

@@ -44,6 +44,8 @@ from retrieval.scope import Scope
 _TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _VERSION = re.compile(r'"(\d{1,16})"', re.ASCII)
 
+_NO_VERSION = -1
+
 router = APIRouter(prefix="/v1/sessions/{session_id}", tags=["sessions"], route_class=StrictRoute)
 
 
@@ -57,7 +59,8 @@ async def session_services(use: Uses) -> SessionServices:
 async def expected_version(
     if_match: Annotated[str | None, Header(max_length=100, description='The version, as in `ETag`: `"3"`; `*`: any')] = None,
 ) -> Expected:
-    """The version that the caller has seen. A tag that cannot be ours, or a weak one, is that of no version: 0."""
+    """The version that the caller has seen. A tag that cannot be ours, or a weak one, is that of no version; nor is 0, by which
+    the store means a key that is not there."""
     if if_match is None:
         return Expected()
     value = if_match.strip()
@@ -66,7 +69,7 @@ async def expected_version(
     if not _TAG.fullmatch(value):
         raise InvalidRequest('If-Match: must be * or one entity tag such as "3"')
     found = _VERSION.fullmatch(value)
-    return Expected(version=int(found[1]) if found else 0)
+    return Expected(version=(int(found[1]) if found else 0) or _NO_VERSION)
 
 
 async def none_match(

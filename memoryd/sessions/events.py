@@ -124,20 +124,25 @@ class Events:
     async def _events(
         self, scope: Scope, session_id: str, after: int, page: Page, seen: tuple[int, ranges.Ranges]
     ) -> AsyncGenerator[Event, None]:
-        end = time.monotonic() + self._lifetime_s
+        end, incarnation = time.monotonic() + self._lifetime_s, page.session.incarnation
         while True:
-            if after and _seen(page, after) != seen:
+            if after > page.session.head or page.session.incarnation != incarnation:
+                # Deleted, and made anew under its name: what was shown is not in it, and it begins with its first message.
                 yield Event(EventKind.RESTORE, page)
-            for message in page.messages:
-                yield Event(EventKind.MESSAGE, page, message)
-                after = message.position
-            seen = _seen(page, after)
-            if not page.more:
-                # What was set aside before it could be shown is passed over.
-                left = end - time.monotonic()
-                if left <= 0:
-                    return
-                await self._waiter.wait(scope, session_id, max(after, page.session.head), min(self._heartbeat_s, left))
+                after, incarnation = 0, page.session.incarnation
+            else:
+                if after and _seen(page, after) != seen:
+                    yield Event(EventKind.RESTORE, page)
+                for message in page.messages:
+                    yield Event(EventKind.MESSAGE, page, message)
+                    after = message.position
+                seen = _seen(page, after)
+                if not page.more:
+                    # What was set aside before it could be shown is passed over.
+                    left = end - time.monotonic()
+                    if left <= 0:
+                        return
+                    await self._waiter.wait(scope, session_id, max(after, page.session.head), min(self._heartbeat_s, left))
             try:
                 page = await self._read(scope, Target(session_id, self._clock.now()), after)
             except SessionGone:

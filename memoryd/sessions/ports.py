@@ -34,6 +34,10 @@ class SessionGone(NotFound):
     """Redis does not have the session; a snapshot may."""
 
 
+class OtherSpace(Conflict):
+    """The session is in another space than the call says."""
+
+
 class Changed(Conflict):
     """The session is not any more what it was when it was read."""
 
@@ -169,10 +173,16 @@ class LifeStore(Protocol):
     async def bury(self, scope: Scope, session_id: str) -> None:
         """From now on it is not put back, until a session of that name is made anew."""
 
+    async def exhume(self, scope: Scope, session_id: str) -> None:
+        """It may be put back again."""
+
     async def page(
         self, scope: Scope, *, user_id: str | None, agent_id: str | None, cursor: str | None, limit: int
     ) -> SessionPage:
         """The sessions that Redis has, of a user or an agent."""
+
+    async def present(self, scope: Scope, session_ids: Sequence[str]) -> frozenset[str]:
+        """Those of them that Redis has."""
 
     async def waiting(self, scope: Scope, name: str, before: datetime, limit: int) -> Sequence[str]:
         """Ids in a work list since before that time, oldest first: ``due``, ``dirty``, ``uncommitted``, ``unsummarised``."""
@@ -245,6 +255,9 @@ class SessionRecords(Protocol):
 
     async def outdated(self, scope: Scope, before: datetime, limit: int, *, skip: int) -> list[SnapshotRecord]:
         """Taken before that time, oldest first, without the ``skip`` oldest."""
+
+    async def unfinished(self, scope: Scope, after: str, limit: int) -> list[str]:
+        """Sessions above that name, in order, whose newest snapshot is not final: Redis has them, or has lost them."""
 
     async def settings(self, scope: Scope) -> TenantSettings: ...
     async def configure(self, scope: Scope, settings: TenantSettings) -> None: ...

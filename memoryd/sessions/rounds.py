@@ -32,7 +32,7 @@ _RETRY = timedelta(minutes=1)
 _STUCK = timedelta(minutes=10)
 # A session that is not to be committed when idle; a change of settings brings it forward.
 _UNCONCERNED = timedelta(hours=1)
-# Retention counts in days, and looking for it costs a query a tenant.
+# Retention counts in days, nobody waits for what Redis lost, and looking for either costs queries for each tenant.
 _SWEEP = timedelta(minutes=10)
 
 
@@ -52,6 +52,7 @@ class SessionReport:
     snapshots: int = 0
     committed: int = 0
     expired: int = 0
+    reclaimed: int = 0
     stuck: int = 0
     failed: int = 0
 
@@ -75,6 +76,7 @@ class SessionRounds:
     ) -> None:
         self._walks = Walks(tenants, life, clock)
         self._messages = messages
+        self._life = life
         self._snapshots = snapshots
         self._commit = commit
         self._summarise = summarise
@@ -99,7 +101,8 @@ class SessionRounds:
         return report
 
     async def tend(self) -> SessionReport:
-        """Sessions that expired, then those that are idle, then snapshots that are older than they are kept."""
+        """Sessions that expired, then those that are idle; now and then those that Redis lost, and snapshots that are older than
+        they are kept."""
         report = SessionReport()
         for name, step in (("due", partial(self._expire, report)), ("uncommitted", partial(self._idle, report))):
             failed = await self._walks.drain(WorkList(name, _OTHERS_AT_ONCE, _BATCH, retry=_RETRY), step)
@@ -109,7 +112,7 @@ class SessionRounds:
         now = self._clock.now()
         if self._snapshots.enabled and (self._swept is None or now - self._swept >= _SWEEP):
             async for scopes in self._walks.pages():
-                await each(scopes, partial(self._retire, report), _OTHERS_AT_ONCE)
+                await each(scopes, partial(self._sweep, report), _OTHERS_AT_ONCE)
             self._swept = now
         return report
 
@@ -163,12 +166,27 @@ class SessionRounds:
         page = await self._messages.read(scope, target, after=0, before=None, limit=1, newest=True, renew=False)
         return page.session
 
-    async def _retire(self, report: SessionReport, scope: Scope) -> None:
-        """Erase snapshots beyond their retention; of a session that still lives, after a new one was taken."""
-        if not await attempted(round_of(scope), self._retire_all(report, scope)):
-            report.failed += 1
+    async def _sweep(self, report: SessionReport, scope: Scope) -> None:
+        for work in (self._reclaim(report, scope), self._retire_all(report, scope)):
+            if not await attempted(round_of(scope), work):
+                report.failed += 1
+
+    async def _reclaim(self, report: SessionReport, scope: Scope) -> None:
+        """Put back sessions that Redis lost and that nobody asked for since: they too are listed, committed, and end in order."""
+        after = ""
+        while names := await self._records.unfinished(scope, after, _BATCH):
+            there = await self._life.present(scope, names)
+            for name in names:
+                if name in there:
+                    continue
+                if await attempted(round_of(scope), self._snapshots.recover(scope, name, expired=False)):
+                    report.reclaimed += 1
+                else:
+                    report.failed += 1
+            after = names[-1]
 
     async def _retire_all(self, report: SessionReport, scope: Scope) -> None:
+        """Erase snapshots beyond their retention; of a session that still lives, after a new one was taken."""
         before, failed = self._clock.now() - self._retention, 0
         while found := await self._records.outdated(scope, before, _BATCH, skip=failed):
             for record in found:

@@ -64,8 +64,9 @@ class Snapshots:
         found = await self._records.snapshots(scope, session_id, KEPT * 4)
         return [record for record in found if scope.may_use(record.space)]
 
-    async def recover(self, scope: Scope, session_id: str) -> bool:
-        """Put the session back from its newest sound snapshot; ``False`` when there is none at all.
+    async def recover(self, scope: Scope, session_id: str, *, expired: bool = True) -> bool:
+        """Put the session back from its newest sound snapshot; ``False`` when there is none at all, or, unless ``expired``, when
+        the session ended by itself.
 
         Raises ``NotFound`` when it is in a space outside the key's, ``SnapshotCorrupt`` when none can be read.
         """
@@ -76,6 +77,8 @@ class Snapshots:
             return False
         if not scope.may_use(found[0].space):
             raise NotFound("no such session")
+        if found[0].final and not expired:
+            return False
         skipped: list[UUID] = []
         for record in found:
             parts = await self._read(scope, self._objects, record)
@@ -119,8 +122,13 @@ class Snapshots:
             await self._found(scope, session_id)
         # A reader that finds it gone from Redis, or did so just now, must not bring it back from a snapshot.
         await self._life.bury(scope, session_id)
-        await self._evict_all(scope, session_id)
-        await self._drop(scope, records)
+        try:
+            await self._evict_all(scope, session_id)
+        except Changed:
+            await self._life.exhume(scope, session_id)
+            raise
+        # Those too that somebody wrote meanwhile.
+        await self._drop(scope, await self._records.snapshots(scope, session_id, 1_000))
         await self._clear(scope, session_id)
 
     async def _found(self, scope: Scope, session_id: str) -> None:

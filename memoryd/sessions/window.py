@@ -32,6 +32,8 @@ _TOKENS_A_MESSAGE = 32
 _BYTES_A_TOKEN = 8
 _LEAST_BYTES = 2_048
 _PAGES = 50
+# And so many more for the calls of results that the window could show: those of some may not be there at all.
+_PAGES_FOR_CALLS = 4
 _STEP = 50  # messages read at once in search of the rest of a unit
 # So much is packed on the event loop, a few milliseconds at the very worst; more in a thread, and going there costs too.
 _INLINE_BYTES = 24_000
@@ -108,13 +110,17 @@ class Windows:
         if not summary.holds(page.session):
             summary = _left(summary, page.session)
         inline = end.size <= _INLINE_BYTES
+        sought = 0
         for _ in range(_PAGES):
             if inline:
                 window, enough = _packed(page, pinned, summary, costs, budget)
             else:
                 window, enough = await QUICK.run(_packed, page, pinned, summary, costs, budget)
-            if not page.more or (enough and (len(page.messages) >= limit or not _orphaned(page.messages))):
+            # Of a full page, only what is as new as the window could come into it with its call.
+            since = window.messages[0].position if window.messages and len(page.messages) >= limit else 0
+            if not page.more or (enough and (sought == _PAGES_FOR_CALLS or not _orphaned(page.messages, since))):
                 break
+            sought += enough
             inline = False
             page = await self._with_older(scope, target, page, limit)
         return window
@@ -137,10 +143,10 @@ class Windows:
         return await whole(Reader(before, after), page.messages, pinned) if pinned else []
 
 
-def _orphaned(messages: Sequence[Stored]) -> bool:
-    """Whether there are results whose calls may lie before these messages."""
+def _orphaned(messages: Sequence[Stored], since: int) -> bool:
+    """Whether there are results, from a position on, whose calls may lie before these messages."""
     together = {one.position for unit in groups(messages) for one in unit}
-    return any(answers(one) is not None and one.position not in together for one in messages)
+    return any(one.position >= since and answers(one) is not None and one.position not in together for one in messages)
 
 
 def _left(summary: Summary, session: Session) -> Summary:

@@ -31,7 +31,15 @@ from memoryd.sessions.model import (
     RestoredCheckpoint,
     Session,
 )
-from memoryd.sessions.ports import CheckpointStore, EffectStore, MessageStore, SessionGone, StateStore, Target
+from memoryd.sessions.ports import (
+    CheckpointStore,
+    EffectStore,
+    MessageStore,
+    OtherSpace,
+    SessionGone,
+    StateStore,
+    Target,
+)
 from retrieval.filters import JsonValue
 from retrieval.scope import Action, Scope
 
@@ -68,7 +76,12 @@ class Finder:
                 space = birth.space or DEFAULT_SPACE
                 if not scope.may_use(space):
                     raise SpaceNotFound(f"no space named {space!r}") from None
-                target = replace(target, birth=replace(birth, space=space), incarnation=uuid7().hex)
+                try:
+                    return await call(replace(target, birth=replace(birth, space=space), incarnation=uuid7().hex))
+                except OtherSpace:
+                    if birth.space is not None:
+                        raise
+                    # Somebody made it meanwhile, in a space of their choice.
         return await call(target)
 
 

@@ -205,10 +205,11 @@ async def test_extreme_metadata_comes_back_as_sent(tenant: Tenant) -> None:
 
 
 CURSORS = ["0", "-1", "9" * 18, "9" * 19, "1.5", "²", "a\0b", "\ud800", "", " 1", str(uuid4()), "%00", "x" * 300]
+CURSORS += ["²:x", "٣:x", "9" * 400 + ":x", "1:\ud800"]
 
 
 LISTS = ["/v1/memories", "/v1/spaces", "/v1/keys", f"/v1/memories/{ID}/history", "/v1/admin/tenants", "/v1/jobs"]
-LISTS += ["/v1/dead-letters", f"/v1/jobs/{ID}/items", BASES]
+LISTS += ["/v1/sessions", "/v1/dead-letters", f"/v1/jobs/{ID}/items", BASES]
 LISTS += [f"{BASES}/none/{of}" for of in ("versions", "documents", "chunks?document_id=id", "diff?after=1")]
 
 

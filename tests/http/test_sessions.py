@@ -112,8 +112,9 @@ async def test_state_is_compared_and_set(tenant: Tenant) -> None:
     assert (await tenant.http.delete(path, headers={"If-Match": '"2"'})).status_code == 204
     assert (await tenant.http.get(path)).status_code == 404
     assert (await tenant.http.delete(path)).status_code == 404
-    nothing = await tenant.http.put(path, json={"value": 1}, headers={"If-Match": '"2"'})
-    assert (nothing.status_code, nothing.json()["current_version"]) == (409, 0)
+    for tag in ('"2"', 'W/"2"', '"0"', '"foreign"'):
+        nothing = await tenant.http.put(path, json={"value": 1}, headers={"If-Match": tag})
+        assert (nothing.status_code, nothing.json()["current_version"]) == (409, 0), tag
     assert (await tenant.http.put(path, json={"value": 1}, headers={"If-Match": "*"})).status_code == 409
     for headers in (
         {"If-Match": "3"},

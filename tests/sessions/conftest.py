@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from memoryd.sessions.model import Birth, Limits, NewMessage
-from memoryd.sessions.working import Finder, Sessions
+from memoryd.sessions.working import Finder, Recover, Sessions
 from memoryd.stores.redis import Redis
 from memoryd.stores.sessions.checkpoints import RedisCheckpoints
 from memoryd.stores.sessions.effects import RedisEffects
@@ -69,10 +69,10 @@ async def no_snapshot(scope: Scope, session_id: str) -> bool:
     return False
 
 
-def build(redis: Redis, clock: Clock, scope: Scope, limits: Limits = LIMITS) -> Working:
+def build(redis: Redis, clock: Clock, scope: Scope, limits: Limits = LIMITS, *, recover: Recover | None = None) -> Working:
     scripts = Scripts(redis, ttl_s=limits.ttl_s)
     sessions = Sessions(
-        Finder(no_snapshot, clock),
+        Finder(recover or no_snapshot, clock),
         RedisMessages(scripts, limits),
         RedisState(scripts, limits),
         RedisEffects(scripts, limits),

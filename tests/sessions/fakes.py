@@ -28,7 +28,7 @@ class Records:
 
     async def snapshots(self, scope: Scope, session_id: str, limit: int) -> list[SnapshotRecord]:
         own = [one for (tenant, _), one in self.kept.items() if tenant == scope.tenant_id and one.session_id == session_id]
-        return sorted(own, key=lambda one: (one.taken_at, one.snapshot_id), reverse=True)[:limit]
+        return sorted(own, key=lambda one: (one.revision, one.taken_at, one.snapshot_id), reverse=True)[:limit]
 
     async def remove(self, scope: Scope, snapshots: Sequence[UUID]) -> None:
         for one in snapshots:
@@ -47,6 +47,11 @@ class Records:
     async def outdated(self, scope: Scope, before: datetime, limit: int, *, skip: int) -> list[SnapshotRecord]:
         old = [one for (tenant, _), one in self.kept.items() if tenant == scope.tenant_id and one.taken_at < before]
         return sorted(old, key=lambda one: (one.taken_at, one.snapshot_id))[skip : skip + limit]
+
+    async def unfinished(self, scope: Scope, after: str, limit: int) -> list[str]:
+        names = sorted({one.session_id for (tenant, _), one in self.kept.items() if tenant == scope.tenant_id})
+        newest = {name: (await self.snapshots(scope, name, 1))[0] for name in names if name > after}
+        return [name for name, one in newest.items() if not one.final][:limit]
 
     async def settings(self, scope: Scope) -> TenantSettings:
         return self.by_tenant.get(scope.tenant_id, TenantSettings())

@@ -3,6 +3,8 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +15,8 @@ from memoryd.sessions.working import Finder
 from memoryd.stores.redis import Redis
 from memoryd.stores.sessions.waiter import RedisWaiter
 from retrieval.scope import Scope
-from tests.sessions.conftest import no_snapshot, tenant
-from tests.sessions.whole import Whole
+from tests.sessions.conftest import LIMITS, no_snapshot, tenant
+from tests.sessions.whole import Whole, folder
 
 
 class Gone:
@@ -62,6 +64,34 @@ async def test_who_comes_back_after_a_loss_is_told_of_it(whole: Whole) -> None:
     # As a session is put back from a snapshot that had one message fewer.
     await whole.redis.command("HSET", key, "vis", "1:1,1003:", "head", 1_002)
     assert await told(await events(whole).open(whole.scope, "s", 2)) == [EventKind.RESTORE]
+
+
+async def test_who_listens_to_a_session_made_anew_hears_it_from_its_beginning(whole: Whole) -> None:
+    await whole.say("s", "a", "b", "c")
+    streams = events(whole, lifetime_s=0.6)
+    listening = asyncio.create_task(told(await streams.open(whole.scope, "s", 2)))
+    await asyncio.sleep(0.05)
+    await whole.lifecycle.delete(whole.scope, "s")
+    await whole.say("s", "d", "e", "f", "g")
+    assert await listening == [3, EventKind.RESTORE, 1, 2, 3, 4]
+    assert await told(await streams.open(whole.scope, "s", 100)) == [EventKind.RESTORE, 1, 2, 3, 4]
+    assert await told(await streams.open(whole.scope, "s", 4)) == []
+
+
+async def test_who_comes_back_does_not_bring_back_what_ended(redis: Redis, tmp_path: Path) -> None:
+    whole = Whole(redis, tenant(), folder(tmp_path))
+    await whole.say("s", "a")
+    finder = Finder(partial(whole.snapshots.recover, expired=False), whole.clock)
+    streams = Events(finder, whole.messages, RedisWaiter(redis), whole.clock, streams=4, heartbeat_s=0.1, lifetime_s=0.2)
+    await whole.lifecycle.snapshot(whole.scope, "s")
+    await whole.lose_redis()
+    assert await told(await streams.open(whole.scope, "s", 0)) == [1]
+    whole.clock.pass_(LIMITS.ttl_s + 1)
+    assert (await whole.rounds.tend()).expired == 1
+    with pytest.raises(NotFound):
+        await streams.open(whole.scope, "s", 1)
+    assert await whole.said("s") == ["a"]
+    assert await told(await streams.open(whole.scope, "s", 0)) == [1]
 
 
 async def test_one_tenant_has_half_of_the_streams(whole: Whole) -> None:

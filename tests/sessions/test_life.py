@@ -10,7 +10,7 @@ import pytest
 from memoryd.errors import Conflict, NotFound, StoreUnavailable
 from memoryd.sessions.archive import SnapshotCorrupt, decode
 from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Expected, NewMessage, Restored
-from memoryd.sessions.ports import SessionGone, SnapshotRecord, Target, TenantSettings
+from memoryd.sessions.ports import Changed, SessionGone, SnapshotRecord, Target, TenantSettings
 from memoryd.sessions.snapshots import KEPT, Reason
 from memoryd.stores.objects import ObstoreObjects
 from memoryd.stores.redis import Redis
@@ -267,6 +267,37 @@ async def test_a_session_deleted_while_its_snapshot_is_written_stays_deleted(who
     assert objects(tmp_path) == []
     with pytest.raises(NotFound):
         await whole.said("s")
+
+
+async def test_a_deletion_that_gave_up_leaves_a_session_that_can_be_lost_and_found(whole: Whole) -> None:
+    await whole.say("s", "a")
+    evict = whole.life.evict
+
+    async def busy(*given: object, **named: object) -> None:
+        raise Changed("again")
+
+    whole.life.evict = busy  # type: ignore[method-assign]
+    with pytest.raises(Changed):
+        await whole.lifecycle.delete(whole.scope, "s")
+    whole.life.evict = evict  # type: ignore[method-assign]
+    await whole.lifecycle.snapshot(whole.scope, "s")
+    await whole.lose_redis()
+    assert await whole.said("s") == ["a"]
+
+
+async def test_a_snapshot_recorded_during_a_deletion_goes_with_the_others(whole: Whole, tmp_path: Path) -> None:
+    await whole.say("s", "a")
+    await whole.lifecycle.snapshot(whole.scope, "s")
+    bury = whole.life.bury
+
+    async def meanwhile(scope: Scope, session_id: str) -> None:
+        await whole.say("s", "b")
+        await whole.lifecycle.snapshot(scope, session_id)
+        await bury(scope, session_id)
+
+    whole.life.bury = meanwhile  # type: ignore[method-assign]
+    await whole.lifecycle.delete(whole.scope, "s")
+    assert (objects(tmp_path), await whole.records.snapshots(whole.scope, "s", 9)) == ([], [])
 
 
 async def test_who_reads_a_session_while_it_is_deleted_does_not_bring_it_back(whole: Whole) -> None:

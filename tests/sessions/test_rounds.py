@@ -153,6 +153,51 @@ async def test_commits_that_fail_hold_up_no_other(redis: Redis) -> None:
     assert whole.memory.texts == ["a"]
 
 
+async def test_what_redis_lost_is_listed_and_committed_though_nobody_asks_for_it(redis: Redis) -> None:
+    whole = Whole(redis, tenant(), Counting())
+    await whole.lifecycle.configure(whole.scope, TenantSettings(AutoCommit.EXPIRY, 100))
+    await whole.say("ended", "a")
+    whole.clock.pass_(LIMITS.ttl_s + 1)
+    assert (await whole.rounds.tend()).expired == 1
+    await made(whole, [f"s{number}" for number in range(250)])
+    whole.clock.pass_(INTERVAL_S)
+    assert (await whole.rounds.save()).snapshots == 250
+    await whole.lose_redis()
+    whole.clock.pass_(600)
+    report = await whole.rounds.tend()
+    assert (report.reclaimed, report.failed) == (250, 0)
+    listed = await whole.lifecycle.page(whole.scope, user_id=None, agent_id=None, cursor=None, limit=300)
+    assert len(listed.sessions) == 250
+    whole.clock.pass_(LIMITS.ttl_s + 1)
+    report = await whole.rounds.tend()
+    assert (report.reclaimed, report.committed, report.expired, report.failed) == (0, 250, 250, 0)
+    whole.clock.pass_(600)
+    assert (await whole.rounds.tend()).reclaimed == 0
+
+
+async def test_while_redis_is_away_nothing_counts_as_lost(whole: Whole) -> None:
+    async def refuse(*given: object) -> frozenset[str]:
+        raise WorkingMemoryUnavailable("gone")
+
+    await whole.say("s", "a")
+    await whole.lifecycle.snapshot(whole.scope, "s")
+    whole.life.present = refuse  # type: ignore[method-assign, assignment]
+    report = await whole.rounds.tend()
+    assert (report.reclaimed, report.failed) == (0, 1)
+    assert (await whole.sessions.get(whole.scope, "s")).restored_from is None
+
+
+async def test_the_newest_snapshot_is_that_of_the_newest_session_whatever_the_clocks_say(whole: Whole) -> None:
+    await whole.say("s", "a")
+    whole.clock.pass_(5)  # the worker's is ahead
+    await whole.lifecycle.snapshot(whole.scope, "s")
+    whole.clock.pass_(-5)
+    await whole.say("s", "b")
+    await whole.lifecycle.snapshot(whole.scope, "s")
+    await whole.lose_redis()
+    assert await whole.said("s") == ["a", "b"]
+
+
 async def test_where_nothing_can_be_erased_everything_else_goes_on(redis: Redis) -> None:
     objects = Counting()
     whole = Whole(redis, tenant(), objects)

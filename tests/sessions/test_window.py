@@ -294,6 +294,23 @@ async def test_where_the_first_page_is_cut_does_not_show(whole: Whole) -> None:
     assert len(window.messages) == len(sent) - 1
 
 
+async def test_a_late_result_is_shown_with_its_call_from_before_the_page(whole: Whole) -> None:
+    sent: list[dict[str, JsonValue]] = [
+        *(filler(n) for n in range(40)),
+        {"role": "assistant", "tool_calls": calls("slow")},
+        *(filler(n) | {"content": f"between {n} " + "word " * 45} for n in range(20)),
+        {"role": "tool", "tool_call_id": "slow", "content": "at last"},
+    ]
+    at = AT.isoformat()
+    messages = [NewMessage(None, None, False, json.dumps({**one, "recorded_at": at})) for one in sent]
+    await whole.sessions.append(whole.scope, "s", messages, Birth(), None)
+    every = (await whole.sessions.read(whole.scope, "s", limit=500)).messages
+    window = await whole.windows(whole.scope, "s", budget=500, tokenizer="o200k_base")
+    assert window.messages[0].position == 41
+    assert window.messages[-1].position == 62
+    assert window.text == pack(every, 500).text
+
+
 def filler(number: int) -> dict[str, JsonValue]:
     return {"role": "user", "content": f"filler {number}"}
 

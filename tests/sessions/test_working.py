@@ -34,6 +34,24 @@ def once(key: str, print_: bytes = b"\x01") -> Idempotency:
     return Idempotency(key, print_)
 
 
+async def test_of_two_first_appends_the_one_that_names_no_space_follows_the_other(working: Working) -> None:
+    scope = working.scope
+
+    async def meanwhile(_: Scope, session_id: str) -> bool:
+        if session_id == "s" and not made:
+            made.append(session_id)
+            await working.sessions.append(scope, session_id, [message("first")], Birth(space="team"), None)
+        return False
+
+    made: list[str] = []
+    late = build(working.redis, working.clock, scope, recover=meanwhile).sessions
+    assert (await late.append(scope, "s", [message("second")], Birth(), None)).head == 2
+    made.clear()
+    await working.life.evict(scope, await working.sessions.get(scope, "s"), now=working.clock.now(), only_due=False)
+    with pytest.raises(Conflict):
+        await late.append(scope, "s", [message("third")], Birth(space="default"), None)
+
+
 async def test_many_writers_lose_nothing_and_share_one_order(working: Working, stack: Stack) -> None:
     """Eight clients with connections of their own append at once; each batch stays together."""
     clients = [Redis(stack.redis_url, timeout_s=5, connections=4) for _ in range(8)]

@@ -32,6 +32,9 @@ _READS: dict[str, tuple[tuple[str, ...], tuple[str | int, ...]]] = {
 }
 _STEP, _STEPS = 200, 10
 
+# Of a time in milliseconds, until the year 33658.
+_DIGITS = 15
+
 # Longer than reading a snapshot takes.
 _BURIED_S = 3_600
 
@@ -96,6 +99,9 @@ class RedisLife:
         key = Keys(scope.tenant_id).part(session_id, DELETED)
         await self._scripts.redis.command("SET", key, "1", "EX", _BURIED_S)
 
+    async def exhume(self, scope: Scope, session_id: str) -> None:
+        await self._scripts.redis.command("DEL", Keys(scope.tenant_id).part(session_id, DELETED))
+
     async def page(
         self, scope: Scope, *, user_id: str | None, agent_id: str | None, cursor: str | None, limit: int
     ) -> SessionPage:
@@ -145,7 +151,7 @@ class RedisLife:
         top = "+inf"
         if cursor is not None:
             score, _, member = cursor.partition(":")
-            if not score.isdigit() or not member:
+            if not (score.isascii() and score.isdigit() and len(score) <= _DIGITS) or not member:
                 raise InvalidRequest("cursor: not one that this service gave out")
             same = list_of(await self._scripts.redis.command("ZREVRANGEBYSCORE", index, score, score))
             ties = [(one, int(score)) for one in same if isinstance(one, bytes) and one < member.encode()]
@@ -159,6 +165,12 @@ class RedisLife:
         page = scored[:limit]
         ids = [decoded(one) for one, _ in page]
         return ids, f"{page[-1][1]}:{page[-1][0].decode()}" if len(scored) > limit else None
+
+    async def present(self, scope: Scope, session_ids: Sequence[str]) -> frozenset[str]:
+        keys = Keys(scope.tenant_id)
+        commands = [("EXISTS", keys.part(one, "meta")) for one in session_ids]
+        answers = await self._scripts.redis.together(commands, atomic=False) if commands else []
+        return frozenset(one for one, there in zip(session_ids, answers, strict=True) if there)
 
     async def waiting(self, scope: Scope, name: str, before: datetime, limit: int) -> Sequence[str]:
         index = Keys(scope.tenant_id).index(name)

@@ -12,6 +12,8 @@ from memoryd.stores.database import Database
 from retrieval.scope import Scope
 
 _COLUMNS = "snapshot_id, session_id, space, object_key, revision, head, size, taken_at, reason, final, leaps"
+# By what the session was: the clocks of those who take snapshots differ.
+_NEWEST = "revision DESC, taken_at DESC, snapshot_id DESC"
 _ADD = f"""
 INSERT INTO session_snapshots (tenant_id, {_COLUMNS})
 VALUES (%(tenant)s, %(id)s, %(session)s, %(space)s, %(key)s, %(revision)s, %(head)s, %(size)s, %(at)s,
@@ -19,7 +21,13 @@ VALUES (%(tenant)s, %(id)s, %(session)s, %(space)s, %(key)s, %(revision)s, %(hea
 """
 _OF = f"""
 SELECT {_COLUMNS} FROM session_snapshots WHERE tenant_id = %(tenant)s AND session_id = %(session)s
-ORDER BY taken_at DESC, snapshot_id DESC LIMIT %(limit)s
+ORDER BY {_NEWEST} LIMIT %(limit)s
+"""
+_UNFINISHED = f"""
+SELECT session_id FROM (
+    SELECT DISTINCT ON (session_id) session_id, final FROM session_snapshots
+    WHERE tenant_id = %(tenant)s AND session_id > %(after)s ORDER BY session_id, {_NEWEST}) newest
+WHERE NOT final ORDER BY session_id LIMIT %(limit)s
 """
 _OLD = f"""
 SELECT {_COLUMNS} FROM session_snapshots WHERE tenant_id = %(tenant)s AND taken_at < %(before)s
@@ -77,6 +85,10 @@ class PgSessionRecords:
     async def outdated(self, scope: Scope, before: datetime, limit: int, *, skip: int) -> list[SnapshotRecord]:
         params = {"tenant": scope.tenant_id, "before": before, "limit": limit, "skip": skip}
         return [_record(row) for row in await self._database.read(scope, _OLD, params)]
+
+    async def unfinished(self, scope: Scope, after: str, limit: int) -> list[str]:
+        params = {"tenant": scope.tenant_id, "after": after, "limit": limit}
+        return [name for (name,) in await self._database.read(scope, _UNFINISHED, params)]
 
     async def settings(self, scope: Scope) -> TenantSettings:
         rows = await self._database.read(scope, _SETTINGS, {"tenant": scope.tenant_id})

@@ -16,7 +16,7 @@ from memoryd.errors import (
     VersionConflict,
 )
 from memoryd.sessions.model import milliseconds
-from memoryd.sessions.ports import Changed, SessionGone, Target
+from memoryd.sessions.ports import Changed, OtherSpace, SessionGone, Target
 from memoryd.stores.redis import Argument, Redis, Reply, Script
 from memoryd.stores.sessions.keys import DELETED, INDEXES, PARTS, encoded, of_tenant
 from retrieval.scope import Scope
@@ -141,7 +141,7 @@ def refusal(word: str, rest: Sequence[Reply]) -> Exception:
         "changed": Changed("the session changed meanwhile; try again"),
         "missing": NotFound("no such thing in this session"),
         "reused": IdempotencyKeyReused("this Idempotency-Key was used with another request; use a new one"),
-        "space": Conflict("the session exists in another space"),
+        "space": OtherSpace("the session exists in another space"),
     }.get(word, NotFound("no such session"))
 
 

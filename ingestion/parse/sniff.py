@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -10,6 +11,7 @@ from ingestion.parse.archives import Archive, opened
 from ingestion.parse.encodings import detect
 from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.languages import language_of
+from ingestion.parse.limits import ParseLimits
 from ingestion.parse.pieces import Facts
 from ingestion.parse.source import Source
 
@@ -142,6 +144,20 @@ def sniff(source: Source, facts: Facts) -> Sniffed:
     return Sniffed(_text(known, sample), known)
 
 
+def hint(name: str | None, media_type: str | None) -> str:
+    """What a text's name and declared type say of it; nothing where they tell nothing.
+
+    Where they say the same, the same bytes have the same blocks. Of what is no text they choose nothing.
+    """
+    source = Source(io.BytesIO(), 0, ParseLimits(), name, media_type)
+    if source.suffix == ".tsv":  # its delimiter is not looked for
+        return "tsv"
+    named = _named(source)
+    if named is Format.SOURCE:
+        return f"{named} {language_of(source)}"
+    return str(named or _declared(source) or "")
+
+
 def _zipped(source: Source) -> Format:
     with opened(source) as archive:
         if "mimetype" in archive.names:
@@ -174,14 +190,20 @@ def _text(source: Source, sample: str) -> Format:
     """Content that cannot be mistaken first, then the name, then the declared type, then the looks of it."""
     if _HTML.match(sample):
         return Format.HTML
-    named = _BY_SUFFIX.get(source.suffix) or (Format.SOURCE if language_of(source) else None)
-    declared = _BY_TYPE.get((source.media_type or "").partition(";")[0].strip().lower())
-    found = named or declared
+    found = _named(source) or _declared(source)
     if found is Format.JSON and _is_lines(sample):
         return Format.JSON_LINES
     if found in (None, Format.PLAIN):
         return _by_looks(sample) or found or (Format.MARKDOWN if _MARKDOWN.search(sample) else Format.PLAIN)
     return found
+
+
+def _named(source: Source) -> Format | None:
+    return _BY_SUFFIX.get(source.suffix) or (Format.SOURCE if language_of(source) else None)
+
+
+def _declared(source: Source) -> Format | None:
+    return _BY_TYPE.get((source.media_type or "").partition(";")[0].strip().lower())
 
 
 def _by_looks(sample: str) -> Format | None:

@@ -74,7 +74,8 @@ def ingest(
     except KeyboardInterrupt:
         if begun is not None:
             left_running([job.id for job in begun.jobs])
-        click.echo("interrupted before a job was begun: nothing has changed", err=True)
+        # A job may have been ordered whose answer did not come.
+        click.echo(f"interrupted: nothing more is sent; a job that was ordered goes on: memoryd jobs list --kb {name}", err=True)
         sys.exit(_INTERRUPTED)
     (_as_json if as_json else _as_text)(name, begun, failed, live)
     ended = all(job.state == "succeeded" for job in begun.jobs) if wait else True

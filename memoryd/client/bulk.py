@@ -1,6 +1,6 @@
 """A whole folder or archive into a knowledge base: read, compare, upload what differs, order a job, see it through."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -85,7 +85,8 @@ class BulkOperations(IngestOperations):
         gone: set[str] = set()
         if options.prune is not None:
             gone = yield from IngestOperations.next_ids.steps(self, name, options.prune)
-            gone -= read.keys() | {one.document_id for one in refused}
+            unread = {one.document_id.rstrip("/") for one in refused}
+            gone = {one for one in gone - read.keys() if not _within(one, unread)}
         documents = [NewDocument(one, upload=kept[one], file_name=read[one].local.file_name) for one in read if one in kept]
         publish = options.publish and all(one.reason == NOT_A_FILE for one in refused)
         jobs = yield from self._ordered(name, documents, sorted(gone), publish, options.note)
@@ -202,6 +203,12 @@ def _read(files: Iterable[Local | Refused], report: Report | None) -> Steps[tupl
         if report is not None:
             report(Progress("read", len(read), seen))
     return read, refused
+
+
+def _within(document_id: str, names: Set[str]) -> bool:
+    """Whether it is one of ``names`` or below one, as all that a folder holds is. Nothing is the name of the root."""
+    parts = document_id.split("/")
+    return any("/".join(parts[:depth]) in names for depth in range(len(parts) + 1))
 
 
 def _next(files: Iterator[Local | Refused]) -> Hashed | Refused | None:

@@ -19,6 +19,7 @@ from ingestion.chunk import CHUNKER_VERSION, Section
 from ingestion.document import Block, Parsed
 from ingestion.parse import PARSER_VERSION
 from ingestion.parse.failures import ParseFailed
+from ingestion.parse.sniff import Format, hint
 from ingestion.sources.errors import SourceRefused
 from ingestion.sources.url import Fetched
 from memoryd.errors import Conflict, NotFound, StoreUnavailable
@@ -114,6 +115,11 @@ class _Source:
     def large(self) -> bool:
         """It may take much memory."""
         return self.packed or self.size > _LARGE_BYTES
+
+    @property
+    def hint(self) -> str | None:
+        """What its name and media type choose of how it is parsed; ``None`` where its bytes alone do."""
+        return None if self.packed else hint(self.name, self.media_type)
 
 
 class _Unfetched(MemorydError):
@@ -222,7 +228,7 @@ class Ingest:
         document = NewDocument(
             document_id=document_id,
             content_hash=source.digest,
-            settings_hash=settings_hash(base, self._tools.card, source.title),
+            settings_hash=settings_hash(base, self._tools.card, source.title, source.hint),
             size=source.size,
             title=source.title,
             media_type=source.media_type,
@@ -298,11 +304,16 @@ async def serving_first(embedders: WriteEmbedders, scope: Scope, kb_id: UUID) ->
     return [serving, *(one for one in catalogue.covering(kb_id) if one.number != serving.number)]
 
 
-def settings_hash(base: KnowledgeBase, card: ModelCard, title: str | None) -> bytes:
-    """SHA-256 of what a document's chunks depend on besides its bytes: who ingests it again with the same has the same chunks."""
+def settings_hash(base: KnowledgeBase, card: ModelCard, title: str | None, said: str | None) -> bytes:
+    """SHA-256 of what a document's chunks depend on besides its bytes: who ingests it again with the same has the same chunks.
+
+    ``said``: the hint of its name and type; ``None`` where its bytes alone tell what it is.
+    """
     cut = base.chunking
     parts = (PARSER_VERSION, CHUNKER_VERSION, card.name, card.revision, cut.strategy, cut.max_tokens, cut.overlap_tokens, title)
-    return hashlib.sha256(repr(parts).encode()).digest()
+    # Of PDF, office files and Markdown, which texts without a name are too, it is what it was before it had hints.
+    hinted = () if said in (None, Format.MARKDOWN) else (said,)
+    return hashlib.sha256(repr((*parts, *hinted)).encode()).digest()
 
 
 async def _together(

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from memoryd.cli.bars import Bars
-from memoryd.client import Job
+from memoryd.client import Job, bulk
 from tests.cli.conftest import Command
 from tests.client.service import STREAM, Service, base, job, problem
 
@@ -74,6 +74,20 @@ def test_ctrl_c_leaves_the_job_running(command: Command, service: Service, docs:
     assert said.exit_code == 130
     assert f"memoryd jobs show --watch {service.jobs[0]['id']}" in said.stderr
     assert not service.of("POST", ".*/cancel")
+
+
+def test_ctrl_c_behind_an_order_does_not_say_that_nothing_changed(
+    command: Command, service: Service, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(**given: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bulk, "Ingestion", interrupted)
+    said = command("ingest", docs, "--kb", "handbook")
+    assert said.exit_code == 130
+    assert len(service.jobs) == 1
+    assert "nothing has changed" not in said.stderr
+    assert "memoryd jobs list --kb handbook" in said.stderr
 
 
 def test_a_base_that_is_missing_is_made_when_asked(command: Command, service: Service, docs: Path) -> None:

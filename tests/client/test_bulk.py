@@ -96,6 +96,28 @@ def test_what_cannot_be_read_is_neither_removed_nor_published_over(side: Side, s
     assert not finished.good
 
 
+@pytest.mark.parametrize(
+    ("refused", "gone"),
+    [
+        ("a/hr", ["a/hr-old.md", "a/old.md"]),
+        ("a/hr/", ["a/hr-old.md", "a/old.md"]),
+        ("a/hr/de", ["a/hr-old.md", "a/hr/leave.md", "a/old.md"]),
+        ("a/", []),
+        ("", []),
+    ],
+)
+def test_what_is_below_a_folder_that_cannot_be_read_is_not_pruned(
+    side: Side, service: Service, docs: Path, refused: str, gone: list[str]
+) -> None:
+    staged = ["a/hr-old.md", "a/hr/leave.md", "a/hr/de/leave.md", "a/old.md"]
+    service.staged, service.versions = dict.fromkeys(staged, "0"), 1
+    files: list[Local | Refused] = [Refused(refused, "unreadable", ""), _local(docs / "readme.md")]
+    begun = side.value(side.knowledge.ingest_local("handbook", files, options=Options(prune="a/")))
+    assert begun.removed == len(gone)
+    (order,) = service.of("POST", JOBS)
+    assert json.loads(order.content).get("remove", []) == gone
+
+
 def test_a_file_that_goes_while_it_is_sent(side: Side, service: Service, docs: Path) -> None:
     fickle = docs / "fickle.md"
     fickle.write_text("here")

@@ -190,6 +190,8 @@ async def test_dead_letters_are_listed_page_by_page_and_replayed(bench: Bench) -
         bench.gate.go.release()
         await http.get(f"/v1/jobs/{job_id}/events")
     assert len((await http.get("/v1/dead-letters")).json()["dead_letters"]) == 2
+    for number in (-1, 10_000, 3_000_000_000, 10**30):
+        assert (await bench.post("/v1/dead-letters/replay", 422, job_id=job_id, items=[1, number]))["code"] == "invalid_request"
     for wrong in ("x", "eA", "MDAwMCB4"):
         answer = await http.get("/v1/dead-letters", params={"cursor": wrong})
         assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import io
+import json
 import zipfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -206,6 +207,20 @@ async def test_what_stays_is_not_embedded_again(desk: Desk) -> None:
     diff = await desk.get("/diff", before=1, after=2)
     assert diff["documents"] == {"added": 0, "removed": 0, "changed": 1, "unchanged": 1}
     assert diff["chunks"] == {"added": 1, "removed": 1, "changed": 0, "unchanged": 3}
+
+
+async def test_a_file_name_that_is_corrected_has_it_parsed_again(desk: Desk) -> None:
+    async def outcome(name: str) -> tuple[str | None, str]:
+        job = await desk.upload(
+            (name, b"city,seats\nBonn,12\n"), options=json.dumps({name: {"document_id": "x"}}), publish="true"
+        )
+        return (await desk.outcomes(job))["x"], (await desk.get("/documents/x"))["media_type"]
+
+    assert await outcome("seats.txt") == ("succeeded", "text/plain")
+    assert await outcome("seats.csv") == ("succeeded", "text/csv")
+    embedded = desk.embedder.texts
+    assert await outcome("places.CSV") == ("unchanged", "text/csv"), "only what tells formats apart counts"
+    assert desk.embedder.texts == embedded
 
 
 async def test_publish_pin_roll_back_and_collect(desk: Desk) -> None:

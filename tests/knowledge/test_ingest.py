@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,16 +13,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ingestion.chunk import CHUNKER_VERSION
+from ingestion.parse import PARSER_VERSION
 from ingestion.sources import Fetched, Reason, SourceRefused
 from memoryd.errors import NotFound
 from memoryd.jobs.model import ItemState
 from memoryd.jobs.retry import failure_of
-from memoryd.knowledge.model import ReadyChunk, ReadySection, Staging
+from memoryd.knowledge.model import NewDocument, ReadyChunk, ReadySection, Staging
 from retrieval.errors import MemorydError
+from retrieval.filters import JsonValue
 from retrieval.scope import Scope
 from tests.embedded.running import until
 from tests.ingestion.parse.made import docx, paragraph
-from tests.knowledge.bench import BASE, SCOPE, Control, Drafts, Worker, item, job
+from tests.knowledge.bench import BASE, CARD, SCOPE, Control, Drafts, Worker, item, job
 
 URL = {"url": "https://example.org/handbook.html"}
 
@@ -132,6 +136,37 @@ async def test_nothing_is_left_in_the_temporary_folder(worker: Worker, tmp_path:
     await worker.ingest(source, drafts=Drafts(), control=Control())
     await worker.ingest(await upload(worker, tmp_path, " \n"), drafts=Drafts(), control=Control())
     assert [*folder.iterdir()] == []
+
+
+class Noting(Drafts):
+    """Notes the settings that documents come with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings: list[bytes] = []
+
+    async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging:
+        self.settings.append(document.settings_hash)
+        return await super().begin(scope, kb_id, document, now)
+
+
+async def test_a_name_counts_as_a_change_where_it_changes_how_bytes_are_parsed(worker: Worker, tmp_path: Path) -> None:
+    async def settings(content: str | bytes, **said: JsonValue) -> bytes:
+        drafts, source = Noting(), {"key": (await upload(worker, tmp_path, content))["key"]}
+        assert (await worker.ingest(source | said, drafts=drafts, control=Control())).state is ItemState.SUCCEEDED
+        return drafts.settings[0]
+
+    text, office = "city,seats\nBonn,12\n", docx(paragraph("A short document."))
+    cut = BASE.chunking
+    before = repr(
+        (PARSER_VERSION, CHUNKER_VERSION, CARD.name, CARD.revision, cut.strategy, cut.max_tokens, cut.overlap_tokens, None)
+    )
+    unhinted = hashlib.sha256(before.encode()).digest()
+    named = [await settings(text, file_name=name) for name in ("a.txt", "a.csv", "a.tsv", "a.py", "a.md")]
+    assert len({*named, await settings(text)}) == 6
+    assert await settings(text, file_name="b.csv") == named[1]
+    assert unhinted == named[-1] == await settings(text, text=True)
+    assert unhinted == await settings(office) == await settings(office, file_name="a.docx")
 
 
 class Crowd(Drafts):

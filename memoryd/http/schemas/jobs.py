@@ -1,6 +1,7 @@
 """Bodies of jobs."""
 
 from datetime import datetime
+from typing import Annotated
 from uuid import UUID
 
 from pydantic import BaseModel, Field
@@ -122,7 +123,9 @@ class ReplayIn(Body):
     """Which dead letters of a job to queue again."""
 
     job_id: UUID
-    items: list[Whole] | None = Field(None, min_length=1, max_length=MAX_ITEMS, description="null: all of them")
+    items: list[Annotated[Whole, Field(ge=0, le=MAX_ITEMS - 1)]] | None = Field(
+        None, min_length=1, max_length=MAX_ITEMS, description="null: all of them"
+    )
 
 
 class ReplayOut(BaseModel):

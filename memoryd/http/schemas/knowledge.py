@@ -93,7 +93,7 @@ class BasePage(BaseModel):
 
 
 class VersionOut(BaseModel):
-    """One version. Its counts are those of its manifest; of the draft they are 0 until it is published."""
+    """One version. Its counts are those of its manifest; a draft's are of what it holds when it is looked at."""
 
     version: int
     state: VersionState

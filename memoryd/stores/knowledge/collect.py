@@ -1,6 +1,7 @@
 """Garbage collection: versions that nobody needs are given up, and rows that only they have are erased a while later."""
 
 from datetime import datetime, timedelta
+from typing import LiteralString
 from uuid import UUID
 
 from memoryd.knowledge.model import Collected
@@ -35,10 +36,17 @@ d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND (
         WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.seq = d.from_seq AND v.state = 'draft')))
 """
 _GARBAGE = f"SELECT document_pid FROM kb_documents d WHERE {_IS_GARBAGE} LIMIT %(documents)s FOR UPDATE OF d SKIP LOCKED"
+# Of an orphan: what failed of it may be tried again, for as long as its job is known.
+_UNWANTED: LiteralString = """
+NOT EXISTS (
+    SELECT FROM jobs j JOIN job_items i ON i.tenant_id = j.tenant_id AND i.job_id = j.job_id
+    WHERE j.tenant_id = %(tenant)s AND j.kb_id = %(kb)s AND j.failed > 0 AND i.state = 'failed'
+        AND i.source ->> 'key' = o.object_key)
+"""
 # Looked at first, for most knowledge bases have nothing to collect in most rounds.
 _DUE = f"""
 SELECT EXISTS (SELECT FROM kb_documents d WHERE {_IS_GARBAGE})
-    OR EXISTS (SELECT FROM kb_orphans WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s)
+    OR EXISTS (SELECT FROM kb_orphans o WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND {_UNWANTED})
     OR EXISTS (SELECT FROM kb_versions WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND state = 'draft' AND discarding)
     OR b.retain < (SELECT count(*) FROM kb_versions WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND state = 'published')
 FROM knowledge_bases b WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES}
@@ -48,11 +56,13 @@ DELETE FROM kb_orphans o
 WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND EXISTS (
     SELECT FROM kb_documents d WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.object_key = o.object_key)
 """
-_NAMED_ONCE = """
-DELETE FROM kb_orphans WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND named_at IS NOT NULL RETURNING object_key
+_NAMED_ONCE = f"""
+DELETE FROM kb_orphans o WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND o.named_at IS NOT NULL AND {_UNWANTED}
+RETURNING object_key
 """
-_NAME = """
-UPDATE kb_orphans SET named_at = %(now)s WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND named_at IS NULL
+_NAME = f"""
+UPDATE kb_orphans o SET named_at = %(now)s
+WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND o.named_at IS NULL AND {_UNWANTED}
 RETURNING object_key
 """
 # Of one transaction.
@@ -63,7 +73,7 @@ async def collect(database: Database, scope: Scope, kb_id: UUID, *, now: datetim
     """Give versions up, erase in small transactions what was given up more than ``grace_s`` ago, finish an interrupted discard.
 
     Originals that no document names any more are told in two rounds, so that an interruption after the first leaves none; and
-    not while there is a job, which may name them again.
+    not while there is a job, which may name them again, or one that failed of them and can be tried again.
     Raises ``NotFound``.
     """
     params = naming(scope, kb_id) | {"now": now, "until": now - timedelta(seconds=grace_s), "documents": _DOCUMENTS}

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from ingestion.document import BlockKind
+from ingestion.parse.sniff import hint
 from tests.ingestion.parse import made
 from tests.ingestion.parse.reading import read_text
 
@@ -261,3 +262,20 @@ async def test_encodings_of_pages(tmp_path: Path) -> None:
 async def test_names_of_any_kind_are_only_hints(tmp_path: Path) -> None:
     for name in ("../../etc/passwd", "a\x00b.md", "C:\\docs\\a.py", "x" * 5_000, "\udcff.txt"):
         assert (await read_text(tmp_path, "words", name)).blocks[0].text == "words"
+
+
+def test_hints_are_alike_where_they_choose_the_same() -> None:
+    alike = (
+        {("a.md", None), ("b.MARKDOWN", "text/csv"), (None, "text/markdown; charset=utf-8"), ("picture.png", "text/markdown")},
+        {("a.csv", None), ("C:\\b.tab", None), (None, "Text/CSV"), (None, "text/tab-separated-values")},
+        {("a.tsv", None), ("b.tsv", "text/csv")},
+        {("a.txt", None), ("notes.log", "text/html"), (None, "text/plain")},
+        {("a.py", None), ("b.pyi", "text/plain")},
+        {("Makefile", None), ("docs/makefile", None), ("a.mk", None)},
+        {(None, None), ("a", None), ("a.pdf", "application/pdf"), ("", "")},
+    )
+    hints = [{hint(*one) for one in some} for some in alike]
+    assert [len(some) for some in hints] == [1] * len(alike)
+    assert len(set.union(*hints)) == len(alike)
+    assert hint("a.md", None) == "markdown"
+    assert hint(None, None) == ""

@@ -3,12 +3,15 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
 from memoryd.errors import Conflict, NotFound, VersionGone
 from memoryd.ids import uuid7
+from memoryd.jobs.model import NewItem, NewJob
 from memoryd.knowledge.model import Collected, VersionState
+from memoryd.stores.jobs.ledger import PgLedger
 from memoryd.stores.knowledge import collect as collecting
 from memoryd.stores.knowledge import discard as discarding
 from memoryd.stores.knowledge.rows import erase
@@ -143,6 +146,31 @@ async def test_originals_that_no_document_names_are_named_in_two_rounds(shelf: S
     await shelf.release(back=LINES)
     assert old not in (await _collect(shelf)).object_keys, "named again"
     assert await shelf.reader.object_key(shelf.scope, await shelf.pin(), "a") == new
+
+
+async def test_originals_of_what_failed_stay_for_another_try(shelf: Shelf) -> None:
+    key, job = str(shelf.new("a", LINES).object_key), uuid7()
+    wish = NewJob("ingest", {}, [NewItem("a", {"key": key}), NewItem("b", {"key": "other"})], kb_id=shelf.kb)
+    await PgLedger(shelf.database).add(shelf.scope, job, wish, shelf.now(), None)
+    await _end(shelf, job, "failed")
+    await shelf.begin("a", LINES)
+    await shelf.begin("b", LINES[:1])
+    await shelf.discard()
+    assert (await _collect(shelf)).object_keys == (str(shelf.new("b", LINES[:1]).object_key),)
+    await _collect(shelf)
+    assert (await _collect(shelf)).object_keys == ()
+    await _end(shelf, job, "succeeded")
+    assert (await _collect(shelf)).object_keys == (key,)
+
+
+async def _end(shelf: Shelf, job: UUID, state: str) -> None:
+    params = {"tenant": shelf.scope.tenant_id, "job": job, "state": state}
+    async with shelf.database.transaction(shelf.scope) as connection:
+        for sql in (
+            "UPDATE job_items SET state = %(state)s WHERE tenant_id = %(tenant)s AND job_id = %(job)s",
+            "UPDATE jobs SET state = 'partial', failed = 1 WHERE tenant_id = %(tenant)s AND job_id = %(job)s",
+        ):
+            await connection.execute(sql, params)
 
 
 async def test_an_interrupted_discard_takes_nothing_more_and_is_finished(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -140,7 +140,8 @@ class Settings(BaseSettings):
     parse_timeout_s: float = Field(300.0, gt=0, le=3600, description="Most seconds that parsing a document may take")
 
     # Jobs
-    jobs_slots: int = Field(2, ge=1, le=64, description="Jobs that one worker works on at the same time")
+    # More than of one tenant: there is one for others, however long a tenant's documents take.
+    jobs_slots: int = Field(3, ge=1, le=64, description="Jobs that one worker works on at the same time")
     jobs_per_tenant: int = Field(2, ge=1, le=64, description="Jobs of one tenant that are worked on at the same time, by all")
     jobs_at_once: int = Field(16, ge=1, le=64, description="Items of a job that are worked on side by side while they are short")
     jobs_slice_s: float = Field(20.0, gt=0, le=3600, description="A tenant's turn ends with the items under way after so long")

@@ -20,7 +20,7 @@ from ingestion.parse.limits import ParseLimits
 from ingestion.parse.pieces import Facts, Piece, finish
 from ingestion.parse.sniff import MEDIA_TYPES, Format, sniff
 from ingestion.parse.source import Source
-from ingestion.parse.wire import REQUEST, done_line, failed_line, piece_line
+from ingestion.parse.wire import REQUEST, done_line, failed_line, piece_line, title_line
 
 _FUNCTIONS = {Format.JSON: ("records", "read"), Format.JSON_LINES: ("records", "read_lines")}
 # Nesting of a document is bounded by its reader (256 levels of XML); each level takes a few frames.
@@ -41,6 +41,8 @@ def parse(source: Source, facts: Facts, send: Callable[[bytes], object]) -> None
             raise ParseFailed(
                 FailureReason.TOO_LARGE, "the document has more text, or more blocks, than a file of its size may have"
             )
+        if blocks == 1 and facts.title:
+            send(title_line(facts.title))
         send(piece_line(piece))
     if not blocks:
         raise _EMPTY

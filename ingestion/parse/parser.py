@@ -20,7 +20,7 @@ from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.forks import Forked, Forks
 from ingestion.parse.limits import ParseLimits
 from ingestion.parse.pieces import Piece
-from ingestion.parse.wire import MAX_LINE, REQUEST, Done, read_line
+from ingestion.parse.wire import MAX_LINE, REQUEST, Done, Titled, read_line
 
 Process = asyncio.subprocess.Process | Forked
 
@@ -37,7 +37,7 @@ _KILLED = {
 
 
 class Reading:
-    """The blocks of one document, in order. ``parsed`` is there once the last was read."""
+    """The blocks of one document, in order. ``title`` is there once the first was read, ``parsed`` once the last was."""
 
     def __init__(self, process: Process, limits: ParseLimits, size: int) -> None:
         if process.stdout is None:
@@ -46,7 +46,13 @@ class Reading:
         self._room, self._blocks = limits.output_of(size), limits.blocks
         self._wait_s = self._left_s = limits.wait_s + limits.more_s(size)
         self._position = 0
+        self._title: str | None = None
         self._parsed: Parsed | None = None
+
+    @property
+    def title(self) -> str | None:
+        """What the document is called, as far as it had said before its first block."""
+        return self._title
 
     @property
     def parsed(self) -> Parsed:
@@ -83,7 +89,12 @@ class Reading:
             raise
 
     async def _next(self) -> Block:
-        match await self._message():
+        message = await self._message()
+        if isinstance(message, Titled) and not self._position and self._title is None:
+            self._title, message = message.title, await self._message()
+        match message:
+            case Titled():
+                raise ParseFailed(FailureReason.CRASHED, "the parser wrote a title behind a block")
             case Piece() as piece:
                 return self._placed(piece)
             case Done() as done:
@@ -93,7 +104,7 @@ class Reading:
             case failure:
                 raise failure
 
-    async def _message(self) -> Piece | Done | ParseFailed:
+    async def _message(self) -> Titled | Piece | Done | ParseFailed:
         waiting = time.monotonic()
         try:
             async with asyncio.timeout(max(self._left_s, 0)):

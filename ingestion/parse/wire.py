@@ -18,6 +18,13 @@ _MAX_DETAIL = 500
 
 
 @dataclass(frozen=True, slots=True)
+class Titled:
+    """Before the first block: the document says what it is called."""
+
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """The last line: every block was read."""
 
@@ -25,6 +32,11 @@ class Done:
     title: str | None
     pages: int | None
     warnings: tuple[str, ...]
+
+
+def title_line(title: str) -> bytes:
+    """What the document is called, as far as is known before its first block."""
+    return _line(["title", title])
 
 
 def piece_line(piece: Piece) -> bytes:
@@ -42,7 +54,7 @@ def failed_line(failure: ParseFailed) -> bytes:
     return _line(["failed", failure.reason, failure.detail[:_MAX_DETAIL]])
 
 
-def read_line(line: bytes) -> Piece | Done | ParseFailed:
+def read_line(line: bytes) -> Titled | Piece | Done | ParseFailed:
     """One line. Raises ``ValueError`` for anything that this module does not write."""
     try:
         message = json.loads(line)
@@ -52,6 +64,8 @@ def read_line(line: bytes) -> Piece | Done | ParseFailed:
         case ["block", str(kind), str(text), int(level), page, language] if 0 < len(text) <= MAX_BLOCK and 0 <= level <= 6:
             if (level > 0) == (kind == BlockKind.HEADING):
                 return Piece(BlockKind(kind), _storable(text), level, _count(page), _optional(language))
+        case ["title", str(title)] if title:
+            return Titled(_optional(title) or "")
         case ["done", str(media_type), title, pages, list(warnings)] if len(warnings) <= MAX_WARNINGS:
             return Done(_optional(media_type) or "", _optional(title), _count(pages), tuple(_texts(warnings)))
         case ["failed", str(reason), str(detail)] if len(detail) <= _MAX_DETAIL:

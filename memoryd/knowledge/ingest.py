@@ -19,7 +19,7 @@ from ingestion.chunk import CHUNKER_VERSION, Section
 from ingestion.document import Block, Parsed
 from ingestion.parse import PARSER_VERSION
 from ingestion.parse.failures import ParseFailed
-from ingestion.parse.sniff import Format, hint
+from ingestion.parse.sniff import hint
 from ingestion.sources.errors import SourceRefused
 from ingestion.sources.url import Fetched
 from memoryd.errors import Conflict, NotFound, StoreUnavailable
@@ -58,8 +58,11 @@ _DRAFTS = 3
 
 
 class Reading(Protocol):
-    """A document that is being parsed. ``parsed`` is there behind the last block."""
+    """A document that is being parsed. ``title`` is there with the first block, where the document has said by then what it is
+    called; ``parsed`` behind the last."""
 
+    @property
+    def title(self) -> str | None: ...
     def __aiter__(self) -> AsyncIterator[Block]: ...
     @property
     def parsed(self) -> Parsed: ...
@@ -265,7 +268,9 @@ class Ingest:
             family = None if source.large else source.family
             said = {"name": source.name, "media_type": source.media_type}
             async with self._tools.parser.open(source.path, **said, family=family) as reading:
-                sections = self._tools.cut(aiter(reading), base, source.title)
+                blocks = aiter(reading)
+                first = await anext(blocks, None)
+                sections = self._tools.cut(_from(first, blocks), base, source.title or reading.title)
                 async for batch in batched(sections, behind=staging.stored, passing=control.checkpoint):
                     await cut.put(batch)
                 await cut.put(None)
@@ -297,6 +302,13 @@ class Ingest:
         return await _together(parse(), embed(), write())
 
 
+async def _from(first: Block | None, rest: AsyncIterator[Block]) -> AsyncIterator[Block]:
+    if first is not None:
+        yield first
+    async for block in rest:
+        yield block
+
+
 async def serving_first(embedders: WriteEmbedders, scope: Scope, kb_id: UUID) -> list[Generation]:
     """The generations that a write to this knowledge base has to reach; first the one that answers."""
     catalogue = await embedders.catalogue(scope.tenant_id)
@@ -310,10 +322,8 @@ def settings_hash(base: KnowledgeBase, card: ModelCard, title: str | None, said:
     ``said``: the hint of its name and type; ``None`` where its bytes alone tell what it is.
     """
     cut = base.chunking
-    parts = (PARSER_VERSION, CHUNKER_VERSION, card.name, card.revision, cut.strategy, cut.max_tokens, cut.overlap_tokens, title)
-    # Of PDF, office files and Markdown, which texts without a name are too, it is what it was before it had hints.
-    hinted = () if said in (None, Format.MARKDOWN) else (said,)
-    return hashlib.sha256(repr((*parts, *hinted)).encode()).digest()
+    made = (PARSER_VERSION, CHUNKER_VERSION, card.name, card.revision, cut.strategy, cut.max_tokens, cut.overlap_tokens)
+    return hashlib.sha256(repr((*made, title, said)).encode()).digest()
 
 
 async def _together(

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
-from memoryd.errors import Collision, Conflict
+from memoryd.errors import Collision
 from memoryd.generations.catalogue import Catalogue
 from memoryd.generations.ports import Missing
 from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection, Staging
@@ -235,7 +235,7 @@ class PgDrafts:
     async def add(
         self, scope: Scope, staging: Staging, sections: Sequence[ReadySection], chunks: Sequence[ReadyChunk]
     ) -> Staging:
-        """Write a batch, all or none; the staging with the new count. Raises ``Conflict``, ``ValueError`` for a gap."""
+        """Write a batch, all or none; the staging with the new count. Raises ``Collision``, ``ValueError`` for a gap."""
         part = _Part(scope, staging, sections, chunks)
         looking = [(STILL_WRITABLE, part.params), *part.looking(_STAGED_TO_GO_ON)]
         async with self._database.opened(scope, looking) as (connection, found):
@@ -255,7 +255,7 @@ class PgDrafts:
     ) -> int:
         """The document is whole: it takes the place of its former revision in the draft. The tokens of its chunks.
 
-        Raises ``Conflict``, ``ValueError`` for a gap.
+        Raises ``Collision``, ``ValueError`` for a gap.
         """
         if staging.replaces and chunks:
             # Apart: to take out a large revision takes seconds, in which no generation could be made or retired.
@@ -300,15 +300,15 @@ class PgDrafts:
 
     async def _writing(self, part: "_Part", found: Sequence[Cursor]) -> tuple[list[Statement], TupleRow | None]:
         """What writes a part, by whether it can be written and what :meth:`_Part.looking` found; and the revision that is to go,
-        if there is one. Raises ``Conflict``."""
+        if there is one. Raises ``Collision``."""
         writable, staged, *others = found
         row = await staged.fetchone()
         if not writable.rowcount or row is None:
-            raise Conflict(_GONE)
+            raise Collision(_GONE)
         document_id, stored, pids, former_pid, former_seq, _ = row
         former = None if former_pid is None else (former_pid, former_seq)
         if stored != part.staging.stored:
-            raise Conflict("another attempt writes this document")
+            raise Collision("another attempt writes this document")
         generations, without = await self._reached(part, others[0]) if part.chunks else ([], [])
         batch = Batch(
             tenant=part.scope.tenant_id,

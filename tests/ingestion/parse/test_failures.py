@@ -8,7 +8,7 @@ import pytest
 from ingestion.document import BlockKind
 from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.pieces import Facts, Piece, finish
-from ingestion.parse.wire import Done, done_line, failed_line, piece_line, read_line
+from ingestion.parse.wire import Done, Titled, done_line, failed_line, piece_line, read_line, title_line
 
 GUIDE = Path(__file__).parents[3] / "docs/ingestion.md"
 
@@ -27,6 +27,7 @@ def test_lines_arrive_as_they_were_sent() -> None:
         assert read_line(piece_line(piece)) == piece
     done = read_line(done_line("text/plain", Facts("A title", 3, ["careful"])))
     assert done == Done("text/plain", "A title", 3, ("careful",))
+    assert read_line(title_line("A title")) == Titled("A title")
     failure = read_line(failed_line(ParseFailed(FailureReason.CORRUPT, "cut off")))
     assert isinstance(failure, ParseFailed)
     assert (failure.reason, failure.detail) == (FailureReason.CORRUPT, "cut off")
@@ -41,7 +42,7 @@ def test_lines_arrive_as_they_were_sent() -> None:
         b'["block","paragraph","\\ud800",0,null,null]', b'["block","paragraph","a",0,-1,null]',
         b'["block","paragraph","a",0,"1",null]',
         b'["block","paragraph","a",0,true,null]', b'["block","code","a",0,null,5]', b'["done","a",1,null,[]]',
-        b'["done","a",null,null,[1]]',
+        b'["done","a",null,null,[1]]', b'["title",""]', b'["title",null]', b'["title","' + b"a" * 2_000 + b'"]',
         b'["failed","because","a"]', b'["block","paragraph","' + b"a" * 16_385 + b'",0,null,null]', b"\xff",
     ],
 )  # fmt: skip

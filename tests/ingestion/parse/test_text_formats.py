@@ -7,7 +7,7 @@ import pytest
 from ingestion.document import BlockKind
 from ingestion.parse.sniff import hint
 from tests.ingestion.parse import made
-from tests.ingestion.parse.reading import read_text
+from tests.ingestion.parse.reading import PARSER, read_text
 
 H, P, L, T, C, Q = (
     BlockKind.HEADING, BlockKind.PARAGRAPH, BlockKind.LIST, BlockKind.TABLE, BlockKind.CODE, BlockKind.QUOTE,
@@ -196,6 +196,20 @@ hidden
         tmp_path, "Subject: =?x-none?q?a?=\nFrom: a\nTo: b\nContent-Type: text/plain; charset=none\n\nbody\n", "a.eml"
     )
     assert broken.blocks[-1].text == "body"
+
+
+async def test_what_a_document_is_called_is_known_with_its_first_block(tmp_path: Path) -> None:
+    path = tmp_path / "document"
+    for content, name, title in (
+        ("<html><head><title>A page</title></head><body><p>text</p></body></html>", "a.html", "A page"),
+        ("---\ntitle: The handbook\n---\n\ntext\n", "a.md", "The handbook"),
+        ("text\n\n# Late\n", "a.md", None),
+    ):
+        path.write_text(content)
+        async with PARSER.open(path, name=name) as reading:
+            assert reading.title is None
+            await anext(aiter(reading))
+            assert reading.title == title
 
 
 async def test_html(tmp_path: Path) -> None:

@@ -194,7 +194,7 @@ async def test_who_begins_a_new_document_at_once_with_others_goes_on_with_theirs
     written = await asyncio.gather(
         *(shelf.finish(one, [line]) for one, line in zip(some, ALPHA, strict=True) if one), return_exceptions=True
     )
-    assert sorted(map(type, written), key=str) == sorted([type(None), Conflict, Conflict], key=str)
+    assert sorted(map(type, written), key=str) == sorted([type(None), Collision, Collision], key=str)
     await shelf.publish()
     assert await shelf.read() == {"a": OMEGA, "b": [ALPHA[written.index(None)]]} | ({"other": OMEGA} if drafted else {})
 

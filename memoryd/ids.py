@@ -15,7 +15,7 @@ def uuid7() -> UUID:
 
 
 def uuid7_text() -> str:
-    """One as text, for what is logged and not stored, at a fifth of the cost: its random bits are not the system's."""
+    """One as text, for requests, at a fifth of the cost: its random bits are not the system's."""
     digits = f"{_value(_REQUESTS.getrandbits(80)):032x}"
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 

@@ -4,12 +4,10 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from memoryd.errors import StoreUnavailable
 from memoryd.jobs.control import Hold, ItemControl
 from memoryd.jobs.lanes import Lanes
 from memoryd.jobs.model import Again, Busy, Claim, Dead, Failure, ItemState, Job, JobItem, Outcome, Settled, Through, Waits
@@ -22,7 +20,6 @@ log = logging.getLogger(__name__)
 
 # Of a worker that is told to stop, for handing back what it holds.
 _FAREWELL_S = 2.0
-_AGAIN_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +64,6 @@ class Runner:
                 await self._slice(claim, hold, others_wait)
             except LeaseLost:
                 log.warning("job %s belongs to another worker now", claim.job.job_id)
-            except StoreUnavailable:
-                await self._hand_back(claim)
-                raise
             except asyncio.CancelledError:
                 await self._farewell(claim)
                 raise
@@ -186,15 +180,6 @@ class Runner:
     def _again(self, attempt: int, failure: Failure, error: Exception) -> Again | None:
         wanted = (error.retry_after_s or 0.0) if isinstance(error, MemorydError) else 0.0
         return self._policy.retries.again(attempt, failure, self._clock.now(), at_least_s=wanted)
-
-    async def _hand_back(self, claim: Claim) -> None:
-        """The database was away for a moment, of which no item is to count an attempt: tried until the lease would run out."""
-        end = asyncio.get_running_loop().time() + self._policy.lease.total_seconds()
-        while asyncio.get_running_loop().time() < end:
-            with suppress(StoreUnavailable):
-                await self._desk.let_go(claim, self._clock.now())
-                return
-            await asyncio.sleep(_AGAIN_S)
 
     async def _farewell(self, claim: Claim) -> None:
         """The worker stops: what it has not done is for another at once, and was no attempt."""

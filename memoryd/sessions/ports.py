@@ -173,9 +173,6 @@ class LifeStore(Protocol):
     async def bury(self, scope: Scope, session_id: str) -> None:
         """From now on it is not put back, until a session of that name is made anew."""
 
-    async def exhume(self, scope: Scope, session_id: str) -> None:
-        """It may be put back again."""
-
     async def page(
         self, scope: Scope, *, user_id: str | None, agent_id: str | None, cursor: str | None, limit: int
     ) -> SessionPage:
@@ -249,6 +246,9 @@ class SessionRecords(Protocol):
     async def remove(self, scope: Scope, snapshots: Sequence[UUID]) -> None: ...
     async def finish(self, scope: Scope, snapshot_id: UUID) -> None:
         """Mark as final, unless the session was read back from it already."""
+
+    async def end(self, scope: Scope, session_id: str) -> None:
+        """Mark all of a session as final: it was deleted."""
 
     async def restored(self, scope: Scope, snapshot_id: UUID, leaps: int) -> None:
         """Note that it was read back: it is final no more, and has at least so many ``leaps``."""

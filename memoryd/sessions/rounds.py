@@ -14,6 +14,7 @@ from typing import Protocol
 
 from memoryd.attempts import attempted, each
 from memoryd.memory.ports import Clock
+from memoryd.sessions.archive import SnapshotCorrupt
 from memoryd.sessions.commit import Commit
 from memoryd.sessions.model import AutoCommit, Session
 from memoryd.sessions.ports import LifeStore, MessageStore, SessionGone, SessionRecords, SnapshotRecord, Target
@@ -32,8 +33,11 @@ _RETRY = timedelta(minutes=1)
 _STUCK = timedelta(minutes=10)
 # A session that is not to be committed when idle; a change of settings brings it forward.
 _UNCONCERNED = timedelta(hours=1)
-# Retention counts in days, nobody waits for what Redis lost, and looking for either costs queries for each tenant.
+# Retention counts in days, and looking for it costs a query a tenant.
 _SWEEP = timedelta(minutes=10)
+# Redis loses sessions hardly ever, and whoever asks for one has it at once. So many of a tenant are read back in one round.
+_LOST = timedelta(hours=1)
+_RECLAIMED = 200
 
 
 class Summarise(Protocol):
@@ -87,6 +91,8 @@ class SessionRounds:
         self._dirty = WorkList("dirty", _SAVED_AT_ONCE, _BATCH, wait=snapshot_interval / 2)
         self._retention = retention
         self._swept: datetime | None = None
+        self._sought: datetime | None = None
+        self._left = False  # some tenant has more of what Redis lost, or could not be seen to
 
     async def save(self) -> SessionReport:
         """Snapshots of all sessions that changed, until none is due."""
@@ -101,8 +107,8 @@ class SessionRounds:
         return report
 
     async def tend(self) -> SessionReport:
-        """Sessions that expired, then those that are idle; now and then those that Redis lost, and snapshots that are older than
-        they are kept."""
+        """Sessions that expired, then those that are idle; now and then snapshots that are older than they are kept, and sessions
+        that Redis lost."""
         report = SessionReport()
         for name, step in (("due", partial(self._expire, report)), ("uncommitted", partial(self._idle, report))):
             failed = await self._walks.drain(WorkList(name, _OTHERS_AT_ONCE, _BATCH, retry=_RETRY), step)
@@ -112,8 +118,13 @@ class SessionRounds:
         now = self._clock.now()
         if self._snapshots.enabled and (self._swept is None or now - self._swept >= _SWEEP):
             async for scopes in self._walks.pages():
-                await each(scopes, partial(self._sweep, report), _OTHERS_AT_ONCE)
+                await each(scopes, partial(self._retire, report), _OTHERS_AT_ONCE)
             self._swept = now
+        if self._snapshots.enabled and (self._sought is None or now - self._sought >= _LOST):
+            self._left = False
+            async for scopes in self._walks.pages():
+                await each(scopes, partial(self._reclaim, report), _OTHERS_AT_ONCE)
+            self._sought = now - _LOST + _RETRY if self._left else now
         return report
 
     async def summarise(self) -> SessionReport:
@@ -166,27 +177,37 @@ class SessionRounds:
         page = await self._messages.read(scope, target, after=0, before=None, limit=1, newest=True, renew=False)
         return page.session
 
-    async def _sweep(self, report: SessionReport, scope: Scope) -> None:
-        for work in (self._reclaim(report, scope), self._retire_all(report, scope)):
-            if not await attempted(round_of(scope), work):
-                report.failed += 1
+    async def _retire(self, report: SessionReport, scope: Scope) -> None:
+        """Erase snapshots beyond their retention; of a session that still lives, after a new one was taken."""
+        if not await attempted(round_of(scope), self._retire_all(report, scope)):
+            report.failed += 1
 
     async def _reclaim(self, report: SessionReport, scope: Scope) -> None:
         """Put back sessions that Redis lost and that nobody asked for since: they too are listed, committed, and end in order."""
-        after = ""
+        if not await attempted(round_of(scope), self._reclaim_all(report, scope)):
+            self._left = True
+            report.failed += 1
+
+    async def _reclaim_all(self, report: SessionReport, scope: Scope) -> None:
+        after, left = "", _RECLAIMED
         while names := await self._records.unfinished(scope, after, _BATCH):
             there = await self._life.present(scope, names)
             for name in names:
                 if name in there:
                     continue
-                if await attempted(round_of(scope), self._snapshots.recover(scope, name, expired=False)):
-                    report.reclaimed += 1
-                else:
+                if not left:
+                    self._left = True
+                    return
+                try:
+                    done = await self._snapshots.recover(scope, name, expired=False)
+                except SnapshotCorrupt:  # it was logged, and whoever asks for it is told
                     report.failed += 1
+                    continue
+                report.reclaimed += done
+                left -= done
             after = names[-1]
 
     async def _retire_all(self, report: SessionReport, scope: Scope) -> None:
-        """Erase snapshots beyond their retention; of a session that still lives, after a new one was taken."""
         before, failed = self._clock.now() - self._retention, 0
         while found := await self._records.outdated(scope, before, _BATCH, skip=failed):
             for record in found:

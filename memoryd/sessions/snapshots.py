@@ -122,11 +122,9 @@ class Snapshots:
             await self._found(scope, session_id)
         # A reader that finds it gone from Redis, or did so just now, must not bring it back from a snapshot.
         await self._life.bury(scope, session_id)
-        try:
-            await self._evict_all(scope, session_id)
-        except Changed:
-            await self._life.exhume(scope, session_id)
-            raise
+        await self._evict_all(scope, session_id)
+        # Whatever happens now, the worker does not take it for one that Redis lost.
+        await self._records.end(scope, session_id)
         # Those too that somebody wrote meanwhile.
         await self._drop(scope, await self._records.snapshots(scope, session_id, 1_000))
         await self._clear(scope, session_id)

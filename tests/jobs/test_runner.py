@@ -2,13 +2,13 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
 
 from memoryd.errors import Conflict, StoreUnavailable, WrongState
-from memoryd.jobs.model import Claim, Command, ItemState, JobItem, JobState, NewItem, NewJob, Outcome
+from memoryd.jobs.model import Command, ItemState, JobItem, JobState, NewItem, NewJob, Outcome
 from memoryd.jobs.ports import Control, LeaseLost
 from memoryd.jobs.sweep import Sweeper
 from memoryd.jobs.work import JobWork
@@ -89,35 +89,6 @@ async def test_what_may_pass_is_tried_again_later_and_later_then_it_is_a_dead_le
     (letter,) = await bench.jobs.dead_letters(bench.scope, limit=10)
     assert (letter.item.document_id, letter.item.attempts, letter.item.reason) == ("busy", ATTEMPTS, "inference_overloaded")
     assert letter.item.dead
-
-
-async def test_a_moment_without_the_database_is_nobodys_attempt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    let_go, told = bench.desk.let_go, list[str]()
-
-    async def away(*given: object) -> None:
-        raise StoreUnavailable("away")
-
-    async def away_once(claim: Claim, now: datetime) -> None:
-        told.append("let go")
-        if len(told) == 1:
-            raise StoreUnavailable("away")
-        await let_go(claim, now)
-
-    handler = Handler()
-    job_id = await bench.make("one", "two")
-    claim = await (runner := bench.runner(handler)).claim(bench.scope.tenant_id)
-    assert claim is not None
-    with monkeypatch.context() as patch:
-        for end in ("settle", "settle_and_next"):
-            patch.setattr(bench.desk, end, away)
-        patch.setattr(bench.desk, "let_go", away_once)
-        with pytest.raises(StoreUnavailable):
-            await runner.work(claim)
-    assert [(one.state, one.attempts) for one in await bench.items(job_id)] == [(S.QUEUED, 0), (S.QUEUED, 0)]
-    # No lease is waited for.
-    await bench.run(handler)
-    assert (await bench.job(job_id)).state is JobState.SUCCEEDED
-    assert [one.attempts for one in await bench.items(job_id)] == [1, 1]
 
 
 async def test_dead_letters_are_replayed(bench: Bench) -> None:

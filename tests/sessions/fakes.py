@@ -28,7 +28,7 @@ class Records:
 
     async def snapshots(self, scope: Scope, session_id: str, limit: int) -> list[SnapshotRecord]:
         own = [one for (tenant, _), one in self.kept.items() if tenant == scope.tenant_id and one.session_id == session_id]
-        return sorted(own, key=lambda one: (one.revision, one.taken_at, one.snapshot_id), reverse=True)[:limit]
+        return sorted(own, key=lambda one: (one.taken_at, one.snapshot_id), reverse=True)[:limit]
 
     async def remove(self, scope: Scope, snapshots: Sequence[UUID]) -> None:
         for one in snapshots:
@@ -38,6 +38,11 @@ class Records:
         key = scope.tenant_id, snapshot_id
         if key in self.kept:
             self.kept[key] = replace(self.kept[key], final=self.kept[key].leaps == 0)
+
+    async def end(self, scope: Scope, session_id: str) -> None:
+        for key, one in self.kept.items():
+            if (key[0], one.session_id) == (scope.tenant_id, session_id):
+                self.kept[key] = replace(one, final=True)
 
     async def restored(self, scope: Scope, snapshot_id: UUID, leaps: int) -> None:
         key = scope.tenant_id, snapshot_id

@@ -10,7 +10,7 @@ import pytest
 from memoryd.errors import Conflict, NotFound, StoreUnavailable
 from memoryd.sessions.archive import SnapshotCorrupt, decode
 from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Expected, NewMessage, Restored
-from memoryd.sessions.ports import Changed, SessionGone, SnapshotRecord, Target, TenantSettings
+from memoryd.sessions.ports import SessionGone, SnapshotRecord, Target, TenantSettings
 from memoryd.sessions.snapshots import KEPT, Reason
 from memoryd.stores.objects import ObstoreObjects
 from memoryd.stores.redis import Redis
@@ -269,20 +269,18 @@ async def test_a_session_deleted_while_its_snapshot_is_written_stays_deleted(who
         await whole.said("s")
 
 
-async def test_a_deletion_that_gave_up_leaves_a_session_that_can_be_lost_and_found(whole: Whole) -> None:
+async def test_what_a_deletion_could_not_erase_does_not_come_back_by_itself(whole: Whole) -> None:
+    async def refuse(keys: Sequence[str]) -> None:
+        raise StoreUnavailable("away")
+
     await whole.say("s", "a")
-    evict = whole.life.evict
-
-    async def busy(*given: object, **named: object) -> None:
-        raise Changed("again")
-
-    whole.life.evict = busy  # type: ignore[method-assign]
-    with pytest.raises(Changed):
-        await whole.lifecycle.delete(whole.scope, "s")
-    whole.life.evict = evict  # type: ignore[method-assign]
     await whole.lifecycle.snapshot(whole.scope, "s")
-    await whole.lose_redis()
-    assert await whole.said("s") == ["a"]
+    assert whole.objects is not None
+    whole.objects.delete = refuse  # type: ignore[method-assign]
+    with pytest.raises(StoreUnavailable):
+        await whole.lifecycle.delete(whole.scope, "s")
+    await whole.lose_redis()  # the mark of its deletion too
+    assert (await whole.rounds.tend()).reclaimed == 0
 
 
 async def test_a_snapshot_recorded_during_a_deletion_goes_with_the_others(whole: Whole, tmp_path: Path) -> None:

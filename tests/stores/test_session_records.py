@@ -66,18 +66,10 @@ async def test_snapshots_are_found_newest_first_and_by_their_tenant_only(stack: 
     assert await records.snapshots(scope, "s", 5) == []
 
 
-async def test_the_newest_is_that_of_the_highest_revision(stack: Stack, records: PgSessionRecords) -> None:
-    scope = _tenant(stack)
-    some = [replace(record("s", minutes=9 - n), revision=n) for n in range(3)]
-    for one in some:
-        await records.add(scope, one)
-    assert await records.snapshots(scope, "s", 3) == some[::-1]
-
-
 async def test_unfinished_are_those_whose_newest_snapshot_is_not_final(stack: Stack, records: PgSessionRecords) -> None:
     scope, other = _tenant(stack), _tenant(stack)
     for name in ("a", "b", "c", "d"):
-        older, newer = record(name, minutes=1), replace(record(name, minutes=2), revision=4)
+        older, newer = record(name, minutes=1), record(name, minutes=2)
         await records.add(scope, older)
         await records.add(scope, newer)
         await records.finish(scope, {"b": newer, "c": older}.get(name, record("none", minutes=0)).snapshot_id)
@@ -85,6 +77,12 @@ async def test_unfinished_are_those_whose_newest_snapshot_is_not_final(stack: St
     assert await records.unfinished(scope, "a", 1) == ["c"]
     assert await records.unfinished(scope, "d", 9) == []
     assert await records.unfinished(other, "", 9) == []
+    await records.end(other, "a")
+    await records.end(scope, "d")
+    assert await records.unfinished(scope, "", 9) == ["a", "c"]
+    with psycopg.connect(stack.superuser_url) as connection:
+        connection.execute("UPDATE memoryd.tenants SET deleted_at = now() WHERE tenant_id = %s", (scope.tenant_id,))
+    assert await records.unfinished(scope, "", 9) == []
 
 
 async def test_a_tenants_settings_are_its_own(stack: Stack, records: PgSessionRecords) -> None:

@@ -99,9 +99,6 @@ class RedisLife:
         key = Keys(scope.tenant_id).part(session_id, DELETED)
         await self._scripts.redis.command("SET", key, "1", "EX", _BURIED_S)
 
-    async def exhume(self, scope: Scope, session_id: str) -> None:
-        await self._scripts.redis.command("DEL", Keys(scope.tenant_id).part(session_id, DELETED))
-
     async def page(
         self, scope: Scope, *, user_id: str | None, agent_id: str | None, cursor: str | None, limit: int
     ) -> SessionPage:

@@ -12,8 +12,7 @@ from memoryd.stores.database import Database
 from retrieval.scope import Scope
 
 _COLUMNS = "snapshot_id, session_id, space, object_key, revision, head, size, taken_at, reason, final, leaps"
-# By what the session was: the clocks of those who take snapshots differ.
-_NEWEST = "revision DESC, taken_at DESC, snapshot_id DESC"
+_NEWEST = "taken_at DESC, snapshot_id DESC"
 _ADD = f"""
 INSERT INTO session_snapshots (tenant_id, {_COLUMNS})
 VALUES (%(tenant)s, %(id)s, %(session)s, %(space)s, %(key)s, %(revision)s, %(head)s, %(size)s, %(at)s,
@@ -27,13 +26,15 @@ _UNFINISHED = f"""
 SELECT session_id FROM (
     SELECT DISTINCT ON (session_id) session_id, final FROM session_snapshots
     WHERE tenant_id = %(tenant)s AND session_id > %(after)s ORDER BY session_id, {_NEWEST}) newest
-WHERE NOT final ORDER BY session_id LIMIT %(limit)s
+WHERE NOT final AND EXISTS (SELECT FROM tenants WHERE tenant_id = %(tenant)s AND suspended_at IS NULL AND deleted_at IS NULL)
+ORDER BY session_id LIMIT %(limit)s
 """
 _OLD = f"""
 SELECT {_COLUMNS} FROM session_snapshots WHERE tenant_id = %(tenant)s AND taken_at < %(before)s
 ORDER BY taken_at, snapshot_id LIMIT %(limit)s OFFSET %(skip)s
 """
 _REMOVE = "DELETE FROM session_snapshots WHERE tenant_id = %(tenant)s AND snapshot_id = ANY(%(ids)s)"
+_END = "UPDATE session_snapshots SET final = true WHERE tenant_id = %(tenant)s AND session_id = %(session)s"
 # Who read it back has noted a leap, and may have written since: what the session became is not in it.
 _FINISH = "UPDATE session_snapshots SET final = true WHERE tenant_id = %(tenant)s AND snapshot_id = %(id)s AND leaps = 0"
 _RESTORED = """
@@ -78,6 +79,9 @@ class PgSessionRecords:
 
     async def finish(self, scope: Scope, snapshot_id: UUID) -> None:
         await self._write(scope, _FINISH, {"id": snapshot_id})
+
+    async def end(self, scope: Scope, session_id: str) -> None:
+        await self._write(scope, _END, {"session": session_id})
 
     async def restored(self, scope: Scope, snapshot_id: UUID, leaps: int) -> None:
         await self._write(scope, _RESTORED, {"id": snapshot_id, "leaps": leaps})

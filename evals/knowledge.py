@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -27,6 +27,7 @@ from retrieval.vectors import Vectors
 
 _BATCH = 64
 _SHARES = 8
+_TOGETHER, _PART = 20, 4
 _CONCURRENCY = 4
 _POLL_S = 0.5
 _DEPTH = 10
@@ -67,25 +68,37 @@ async def ingest(client: Client, name: str, docs: Sequence[Mapping[str, str]]) -
     return job, (job.finished_at - started).total_seconds()
 
 
+@dataclass(slots=True)
+class _Turns:
+    """What jobs took, and the bare embedder for the same texts."""
+
+    documents: int = 0
+    seconds: float = 0.0
+    bare: float = 0.0
+    failed: int = 0
+    chunks: dict[str, list[str]] = field(default_factory=dict)
+    vectors: list[Vectors] = field(default_factory=list)
+
+    def rows(self, what: str) -> tuple[tuple[Cell, ...], ...]:
+        """The service's, and the floor's."""
+        count = sum(map(len, self.vectors))
+        rate, alone = count / self.seconds, count / self.bare
+        return (
+            (what, self.documents, count, self.seconds, rate, rate / alone, self.failed),
+            ("bare embedder, the same texts", self.documents, count, self.bare, alone, None, None),
+        )
+
+
 async def throughput(client: Client, name: str, docs: Sequence[Mapping[str, str]], embedder: Embedder) -> tuple[Table, Ingested]:
-    """Chunks a second from the order of a job to its publish, beside the embedder alone; and the same corpus once more."""
-    await client.create_base(name)
-    seconds = bare = 0.0
-    failed, chunks, parts = 0, dict[str, list[str]](), list[Vectors]()
-    for some in _shares(docs):
-        job, took = await ingest(client, name, some)
-        seconds, failed = seconds + took, failed + job.counters.failed
-        chunks |= (new := await client.chunk_texts(name, [one["document_id"] for one in some]))
-        texts = [text for one in new.values() for text in one]
-        began = time.perf_counter()
-        parts += [await embedder.embed_passages(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
-        bare += time.perf_counter() - began
+    """Chunks a second from the order of a job to its publish, beside the embedder alone: of each document by itself, of some of
+    them in larger ones, and the same corpus once more."""
+    short = await _by_turns(client, name, docs, embedder)
+    together = gathered(docs[: len(docs) // _PART])
+    large = await _by_turns(client, f"{name}-together", together, embedder)
     again, idle = await ingest(client, name, docs)
-    vectors = np.concatenate(parts)
-    rate, alone = len(vectors) / seconds, len(vectors) / bare
     rows: tuple[tuple[Cell, ...], ...] = (
-        ("ingest, parse to publish", len(docs), len(vectors), seconds, rate, rate / alone, failed),
-        ("bare embedder", len(docs), len(vectors), bare, alone, None, None),
+        *short.rows("ingest, parse to publish"),
+        *large.rows(f"ingest of documents of {_TOGETHER} abstracts"),
         ("the same corpus again", len(docs), 0, idle, None, None, again.counters.failed),
     )
     table = Table(
@@ -94,10 +107,34 @@ async def throughput(client: Client, name: str, docs: Sequence[Mapping[str, str]
         rows,
         note=f"The ingest is {_SHARES} jobs over HTTP, each from its order to the end of its publish, by one worker at nice 10. "
         "After each the bare embedder gets its texts (prefix and text) in batches of 64, in the benchmark's process, when the "
-        "service is idle: by turns, for the speed of a machine changes. "
+        "service is idle: by turns, for the speed of a machine changes. An abstract is a document of one or two chunks; "
+        f"a part of them, {_TOGETHER} to a document, each under a heading, shows what a document costs beside its chunks. "
         f"The second time every document was unchanged: {again.counters.unchanged} of {len(docs)}.",
     )
-    return table, Ingested(name, chunks, vectors)
+    return table, Ingested(name, short.chunks, np.concatenate(short.vectors))
+
+
+async def _by_turns(client: Client, name: str, docs: Sequence[Mapping[str, str]], embedder: Embedder) -> _Turns:
+    await client.create_base(name)
+    turns = _Turns(len(docs))
+    for some in _shares(docs):
+        job, took = await ingest(client, name, some)
+        turns.seconds, turns.failed = turns.seconds + took, turns.failed + job.counters.failed
+        turns.chunks |= (new := await client.chunk_texts(name, [one["document_id"] for one in some]))
+        texts = [text for one in new.values() for text in one]
+        began = time.perf_counter()
+        turns.vectors += [await embedder.embed_passages(texts[start : start + _BATCH]) for start in range(0, len(texts), _BATCH)]
+        turns.bare += time.perf_counter() - began
+    return turns
+
+
+def gathered(docs: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+    """The same texts in larger documents, each text under its title."""
+    found = []
+    for start in range(0, len(docs), _TOGETHER):
+        text = "\n\n".join(f"## {one.get('title', 'Untitled')}\n\n{one['text']}" for one in docs[start : start + _TOGETHER])
+        found.append({"document_id": f"together-{start:05d}", "title": f"Abstracts from {start}", "text": text})
+    return found
 
 
 async def quality(client: Client, made: Ingested, dataset: Dataset, queries: Sequence[Query], embedder: Embedder) -> Table:

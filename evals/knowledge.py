@@ -93,7 +93,7 @@ async def throughput(client: Client, name: str, docs: Sequence[Mapping[str, str]
     """Chunks a second from the order of a job to its publish, beside the embedder alone: of each document by itself, of some of
     them in larger ones, and the same corpus once more."""
     short = await _by_turns(client, name, docs, embedder)
-    together = gathered(docs[: len(docs) // _PART])
+    together = gathered(docs[: max(1, len(docs) // _PART)])
     large = await _by_turns(client, f"{name}-together", together, embedder)
     again, idle = await ingest(client, name, docs)
     rows: tuple[tuple[Cell, ...], ...] = (

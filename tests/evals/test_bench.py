@@ -167,10 +167,12 @@ def test_sessions_are_measured_beside_redis_alone(reports: Reports) -> None:
 
 def test_knowledge_is_measured_beside_the_bare_embedder(reports: Reports) -> None:
     tables = reports["knowledge"]
-    ingest, bare, again = tables["Ingest: throughput"]
+    ingest, bare, large, beside, again = tables["Ingest: throughput"]
     assert ingest["documents"] == 30
     assert ingest["chunks embedded"] == bare["chunks embedded"] >= 30
+    assert (large["documents"], large["chunks embedded"]) == (1, beside["chunks embedded"])
     assert ingest["of the bare embedder"] > 0
+    assert large["of the bare embedder"] > 0
     assert again["chunks embedded"] == again["failed"] == ingest["failed"] == 0
     quality = {(row["configuration"], row["where"]): row for row in tables["Knowledge: quality on SciFact"]}
     for arms in ("dense", "lexical", "fused (convex)"):

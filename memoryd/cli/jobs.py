@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import NoReturn, get_args
 from uuid import UUID
 
@@ -108,6 +109,40 @@ _commanded("cancel", "Stop a job for good; what it stored stays in the draft.", 
 _commanded("pause", "Stop a job at its next checkpoint.", lambda memoryd, one: memoryd.jobs.pause(one))
 _commanded("resume", "Let a paused job go on.", lambda memoryd, one: memoryd.jobs.resume(one))
 _commanded("retry", "Do the failed documents of a job again.", lambda memoryd, one: memoryd.jobs.retry(one))
+
+
+@jobs.command("dead")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="So many, those of the oldest job first.")
+@connecting
+@as_json
+def dead(connection: Connection, limit: int, as_json: bool) -> None:
+    """Dead letters: documents that were tried as often as may be."""
+    with connection.client() as memoryd:
+        found = list(islice(memoryd.jobs.dead_letters(), limit))
+    if as_json:
+        for letter in found:
+            line(letter)
+        return
+    rows = [(one.job_id, one.item, one.document_id, one.attempts, one.reason, one.detail) for one in found]
+    table(("JOB", "ITEM", "DOCUMENT", "ATTEMPTS", "REASON", "DETAIL"), rows, right=("ITEM", "ATTEMPTS"))
+
+
+@jobs.command("replay")
+@click.argument("job_id", type=click.UUID)
+@click.option(
+    "--item", "items", type=click.IntRange(0), multiple=True, help="Only this one; may be repeated. Default: all of them."
+)
+@connecting
+@as_json
+def replay(connection: Connection, job_id: UUID, items: tuple[int, ...], as_json: bool) -> None:
+    """Do dead letters of a job again, with all their attempts."""
+    with connection.client() as memoryd:
+        done = memoryd.jobs.replay(job_id, items=items or None)
+    if as_json:
+        line(done)
+        return
+    click.echo(f"queued again: {done.replayed:,}")
+    click.echo(said(done.job))
 
 
 def _described(job: Job) -> None:

@@ -150,6 +150,32 @@ def publish(connection: Connection, name: str, note: str | None, as_json: bool) 
     _moved(name, version, as_json)
 
 
+@kb.command("discard")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connecting
+def discard(connection: Connection, name: str, yes: bool) -> None:
+    """Drop the draft: all that was staged and not published. Versions stay."""
+    if not yes:
+        click.confirm(f"Drop all that was staged for {name} and not published?", abort=True, err=True)
+    with connection.client() as memoryd:
+        memoryd.knowledge.discard(name)
+    click.echo(f"{name} has no draft any more")
+
+
+@kb.command("delete")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@connecting
+def delete(connection: Connection, name: str, yes: bool) -> None:
+    """Delete a knowledge base for good, with all its versions and originals."""
+    if not yes:
+        click.confirm(f"Delete {name} with all its versions and originals?", abort=True, err=True)
+    with connection.client() as memoryd:
+        memoryd.knowledge.delete(name)
+    click.echo(f"{name} is deleted")
+
+
 @kb.command("rollback")
 @click.argument("name")
 @click.argument("to")

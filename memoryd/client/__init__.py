@@ -42,7 +42,7 @@ from memoryd.client.errors import (
 )
 from memoryd.client.generation_models import Generation, GenerationProgress
 from memoryd.client.ingesting import NewDocument
-from memoryd.client.job_models import Counters, Failure, Job, JobItem, Rates
+from memoryd.client.job_models import Counters, DeadLetter, Failure, Job, JobItem, Rates, Replayed
 from memoryd.client.jobs import JobEvent
 from memoryd.client.memory_models import (
     ChatMessage,
@@ -110,6 +110,7 @@ __all__ = [
     "ContextItem",
     "Counters",
     "Counts",
+    "DeadLetter",
     "Diff",
     "Document",
     "DocumentChange",
@@ -154,6 +155,7 @@ __all__ = [
     "Readiness",
     "Recall",
     "Refused",
+    "Replayed",
     "Reranking",
     "Restored",
     "Retries",

@@ -14,3 +14,6 @@ Job = schemas.JobOut
 JobPage = schemas.JobPage
 JobItem = schemas.JobItemOut
 JobItemPage = schemas.JobItemPage
+DeadLetter = schemas.DeadLetterOut
+DeadLetterPage = schemas.DeadLetterPage
+Replayed = schemas.ReplayOut

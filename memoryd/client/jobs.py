@@ -1,20 +1,33 @@
 """Operations on jobs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
+from pydantic import JsonValue
+
 from memoryd.client.core import asked, paged, parsed, path, writing
 from memoryd.client.errors import Unavailable, WaitedTooLong
-from memoryd.client.job_models import ItemState, Job, JobItem, JobItemPage, JobPage, JobState
+from memoryd.client.job_models import (
+    DeadLetter,
+    DeadLetterPage,
+    ItemState,
+    Job,
+    JobItem,
+    JobItemPage,
+    JobPage,
+    JobState,
+    Replayed,
+)
 from memoryd.client.operation import Iteration, Operation, Operations
 from memoryd.client.sse import Event
 from memoryd.client.steps import Flow, Query, Request, Sleep, Steps, each
 from memoryd.client.streams import followed, listening
 
 JOBS: Final = "jobs"
+_DEAD: Final = "dead-letters"
 
 _POLL_S = 1.0
 
@@ -104,6 +117,17 @@ class JobOperations(Operations):
     def retry(self, job_id: UUID | str, *, key: str | None = None) -> Steps[Job]:
         """Do the failed documents of a ``partial`` or ``failed`` job again, and no others."""
         return (yield from self._told(job_id, "retry", key))
+
+    @Iteration
+    def dead_letters(self) -> Flow[DeadLetter]:
+        """Documents that were tried as often as may be, of all jobs; those of the oldest job first."""
+        yield from paged(DeadLetterPage, path(_DEAD), {}, self.retries, lambda page: (page.dead_letters, page.next_cursor))
+
+    @Operation
+    def replay(self, job_id: UUID | str, *, items: Sequence[int] | None = None, key: str | None = None) -> Steps[Replayed]:
+        """Do dead letters of a job again, with all their attempts: those of these numbers, or all of them."""
+        body: dict[str, JsonValue] = {"job_id": str(job_id), "items": None if items is None else list(items)}
+        return (yield from asked(Replayed, writing("POST", path(_DEAD, "replay"), body, key=key), self.retries))
 
     def _told(self, job_id: UUID | str, command: str, key: str | None) -> Steps[Job]:
         return (yield from asked(Job, writing("POST", path(JOBS, str(job_id), command), key=key), self.retries))

@@ -52,6 +52,28 @@ def test_tags(command: Command, service: Service) -> None:
     ]
 
 
+@pytest.mark.parametrize(("verb", "path"), [("discard", "/draft"), ("delete", "")])
+def test_what_cannot_be_undone_is_asked_for(command: Command, service: Service, verb: str, path: str) -> None:
+    refused = command("kb", verb, "handbook")
+    assert (refused.exit_code, service.asked) == (1, [])
+    service.answers = [httpx.Response(204)]
+    assert command("kb", verb, "handbook", "--yes").exit_code == 0
+    assert [(one.method, one.url.path) for one in service.asked] == [("DELETE", f"/v1/knowledge-bases/handbook{path}")]
+
+
+def test_dead_letters(command: Command, service: Service) -> None:
+    item = {"item": 3, "document_id": "a.pdf", "state": "failed", "attempts": 8, "reason": "timeout", "detail": "x", "dead": True}
+    letter = item | {"chunks": 0, "tokens": 0, "bytes": 9, "job_id": ID, "kind": "ingest"}
+    page = {"dead_letters": [letter], "next_cursor": None}
+    service.answers = [httpx.Response(200, json=page), httpx.Response(200, json=page)]
+    rows = command("jobs", "dead").stdout.splitlines()
+    assert rows[1].split() == [ID, "3", "a.pdf", "8", "timeout", "x"]
+    assert json.loads(command("jobs", "dead", "--json").stdout)["job_id"] == ID
+    service.answers = [httpx.Response(200, json={"replayed": 1, "job": job("queued")})]
+    assert command("jobs", "replay", ID, "--item", "3").stdout.startswith("queued again: 1\n")
+    assert json.loads(service.asked[-1].content) == {"job_id": ID, "items": [3]}
+
+
 def test_a_diff_is_all_of_it(command: Command, service: Service) -> None:
     counts = {"added": 1, "removed": 1, "changed": 0, "unchanged": 5}
     change = {"document_id": "a.md", "change": "added", "chunks_added": 3, "chunks_removed": 0}

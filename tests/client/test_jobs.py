@@ -1,5 +1,6 @@
 """Jobs: what they are told, and events that survive a broken line."""
 
+import json
 from uuid import UUID
 
 import httpx
@@ -95,6 +96,22 @@ def test_commands(side: Side, service: Service, command: str) -> None:
     service.answers = [problem(409, "wrong_state")]
     with pytest.raises(Conflict):
         side.value(getattr(side.jobs, command)(ID))
+
+
+def test_dead_letters_are_listed_and_replayed(side: Side, service: Service) -> None:
+    item = {"item": 3, "document_id": "a", "state": "failed", "attempts": 8, "reason": "timeout", "detail": "x", "dead": True}
+    letter = item | {"chunks": 0, "tokens": 0, "bytes": 9, "job_id": str(ID), "kind": "ingest"}
+    pages = [{"dead_letters": [letter], "next_cursor": "c"}, {"dead_letters": [letter | {"item": 4}], "next_cursor": None}]
+    service.answers = [httpx.Response(200, json=page) for page in pages]
+    assert [(one.job_id, one.item) for one in side.items(side.jobs.dead_letters())] == [(ID, 3), (ID, 4)]
+    assert [one.url.path for one in service.asked] == ["/v1/dead-letters"] * 2
+    for items in (None, [3]):
+        service.answers = [httpx.Response(200, json={"replayed": 1, "job": job("queued")})]
+        done = side.value(side.jobs.replay(ID, items=items))
+        assert (done.replayed, done.job.state) == (1, "queued")
+        sent = service.asked[-1]
+        assert (sent.url.path, json.loads(sent.content)) == ("/v1/dead-letters/replay", {"job_id": str(ID), "items": items})
+        assert sent.headers["idempotency-key"]
 
 
 def test_items_and_lists_are_filtered_by_the_service(side: Side, service: Service) -> None:

@@ -16,6 +16,19 @@ from tests.http.talking import append, texts, user
 from tests.sessions.whole import together
 
 
+async def test_a_session_begun_by_an_effect_has_the_user_of_its_first_messages(tenant: Tenant) -> None:
+    await tenant.http.put("/v1/sessions/s/effects/step", json={"value": 1})
+    for name in ("ana", "bob"):
+        body = {"messages": [{"role": "user", "content": "hello"}], "user_id": name}
+        assert (await tenant.http.post("/v1/sessions/s/messages", json=body)).status_code == 201
+    for name, found in (("ana", ["s"]), ("bob", [])):
+        page = (await tenant.http.get("/v1/sessions", params={"user_id": name})).json()
+        assert [one["id"] for one in page["sessions"]] == found
+    assert (await tenant.http.get("/v1/sessions/s")).json()["user_id"] == "ana"
+    assert (await tenant.http.delete("/v1/sessions/s")).status_code == 204
+    assert (await tenant.http.get("/v1/sessions", params={"user_id": "ana"})).json()["sessions"] == []
+
+
 async def test_messages_are_appended_read_and_known_again(tenant: Tenant) -> None:
     body = {"messages": [user("hello", id="m1", name="Caroline"), user("there", metadata={"a": [1, None]})], "user_id": "u"}
     first = await tenant.http.post("/v1/sessions/s/messages", json=body, headers={"Idempotency-Key": "k"})

@@ -3,8 +3,8 @@
 local most_messages, most_bytes, most_agents = int(ARGV[11]), int(ARGV[12]), int(ARGV[13])
 local block, agents = int(ARGV[14]), int(ARGV[15])
 -- The busiest script: it reads what it needs of the session at once and writes it at once.
-local space, head, count, bytes, vis, ttl, rev, restored =
-  unpack(call('HMGET', K.meta, 'space', 'head', 'count', 'bytes', 'vis', 'ttl', 'rev', 'restored'))
+local space, head, count, bytes, vis, ttl, rev, restored, user, created =
+  unpack(call('HMGET', K.meta, 'space', 'head', 'count', 'bytes', 'vis', 'ttl', 'rev', 'restored', 'user', 'created'))
 local no = (space or CREATE ~= '1') and barred(space) or repeated()
 if no then return no end
 head, count, bytes = int(head), int(count), int(bytes)
@@ -55,7 +55,11 @@ if #new > 0 and agents > 0 then
 end
 if not space then
   born()
-  ttl, rev, restored = TTL, 0, ''
+  ttl, rev, restored, created = TTL, 0, '', NOW
+elseif USER ~= '' and user == '' then
+  -- It was begun by its state or an effect, which name nobody.
+  call('HSET', K.meta, 'user', USER)
+  call('ZADD', KEYS[OWN], created, SID)
 end
 local position = before
 for _, at in ipairs(new) do
@@ -73,7 +77,6 @@ else
   call('ZADD', K.uncommitted, NOW, SID)
   if math.floor(head / block) > math.floor(before / block) then call('ZADD', K.unsummarised, NOW, SID) end
   if agents > 0 then
-    local created = call('HGET', K.meta, 'created')
     local first = OWN + (USER ~= '' and 1 or 0)
     for number = 0, agents - 1 do
       call('ZADD', KEYS[first + number], 'NX', created, SID)

@@ -245,7 +245,8 @@ def _tenants(db: Database, redis: Redis | None, settings: Settings, clock: Syste
     # Working memory first: what is left of it would be snapshotted again.
     elsewhere: list[Eraser] = [RedisEraser(redis)] if redis else []
     if stored is not None:
-        elsewhere.append(stored)
+        # And after that once more: a session may have been read back meanwhile, which nothing can be now.
+        elsewhere += [stored, *elsewhere]
     return TenantService(PgTenants(db, idempotency_ttl=timedelta(seconds=settings.idempotency_ttl_s)), clock, elsewhere)
 
 

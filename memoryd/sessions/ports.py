@@ -167,8 +167,9 @@ class LifeStore(Protocol):
     async def settle(self, scope: Scope, image: Image) -> bool:
         """Note that a snapshot of ``image`` was stored; ``False`` when the session is gone."""
 
-    async def evict(self, scope: Scope, session: Session, *, now: datetime, only_due: bool) -> None:
-        """Remove every key. Raises ``Changed`` unless it is still at this revision (and due); ``SessionGone``."""
+    async def evict(self, scope: Scope, session: Session, *, now: datetime, only_due: bool, buried: bool = False) -> None:
+        """Remove every key; ``buried``: and :meth:`bury` it at once. Raises ``Changed`` unless it is still at this revision (and
+        due); ``SessionGone``."""
 
     async def bury(self, scope: Scope, session_id: str) -> None:
         """From now on it is not put back, until a session of that name is made anew."""

@@ -6,20 +6,21 @@ and, where it is set so, after it was committed; without an object store it does
 """
 
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Protocol
+from uuid import UUID
 
 from memoryd.attempts import attempted, each
+from memoryd.errors import WorkingMemoryUnavailable
 from memoryd.memory.ports import Clock
-from memoryd.sessions.archive import SnapshotCorrupt
 from memoryd.sessions.commit import Commit
 from memoryd.sessions.model import AutoCommit, Session
 from memoryd.sessions.ports import LifeStore, MessageStore, SessionGone, SessionRecords, SnapshotRecord, Target
 from memoryd.sessions.snapshots import Reason, Snapshots
 from memoryd.sessions.worklists import Tenants, Walks, WorkList, round_of
+from retrieval.errors import MemorydError
 from retrieval.scope import Scope
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ _SWEEP = timedelta(minutes=10)
 # Redis loses sessions hardly ever, and whoever asks for one has it at once. So many of a tenant are read back in one round.
 _LOST = timedelta(hours=1)
 _RECLAIMED = 200
+# After so many failures one after the other it is not the session that something is wrong with.
+_ENOUGH = 10
 
 
 class Summarise(Protocol):
@@ -92,6 +95,7 @@ class SessionRounds:
         self._retention = retention
         self._swept: datetime | None = None
         self._sought: datetime | None = None
+        self._reached: dict[UUID, str] = {}  # where to go on, by tenant
         self._left = False  # some tenant has more of what Redis lost, or could not be seen to
 
     async def save(self) -> SessionReport:
@@ -189,23 +193,25 @@ class SessionRounds:
             report.failed += 1
 
     async def _reclaim_all(self, report: SessionReport, scope: Scope) -> None:
-        after, left = "", _RECLAIMED
+        after, left, failed = self._reached.pop(scope.tenant_id, ""), _RECLAIMED, 0
         while names := await self._records.unfinished(scope, after, _BATCH):
             there = await self._life.present(scope, names)
             for name in names:
-                if name in there:
-                    continue
-                if not left:
-                    self._left = True
-                    return
-                try:
-                    done = await self._snapshots.recover(scope, name, expired=False)
-                except SnapshotCorrupt:  # it was logged, and whoever asks for it is told
-                    report.failed += 1
-                    continue
-                report.reclaimed += done
-                left -= done
-            after = names[-1]
+                if name not in there:
+                    if not left or failed == _ENOUGH:
+                        self._reached[scope.tenant_id], self._left = after, True
+                        return
+                    left -= 1
+                    try:
+                        report.reclaimed += await self._snapshots.recover(scope, name, expired=False)
+                        failed = 0
+                    except WorkingMemoryUnavailable:
+                        raise
+                    except MemorydError as error:
+                        log.warning("a session that Redis lost could not be read back: %s", error.code)
+                        report.failed += 1
+                        failed += 1
+                after = name
 
     async def _retire_all(self, report: SessionReport, scope: Scope) -> None:
         before, failed = self._clock.now() - self._retention, 0
@@ -216,6 +222,10 @@ class SessionRounds:
                     report.failed += 1
 
     async def _forget(self, scope: Scope, record: SnapshotRecord) -> None:
-        with suppress(SessionGone):
+        try:
             await self._snapshots.take(scope, record.session_id, Reason.PERIODIC)
+        except SessionGone:
+            # Redis may have lost it since: its last snapshot does not go before it is there again, and has a newer one.
+            if await self._snapshots.recover(scope, record.session_id, expired=False):
+                await self._snapshots.take(scope, record.session_id, Reason.PERIODIC)
         await self._snapshots.forget_old(scope, record)

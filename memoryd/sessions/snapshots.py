@@ -95,6 +95,8 @@ class Snapshots:
             try:
                 await self._life.load(scope, Target(session_id, now), parts, origin)
             except SessionGone:
+                # It was deleted, and something of it could not be erased: the worker is not to take it for one that was lost.
+                await self._records.end(scope, session_id)
                 return False
             log.info("a session was restored from snapshot %s, taken %s", record.snapshot_id, record.taken_at.isoformat())
             return True
@@ -120,8 +122,6 @@ class Snapshots:
             raise NotFound("no such session")
         if not records:
             await self._found(scope, session_id)
-        # A reader that finds it gone from Redis, or did so just now, must not bring it back from a snapshot.
-        await self._life.bury(scope, session_id)
         await self._evict_all(scope, session_id)
         # Whatever happens now, the worker does not take it for one that Redis lost.
         await self._records.end(scope, session_id)
@@ -155,16 +155,24 @@ class Snapshots:
             await self._clear(scope, record.session_id)
 
     async def _evict_all(self, scope: Scope, session_id: str) -> None:
+        """Take it out of Redis, and see to it that no reader, who finds it gone or did so just now, brings it back from a
+        snapshot. Raises ``Changed``, and it lives on."""
+        buried = False
         for _ in range(_ATTEMPTS):
             target = Target(session_id, self._clock.now())
             try:
                 image = await self._life.image(scope, target)
-                await self._life.evict(scope, image.session, now=target.now, only_due=False)
+                await self._life.evict(scope, image.session, now=target.now, only_due=False, buried=True)
             except SessionGone:
-                return
+                if buried:
+                    return
+                # Somebody may have brought it back before the mark: looked at once more.
+                await self._life.bury(scope, session_id)
+                buried = True
             except Changed:
                 continue
-            return
+            else:
+                return
         raise Changed("the session is being written to; try again")
 
     async def _write(self, scope: Scope, image: Image, reason: Reason) -> SnapshotRecord:

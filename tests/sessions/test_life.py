@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 from memoryd.errors import Conflict, NotFound, StoreUnavailable
 from memoryd.sessions.archive import SnapshotCorrupt, decode
-from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Expected, NewMessage, Restored
-from memoryd.sessions.ports import SessionGone, SnapshotRecord, Target, TenantSettings
+from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Expected, NewMessage, Restored, Session
+from memoryd.sessions.ports import Changed, SessionGone, SnapshotRecord, Target, TenantSettings
 from memoryd.sessions.snapshots import KEPT, Reason
 from memoryd.stores.objects import ObstoreObjects
 from memoryd.stores.redis import Redis
@@ -279,22 +280,46 @@ async def test_what_a_deletion_could_not_erase_does_not_come_back_by_itself(whol
     whole.objects.delete = refuse  # type: ignore[method-assign]
     with pytest.raises(StoreUnavailable):
         await whole.lifecycle.delete(whole.scope, "s")
+    # Nor when somebody asked for it while it was marked.
+    with pytest.raises(NotFound):
+        await whole.said("s")
     await whole.lose_redis()  # the mark of its deletion too
     assert (await whole.rounds.tend()).reclaimed == 0
+
+
+async def test_a_deletion_that_gave_up_leaves_a_session_that_can_be_lost_and_found(whole: Whole) -> None:
+    evict = whole.life.evict
+
+    async def busy(scope: Scope, session: Session, **how: Any) -> None:
+        await whole.say("s", "b")
+        await evict(scope, session, **how)
+
+    await whole.say("s", "a")
+    whole.life.evict = busy  # type: ignore[method-assign]
+    with pytest.raises(Changed):
+        await whole.lifecycle.delete(whole.scope, "s")
+    whole.life.evict = evict  # type: ignore[method-assign]
+    said = await whole.said("s")
+    await whole.lifecycle.snapshot(whole.scope, "s")
+    await whole.lose_redis()
+    assert await whole.said("s") == said
 
 
 async def test_a_snapshot_recorded_during_a_deletion_goes_with_the_others(whole: Whole, tmp_path: Path) -> None:
     await whole.say("s", "a")
     await whole.lifecycle.snapshot(whole.scope, "s")
-    bury = whole.life.bury
+    evict, tries = whole.life.evict, list[Session]()
 
-    async def meanwhile(scope: Scope, session_id: str) -> None:
-        await whole.say("s", "b")
-        await whole.lifecycle.snapshot(scope, session_id)
-        await bury(scope, session_id)
+    async def meanwhile(scope: Scope, session: Session, **how: Any) -> None:
+        tries.append(session)
+        if len(tries) == 1:
+            await whole.say("s", "b")
+            await whole.lifecycle.snapshot(scope, "s")
+        await evict(scope, session, **how)
 
-    whole.life.bury = meanwhile  # type: ignore[method-assign]
+    whole.life.evict = meanwhile  # type: ignore[method-assign]
     await whole.lifecycle.delete(whole.scope, "s")
+    assert len(tries) == 2
     assert (objects(tmp_path), await whole.records.snapshots(whole.scope, "s", 9)) == ([], [])
 
 

@@ -181,6 +181,43 @@ async def test_what_redis_lost_is_listed_and_committed_though_nobody_asks_for_it
     assert (await whole.rounds.tend()).reclaimed == 0
 
 
+async def test_sessions_that_cannot_be_read_back_hold_up_no_other(redis: Redis) -> None:
+    objects = Counting()
+    whole = Whole(redis, tenant(), objects)
+    await made(whole, [f"s{number:02d}" for number in range(40)])
+    whole.clock.pass_(INTERVAL_S)
+    await whole.rounds.save()
+    await whole.lose_redis()
+    get, lost = objects.get, {f"s{number:02d}" for number in range(25)}
+    keys = {one.object_key for name in lost for one in await whole.records.snapshots(whole.scope, name, 9)}
+
+    async def refuse(key: str) -> bytes | None:
+        if key in keys:
+            raise StoreUnavailable("not for you")
+        return await get(key)
+
+    objects.get = refuse  # type: ignore[method-assign]
+    reports = []
+    for _ in range(4):
+        whole.clock.pass_(60)
+        reports.append(await whole.rounds.tend())
+    # The first walk gives up twice after ten in a row, and goes on where it was.
+    assert [(report.reclaimed, report.failed) for report in reports] == [(0, 10), (0, 10), (15, 5), (0, 0)]
+
+
+async def test_a_snapshot_does_not_go_while_it_is_all_there_is_of_a_session_that_lives(redis: Redis) -> None:
+    whole = Whole(redis, tenant(), Counting())
+    await made(whole, ["s"])
+    whole.clock.pass_(INTERVAL_S)
+    await whole.rounds.save()
+    await whole.lose_redis()
+    whole.clock.pass_(timedelta(days=91).total_seconds())
+    await whole.rounds.tend()
+    assert (await whole.sessions.get(whole.scope, "s")).messages == 1
+    (kept,) = await whole.records.snapshots(whole.scope, "s", 9)
+    assert kept.taken_at == whole.clock.now()
+
+
 async def test_while_redis_is_away_nothing_counts_as_lost(whole: Whole) -> None:
     async def refuse(*given: object) -> frozenset[str]:
         raise WorkingMemoryUnavailable("gone")

@@ -81,7 +81,7 @@ def test_a_worker_killed_while_it_ingests_loses_and_doubles_nothing(place: Path,
                 name = document["document_id"]
                 assert chunks(http, "killed", name) == chunks(http, "calm", name), name
         assert up.end(signal.SIGINT) < 30
-    assert len(set(moments)) > 1, f"the worker died too late: {moments}"
+    assert KILLS == 1 or len(set(moments)) > 1, f"the worker died too late: {moments}"
     with capsys.disabled():
         print(f"\nworker killed {len(moments)} times, seed {SEED}, with {', '.join(moments)} documents ended")
 

@@ -95,7 +95,7 @@ class SessionMessageIn(Body):
 
 class AppendIn(Body):
     """Messages, all or none. The other fields are for a session that is new: later they are ignored, but for `space`, and for
-    `user_id` where it has no user yet."""
+    `user_id` with the first messages."""
 
     messages: list[SessionMessageIn] = Field(min_length=1, max_length=MAX_APPEND)
     space: Name | None = Field(None, description="Where a commit goes; `default` for a new session")

@@ -89,10 +89,10 @@ class RedisLife:
             return False
         return True
 
-    async def evict(self, scope: Scope, session: Session, *, now: datetime, only_due: bool) -> None:
+    async def evict(self, scope: Scope, session: Session, *, now: datetime, only_due: bool, buried: bool = False) -> None:
         target = Target(session.session_id, now, incarnation=session.incarnation)
         users = [session.user_id] if session.user_id else []
-        arguments = [session.revision, "1" if only_due else "0"]
+        arguments: list[Argument] = [session.revision, "1" if only_due else "0", _BURIED_S if buried else 0]
         await self._scripts("evict", scope, target, arguments, users=users, agents=session.agents)
 
     async def bury(self, scope: Scope, session_id: str) -> None:

@@ -35,7 +35,7 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "checkpoint_get": ("meta", *_CHECKPOINTS),
     "restore": (*_WRITE, *_CHECKPOINTS, "uncommitted", "unsummarised"),
     "patch": (*_WRITE, "uncommitted"),
-    "evict": (*PARTS, *INDEXES),
+    "evict": (*PARTS, *INDEXES, DELETED),
     "forget": ("meta", *INDEXES),
     "settle": ("meta", "dirty"),
     "committed": ("meta", "dirty", "uncommitted"),

@@ -56,8 +56,8 @@ end
 if not space then
   born()
   ttl, rev, restored, created = TTL, 0, '', NOW
-elseif USER ~= '' and user == '' then
-  -- It was begun by its state or an effect, which name nobody.
+elseif USER ~= '' and user == '' and before == 0 then
+  -- It was begun by its state or an effect, which name nobody, and these are its first messages.
   call('HSET', K.meta, 'user', USER)
   call('ZADD', KEYS[OWN], created, SID)
 end

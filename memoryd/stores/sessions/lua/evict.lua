@@ -1,5 +1,5 @@
--- Remove every key of a session. ARGV: revision it must have, '1' when it must also be due, incarnation. Keys after the
--- declared: indexes of its user and agents.
+-- Remove every key of a session. ARGV: revision it must have, '1' when it must also be due, and how many seconds it is not to be
+-- put back ('0': it may be). Keys after the declared: indexes of its user and agents.
 local rev, inc = unpack(call('HMGET', K.meta, 'rev', 'inc'))
 if not rev then return {'gone'} end
 if rev ~= ARGV[11] or inc ~= INCARNATION then return {'changed'} end
@@ -10,4 +10,5 @@ for _, name in ipairs({'meta', 'messages', 'ids', 'receipts', 'receipt_order', '
 end
 for _, name in ipairs({'sessions', 'due', 'dirty', 'uncommitted', 'unsummarised'}) do call('ZREM', K[name], SID) end
 for at = OWN, #KEYS do call('ZREM', KEYS[at], SID) end
+if ARGV[13] ~= '0' then call('SET', K.deleted, '1', 'EX', ARGV[13]) end
 return {'ok'}

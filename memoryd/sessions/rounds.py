@@ -6,6 +6,7 @@ and, where it is set so, after it was committed; without an object store it does
 """
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,6 +16,7 @@ from uuid import UUID
 from memoryd.attempts import attempted, each
 from memoryd.errors import WorkingMemoryUnavailable
 from memoryd.memory.ports import Clock
+from memoryd.sessions.archive import SnapshotCorrupt
 from memoryd.sessions.commit import Commit
 from memoryd.sessions.model import AutoCommit, Session
 from memoryd.sessions.ports import LifeStore, MessageStore, SessionGone, SessionRecords, SnapshotRecord, Target
@@ -225,7 +227,9 @@ class SessionRounds:
         try:
             await self._snapshots.take(scope, record.session_id, Reason.PERIODIC)
         except SessionGone:
-            # Redis may have lost it since: its last snapshot does not go before it is there again, and has a newer one.
-            if await self._snapshots.recover(scope, record.session_id, expired=False):
-                await self._snapshots.take(scope, record.session_id, Reason.PERIODIC)
+            # Redis may have lost it since: its last snapshot does not go before it is there again, and has a newer one. One that
+            # cannot be read goes.
+            with suppress(SnapshotCorrupt):
+                if await self._snapshots.recover(scope, record.session_id, expired=False):
+                    await self._snapshots.take(scope, record.session_id, Reason.PERIODIC)
         await self._snapshots.forget_old(scope, record)

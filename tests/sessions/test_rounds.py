@@ -216,6 +216,12 @@ async def test_a_snapshot_does_not_go_while_it_is_all_there_is_of_a_session_that
     assert (await whole.sessions.get(whole.scope, "s")).messages == 1
     (kept,) = await whole.records.snapshots(whole.scope, "s", 9)
     assert kept.taken_at == whole.clock.now()
+    # One that nobody can read is no reason to keep it.
+    await whole.lose_redis()
+    whole.objects.kept[kept.object_key] = b"torn"  # type: ignore[union-attr]
+    whole.clock.pass_(timedelta(days=91).total_seconds())
+    await whole.rounds.tend()
+    assert await whole.records.snapshots(whole.scope, "s", 9) == []
 
 
 async def test_while_redis_is_away_nothing_counts_as_lost(whole: Whole) -> None:

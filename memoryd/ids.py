@@ -6,7 +6,8 @@ import time
 from uuid import UUID
 
 _REQUESTS = random.Random()  # noqa: S311 - nothing hangs on their being hard to guess
-os.register_at_fork(after_in_child=_REQUESTS.seed)
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_REQUESTS.seed)
 
 
 def uuid7() -> UUID:

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from memoryd.jobs.model import Claim, Wish
-from memoryd.jobs.ports import Cancelled, Desk, LeaseLost, Paused
+from memoryd.jobs.ports import Cancelled, Desk, LeaseLost, Paused, Yielded
 from memoryd.memory.ports import Clock
 from retrieval.errors import MemorydError
 
@@ -14,15 +14,18 @@ log = logging.getLogger(__name__)
 
 # Two beats may fail before the third is too late.
 _BEATS_PER_LEASE = 3
+# To come back to where an item was is worth so many times what it takes.
+_WORTH = 3
 
 
 class Hold:
     """Keeps a claim: while the context of :meth:`kept` is open, the lease is renewed three times in its length.
 
-    ``lost``: the job is another worker's.
+    ``others_wait``: another tenant stands in line for the slot. ``lost``: the job is another worker's.
     """
 
-    def __init__(self, desk: Desk, claim: Claim, clock: Clock) -> None:
+    def __init__(self, desk: Desk, claim: Claim, clock: Clock, others_wait: Callable[[], bool]) -> None:
+        self.others_wait = others_wait
         self._desk = desk
         self._claim = claim
         self._clock = clock
@@ -62,12 +65,36 @@ class Hold:
                 log.warning("the lease of job %s could not be renewed; trying again", self._claim.job.job_id)
 
 
+class Share:
+    """How long an item may hold the slot that it is worked on in, once another tenant waits for one: ``slice_s``, and three times
+    as long as it took to come to its first new chunk. Who goes on with a document reads what is stored of it again, so a long one
+    that gives way spends at most a quarter of its time on that.
+    """
+
+    def __init__(self, slice_s: float, others_wait: Callable[[], bool], clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._others_wait = others_wait
+        self._began = clock()
+        self._until = self._began + slice_s
+        self._came: float | None = None
+
+    def stored(self) -> None:
+        """Something was stored that was not there before. Raises ``Yielded``."""
+        now = self._clock()
+        if self._came is None:
+            self._came = now
+            self._until = max(self._until, now + _WORTH * (now - self._began))
+        if now >= self._until and self._others_wait():
+            raise Yielded
+
+
 class ItemControl:
     """:class:`memoryd.jobs.ports.Control` of one item. Each checkpoint puts the time off by which there must be another."""
 
-    def __init__(self, hold: Hold, item: int, stalled: asyncio.Timeout, stall_s: float) -> None:
+    def __init__(self, hold: Hold, item: int, share: Share, stalled: asyncio.Timeout, stall_s: float) -> None:
         self._hold = hold
         self._item = item
+        self._share = share
         self._stalled = stalled
         self._stall_s = stall_s
 
@@ -75,3 +102,5 @@ class ItemControl:
         """See :class:`memoryd.jobs.ports.Control`."""
         await self._hold.advance(self._item, chunks, tokens)
         self._stalled.reschedule(asyncio.get_running_loop().time() + self._stall_s)
+        if chunks:
+            self._share.stored()

@@ -120,7 +120,7 @@ class Control(Protocol):
     async def checkpoint(self, *, chunks: int = 0, tokens: int = 0) -> None:
         """What was stored up to here stays: say how much since the last time, between batches.
 
-        Renews the lease. Raises ``Paused``, ``Cancelled`` or ``LeaseLost``, which a handler lets through.
+        Renews the lease. Raises ``Paused``, ``Cancelled``, ``Yielded`` or ``LeaseLost``, which a handler lets through.
         """
 
 
@@ -146,6 +146,10 @@ class Paused(Stopped):
 
 class Cancelled(Stopped):
     """Somebody cancelled the job."""
+
+
+class Yielded(Stopped):
+    """Other tenants wait for the slot, and this item has had its share of it; it goes on in a later turn."""
 
 
 class LeaseLost(Stopped):

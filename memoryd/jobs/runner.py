@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from memoryd.jobs.control import Hold, ItemControl
+from memoryd.jobs.control import Hold, ItemControl, Share
 from memoryd.jobs.lanes import Lanes
 from memoryd.jobs.model import Again, Busy, Claim, Dead, Failure, ItemState, Job, JobItem, Outcome, Settled, Through, Waits
-from memoryd.jobs.ports import Cancelled, Courier, Desk, ItemHandler, LeaseLost, Paused, Stopped
+from memoryd.jobs.ports import Cancelled, Courier, Desk, ItemHandler, LeaseLost, Paused, Stopped, Yielded
 from memoryd.jobs.retry import INTERNAL, Retries, failure_of
 from memoryd.memory.ports import Clock
 from retrieval.errors import MemorydError
@@ -58,17 +58,17 @@ class Runner:
     async def work(self, claim: Claim, others_wait: Callable[[], bool] = lambda: True) -> None:
         """One slice, and another when neither another tenant waits (``others_wait``) nor another job of this one. Whatever it is
         interrupted by, the job can go on from where it is."""
-        hold = Hold(self._desk, claim, self._clock)
+        hold = Hold(self._desk, claim, self._clock, others_wait)
         async with hold.kept():
             try:
-                await self._slice(claim, hold, others_wait)
+                await self._slice(claim, hold)
             except LeaseLost:
                 log.warning("job %s belongs to another worker now", claim.job.job_id)
             except asyncio.CancelledError:
                 await self._farewell(claim)
                 raise
 
-    async def _slice(self, claim: Claim, hold: Hold, others_wait: Callable[[], bool]) -> None:
+    async def _slice(self, claim: Claim, hold: Hold) -> None:
         clock, slice_s = asyncio.get_running_loop().time, self._policy.slice_s
         end = clock() + slice_s
         lanes, begun = Lanes(self._policy.at_once), False
@@ -80,7 +80,7 @@ class Runner:
             while True:
                 if begun and clock() >= end:
                     # At the end of a slice the items under way run dry, and the next begins with one: not for nobody.
-                    if others_wait() or not await self._may_stay(claim, len(lanes)):
+                    if hold.others_wait() or not await self._may_stay(claim, len(lanes)):
                         break
                     end = clock() + slice_s
                 if lanes.room:
@@ -135,14 +135,15 @@ class Runner:
     async def _verdict(self, claim: Claim, item: JobItem, hold: Hold) -> Outcome | Again | Dead:
         try:
             return await self._outcome(claim, item, hold)
-        except (Paused, Cancelled):
+        except (Paused, Cancelled, Yielded):
             return Again(self._clock.now(), counted=False)
 
     async def _outcome(self, claim: Claim, item: JobItem, hold: Hold) -> Outcome | Again | Dead:
         handler, stall_s = self._handlers[claim.job.kind], self._policy.stall_s
         try:
             async with asyncio.timeout(stall_s) as stalled:
-                control = ItemControl(hold, item.item, stalled, stall_s)
+                share = Share(self._policy.slice_s, hold.others_wait, asyncio.get_running_loop().time)
+                control = ItemControl(hold, item.item, share, stalled, stall_s)
                 return await handler.process(claim.scope, claim.job, item, control)
         except Stopped:
             raise

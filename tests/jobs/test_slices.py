@@ -1,10 +1,14 @@
 """How long a turn at a job lasts: a slice where anything waits, and not for a suspended tenant."""
 
+import asyncio
 from dataclasses import replace
 from datetime import datetime
 
-from memoryd.jobs.model import Command, JobItem, JobState, Outcome
-from memoryd.jobs.ports import Control
+import pytest
+
+from memoryd.jobs.control import Share
+from memoryd.jobs.model import Command, ItemState, JobItem, JobState, Outcome
+from memoryd.jobs.ports import Control, Yielded
 from tests.jobs.conftest import POLICY, Bench, Handler
 
 
@@ -62,6 +66,58 @@ async def test_a_turn_goes_on_while_nothing_else_waits_and_the_tenant_is_not_sus
     await bench.desk.let_go(claim, bench.clock.now())
     assert await turn() == 6
     assert (await bench.job(job_id)).state is JobState.SUCCEEDED
+
+
+async def test_a_long_item_gives_way_to_another_tenant_and_goes_on_later(bench: Bench) -> None:
+    stored: list[int] = []
+    others = True
+
+    async def long(item: JobItem, control: Control) -> Outcome | None:
+        nonlocal others
+        for number in range(len(stored), 200):
+            await asyncio.sleep(0.001)
+            stored.append(number)
+            others = others or number == 100  # somebody comes while nobody waited
+            await control.checkpoint(chunks=1, tokens=1)
+        return Outcome(ItemState.SUCCEEDED, chunks=200, tokens=200)
+
+    handler = Handler({"long": long})
+    job_id = await bench.make("long", "short")
+    runner = bench.runner(handler, replace(POLICY, slice_s=1e-9))
+
+    async def turn(waits: bool) -> list[ItemState]:
+        nonlocal others
+        others = waits
+        bench.clock.pass_(1)
+        claim = await runner.claim(bench.scope.tenant_id)
+        assert claim is not None
+        await runner.work(claim, lambda: others)
+        return await bench.states(job_id)
+
+    assert await turn(True) == [ItemState.QUEUED, ItemState.QUEUED]
+    assert 1 < len(stored) < 100
+    assert (await bench.items(job_id))[0].attempts == 0
+    assert (await bench.job(job_id)).counters.chunks == len(stored)
+    assert await turn(True) == [ItemState.QUEUED, ItemState.SUCCEEDED]  # what never had its turn comes first
+    assert await turn(False) == [ItemState.QUEUED, ItemState.SUCCEEDED]
+    assert len(stored) == 101
+    assert await turn(False) == [ItemState.SUCCEEDED, ItemState.SUCCEEDED]
+    assert stored == list(range(200))
+
+
+@pytest.mark.parametrize(("came", "until"), [(1.0, 10.0), (5.0, 20.0)])
+def test_an_items_share_is_a_slice_and_three_times_what_it_took_to_come_to_new_chunks(came: float, until: float) -> None:
+    now, waits = 0.0, True
+    share = Share(10.0, lambda: waits, lambda: now)
+    now = came
+    share.stored()
+    now = until - 0.1
+    share.stored()
+    now, waits = until + 100, False
+    share.stored()
+    waits = True
+    with pytest.raises(Yielded):
+        share.stored()
 
 
 async def test_a_suspended_tenants_jobs_wait(bench: Bench) -> None:

@@ -4,8 +4,10 @@ import asyncio
 import logging
 from collections import OrderedDict
 from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import UUID
 
+from memoryd.access.freshness import TRUSTED_S
 from memoryd.access.keys import REFUSED, matches, parse
 from memoryd.access.model import KeyRecord
 from memoryd.access.ports import KeyLookup
@@ -15,17 +17,22 @@ from retrieval.scope import Scope
 
 # A key's last use is remembered to the minute: a write a request would double the load of reading.
 _TOUCH_EVERY = timedelta(minutes=1)
+# Keys whose last read, or last use, is remembered.
+_REMEMBERED = 10_000
 
 _Place = tuple[UUID, UUID]
 _Read = asyncio.Task[KeyRecord | None]
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 
 log = logging.getLogger(__name__)
 
 
 class Authenticator:
-    """Looks a key up for every request, so that a revoked key stops working at once.
+    """Looks keys up, again and again, so that a revoked key stops working at once.
 
-    Requests with one key that come while a read of it is under way share the next read: no answer is older than its request.
+    What a read found serves the requests of the next moment too (:mod:`memoryd.access.freshness`): who ends a key is answered
+    when that is over. Others that come while a read of their key is under way share the next read.
     """
 
     def __init__(self, store: KeyLookup, clock: Clock) -> None:
@@ -35,13 +42,15 @@ class Authenticator:
         self._tasks: set[asyncio.Task[None]] = set()
         self._reading: dict[_Place, _Read] = {}
         self._next: dict[_Place, _Read] = {}
+        self._found: OrderedDict[_Place, tuple[float, KeyRecord]] = OrderedDict()
 
     async def scope(self, credential: str, request_id: str) -> Scope:
         """The Scope of a key. Raises ``Unauthenticated``, the same for every reason."""
         presented = parse(credential)
         if presented is None:
             raise Unauthenticated(REFUSED)
-        record = await self._found((presented.tenant_id, presented.key_id))
+        place = presented.tenant_id, presented.key_id
+        record = self._just_found(place) or await self._read_soon(place)
         now = self._clock.now()
         if record is None or not matches(presented, record.secret_hash) or not record.usable(now):
             raise Unauthenticated(REFUSED)
@@ -53,7 +62,11 @@ class Authenticator:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=2)
 
-    async def _found(self, place: _Place) -> KeyRecord | None:
+    def _just_found(self, place: _Place) -> KeyRecord | None:
+        began, record = self._found.get(place, (0.0, None))
+        return record if record is not None and asyncio.get_running_loop().time() - began < TRUSTED_S else None
+
+    async def _read_soon(self, place: _Place) -> KeyRecord | None:
         reads = self._next if place in self._reading else self._reading
         read = reads.get(place)
         if read is None:
@@ -66,8 +79,12 @@ class Authenticator:
         if before is not None:
             await asyncio.wait([before])
             self._reading[place] = self._next.pop(place)
+        began = asyncio.get_running_loop().time()
         try:
-            return await self._store.find_key(*place)
+            record = await self._store.find_key(*place)
+            if record is not None:
+                _remember(self._found, place, (began, record))
+            return record
         finally:
             if place not in self._next:
                 del self._reading[place]
@@ -76,10 +93,7 @@ class Authenticator:
         last = self._touched.get(key_id)
         if last is not None and now - last < _TOUCH_EVERY:
             return
-        self._touched[key_id] = now
-        self._touched.move_to_end(key_id)
-        if len(self._touched) > 10_000:
-            self._touched.popitem(last=False)
+        _remember(self._touched, key_id, now)
         task = asyncio.create_task(self._write_touch(tenant_id, key_id, now))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -89,6 +103,13 @@ class Authenticator:
             await self._store.touch_key(tenant_id, key_id, now)
         except ServiceError as error:
             log.warning("last use of a key not noted: %s", error.code)
+
+
+def _remember(among: OrderedDict[_Key, _Value], key: _Key, value: _Value) -> None:
+    among[key] = value
+    among.move_to_end(key)
+    if len(among) > _REMEMBERED:
+        among.popitem(last=False)
 
 
 def _noticed(read: _Read) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from memoryd.access.freshness import forgotten
 from memoryd.access.keys import REFUSED, issue, key_prefix
 from memoryd.access.model import KeyRecord, Space, SpaceChange
 from memoryd.access.ports import KeyStore, SpaceStore
@@ -93,6 +94,7 @@ class KeyService:
             ends=(old.key_id, now + timedelta(seconds=grace_s)),
             idempotency=idempotency,
         )
+        await forgotten()
         return await self._made(scope, record, text, replay)
 
     async def revoke(self, scope: Scope, key_id: UUID, idempotency: Idempotency | None) -> None:
@@ -100,6 +102,7 @@ class KeyService:
         require(scope, Action.ADMIN)
         await self._get(scope, key_id)
         await self._store.revoke_key(scope, key_id, self._clock.now(), idempotency)
+        await forgotten()
 
     async def list(self, scope: Scope, *, after: UUID | None, limit: int) -> list[NewKey]:
         """Keys in order of creation, without their secrets; a confined key sees those within its spaces."""

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from uuid import UUID
 
+from memoryd.access.freshness import forgotten
 from memoryd.access.model import KeyRecord, Operation, Tenant
 from memoryd.access.ports import Eraser, TenantStore
 from memoryd.access.service import KeyWish, NewKey, issue_key, known
@@ -63,7 +64,9 @@ class TenantService:
 
     async def suspend(self, tenant_id: UUID, operation: Operation, *, suspended: bool) -> Tenant:
         """Stop all keys of a tenant at once, or let them work again. Raises ``NotFound``, ``Conflict``."""
-        return await self._store.set_suspended(tenant_id, suspended, operation)
+        tenant = await self._store.set_suspended(tenant_id, suspended, operation)
+        await forgotten()
+        return tenant
 
     async def delete(self, tenant_id: UUID, name: str, operation: Operation) -> None:
         """Erase a tenant with all that is its own; ``name`` confirms it. Raises ``NotFound``, ``InvalidRequest``.
@@ -71,6 +74,7 @@ class TenantService:
         Its keys stop at once, and it never comes back. Safe to repeat: one that was interrupted goes on.
         """
         if await self._store.mark_deleted(tenant_id, name, operation):
+            await forgotten()
             for eraser in self._elsewhere:
                 await eraser.erase(tenant_id)
             await self._store.erase_tenant(tenant_id, operation)

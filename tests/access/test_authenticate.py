@@ -1,4 +1,4 @@
-"""Lookups of keys: shared among requests that come together, and never older than the request."""
+"""Lookups of keys: shared among requests that come together, and trusted for a moment."""
 
 import asyncio
 from dataclasses import dataclass, field, replace
@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from memoryd.access import authenticate, freshness
 from memoryd.access.authenticate import Authenticator
 from memoryd.access.model import KeyRecord
 from memoryd.access.service import KeyWish, issue_key
@@ -25,9 +26,10 @@ class Keys:
     reads: list[asyncio.Event] = field(default_factory=list)
     begun: asyncio.Condition = field(default_factory=asyncio.Condition)
     broken: bool = False
+    there: bool = True
 
     async def find_key(self, tenant_id: UUID, key_id: UUID) -> KeyRecord | None:
-        found = self.record
+        found = self.record if self.there else None
         passed = asyncio.Event()
         async with self.begun:
             self.reads.append(passed)
@@ -53,7 +55,8 @@ def issued() -> tuple[Keys, str]:
     return Keys(record), text
 
 
-async def test_requests_that_come_during_a_read_share_the_next(issued: tuple[Keys, str]) -> None:
+async def test_requests_that_come_during_a_read_share_the_next(issued: tuple[Keys, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authenticate, "TRUSTED_S", 0.0)
     keys, text = issued
     authenticator = Authenticator(keys, SystemClock())
     first = asyncio.create_task(authenticator.scope(text, "1"))
@@ -92,3 +95,43 @@ async def test_a_failed_read_fails_those_who_waited_for_it(issued: tuple[Keys, s
     again = asyncio.create_task(authenticator.scope(text, "3"))
     (await keys.read(2)).set()
     assert (await again).request_id == "3"
+
+
+async def test_what_was_found_serves_the_next_moment_and_no_more(
+    issued: tuple[Keys, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, text = issued
+    authenticator = Authenticator(keys, SystemClock())
+    monkeypatch.setattr(authenticate, "TRUSTED_S", 3600.0)
+    first = asyncio.create_task(authenticator.scope(text, "1"))
+    (await keys.read(0)).set()
+    await first
+    assert (await authenticator.scope(text, "2")).request_id == "2"
+    with pytest.raises(Unauthenticated):
+        await authenticator.scope(text[:-1] + ("a" if text[-1] != "a" else "b"), "3")
+    assert len(keys.reads) == 1
+    keys.record = replace(keys.record, revoked_at=datetime.now(UTC))
+    monkeypatch.setattr(authenticate, "TRUSTED_S", 0.0)
+    last = asyncio.create_task(authenticator.scope(text, "4"))
+    (await keys.read(1)).set()
+    with pytest.raises(Unauthenticated):
+        await last
+
+
+async def test_a_key_that_is_not_there_is_looked_up_each_time(issued: tuple[Keys, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    keys, text = issued
+    monkeypatch.setattr(authenticate, "TRUSTED_S", 3600.0)
+    authenticator = Authenticator(keys, SystemClock())
+    keys.there = False
+    for number in range(2):
+        refused = asyncio.create_task(authenticator.scope(text, "1"))
+        (await keys.read(number)).set()
+        with pytest.raises(Unauthenticated):
+            await refused
+
+
+async def test_who_ends_a_key_waits_for_longer_than_a_read_is_trusted() -> None:
+    clock = asyncio.get_running_loop().time
+    before = clock()
+    await freshness.forgotten()
+    assert clock() - before > freshness.TRUSTED_S

@@ -229,9 +229,12 @@ class SnapshotRecord:
     leaps: int = 0
 
 
+LEAST_IDLE_S = 10
+
+
 @dataclass(frozen=True, slots=True)
 class TenantSettings:
-    """What a tenant's sessions do unless they say otherwise."""
+    """What a tenant's sessions do unless they say otherwise. ``idle_s`` is at least ``LEAST_IDLE_S``."""
 
     auto_commit: AutoCommit = AutoCommit.OFF
     idle_s: int = 900

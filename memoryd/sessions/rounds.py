@@ -19,7 +19,16 @@ from memoryd.memory.ports import Clock
 from memoryd.sessions.archive import SnapshotCorrupt
 from memoryd.sessions.commit import Commit
 from memoryd.sessions.model import AutoCommit, Session
-from memoryd.sessions.ports import LifeStore, MessageStore, SessionGone, SessionRecords, SnapshotRecord, Target
+from memoryd.sessions.ports import (
+    LEAST_IDLE_S,
+    LifeStore,
+    MessageStore,
+    SessionGone,
+    SessionRecords,
+    SnapshotRecord,
+    Target,
+    TenantSettings,
+)
 from memoryd.sessions.snapshots import Reason, Snapshots
 from memoryd.sessions.worklists import Tenants, Walks, WorkList, round_of
 from retrieval.errors import MemorydError
@@ -34,6 +43,8 @@ _OTHERS_AT_ONCE = 4
 _SUMMARISED = 20
 _RETRY = timedelta(minutes=1)
 _STUCK = timedelta(minutes=10)
+# A session that is written to is not idle, and not looked at.
+_QUIET = timedelta(seconds=LEAST_IDLE_S)
 # A session that is not to be committed when idle; a change of settings brings it forward.
 _UNCONCERNED = timedelta(hours=1)
 # Retention counts in days, and looking for it costs a query a tenant.
@@ -43,6 +54,9 @@ _LOST = timedelta(hours=1)
 _RECLAIMED = 200
 # After so many failures one after the other it is not the session that something is wrong with.
 _ENOUGH = 10
+_FRESH = timedelta(seconds=1)
+_DUE = WorkList("due", _OTHERS_AT_ONCE, _BATCH, retry=_RETRY)
+_UNCOMMITTED = WorkList("uncommitted", _OTHERS_AT_ONCE, _BATCH, wait=_QUIET, retry=_RETRY - _QUIET)
 
 
 class Summarise(Protocol):
@@ -95,6 +109,7 @@ class SessionRounds:
         # cannot be written waits for as long again.
         self._dirty = WorkList("dirty", _SAVED_AT_ONCE, _BATCH, wait=snapshot_interval / 2)
         self._retention = retention
+        self._settings: dict[UUID, tuple[datetime, TenantSettings]] = {}  # in one round
         self._swept: datetime | None = None
         self._sought: datetime | None = None
         self._reached: dict[UUID, str] = {}  # where to go on, by tenant
@@ -116,9 +131,9 @@ class SessionRounds:
         """Sessions that expired, then those that are idle; now and then snapshots that are older than they are kept, and sessions
         that Redis lost."""
         report = SessionReport()
-        for name, step in (("due", partial(self._expire, report)), ("uncommitted", partial(self._idle, report))):
-            failed = await self._walks.drain(WorkList(name, _OTHERS_AT_ONCE, _BATCH, retry=_RETRY), step)
-            report.failed += failed
+        self._settings = {}
+        for work, step in ((_DUE, self._expire), (_UNCOMMITTED, self._idle)):
+            report.failed += await self._walks.drain(work, partial(step, report))
         if report.stuck:
             log.warning("%d expired sessions stay in Redis: set MEMORYD_OBJECT_STORE for their snapshots", report.stuck)
         now = self._clock.now()
@@ -152,7 +167,7 @@ class SessionRounds:
         session = await self._session(scope, session_id)
         if session.expires_at > self._clock.now():
             return session.expires_at
-        auto = session.auto_commit or (await self._records.settings(scope)).auto_commit
+        auto = session.auto_commit or (await self._of_tenant(scope)).auto_commit
         if auto is not AutoCommit.OFF:
             await self._committed(report, scope, session_id)
         if not self._snapshots.enabled:
@@ -165,14 +180,23 @@ class SessionRounds:
 
     async def _idle(self, report: SessionReport, scope: Scope, session_id: str) -> datetime | None:
         now, session = self._clock.now(), await self._session(scope, session_id)
-        settings = await self._records.settings(scope)
+        settings = await self._of_tenant(scope)
         if (session.auto_commit or settings.auto_commit) is not AutoCommit.IDLE:
             return now + _UNCONCERNED
         idle_at = session.written_at + timedelta(seconds=settings.idle_s)
         if idle_at > now:
-            return idle_at
+            return idle_at - _QUIET  # it waits that long in its list
         await self._committed(report, scope, session_id)
         return None
+
+    async def _of_tenant(self, scope: Scope) -> TenantSettings:
+        """As they were within the last second: a tenant may have thousands of sessions to look at."""
+        now = self._clock.now()
+        seen, settings = self._settings.get(scope.tenant_id, (None, TenantSettings()))
+        if seen is None or now - seen > _FRESH:
+            settings = await self._records.settings(scope)
+            self._settings[scope.tenant_id] = now, settings
+        return settings
 
     async def _committed(self, report: SessionReport, scope: Scope, session_id: str) -> None:
         done = await self._commit(scope, session_id)  # apart from the sum, which others add to meanwhile

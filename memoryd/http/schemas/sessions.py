@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, JsonValue, StrictBool, St
 from memoryd.http.fields import Identifier, Metadata, Name, Time, Whole
 from memoryd.http.schemas.common import Body
 from memoryd.sessions.model import AutoCommit, Role
+from memoryd.sessions.ports import LEAST_IDLE_S
 
 MAX_APPEND = 500
 MAX_TTL_S = 30 * 86_400
@@ -304,7 +305,7 @@ class SessionSettings(Body):
     """What a tenant's sessions do unless they say otherwise."""
 
     auto_commit: AutoCommit = AutoCommit.OFF
-    idle_s: Annotated[Whole, Field(ge=10, le=MAX_TTL_S)] = Field(900, description="Without a new message, for `idle`")
+    idle_s: Annotated[Whole, Field(ge=LEAST_IDLE_S, le=MAX_TTL_S)] = Field(900, description="Without a new message, for `idle`")
 
 
 class SummaryLineOut(BaseModel):

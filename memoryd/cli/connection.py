@@ -128,6 +128,20 @@ def connecting(command: Callable[..., T]) -> Callable[..., T]:
     return connected
 
 
+def named_service(url: str | None, profile_name: str | None, data_dir: Path | None) -> Profile | str | None:
+    """The profile or the URL that says a service, for commands that could also be done on stores.
+
+    ``None``: those of ``--data-dir`` or ``MEMORYD_DATABASE_URL`` are meant, or nothing is said. Raises ``click.UsageError``.
+    """
+    if url is not None:
+        return url
+    if profile_name is not None:
+        return profile(profile_name)
+    if data_dir is not None or _environment("MEMORYD_DATABASE_URL"):
+        return None
+    return _environment("MEMORYD_URL") or profile(_environment("MEMORYD_PROFILE"))
+
+
 def environment_key(url: str, *names: str) -> str | None:
     """The first of these that says something; none where the environment's service is another one than ``url``."""
     said = _environment("MEMORYD_URL")

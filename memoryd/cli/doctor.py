@@ -2,14 +2,13 @@
 
 import asyncio
 import json
-import os
 import sys
 from collections.abc import Sequence
 from typing import Protocol
 
 import click
 
-from memoryd.cli.connection import Connection, connecting
+from memoryd.cli.connection import Connection, connecting, named_service
 from memoryd.cli.lazy import needing
 from memoryd.cli.service_checks import examine
 from memoryd.cli.shown import document, prose
@@ -34,26 +33,21 @@ class Finding(Protocol):
 def doctor(connection: Connection, as_json: bool) -> None:
     """Check stores, schema, roles and models, or with --url a service. Exit status 1 when something is missing.
 
-    Without --url or --profile it looks at the stores of MEMORYD_DATABASE_URL, or of the running `memoryd up`.
+    It looks at the stores of --data-dir or MEMORYD_DATABASE_URL; at the service that MEMORYD_URL or a profile names; else at the
+    stores of the running `memoryd up`.
     """
-    findings = examine(connection.address()) if _elsewhere(connection) else _here(connection)
+    said = named_service(connection.url, connection.profile, connection.data_dir)
+    findings = _here(connection) if said is None else examine(connection.address())
     for finding in findings:
         if as_json:
-            said = {"name": finding.name, "ok": finding.ok, "detail": finding.detail, "fix": finding.fix or None}
-            document(json.dumps(said, ensure_ascii=False))
+            row = {"name": finding.name, "ok": finding.ok, "detail": finding.detail, "fix": finding.fix or None}
+            document(json.dumps(row, ensure_ascii=False))
             continue
         mark = click.style("ok", fg="green") if finding.ok else click.style("missing", fg="red")
         click.echo(f"{mark:>16}  {finding.name:12} {prose(finding.detail)}")
         if not finding.ok and finding.fix:
             click.echo(f"{'':9}{'':12} fix: {finding.fix}")
     sys.exit(any(not finding.ok for finding in findings))
-
-
-def _elsewhere(connection: Connection) -> bool:
-    if connection.url is not None or connection.profile is not None:
-        return True
-    stores = connection.data_dir is not None or os.environ.get("MEMORYD_DATABASE_URL")
-    return not stores and bool(os.environ.get("MEMORYD_URL"))
 
 
 def _here(connection: Connection) -> Sequence[Finding]:

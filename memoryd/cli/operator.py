@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import click
 
-from memoryd.cli.connection import Connection, environment_key
+from memoryd.cli.connection import Connection, environment_key, named_service
 from memoryd.cli.lazy import needing
-from memoryd.cli.profiles import profile
+from memoryd.cli.profiles import Profile
 from memoryd.client import Action, Memoryd, NewKey, NewTenant, NotFound, Tenant
 
 if TYPE_CHECKING:
@@ -79,11 +79,12 @@ class Operator:
     def stored(self) -> AbstractContextManager["Stored"]:
         """On the database of the environment, or of a running ``memoryd up``: keys too, which REST tells only their tenant.
 
-        Raises ``click.UsageError`` where a service is said to be asked over REST.
+        Raises ``click.UsageError`` where a service is said, which is not that database.
         """
-        if self.url is not None or self.profile is not None:
+        if self._said() is not None:
             raise click.UsageError(
-                "over REST a tenant's keys are its own: ask with its key and without TENANT, or on the database"
+                "over REST a tenant's keys are its own: ask with its key and without TENANT, or on the database "
+                "(MEMORYD_DATABASE_URL, or --data-dir of a running `memoryd up`)"
             )
         # The drivers: half a second that the operator over REST does not wait for.
         with needing("server,embedded", "tenants and keys straight on the database"):
@@ -92,30 +93,19 @@ class Operator:
         return opened(self.data_dir)
 
     def _service(self) -> Connection | None:
-        given = [name for name, value in (("--url", self.url), ("--profile", self.profile)) if value is not None]
-        if self.data_dir is not None:
-            if given:
-                raise click.UsageError(f"{given[0]} and --data-dir exclude each other")
+        """Never the database in place of a service that was said and whose operator's key was not."""
+        said = self._said()
+        if said is None:
             return None
-        if self.url is not None:
-            return Connection(self.url, _needed(self.key or os.environ.get(_KEY), self.url))
-        if self.profile is not None:
-            return self._of_profile(self.profile)
-        if os.environ.get("MEMORYD_DATABASE_URL"):
-            return None
-        if url := os.environ.get("MEMORYD_URL"):
-            key = self.key or environment_key(url, _KEY)
-            return Connection(url, key) if key else None
-        return self._of_profile(os.environ.get("MEMORYD_PROFILE") or None)
+        if isinstance(said, str):
+            return Connection(said, _needed(self.key or os.environ.get(_KEY), said))
+        return Connection(said.url, _needed(self.key or said.operator_key or environment_key(said.url, _KEY), said.url))
 
-    def _of_profile(self, name: str | None) -> Connection | None:
-        found = profile(name)
-        if found is None:
-            return None
-        key = self.key or found.operator_key or environment_key(found.url, _KEY)
-        if not key and name is None:
-            return None
-        return Connection(found.url, _needed(key, found.url))
+    def _said(self) -> Profile | str | None:
+        given = [name for name, value in (("--url", self.url), ("--profile", self.profile)) if value is not None]
+        if self.data_dir is not None and given:
+            raise click.UsageError(f"{given[0]} and --data-dir exclude each other")
+        return named_service(self.url, self.profile, self.data_dir)
 
 
 class _Remote:
@@ -167,5 +157,7 @@ def operating(command: Callable[..., T]) -> Callable[..., T]:
 
 def _needed(key: str | None, url: str) -> str:
     if not key:
-        raise click.UsageError(f"set {_KEY} to the operator's key of {url}, or give --operator-key")
+        raise click.UsageError(
+            f"set {_KEY} to the operator's key of {url}, or give --operator-key; for the `memoryd up` of this machine --data-dir"
+        )
     return key

@@ -1,6 +1,7 @@
 """Which service is asked with which key, and how a command ends that the service refuses."""
 
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
@@ -190,3 +191,41 @@ def test_doctor_without_anything(config: Path, tmp_path: Path) -> None:
     said = run(config, "doctor", "--data-dir", str(tmp_path / "none"))
     assert said.exit_code == 1
     assert said.stderr.endswith("start `memoryd up`, or set MEMORYD_DATABASE_URL\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("tenants", "delete", "default", "--confirm", "default"), ("tenants", "list"), ("keys", "create", "acme")],
+)
+def test_the_operator_of_a_named_service_never_acts_on_another(config: Path, tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    work = '[profiles.work]\nurl = "http://127.0.0.1:9"\nkey = "mdk_work"\n'
+    for text, environment in (
+        ("", {"MEMORYD_URL": "http://127.0.0.1:9"}),
+        (work, {"MEMORYD_PROFILE": "work"}),
+        (f'default = "work"\n{work}', {}),
+    ):
+        config.write_text(text)
+        said = run(config, *arguments, **environment)
+        assert said.exit_code == 2
+        assert "set MEMORYD_OPERATOR_KEY to the operator's key of http://127.0.0.1:9" in said.stderr
+    said = run(config, *arguments, "--data-dir", str(tmp_path / "none"))
+    assert "nothing runs on" in said.stderr, "a data directory that is named comes before"
+
+
+@pytest.mark.parametrize(
+    "arguments", [("list", "acme"), ("rotate", "acme", str(UUID(int=1))), ("revoke", "acme", str(UUID(int=1)))]
+)
+def test_keys_of_a_tenant_are_not_looked_for_elsewhere(config: Path, arguments: tuple[str, ...]) -> None:
+    operator = {"MEMORYD_URL": "http://127.0.0.1:9", "MEMORYD_OPERATOR_KEY": "mdo_env"}
+    for environment in (operator, {"MEMORYD_URL": "http://127.0.0.1:9"}):
+        said = run(config, "keys", *arguments, **environment)
+        assert said.exit_code == 2
+        assert "without TENANT, or on the database" in said.stderr
+
+
+def test_doctor_of_the_profile(config: Path, url: str, service: Service) -> None:
+    config.write_text(f'default = "work"\n[profiles.work]\nurl = "{url}"\nkey = "mdk_work"\n')
+    for environment in ({}, {"MEMORYD_PROFILE": "work"}):
+        service.answers = [httpx.Response(200, json={"status": "ready", "checks": {}}), SPACES]
+        said = run(config, "doctor", **environment)
+        assert (said.exit_code, said.stdout.split()[:2], asked_as(service)) == (0, ["ok", "service"], "mdk_work")

@@ -75,11 +75,15 @@ class BulkOperations(IngestOperations):
 
         ``report`` is called as it goes on, by the asynchronous client from another thread. A document that was refused here
         keeps the rest from being published, as one that fails in the job does.
-        Raises ``SourceUnreadable`` for two files of one id, and where ``prune`` would remove everything.
+        Raises ``SourceUnreadable`` for two files of one id, and where ``prune`` would remove everything, or all that came from
+        one of the sources of a :class:`Walk`.
         """
         read, refused = yield from _read(files, report)
         if options.prune is not None and not read:
             raise SourceUnreadable("there is no document in the source: pruning would remove everything")
+        if options.prune is not None and isinstance(files, Walk) and files.empty:
+            named = ", ".join(map(str, files.empty))
+            raise SourceUnreadable(f"there is no document in {named}: pruning would remove everything that came from there")
         wanted = yield from self._wanted(name, read, options)
         kept = yield from self._uploaded(name, wanted, refused, report)
         gone: set[str] = set()

@@ -13,7 +13,7 @@ from typing import Self
 from ingestion.sources import ArchiveLimits, Found, Skipped, SourceRefused, walk_archive, walk_folder
 from ingestion.sources.globs import wanted
 from memoryd.client.errors import SourceUnreadable
-from memoryd.client.sources import Local, Refused
+from memoryd.client.sources import NOT_A_FILE, Local, Refused
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
 """By their names: office documents are zip archives too."""
@@ -36,13 +36,17 @@ _DEFAULT = Which()
 
 
 class Walk(AbstractContextManager["Walk"]):
-    """The documents of several sources, one after the other. What archives hold lies in a temporary folder until it is left."""
+    """The documents of several sources, one after the other. What archives hold lies in a temporary folder until it is left.
+
+    ``empty``: those sources of the last walk of which there was nothing to read, and nothing that could not be.
+    """
 
     def __init__(self, sources: Sequence[Path], which: Which = _DEFAULT) -> None:
         self._sources = sources
         self._which = which
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._kept = 0
+        self.empty: list[Path] = []
 
     def __enter__(self) -> Self:
         return self
@@ -53,12 +57,18 @@ class Walk(AbstractContextManager["Walk"]):
 
     def __iter__(self) -> Iterator[Local | Refused]:
         """Blocks. Raises ``SourceUnreadable``."""
+        self.empty = []
         for source in self._sources:
+            holds = False
             try:
                 for found in self._found(source):
-                    yield self._document(found)
+                    document = self._document(found)
+                    holds = holds or isinstance(document, Local) or document.reason != NOT_A_FILE
+                    yield document
             except (OSError, SourceRefused) as error:
                 raise SourceUnreadable(f"{source}: {error}") from error
+            if not holds:
+                self.empty.append(source)
 
     def _found(self, source: Path) -> Iterator[Found | Skipped]:
         which = self._which

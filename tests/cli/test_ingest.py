@@ -121,3 +121,18 @@ def test_what_hinders_it_ends_with_2(command: Command, service: Service, docs: P
     said = command("ingest", tmp_path / "empty", "--kb", "handbook", "--prune")
     assert said.exit_code == 2
     assert "remove everything" in said.stderr
+
+
+def test_one_source_of_several_that_is_empty_is_not_pruned(
+    command: Command, service: Service, docs: Path, tmp_path: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (disk / "manual.md").write_text("# Manual")
+    assert command("ingest", docs, disk, "--kb", "handbook").exit_code == 0
+    (disk / "manual.md").unlink()
+    said = command("ingest", docs, disk, "--kb", "handbook", "--prune")
+    assert said.exit_code == 2
+    assert f"no document in {disk}" in said.stderr
+    assert "manual.md" in service.staged
+    assert command("ingest", docs, disk, "--kb", "handbook").exit_code == 0, "without pruning nothing is lost"

@@ -102,7 +102,7 @@ class DataDir:
 
 def read_state(path: Path) -> state.StackState | None:
     """What runs, or last ran, on the data directory ``path``; None when nothing has yet."""
-    return state.read(path / "run" / "state.json")
+    return state.read(_absolute(path) / "run" / "state.json")
 
 
 @contextmanager
@@ -112,7 +112,7 @@ def opened(path: Path) -> Iterator[DataDir]:
     Blocks for seconds when a killed supervisor left servers behind: it ends them first.
     Raises :class:`AlreadyRunning`, :class:`DataDirUnusable`, :class:`DataDirTooNew`.
     """
-    path = Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would replace the user's own symlinks
+    path = _absolute(path)
     with _explained(path):
         _create(path)
         lock = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
@@ -127,7 +127,13 @@ def opened(path: Path) -> Iterator[DataDir]:
 
 def attached(path: Path) -> DataDir:
     """The data directory of a running supervisor, for administration beside it: not locked, nothing created."""
+    path = _absolute(path)
     return DataDir(path, choose(path / "postgres"), credentials.load(path / "secrets"))
+
+
+def _absolute(path: Path) -> Path:
+    """As the servers need it: libpq takes a relative folder of the socket for the name of a host."""
+    return Path(os.path.abspath(path.expanduser()))  # noqa: PTH100 - resolve() would replace the user's own symlinks
 
 
 @contextmanager

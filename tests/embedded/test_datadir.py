@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from memoryd.embedded.account import Account, obstacle
-from memoryd.embedded.datadir import DataDir, default_path, opened, read_state
+from memoryd.embedded.datadir import DataDir, attached, default_path, opened, read_state
 from memoryd.embedded.errors import AlreadyRunning, DataDirTooNew, DataDirUnusable, EmbeddedError
 from memoryd.embedded.postgres import PostgresServer
 
@@ -26,6 +26,15 @@ def test_secrets_are_made_once_and_kept_to_oneself(place: Path) -> None:
         assert first.valkey not in repr(data)
     with opened(place / "d") as data:
         assert data.credentials == first
+
+
+def test_a_relative_one_is_the_same_for_who_administrates(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """libpq takes ``host=d/run/pg`` for the name of a host."""
+    with opened(place / "d") as data:
+        monkeypatch.chdir(place)
+        beside = attached(Path("d"))
+        assert (beside.path, beside.postgres) == (data.path, data.postgres)
+        assert PostgresServer(beside, port=1).url("u", "p", "d") == PostgresServer(data, port=1).url("u", "p", "d")
 
 
 def test_only_the_way_through_is_open_to_the_servers_user(place: Path, as_root: None) -> None:

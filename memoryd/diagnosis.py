@@ -1,16 +1,20 @@
 """What ``memoryd doctor`` looks at."""
 
+import asyncio
 from dataclasses import dataclass
 
 from memoryd.database_wiring import database
 from memoryd.errors import ServiceError
 from memoryd.models import embedder_card
+from memoryd.remote_models import embedding_servers, open_remote_reranker, rerank_servers
 from memoryd.settings import Settings
 from memoryd.stores.database import Database
-from memoryd.stores.generations import live_generation
+from memoryd.stores.generations import known_models, live_generation
 from memoryd.stores.health import schema_health
 from memoryd.stores.redis import Redis
-from retrieval.errors import InferenceError
+from retrieval.errors import MemorydError
+from retrieval.inference import ModelStore
+from retrieval.ports import ModelCard
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +29,17 @@ class Finding:
 
 async def diagnose(settings: Settings) -> list[Finding]:
     """Look at everything, whatever is missing; takes a few seconds at most."""
-    findings = [_models(settings)]
+    card, finding = _embedder(settings)
+    findings = [finding]
+    if settings.rerank_model:
+        findings.append(await _reranker(settings))
     if settings.database_url is None:
         findings.append(Finding("postgresql", False, "MEMORYD_DATABASE_URL is not set", "set it, or run `memoryd up`"))
     else:
         store = database(settings)
         await store.open()
         try:
-            findings += await _database(store, settings)
+            findings += await _database(store, card)
         finally:
             await store.close()
     findings.append(await _redis(settings))
@@ -43,15 +50,31 @@ async def diagnose(settings: Settings) -> list[Finding]:
     return findings
 
 
-def _models(settings: Settings) -> Finding:
+def _embedder(settings: Settings) -> tuple[ModelCard | None, Finding]:
     try:
         card = embedder_card(settings)
-    except InferenceError as error:
-        return Finding("models", False, str(error), "run `memoryd models pull`")
-    return Finding("models", True, f"{card.name}, {card.dimension} dimensions, up to {card.max_tokens} tokens")
+    except MemorydError as error:
+        servers = "check MEMORYD_EMBEDDING_URLS, and that the server runs and has this model"
+        return None, Finding("models", False, str(error), servers if embedding_servers(settings) else "run `memoryd models pull`")
+    return card, Finding("models", True, f"{card.name}, {card.dimension} dimensions, up to {card.max_tokens} tokens")
 
 
-async def _database(store: Database, settings: Settings) -> list[Finding]:
+async def _reranker(settings: Settings) -> Finding:
+    servers = rerank_servers(settings)
+    try:
+        if servers:
+            async with open_remote_reranker(settings) as reranker:
+                await reranker.score("ready", ["ready"])
+        else:
+            await asyncio.to_thread(ModelStore(settings.model_cache).locate, settings.rerank_model)
+    except MemorydError as error:
+        fix = "check MEMORYD_RERANK_URLS, and that the server runs and has this model; recalls go on without it"
+        here = "run `memoryd models pull`, or set MEMORYD_RERANK_MODEL to nothing"
+        return Finding("reranker", False, str(error), fix if servers else here)
+    return Finding("reranker", True, settings.rerank_model)
+
+
+async def _database(store: Database, card: ModelCard | None) -> list[Finding]:
     fix = "check MEMORYD_DATABASE_URL, that the server runs, and that `memoryd migrate` was run"
     try:
         found = [Finding("postgresql", True, f"version {await store.ping()}")]
@@ -60,15 +83,26 @@ async def _database(store: Database, settings: Settings) -> list[Finding]:
     try:
         for name, ok, detail in await schema_health(store):
             found.append(Finding(name, ok, detail, "" if ok else "run `memoryd migrate`; see migrations/README.md for the roles"))
-        generation = await live_generation(store)
+        found.append(await _generation(store, card))
     except ServiceError as error:
         return [*found, Finding("schema", False, str(error), "run `memoryd migrate`")]
-    if generation is None:
-        found.append(Finding("generation", False, "no embedding generation", "run `memoryd migrate`"))
-    else:
-        detail = f"{generation.number}: {generation.model}, {generation.dimension} dimensions"
-        found.append(Finding("generation", True, detail))
     return found
+
+
+async def _generation(store: Database, card: ModelCard | None) -> Finding:
+    live = await live_generation(store)
+    if live is None:
+        return Finding("generation", False, "no embedding generation", "run `memoryd migrate`")
+    detail = f"{live.number}: {live.model}, {live.dimension} dimensions"
+    # As API and worker look before they start.
+    if card is None or (card.name, card.revision) in await known_models(store):
+        return Finding("generation", True, detail)
+    return Finding(
+        "generation",
+        False,
+        f"{detail}; there is none of the configured model, {card.name} ({card.revision})",
+        "set MEMORYD_EMBEDDING_MODEL back, and change the model with `memoryd generations create`",
+    )
 
 
 async def _redis(settings: Settings) -> Finding:

@@ -111,7 +111,7 @@ def test_status_and_doctor(running: Callable[[], Up], place: Path) -> None:
     doctor = up.run("doctor")
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     marks = {line.split()[1]: line.split()[0] for line in doctor.stdout.splitlines()}
-    assert marks == dict.fromkeys(("models", "postgresql", "pgvector", "role", "schema", "generation", "redis"), "ok")
+    assert marks == dict.fromkeys(("models", "reranker", "postgresql", "pgvector", "role", "schema", "generation", "redis"), "ok")
     nothing = Up(place / "none")
     status, doctor = nothing.run("status"), nothing.run("doctor")
     assert (status.returncode, status.stdout) == (1, f"nothing runs on {place / 'none'}\n")

@@ -1,0 +1,65 @@
+"""What ``memoryd doctor`` finds: what the API would not start with."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from memoryd.diagnosis import Finding, diagnose
+from memoryd.models import open_models
+from memoryd.settings import Settings
+from memoryd.stores.migrate import MigrationRefused
+from memoryd.wiring import open_services
+from retrieval.errors import ModelNotFound
+from retrieval.inference import ModelStore
+
+
+async def findings(settings: Settings, **changed: object) -> dict[str, Finding]:
+    """By name."""
+    return {one.name: one for one in await diagnose(settings.model_copy(update=changed))}
+
+
+async def test_all_is_well(settings: Settings) -> None:
+    found = await findings(settings)
+    assert all(one.ok for one in found.values()), found
+    assert found["reranker"].detail == settings.rerank_model
+    assert "reranker" not in await findings(settings, rerank_model="")
+
+
+async def test_a_reranker_that_is_not_there(settings: Settings) -> None:
+    """The API does not start without the one that is configured."""
+    missing = settings.model_copy(update={"rerank_model": "none/such"})
+    with pytest.raises(ModelNotFound):
+        async with open_models(missing):
+            pass
+    found = (await findings(missing))["reranker"]
+    assert not found.ok
+    assert "models pull" in found.fix
+
+
+@pytest.mark.parametrize("urls", ["http://127.0.0.1:1", "nonsense"])
+async def test_servers_of_the_reranker_that_do_not_answer(settings: Settings, urls: str) -> None:
+    found = (await findings(settings, rerank_urls=urls))["reranker"]
+    assert not found.ok
+    assert "MEMORYD_RERANK_URLS" in found.fix
+    found = (await findings(settings, embedding_urls=urls, inference_start_s=0.0, rerank_model=""))["models"]
+    assert not found.ok
+    assert "MEMORYD_EMBEDDING_URLS" in found.fix
+
+
+async def test_a_model_that_the_database_has_no_vectors_of(settings: Settings, tmp_path: Path) -> None:
+    """The API refuses to start: a setting changes no model."""
+    other = tmp_path / "another-model"
+    shutil.copytree(ModelStore(settings.model_cache).locate(settings.embedding_model).folder, other, copy_function=os.symlink)
+    written = (other / "tokenizer.json").read_text()
+    (other / "tokenizer.json").unlink()
+    (other / "tokenizer.json").write_text(written + "\n")  # another revision
+    changed = settings.model_copy(update={"embedding_model": str(other)})
+    with pytest.raises(MigrationRefused):
+        async with open_services(changed):
+            pass
+    found = await findings(changed)
+    assert found["models"].ok, found["models"].detail
+    assert not found["generation"].ok
+    assert "there is none of the configured model" in found["generation"].detail

@@ -18,6 +18,7 @@ from memoryd.client import (
     Unreachable,
     Unsayable,
 )
+from memoryd.client.errors import LASTING
 
 REFUSED = 1
 """The service said no, or a part failed."""
@@ -66,6 +67,8 @@ def refused(error: ClientError, url: str) -> tuple[str, int]:
 def _unavailable(error: MemorydProblem) -> str:
     if error.status == 500:
         return f"{error.detail}; request {error.request_id} in the service's log says more [{error.code}]"
+    if error.code in LASTING:
+        return f"{error.detail}; it does not pass by waiting: whoever runs the service must mend it [{error.code}]"
     when = "later" if error.retry_after_s is None else f"in {seconds(error.retry_after_s)}"
     what = "too much is asked at once" if error.status == 429 else "the service cannot do it now"
     return f"{error.detail}; {what}: try again {when} [{error.code}]"

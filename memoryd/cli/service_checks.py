@@ -9,6 +9,7 @@ from memoryd.client import ClientError, Memoryd, MemorydProblem, Retries, Unauth
 
 # Who asks whether it answers wants to know, not to wait.
 _ONCE = Retries(attempts=1)
+_SOON_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Check:
 def examine(address: Address) -> list[Check]:
     """Whether it answers, whether it is ready, and whether the key is one of its. Raises ``click.UsageError``."""
     try:
-        service = Memoryd(address.url, address.key, retries=_ONCE)
+        service = Memoryd(address.url, address.key, retries=_ONCE, timeout_s=_SOON_S)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     with service:

@@ -28,6 +28,7 @@ class Awaiting:
             transport=transport,
             mounts=DIRECT,
             trust_env=settings.trust_env,
+            timeout=settings.timeout,
         )
 
     async def close(self) -> None:

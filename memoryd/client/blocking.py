@@ -28,6 +28,7 @@ class Blocking:
             transport=transport,
             mounts=DIRECT,
             trust_env=settings.trust_env,
+            timeout=settings.timeout,
         )
 
     def close(self) -> None:

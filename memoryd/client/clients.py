@@ -12,7 +12,7 @@ from memoryd.client.awaiting import Awaiting
 from memoryd.client.blocking import Blocking
 from memoryd.client.bulk import BulkOperations
 from memoryd.client.generations import GenerationOperations
-from memoryd.client.http import Settings
+from memoryd.client.http import TIMEOUT_S, Settings
 from memoryd.client.jobs import JobOperations
 from memoryd.client.memories import MemoryOperations
 from memoryd.client.operation import Operations
@@ -110,9 +110,10 @@ class _Direct(RecallOperations, RememberOperations, HealthOperations):
 class Memoryd(OnBlocking, _Direct):
     """A client of one service, as the holder of one key. Close it, or use it as a context manager.
 
-    ``tenants`` wants the operator's key. ``verify``: certificates, as httpx takes it; ``trust_env``: whether proxies of the
-    environment are used, which never are for this machine; ``transport``: in place of the network. Raises ``ValueError`` for
-    what is no URL, or no key.
+    ``tenants`` wants the operator's key. ``timeout_s``: how long the service may be silent in each attempt, of which there are as
+    many as ``retries`` says; uploads and streams of events have times of their own. ``verify``: certificates, as httpx takes it;
+    ``trust_env``: whether proxies of the environment are used, which never are for this machine; ``transport``: in place of the
+    network. Raises ``ValueError`` for what is no URL, no key, or no time.
     """
 
     def __init__(
@@ -121,11 +122,12 @@ class Memoryd(OnBlocking, _Direct):
         key: str,
         *,
         retries: Retries = _DEFAULT,
+        timeout_s: float = TIMEOUT_S,
         verify: bool | SSLContext = True,
         trust_env: bool = True,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        super().__init__(Blocking(Settings(checked(url), checked_key(key), retries, verify, trust_env), transport))
+        super().__init__(Blocking(Settings(checked(url), checked_key(key), retries, verify, trust_env, timeout_s), transport))
         self.memories = Memories(self.side)
         self.knowledge = Knowledge(self.side)
         self.jobs = Jobs(self.side)
@@ -155,11 +157,12 @@ class AsyncMemoryd(OnAwaiting, _Direct):
         key: str,
         *,
         retries: Retries = _DEFAULT,
+        timeout_s: float = TIMEOUT_S,
         verify: bool | SSLContext = True,
         trust_env: bool = True,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        super().__init__(Awaiting(Settings(checked(url), checked_key(key), retries, verify, trust_env), transport))
+        super().__init__(Awaiting(Settings(checked(url), checked_key(key), retries, verify, trust_env, timeout_s), transport))
         self.memories = AsyncMemories(self.side)
         self.knowledge = AsyncKnowledge(self.side)
         self.jobs = AsyncJobs(self.side)

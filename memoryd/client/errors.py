@@ -21,8 +21,12 @@
 
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Final
 
 from pydantic import BaseModel, ValidationError
+
+LASTING: Final = frozenset({"model_mismatch", "model_not_found"})
+"""Codes of answers of 503 that do not pass by waiting: whoever runs the service must mend something."""
 
 
 class ClientError(Exception):
@@ -114,7 +118,7 @@ class Gone(MemorydProblem):
 
 
 class Unavailable(MemorydProblem):
-    """The service cannot do it now; the client has tried again already."""
+    """The service cannot do it now; the client has tried again already, but for those in :data:`LASTING`."""
 
 
 _KINDS: dict[int, type[MemorydProblem]] = {
@@ -131,6 +135,10 @@ _KINDS: dict[int, type[MemorydProblem]] = {
 class _Fault(BaseModel):
     field: str
     message: str
+
+
+class _Coded(BaseModel):
+    code: str
 
 
 class _Problem(BaseModel):
@@ -158,3 +166,11 @@ def problem(status: int, content: bytes, retry_after_s: float | None = None) -> 
         faults=tuple(FieldFault(one.field, one.message) for one in said.errors or ()),
         retry_after_s=retry_after_s,
     )
+
+
+def lasting(content: bytes) -> bool:
+    """Whether an answer is a problem that does not pass by waiting."""
+    try:
+        return _Coded.model_validate_json(content).code in LASTING
+    except ValidationError:
+        return False

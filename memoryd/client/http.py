@@ -1,5 +1,6 @@
 """Between requests of this client and those of httpx."""
 
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,8 @@ from memoryd.client.retries import Retries
 from memoryd.client.steps import Answer, Query, Request
 
 _CONNECT_S, _SEND_S, _POOL_S = 10.0, 60.0, 60.0
+TIMEOUT_S: Final = 150.0
+"""Longer than the service itself lets a request last."""
 DIRECT: Final = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
 """``mounts`` of an HTTP client: this machine is not asked through a proxy of the environment, for which it would be another
 machine, and which would be told the key."""
@@ -23,13 +26,24 @@ machine, and which would be told the key."""
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Where, as whom, and with how much patience. ``verify``: certificates, as httpx takes it. ``trust_env``: proxies of the
-    environment."""
+    environment. ``timeout_s``: how long the service may be silent before it answers a request that has no time of its own, and
+    between two pieces of its answer. Raises ``ValueError`` where that is no time."""
 
     url: str
     key: str = field(repr=False)
     retries: Retries = field(default_factory=Retries)
     verify: bool | SSLContext = True
     trust_env: bool = True
+    timeout_s: float = TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout_s < math.inf:
+            raise ValueError(f"timeout_s is a number of seconds above 0, not {self.timeout_s!r}")
+
+    @property
+    def timeout(self) -> httpx.Timeout:
+        """Of every request that has none of its own."""
+        return _timeout(self.timeout_s)
 
     @property
     def headers(self) -> dict[str, str]:
@@ -57,11 +71,16 @@ def keywords(request: Request, form: Form | None = None) -> Keywords:
         # Not an empty mapping: that would take the query off the path.
         params=request.query or None,
         headers=dict(request.headers) | ({} if form is None else {"Content-Type": form.content_type}),
-        timeout=httpx.Timeout(connect=_CONNECT_S, read=request.answer_s, write=_SEND_S, pool=_POOL_S),
     )
+    if request.answer_s is not None:
+        made["timeout"] = _timeout(request.answer_s)
     if request.body is not None:
         made["json"] = request.body
     return made
+
+
+def _timeout(answer_s: float) -> httpx.Timeout:
+    return httpx.Timeout(connect=min(_CONNECT_S, answer_s), read=answer_s, write=_SEND_S, pool=_POOL_S)
 
 
 def answer(response: httpx.Response) -> Answer:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from memoryd.client.errors import lasting
 from memoryd.client.steps import Answer, Lost
 
 _LATER = frozenset(
@@ -42,9 +43,11 @@ class Retries:
 
 
 def worth_another(reply: Answer | Lost) -> bool:
-    """No answer, an answer that says later, and a conflict that says when it will be over."""
+    """No answer, an answer that says later and is not of what lasts, and a conflict that says when it will be over."""
     if isinstance(reply, Lost):
         return reply.part is None
+    if reply.status == HTTPStatus.SERVICE_UNAVAILABLE and lasting(reply.content):
+        return False
     return reply.status in _LATER or (reply.status == HTTPStatus.CONFLICT and retry_after(reply.headers) is not None)
 
 

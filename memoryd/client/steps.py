@@ -28,7 +28,8 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to send. ``path`` is percent-encoded. ``answer_s``: how long the service may be silent before it answers, and between
-    two pieces of its answer. Every request may be sent again: it reads, is idempotent, or has an ``Idempotency-Key``."""
+    two pieces of its answer, where that is not the client's own ``timeout_s``. Every request may be sent again: it reads, is
+    idempotent, or has an ``Idempotency-Key``."""
 
     method: str
     path: str
@@ -36,7 +37,7 @@ class Request:
     body: JsonValue = None
     parts: Sequence[Part] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
-    answer_s: float = 150.0
+    answer_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ MEDIA_TYPE = "application/problem+json"
 _LONGEST_NAME, _DEEPEST = 100, 12
 # Of what is said about a value, which may quote it.
 _LONGEST_MESSAGE, _LONGEST_DETAIL = 300, 1_000
-# These always say when to come back; after so long where the error itself does not know.
+# These say when to come back, unless waiting does not help; after so long where the error itself does not know.
 _LATER, _LATER_S = (429, 503, 504), 30.0
 
 log = logging.getLogger(__name__)
@@ -95,12 +95,13 @@ def problem_response(
     title: str,
     detail: str,
     retry_after_s: float | None = None,
+    passes: bool = True,
     errors: list[FieldError] | None = None,
     current_version: int | None = None,
     state: str | None = None,
     report: Mapping[str, object] | None = None,
 ) -> JSONResponse:
-    """The answer for one problem."""
+    """The answer for one problem. ``passes``: waiting may help, so that who asks is told to come back."""
     problem = Problem(
         type=BASE + code,
         title=title,
@@ -114,7 +115,7 @@ def problem_response(
         report=None if report is None else cast("dict[str, JsonValue]", dict(report)),
     )
     headers = {}
-    if status in _LATER or retry_after_s is not None:
+    if (status in _LATER and passes) or retry_after_s is not None:
         headers["Retry-After"] = str(max(1, round(_LATER_S if retry_after_s is None else retry_after_s)))
     if status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
@@ -140,6 +141,7 @@ def error_response(request_id: str, error: MemorydError) -> JSONResponse:
         title=title,
         detail=str(error) or title,
         retry_after_s=error.retry_after_s,
+        passes=error.retryable,
         current_version=error.current_version if isinstance(error, VersionConflict) else None,
         state=error.state if isinstance(error, WrongState) else None,
         report=error.report if isinstance(error, GateFailed) else None,

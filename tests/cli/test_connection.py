@@ -130,6 +130,7 @@ def test_a_file_that_is_wrong(config: Path, text: str, arguments: tuple[str, ...
         (429, "inference_overloaded", 3, "too much is asked at once: try again in 7 s"),
         (500, "internal", 3, "request r-1"),
         (503, "store_unavailable", 3, "try again in 7 s"),
+        (503, "model_not_found", 3, "does not pass by waiting"),
     ],
 )
 def test_what_is_said_of_a_refusal(

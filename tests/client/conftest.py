@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import pytest
 
 from memoryd.client import AsyncMemoryd, Memoryd, Retries
+from memoryd.client.http import TIMEOUT_S
 from tests.client.service import Service
 from tests.embedded.conftest import open_folder
 from tests.embedded.up import Up
@@ -28,10 +29,12 @@ QUICK = Retries(first_s=0.0)
 class Side:
     """A client, and how what it returns becomes a value."""
 
-    def __init__(self, service: Service, *, blocking: bool, retries: Retries = QUICK) -> None:
+    def __init__(self, service: Service, *, blocking: bool, retries: Retries = QUICK, timeout_s: float = TIMEOUT_S) -> None:
         self._runner = asyncio.Runner()
         kind = Memoryd if blocking else AsyncMemoryd
-        self.client: Any = kind("http://memoryd.test", "mdk_key", retries=retries, transport=service.transport())
+        self.client: Any = kind(
+            "http://memoryd.test", "mdk_key", retries=retries, timeout_s=timeout_s, transport=service.transport()
+        )
         self.knowledge, self.jobs = self.client.knowledge, self.client.jobs
 
     def value(self, given: T | Coroutine[None, None, T]) -> T:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 import pytest
@@ -20,10 +21,11 @@ from memoryd.client import (
     UnexpectedAnswer,
     Unreachable,
 )
+from memoryd.client.errors import LASTING
 from memoryd.client.retries import worth_another
 from memoryd.client.steps import Answer, Lost
 from tests.client.conftest import Side
-from tests.client.service import Pieces, Service, base, problem, version
+from tests.client.service import STREAM, Pieces, Service, base, event, job, problem, version
 
 
 def test_a_write_is_sent_again_under_the_same_key(side: Side, service: Service) -> None:
@@ -79,6 +81,28 @@ def test_problems_are_exceptions(side: Side, service: Service, status: int, code
     assert str(error) == f"the reason [{code}]"
     # What is no use to repeat is asked once.
     assert len(service.asked) == (6 if status in {429, 503} else 1)
+
+
+@pytest.mark.parametrize("code", sorted(LASTING))
+def test_what_does_not_pass_by_waiting_is_told_at_once(side: Side, service: Service, code: str) -> None:
+    service.answers = [problem(503, code, **{"Retry-After": "30"})]
+    with pytest.raises(Unavailable):
+        side.value(side.knowledge.get("handbook"))
+    assert len(service.asked) == 1
+
+
+def test_a_timeout_of_the_callers_own(service: Service) -> None:
+    """Of both clients; what has a time of its own keeps it."""
+    with pytest.raises(ValueError, match="timeout_s"):
+        Memoryd("http://memoryd.test", "key", timeout_s=0)
+    for blocking in (True, False):
+        side = Side(service, blocking=blocking, timeout_s=3.0)
+        side.value(side.knowledge.get("handbook"))
+        assert service.asked[-1].extensions["timeout"] == {"connect": 3.0, "read": 3.0, "write": 60.0, "pool": 60.0}
+        service.answers = [httpx.Response(200, content=event("state", job("succeeded")), headers=STREAM)]
+        side.items(side.jobs.events(UUID(int=1)))
+        assert service.asked[-1].extensions["timeout"]["read"] == 60.0
+        side.close()
 
 
 def test_faults_of_fields(side: Side, service: Service) -> None:

@@ -4,7 +4,7 @@ import sys
 
 from rich.text import Text
 
-from memoryd.cli.shown import console, indented, note, plain
+from memoryd.cli.shown import console, indented, minute, note, plain
 from memoryd.client import Explanation, Hit, Recall
 
 _LONGEST = 600
@@ -44,9 +44,7 @@ def place(hit: Hit) -> str:
 
 def _head(number: int, hit: Hit) -> Text:
     parts = [f"{hit.score:.3f}", hit.kind]
-    if hit.event_time is not None:
-        parts.append(f"{hit.event_time.astimezone():%Y-%m-%d %H:%M}")
-    parts += [one for one in (hit.speaker or hit.user_id, place(hit)) if one]
+    parts += [one for one in (minute(hit.event_time), hit.speaker or hit.user_id, place(hit)) if one]
     head = Text(f"{number:>2}. ", style="bold cyan")
     return head.append("  ".join(map(plain, parts)), style="bold")
 

@@ -10,7 +10,7 @@ import click
 
 from memoryd.cli.bars import Bars, said
 from memoryd.cli.connection import PATIENT, Connection, connecting
-from memoryd.cli.shown import as_json, fields, line, seconds, table
+from memoryd.cli.shown import as_json, fields, line, second, seconds, table
 from memoryd.client import Job, JobItem, Memoryd
 from memoryd.client.job_models import ItemState, JobState
 
@@ -43,7 +43,7 @@ def list_jobs(connection: Connection, state: JobState | None, kb: str | None, li
     for one in found:
         counters = one.counters
         documents = f"{counters.ended:,}/{counters.items:,}"
-        rows.append((one.id, one.state, documents, counters.failed, counters.chunks, _time(one)))
+        rows.append((one.id, one.state, documents, counters.failed, counters.chunks, second(one.created_at)))
     table(("JOB", "STATE", "DOCUMENTS", "FAILED", "CHUNKS", "BEGUN"), rows, right=("DOCUMENTS", "FAILED", "CHUNKS"))
 
 
@@ -160,13 +160,9 @@ def _described(job: Job) -> None:
         ("tokens", counters.tokens),
         ("chunks/s", job.per_second.chunks),
         ("time left", None if job.eta_s is None else seconds(job.eta_s)),
-        ("begun", _time(job)),
-        ("ended", None if job.finished_at is None else f"{job.finished_at.astimezone():%Y-%m-%d %H:%M:%S}"),
+        ("begun", second(job.created_at)),
+        ("ended", second(job.finished_at)),
     ]
     if job.error is not None:
         pairs.append(("error", f"{job.error.detail} [{job.error.code}]"))
     fields(pairs)
-
-
-def _time(job: Job) -> str:
-    return f"{job.created_at.astimezone():%Y-%m-%d %H:%M:%S}"

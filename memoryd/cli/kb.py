@@ -6,7 +6,7 @@ import click
 
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.hits import hits
-from memoryd.cli.shown import as_json, fields, line, table
+from memoryd.cli.shown import as_json, fields, line, minute, table
 from memoryd.cli.values import Pair, words
 from memoryd.client import Chunking, KnowledgeBase, Version
 from memoryd.client.models import Strategy
@@ -90,7 +90,7 @@ def versions(connection: Connection, name: str, as_json: bool) -> None:
     rows = []
     for one in found:
         live, tags = "*" if one.live else "", " ".join(one.tags)
-        rows.append((live, one.version, one.state, one.documents, one.chunks, _published(one), tags, one.note))
+        rows.append((live, one.version, one.state, one.documents, one.chunks, minute(one.published_at), tags, one.note))
     names = ("", "VERSION", "STATE", "DOCUMENTS", "CHUNKS", "PUBLISHED", "TAGS", "NOTE")
     table(names, rows, right=("VERSION", "DOCUMENTS", "CHUNKS"))
 
@@ -253,7 +253,3 @@ def _moved(name: str, version: Version, as_json: bool) -> None:
         line(version)
         return
     click.echo(f"{name}@live is version {version.version}: {version.documents:,} documents, {version.chunks:,} chunks")
-
-
-def _published(version: Version) -> str | None:
-    return None if version.published_at is None else f"{version.published_at.astimezone():%Y-%m-%d %H:%M}"

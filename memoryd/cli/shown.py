@@ -117,9 +117,22 @@ def seconds(value: float) -> str:
 
 def day(value: datetime | None) -> str | None:
     """Of this machine's calendar."""
-    return None if value is None else f"{value.astimezone():%Y-%m-%d}"
+    return None if value is None else f"{_here(value):%Y-%m-%d}"
 
 
 def minute(value: datetime | None) -> str | None:
     """On this machine's clock."""
-    return None if value is None else f"{value.astimezone():%Y-%m-%d %H:%M}"
+    return None if value is None else f"{_here(value):%Y-%m-%d %H:%M}"
+
+
+def second(value: datetime | None) -> str | None:
+    """On this machine's clock."""
+    return None if value is None else f"{_here(value):%Y-%m-%d %H:%M:%S}"
+
+
+def _here(value: datetime) -> datetime:
+    """In this machine's time; as it was said where that would be before the first year, or after the last."""
+    try:
+        return value.astimezone()
+    except OverflowError:
+        return value

@@ -1,6 +1,7 @@
 """``memoryd recall``, ``context``, ``remember``, ``forget`` and ``spaces``."""
 
 import json
+import time
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,24 @@ def test_recall_shows_hits_as_blocks(command: Command, service: Service) -> None
     assert said.stderr == "incomplete, without: dense\n"
     assert sent(service)["query"] == "What does Caroline drink?"
     assert (sent(service)["spaces"], sent(service)["limit"]) == (["default"], 2)
+
+
+@pytest.mark.parametrize(
+    ("zone", "first"), [("America/New_York", "0001-01-01T00:00:00Z"), ("Asia/Tokyo", "9999-12-31T23:59:59Z")]
+)
+def test_times_at_the_ends_of_the_calendar_are_shown(
+    command: Command, service: Service, monkeypatch: pytest.MonkeyPatch, zone: str, first: str
+) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        service.answers = [found(hit(event_time=first))]
+        said = command("recall", "x")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert said.exit_code == 0
+    assert f"{first[5:10]} {first[11:16]}" in said.stdout
 
 
 def test_recall_for_pipes_is_one_document(command: Command, service: Service) -> None:

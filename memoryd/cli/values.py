@@ -1,6 +1,7 @@
 """What options and arguments may be: times, pairs, texts from standard input."""
 
 import json
+import math
 import re
 import sys
 from collections.abc import Sequence
@@ -50,9 +51,9 @@ class Pair(click.ParamType[tuple[str, Scalar]]):
 
 
 def json_or_text(text: str) -> JsonValue:
-    """What it says as JSON (RFC 8259, which knows no NaN), or else the text itself."""
+    """What it says as JSON (RFC 8259, which knows no NaN, and numbers that this machine has), or else the text itself."""
     try:
-        found: JsonValue = json.loads(text, parse_constant=_refused)
+        found: JsonValue = json.loads(text, parse_constant=_refused, parse_float=_finite)
     except (ValueError, RecursionError):
         return text
     return found
@@ -60,6 +61,13 @@ def json_or_text(text: str) -> JsonValue:
 
 def _refused(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _finite(number: str) -> float:
+    found = float(number)
+    if not math.isfinite(found):
+        raise ValueError(f"{number} is too large")
+    return found
 
 
 def words(given: Sequence[str]) -> str:

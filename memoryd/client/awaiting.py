@@ -130,7 +130,7 @@ class _Performer:
         if not request.parts:
             return self._http.build_request(**keywords(request))
         form = Form(request.parts)
-        return self._http.build_request(**keywords(request, form), content=_in_threads(form))
+        return self._http.build_request(**keywords(request, form, _in_threads(form)))
 
 
 async def _in_threads(form: Form) -> AsyncIterator[bytes]:

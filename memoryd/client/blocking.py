@@ -128,4 +128,4 @@ class _Performer:
         if not request.parts:
             return self._http.build_request(**keywords(request))
         form = Form(request.parts)
-        return self._http.build_request(**keywords(request, form), content=form.pieces())
+        return self._http.build_request(**keywords(request, form, form.pieces()))

@@ -130,7 +130,9 @@ class ConversationOperations(Operations):
             # Else a stream that breaks off before its first message could not be taken up where it was.
             after = (yield from asked(Session, Request("GET", session_path(session_id)), self.retries)).head
         where = listening(session_path(session_id, "events"))
-        yield from followed(where, str(after), self.retries, _session_event, lambda event: event.kind == "gone")
+        yield from followed(
+            where, str(after), self.retries, _session_event, lambda event: event.kind == "gone", gone=SessionEvent("gone")
+        )
 
 
 def session_path(session_id: str, *more: str) -> str:

@@ -2,18 +2,18 @@
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from dataclasses import dataclass, field
 from ssl import SSLContext
-from typing import Final, TypedDict
+from typing import Final, TypeAlias, TypedDict
 
 import httpx
-from pydantic import JsonValue
 
 import memoryd
 from memoryd.client.form import Form
 from memoryd.client.retries import Retries
 from memoryd.client.steps import Answer, Query, Request
+from memoryd.client.wording import as_json
 
 _CONNECT_S, _SEND_S, _POOL_S = 10.0, 60.0, 60.0
 TIMEOUT_S: Final = 150.0
@@ -21,6 +21,10 @@ TIMEOUT_S: Final = 150.0
 DIRECT: Final = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
 """``mounts`` of an HTTP client: this machine is not asked through a proxy of the environment, for which it would be another
 machine, and which would be told the key."""
+
+
+Content: TypeAlias = bytes | Iterable[bytes] | AsyncIterable[bytes]
+"""Of a request's body."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +62,13 @@ class Keywords(TypedDict, total=False):
     method: str
     url: str
     params: Query | None
-    json: JsonValue
+    content: Content
     headers: Mapping[str, str]
     timeout: httpx.Timeout
 
 
-def keywords(request: Request, form: Form | None = None) -> Keywords:
-    """A request, without the pieces of its form."""
+def keywords(request: Request, form: Form | None = None, pieces: Content | None = None) -> Keywords:
+    """A request, with the ``pieces`` of its form. Raises ``Unsayable``."""
     made = Keywords(
         method=request.method,
         url=request.path,
@@ -75,7 +79,10 @@ def keywords(request: Request, form: Form | None = None) -> Keywords:
     if request.answer_s is not None:
         made["timeout"] = _timeout(request.answer_s)
     if request.body is not None:
-        made["json"] = request.body
+        made["content"] = as_json(request.body).encode()
+        made["headers"] = {**made["headers"], "Content-Type": "application/json"}
+    if pieces is not None:
+        made["content"] = pieces
     return made
 
 

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from memoryd.client.memory_models import Kind
 from memoryd.client.steps import Query
-from memoryd.client.wording import filled, moment
+from memoryd.client.wording import as_json, filled, moment
 
 Arm = Literal["dense", "lexical", "temporal"]
 Fusion = Literal["convex", "rrf"]
@@ -32,7 +32,7 @@ class Reranking:
 
 
 def reranking(given: "Rerank | Reranking") -> JsonValue:
-    """As it is sent."""
+    """As it is sent; an empty object says to rerank, as the installation does."""
     return given.body() if isinstance(given, Reranking) else given
 
 
@@ -70,7 +70,8 @@ class Filters:
             if given := getattr(self, name):
                 values[asked] = [str(one) for one in given]
         values |= {name: value for name, value in self._times().items() if isinstance(value, str)}
-        return values | {f"metadata.{name}": _json(value) for name, value in self.metadata.items()}
+        # As JSON, so that a text that looks like a number stays a text.
+        return values | {f"metadata.{name}": as_json(value) for name, value in self.metadata.items()}
 
     def _times(self) -> dict[str, JsonValue]:
         return {name: moment(name, getattr(self, name)) for name in _TIMES}
@@ -133,21 +134,21 @@ class Question:
 
     def body(self) -> dict[str, JsonValue]:
         """As it is sent. Raises ``Unsayable``."""
+        said: dict[str, JsonValue] = {"rerank": reranking(self.rerank)}
         # An empty list is sent too, to be refused: left out, it would be everything that the key may use.
-        where: dict[str, JsonValue] = {} if self.spaces is None else {"spaces": list(self.spaces)}
-        where |= {} if self.sources is None else {"sources": [one.body() for one in self.sources]}
-        return where | filled(
+        said |= {} if self.spaces is None else {"spaces": list(self.spaces)}
+        said |= {} if self.sources is None else {"sources": [one.body() for one in self.sources]}
+        said |= {} if self.arms is None else {"arms": list(self.arms)}
+        return said | filled(
             {
                 "query": self.query,
                 "filters": self.filters.body(),
                 "limit": self.limit,
-                "rerank": reranking(self.rerank),
                 "explain": self.explain,
                 "query_time": moment("query_time", self.query_time),
                 "as_of": moment("as_of", self.as_of),
                 "known_at": moment("known_at", self.known_at),
                 "deadline_ms": self.deadline_ms,
-                "arms": None if self.arms is None else list(self.arms),
                 "fusion": self.fusion,
             }
         )
@@ -156,10 +157,3 @@ class Question:
 def question(given: str | Question) -> Question:
     """Words alone are a question too."""
     return Question(given) if isinstance(given, str) else given
-
-
-def _json(value: Scalar) -> str:
-    """So that a text that looks like a number stays a text."""
-    if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return {True: "true", False: "false", None: "null"}[value] if value is None or isinstance(value, bool) else str(value)

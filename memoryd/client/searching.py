@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+from pydantic import JsonValue
+
 from memoryd.client.bases import BASES
 from memoryd.client.core import asked, path
 from memoryd.client.memory_models import Recall
@@ -32,15 +34,14 @@ class SearchOperations(Operations):
     ) -> Steps[Recall]:
         """Chunks of one version; of documents with this metadata, and of these documents alone where some are named."""
         filters = filled({"metadata": dict(metadata or {}), "document_ids": list(document_ids)})
-        body = filled(
+        body: dict[str, JsonValue] = {"rerank": reranking(rerank)} | ({} if arms is None else {"arms": list(arms)})
+        body |= filled(
             {
                 "query": query,
                 "version": str(version),
                 "limit": limit,
                 "filters": filters,
-                "rerank": reranking(rerank),
                 "explain": explain,
-                "arms": None if arms is None else list(arms),
                 "deadline_ms": deadline_ms,
             }
         )

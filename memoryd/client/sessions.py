@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pydantic import JsonValue
 
+from memoryd.client.bases import UNSET, Unset
 from memoryd.client.conversing import SESSIONS, ConversationOperations, session_path
 from memoryd.client.core import asked, erased, paged, path, writing
 from memoryd.client.operation import Iteration, Operation
@@ -17,11 +18,17 @@ class SessionOperations(ConversationOperations, StateOperations):
 
     @Operation
     def configure(
-        self, session_id: str, *, ttl_s: int | None = None, auto_commit: AutoCommit | None = None, key: str | None = None
+        self,
+        session_id: str,
+        *,
+        ttl_s: int | None = None,
+        auto_commit: AutoCommit | Unset | None = UNSET,
+        key: str | None = None,
     ) -> Steps[Session]:
-        """Change how long it lives, and whether it is committed by itself; what is not given stays."""
+        """Change how long it lives, and whether it is committed by itself; what is not given stays. ``auto_commit=None`` leaves
+        that to the tenant's setting."""
         body: dict[str, JsonValue] = {} if ttl_s is None else {"ttl_s": ttl_s}
-        body |= {} if auto_commit is None else {"auto_commit": auto_commit}
+        body |= {} if isinstance(auto_commit, Unset) else {"auto_commit": auto_commit}
         return (yield from asked(Session, writing("PATCH", session_path(session_id), body, key=key), self.retries))
 
     @Operation

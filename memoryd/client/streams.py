@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from memoryd.client.core import good, streamed
-from memoryd.client.errors import UnexpectedAnswer
+from memoryd.client.errors import NotFound, UnexpectedAnswer
 from memoryd.client.retries import Retries
 from memoryd.client.sse import Event, Events
 from memoryd.client.steps import Flow, Give, Lost, Request, Sleep, read
@@ -23,16 +23,30 @@ def listening(where: str) -> Request:
 
 
 def followed(
-    request: Request, after: str | None, retries: Retries, make: Callable[[Event], Item | None], last: Callable[[Item], bool]
+    request: Request,
+    after: str | None,
+    retries: Retries,
+    make: Callable[[Event], Item | None],
+    last: Callable[[Item], bool],
+    *,
+    gone: Item | None = None,
 ) -> Flow[Item]:
     """What ``make`` makes of the events behind the id ``after``, up to one that is the ``last``; ``None`` is passed over.
 
+    ``gone``: what ends it where there is nothing to take up any more, because it went between two connections.
     Raises as any request does when the stream cannot be taken up, and ``UnexpectedAnswer`` for what is no stream of events.
     """
-    events, failures = Events(after), 0
+    events, failures, begun = Events(after), 0, False
     while True:
         resumed = {} if events.last_id is None else {"Last-Event-ID": events.last_id}
-        answer = yield from streamed(replace(request, headers={**request.headers, **resumed}), retries)
+        try:
+            answer = yield from streamed(replace(request, headers={**request.headers, **resumed}), retries)
+        except NotFound:
+            if not begun or gone is None:
+                raise
+            yield Give(gone)
+            return
+        begun = True
         if not answer.headers.get("content-type", "").startswith(_EVENTS):
             # Else a page that ends well would be asked for again and again.
             raise UnexpectedAnswer("no stream of events: is this memoryd's address?")

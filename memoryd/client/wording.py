@@ -1,5 +1,6 @@
 """How values of Python are said in a request."""
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 
@@ -15,6 +16,14 @@ def moment(name: str, value: datetime | None) -> str | None:
     if value.tzinfo is None or value.utcoffset() is None:
         raise Unsayable(f"{name}: {value.isoformat()} has no offset; give the time a tzinfo")
     return value.isoformat()
+
+
+def as_json(value: JsonValue) -> str:
+    """RFC 8259. Raises ``Unsayable`` for a number that it does not know."""
+    try:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except ValueError as error:
+        raise Unsayable("NaN and infinity are no numbers of JSON") from error
 
 
 def segment(name: str, value: str) -> str:

@@ -51,6 +51,16 @@ def test_following_ends_with_the_session(command: Command, service: Service) -> 
     assert service.asked[1].headers["last-event-id"] == "1"
 
 
+def test_following_ends_when_the_session_goes_between_two_connections(command: Command, service: Service) -> None:
+    service.answers = [
+        page(message(1)),
+        httpx.Response(200, stream=Pieces(b"retry: 0\n\n"), headers=STREAM),
+        problem(404, "not_found", "no such session"),
+    ]
+    said = command("session", "messages", "s", "--follow", "--json")
+    assert (said.exit_code, said.stderr) == (0, "")
+
+
 def test_appending(command: Command, service: Service) -> None:
     service.answers = [httpx.Response(201, json={"results": [{"position": 4, "status": "duplicate"}], "head": 4})]
     options = "--role assistant --name Cook --agent cook --id m-1 --pinned --space team --user maya --ttl 600"
@@ -73,6 +83,8 @@ def test_appending(command: Command, service: Service) -> None:
         ("words", "words"),
         ("null", None),
         ("NaN", "NaN"),
+        ("1e999", "1e999"),
+        ('{"a": -1e999}', '{"a": -1e999}'),
         pytest.param("[" * 9_000, "[" * 9_000, id="deep"),
     ],
 )

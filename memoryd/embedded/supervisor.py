@@ -123,9 +123,12 @@ class Supervisor:
         dead: frozenset[int] = frozenset()
         while True:
             await asyncio.sleep(_HOUSEKEEPING_S)
-            dead = await asyncio.to_thread(process.reap_strangers, dead)
-            for name in list(self._children):
-                await asyncio.to_thread(log.cap, self._data.logs / f"{name}.log")
+            try:
+                dead = await asyncio.to_thread(process.reap_strangers, dead)
+                for name in list(self._children):
+                    await asyncio.to_thread(log.cap, self._data.logs / f"{name}.log")
+            except OSError as error:  # a full disk must not end it: when there is room again, logs are capped again
+                self._events.write("housekeeping_failed", {"error": error.strerror})
 
     def _enter(self, entered: str) -> None:
         self._state = entered

@@ -1,6 +1,7 @@
 """Small real processes under supervision: order, restarts, stubborn ones, and nothing left over."""
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -233,6 +234,31 @@ def test_ports_are_remembered_move_on_when_taken_and_explain_themselves(place: P
         listen("192.0.2.1", 0)
     (place / "ports.json").write_text("{")
     assert ports.pick("postgres") > 0
+
+
+async def test_a_full_disk_does_not_end_the_housekeeping(data: DataDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    capped: list[Path] = []
+
+    def cap(path: Path) -> None:
+        if path.name != "one.log":
+            return
+        capped.append(path)
+        if len(capped) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    stack = supervisor(data)
+    monkeypatch.setattr("memoryd.embedded.supervisor._HOUSEKEEPING_S", 0.02)
+
+    async def compose() -> None:
+        await stack.start(python("one", READY + "time.sleep(60)"))
+        monkeypatch.setattr("memoryd.embedded.supervisor.log.cap", cap)
+        await until(lambda: len(capped) >= 2)
+        monkeypatch.undo()
+        stack.stop()
+
+    await stack.run(compose)
+    said = (data.logs / "supervisor.log").read_text()
+    assert '"event": "housekeeping_failed", "error": "No space left on device"' in said
 
 
 def test_logs_are_capped_in_place(place: Path) -> None:

@@ -10,5 +10,8 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in {"memoryd", "retrieval", "ingestion"}:
             raise
-        sys.exit(f"memoryd: {error.name} is not installed; the command needs: pip install 'memoryd[server,embedded]'")
+        sys.exit(
+            f"memoryd: {error.name} is not installed; commands that ask a service need: pip install 'memoryd[cli]'; "
+            "those that run one: pip install 'memoryd[server,embedded]'"
+        )
     cli()

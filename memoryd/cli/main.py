@@ -9,6 +9,7 @@ from memoryd.cli.lazy import Entry, LazyGroup, Sections
 from retrieval.errors import MemorydError
 
 _SERVER = "server,embedded"
+_INTERRUPTED = 130
 
 _SECTIONS: Sections = {
     "Memory": {
@@ -56,7 +57,13 @@ class _Commands(LazyGroup):
             click.echo(f"memoryd: {error} [{error.code}]", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
-            sys.exit(130)
+            sys.exit(_INTERRUPTED)
+        except click.Abort as error:
+            # What becomes of Ctrl-C at a question; No and the end of the input are no interruption.
+            if isinstance(error.__context__, KeyboardInterrupt):
+                click.echo(err=True)
+                sys.exit(_INTERRUPTED)
+            raise
 
 
 @click.group(cls=_Commands, sections=_SECTIONS)

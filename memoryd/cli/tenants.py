@@ -37,7 +37,7 @@ def list_tenants(operator: Operator, as_json: bool) -> None:
         found = list(use.list())
     if as_json:
         for one in found:
-            click.echo(json.dumps({"id": str(one.id), "name": one.name, "state": _state(one)}))
+            click.echo(_line(one))
         return
     rows = [(one.id, _state(one), day(one.created_at), one.name) for one in found]
     table(("TENANT", "STATE", "MADE", "NAME"), rows)
@@ -47,11 +47,12 @@ def list_tenants(operator: Operator, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--resume", is_flag=True, help="Let it go on.")
 @operating
-def suspend_tenant(operator: Operator, name: str, resume: bool) -> None:
+@as_json
+def suspend_tenant(operator: Operator, name: str, resume: bool, as_json: bool) -> None:
     """Stop all keys of a tenant at once."""
     with operator.tenants() as use:
         tenant = use.suspend(name, suspended=not resume)
-    click.echo(f"{tenant.name} is {'suspended' if tenant.suspended_at else 'active'}")
+    click.echo(_line(tenant) if as_json else f"{tenant.name} is {_state(tenant)}")
 
 
 @tenants.command("delete")
@@ -63,6 +64,10 @@ def delete_tenant(operator: Operator, name: str, confirm: str) -> None:
     with operator.tenants() as use:
         tenant = use.delete(name, confirm)
     click.echo(f"{tenant.name} ({tenant.id}) is gone")
+
+
+def _line(tenant: Tenant) -> str:
+    return json.dumps({"id": str(tenant.id), "name": tenant.name, "state": _state(tenant)})
 
 
 def _state(tenant: Tenant) -> str:

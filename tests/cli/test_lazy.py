@@ -97,6 +97,14 @@ def test_a_library_that_is_not_installed() -> None:
     assert ran.stderr == "Error: no_such_library is not installed; `memoryd serve` needs: pip install 'memoryd[server]'\n"
 
 
+def test_without_any_extra_it_says_which_to_install() -> None:
+    script = "import sys; sys.modules['click'] = None; from memoryd.cli import main; main()"
+    ran = subprocess.run([sys.executable, "-c", script], env=os.environ, capture_output=True, text=True, check=False, timeout=60)
+    assert ran.returncode == 1
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("memoryd: click is not installed; commands that ask a service need: pip install 'memoryd[cli]'")
+
+
 def test_a_module_of_ours_that_is_missing_is_a_defect() -> None:
     group = LazyGroup("memoryd", sections={"Some": {"serve": Entry("memoryd.cli.no_such_module:serve", "Serve.")}})
     with pytest.raises(ModuleNotFoundError):

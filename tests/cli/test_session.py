@@ -1,12 +1,15 @@
 """``memoryd session``, and ``memoryd completion``."""
 
+import io
 import json
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
+from click.testing import CliRunner
 
+from memoryd.cli.main import cli
 from tests.cli.conftest import Command
 from tests.client.service import NOW, STREAM, Pieces, Service, problem
 
@@ -102,6 +105,21 @@ def test_erasing_is_asked_about(command: Command, service: Service) -> None:
     assert command("session", "delete", "s", "--yes").stdout == "session s is gone\n"
     said = command("session", "commit", "s")
     assert (said.exit_code, said.stderr) == (1, "memoryd: no such session [session_not_found]\n")
+
+
+class CtrlC(io.RawIOBase):
+    """A terminal at which somebody interrupts instead of answering."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _: object) -> int:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("arguments", [("session", "delete", "s"), ("kb", "delete", "handbook"), ("tenants", "delete", "acme")])
+def test_ctrl_c_at_a_question_is_an_interruption(arguments: tuple[str, ...]) -> None:
+    assert CliRunner().invoke(cli, arguments, input=io.BufferedReader(CtrlC())).exit_code == 130
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

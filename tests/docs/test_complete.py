@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -66,14 +67,29 @@ def test_every_route_is_documented() -> None:
 
 def test_every_command_is_documented() -> None:
     rows = re.findall(r"^\| `memoryd ([a-z]+(?: [a-z]+)*)", (DOCS / "cli.md").read_text(), re.MULTILINE)
-    assert sorted(rows) == sorted(_commands(cli))
+    assert sorted(rows) == sorted(" ".join(names) for names, _ in _leaves(cli))
 
 
-def _commands(group: click.Group, prefix: str = "") -> list[str]:
-    names: list[str] = []
+def test_commands_that_ask_a_service_print_json_unless_the_guide_says_otherwise() -> None:
+    told = re.search(r"no `--json`; their exit status says what came of\s+it: ([^.]+)\.", (DOCS / "cli.md").read_text())
+    assert told is not None
+    asking = {name for entries in cli.sections.values() for name, entry in entries.items() if entry.extra == "cli"} - {
+        "completion"
+    }
+    without = {
+        " ".join(names)
+        for names, command in _leaves(cli)
+        if names[0] in asking and not any("--json" in one.opts for one in command.params)
+    }
+    assert set(re.findall("`([^`]+)`", told[1])) == without
+
+
+def _leaves(group: click.Group, *above: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
     for name, command in group.commands.items():
-        names += _commands(command, f"{prefix}{name} ") if isinstance(command, click.Group) else [prefix + name]
-    return names
+        if isinstance(command, click.Group):
+            yield from _leaves(command, *above, name)
+        else:
+            yield (*above, name), command
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,7 @@ def test_status_and_doctor(running: Callable[[], Up], place: Path) -> None:
     head, *children = status.stdout.splitlines()
     assert head.startswith(f"running at {up.said.url} (pid {up.said.pid}) since ")
     assert [line.split()[:4] for line in children] == [[name, "ready", "pid", str(up.pid(name))] for name in CHILDREN]
+    assert json.loads(up.run("status", "--json").stdout)["children"].keys() == set(CHILDREN)
     doctor = up.run("doctor")
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     marks = {line.split()[1]: line.split()[0] for line in doctor.stdout.splitlines()}

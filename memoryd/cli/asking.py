@@ -1,4 +1,4 @@
-"""The options of a question, which recall and context share."""
+"""The options of a question, which recall and context share, and those of its filters, which lists of memories have too."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -13,6 +13,44 @@ from memoryd.client.memory_models import Kind
 from memoryd.client.questions import Arm, Rerank, Scalar
 
 T = TypeVar("T")
+
+
+def filtering(command: Callable[..., T]) -> Callable[..., T]:
+    """Gives a command the options that say which memories are meant; it gets them as ``filters``."""
+
+    @click.option("--user", "user_id", default=None, help="Only what is about this user.")
+    @click.option("--agent", "agent_id", default=None, help="Only what this agent wrote.")
+    @click.option("--from-session", default=None, help="Only what was said in this session.")
+    @click.option("--kind", "kinds", multiple=True, type=click.Choice(get_args(Kind)), help="Only these; may be repeated.")
+    @click.option("--topic", "topics", multiple=True, help="Only with one of these; may be repeated.")
+    @click.option("--metadata", multiple=True, type=Pair(), help="Only with this value; may be repeated.")
+    @click.option("--after", type=Moment(), default=None, help="Only what happened then or later.")
+    @click.option("--before", type=Moment(), default=None, help="Only what happened earlier.")
+    @wraps(command)
+    def filtered(
+        user_id: str | None,
+        agent_id: str | None,
+        from_session: str | None,
+        kinds: tuple[Kind, ...],
+        topics: tuple[str, ...],
+        metadata: tuple[tuple[str, Scalar], ...],
+        after: datetime | None,
+        before: datetime | None,
+        **others: object,
+    ) -> T:
+        filters = Filters(
+            user_id=user_id,
+            agent_id=agent_id,
+            session_id=from_session,
+            kinds=kinds,
+            topics_any=topics,
+            metadata=dict(metadata),
+            event_after=after,
+            event_before=before,
+        )
+        return command(filters=filters, **others)
+
+    return filtered
 
 
 def asking(command: Callable[..., T]) -> Callable[..., T]:
@@ -30,19 +68,13 @@ def asking(command: Callable[..., T]) -> Callable[..., T]:
     )
     @click.option("--rerank-depth", type=click.IntRange(1, 200), default=None, help="Rerank, and so many at most.")
     @click.option("--rerank-ms", type=click.IntRange(1, 60_000), default=None, help="Rerank, for about so many milliseconds.")
-    @click.option("--user", "user_id", default=None, help="Only what is about this user.")
-    @click.option("--agent", "agent_id", default=None, help="Only what this agent wrote.")
-    @click.option("--from-session", default=None, help="Only what was said in this session.")
-    @click.option("--kind", "kinds", multiple=True, type=click.Choice(get_args(Kind)), help="Only these; may be repeated.")
-    @click.option("--topic", "topics", multiple=True, help="Only with one of these; may be repeated.")
-    @click.option("--metadata", multiple=True, type=Pair(), help="Only with this value; may be repeated.")
-    @click.option("--after", type=Moment(), default=None, help="Only what happened then or later.")
-    @click.option("--before", type=Moment(), default=None, help="Only what happened earlier.")
     @click.option("--arm", "arms", multiple=True, type=click.Choice(get_args(Arm)), help="Search only so; may be repeated.")
     @click.option("--deadline", "deadline_ms", type=click.IntRange(1, 60_000), default=None, help="Milliseconds for all of it.")
     @click.option("--explain", is_flag=True, help="Why each hit is where it is.")
+    @filtering
     @wraps(command)
     def asked(
+        filters: Filters,
         query: tuple[str, ...],
         spaces: tuple[str, ...],
         kbs: tuple[str, ...],
@@ -53,29 +85,11 @@ def asking(command: Callable[..., T]) -> Callable[..., T]:
         rerank: Rerank,
         rerank_depth: int | None,
         rerank_ms: int | None,
-        user_id: str | None,
-        agent_id: str | None,
-        from_session: str | None,
-        kinds: tuple[Kind, ...],
-        topics: tuple[str, ...],
-        metadata: tuple[tuple[str, Scalar], ...],
-        after: datetime | None,
-        before: datetime | None,
         arms: tuple[Arm, ...],
         deadline_ms: int | None,
         explain: bool,
         **others: object,
     ) -> T:
-        filters = Filters(
-            user_id=user_id,
-            agent_id=agent_id,
-            session_id=from_session,
-            kinds=kinds,
-            topics_any=topics,
-            metadata=dict(metadata),
-            event_after=after,
-            event_before=before,
-        )
         question = Question(
             words(query),
             spaces=spaces if spaces and not kbs else None,

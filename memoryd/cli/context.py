@@ -1,4 +1,4 @@
-"""``memoryd context``."""
+"""``memoryd context`` and ``memoryd expand``."""
 
 import json
 import sys
@@ -64,6 +64,27 @@ def context(
     _packed(found)
     if manifest:
         _manifest(found)
+    _summed_up(found)
+
+
+@click.command()
+@click.argument("handle")
+@click.option("--budget", type=click.IntRange(0, 200_000), default=512, show_default=True, help="Tokens that all of it may take.")
+@click.option("--tokenizer", default=DEFAULT_TOKENIZER, show_default=True, help="What tokens are counted with.")
+@connecting
+@as_json
+def expand(connection: Connection, handle: str, budget: int, tokenizer: str, as_json: bool) -> None:
+    """More of one item of a context, by its handle, which `memoryd context --json` shows."""
+    with connection.client() as memoryd:
+        found = memoryd.expand(handle, budget_tokens=budget, tokenizer=tokenizer)
+    if as_json:
+        line(found)
+        return
+    _packed(found)
+    _summed_up(found)
+
+
+def _summed_up(found: Context) -> None:
     reasons = Counter(one.reason for one in found.dropped)
     left = "".join(f", {count:,} {reason}" for reason, count in reasons.most_common())
     note(f"{found.used_tokens:,} of {found.budget_tokens:,} tokens ({found.tokenizer}): {len(found.items):,} shown{left}")

@@ -4,7 +4,7 @@ import sys
 
 from rich.text import Text
 
-from memoryd.cli.shown import console, indented, minute, note, plain
+from memoryd.cli.shown import console, indented, minute, note, plain, shortened
 from memoryd.client import Explanation, Hit, Recall
 
 _LONGEST = 600
@@ -15,7 +15,7 @@ def hits(recall: Recall) -> None:
     out = console(sys.stdout.isatty())
     for number, hit in enumerate(recall.hits, 1):
         out.print(_head(number, hit))
-        indented(_shortened(hit.text))
+        indented(shortened(hit.text, _LONGEST))
         if hit.explain is not None:
             out.print(Text(f"    {_why(hit.explain)}", style="dim"))
         out.print(Text(f"    {hit.id}", style="dim"))
@@ -47,10 +47,6 @@ def _head(number: int, hit: Hit) -> Text:
     parts += [one for one in (minute(hit.event_time), hit.speaker or hit.user_id, place(hit)) if one]
     head = Text(f"{number:>2}. ", style="bold cyan")
     return head.append("  ".join(map(plain, parts)), style="bold")
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST else text[:_LONGEST].rstrip() + " …"
 
 
 def _why(explanation: Explanation) -> str:

@@ -6,6 +6,7 @@ import click
 
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.hits import hits
+from memoryd.cli.kb_documents import collect, documents, original
 from memoryd.cli.shown import as_json, fields, line, minute, table
 from memoryd.cli.values import Pair, words
 from memoryd.client import Chunking, KnowledgeBase, Version
@@ -227,6 +228,10 @@ def diff(connection: Connection, name: str, before: str | None, after: str, as_j
     for what, counts in (("documents", whole.documents), ("chunks", whole.chunks)):
         parts = [f"{number:,} {word}" for word, number in counts.model_dump().items() if number]
         click.echo(f"{what}: {', '.join(parts) or 'none'}")
+
+
+for command in (documents, original, collect):
+    kb.add_command(command)
 
 
 def _shown(base: KnowledgeBase, as_json: bool, draft: str | None) -> None:

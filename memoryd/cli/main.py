@@ -15,8 +15,13 @@ _SECTIONS: Sections = {
     "Memory": {
         "recall": Entry("memoryd.cli.recall:recall", "Find memories, and with --kb passages of knowledge bases"),
         "context": Entry("memoryd.cli.context:context", "What a model should see of memory for a question"),
+        "expand": Entry("memoryd.cli.context:expand", "More of one item of a context, by its handle"),
         "remember": Entry("memoryd.cli.remember:remember", "Store a memory, or one for each line"),
         "forget": Entry("memoryd.cli.forget:forget", "Take memories out of recall"),
+        "memories": Entry(
+            "memoryd.cli.memories:memories",
+            "Single memories: list and show them, what became of one, and back to an earlier state",
+        ),
         "session": Entry("memoryd.cli.session:session", "Sessions: working memory, with messages, state and checkpoints"),
         "spaces": Entry("memoryd.cli.spaces:spaces", "Spaces: named memory banks that agents share"),
     },

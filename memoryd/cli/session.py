@@ -65,6 +65,36 @@ def commit(connection: Connection, session_id: str, roles: tuple[Role, ...], as_
         click.echo(f"{done.created:,} created, {done.duplicates:,} duplicates, {done.passed_over:,} passed over")
 
 
+@session.command("snapshot")
+@click.argument("session_id")
+@connecting
+@as_json
+def snapshot(connection: Connection, session_id: str, as_json: bool) -> None:
+    """Copy a session to object storage now; the worker does so at intervals."""
+    with connection.client() as memoryd:
+        made = memoryd.sessions.snapshot(session_id)
+    if as_json:
+        line(made)
+    else:
+        click.echo(f"snapshot {made.id} of {session_id}: up to message {made.head}, {made.bytes:,} bytes")
+
+
+@session.command("snapshots")
+@click.argument("session_id")
+@connecting
+@as_json
+def snapshots(connection: Connection, session_id: str, as_json: bool) -> None:
+    """Copies that are kept, newest first."""
+    with connection.client() as memoryd:
+        found = memoryd.sessions.snapshots(session_id)
+    if as_json:
+        for one in found:
+            line(one)
+        return
+    rows = [(one.id, minute(one.taken_at), one.head, one.bytes, one.reason) for one in found]
+    table(("SNAPSHOT", "MADE", "HEAD", "BYTES", "WHY"), rows, right=("HEAD", "BYTES"))
+
+
 @session.command("delete")
 @click.argument("session_id")
 @click.option("--yes", is_flag=True, help="Do not ask.")

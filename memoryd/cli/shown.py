@@ -105,6 +105,11 @@ def plain(value: object) -> str:
     return _OBEYED.sub("�", str(value))
 
 
+def shortened(text: str, most: int) -> str:
+    """Its first characters."""
+    return text if len(text) <= most else text[:most].rstrip() + " …"
+
+
 def seconds(value: float) -> str:
     """As people say it: ``42 s``, ``3 min 5 s``, ``2 h 10 min``."""
     whole = round(value)

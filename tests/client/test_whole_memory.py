@@ -197,8 +197,15 @@ def test_the_commands_of_memory(command: Command, space: str) -> None:
     assert json.loads(command("recall", "falcon", "--space", space, "--user", "noor", "--json").stdout)["hits"] == []
     said = command("context", "Who keeps a falcon?", "--space", space, "--budget", "120")
     assert "Maya keeps a falcon." in said.stdout
+    handle = json.loads(command("context", "falcon", "--space", space, "--budget", "120", "--json").stdout)["items"][0]["handle"]
+    assert command("expand", handle, "--budget", "300").exit_code == 0
     assert command("forget", one).stdout == f"{one} forgotten\n"
     assert "falcon" not in command("recall", "falcon", "--space", space).stdout
+    assert one not in command("memories", "list", "--space", space).stdout
+    assert [row.split()[1] for row in command("memories", "history", one).stdout.splitlines()[1:]] == ["deleted", "created"]
+    assert command("memories", "revert", one, "1").exit_code == 0
+    assert "Maya keeps a falcon." in command("memories", "show", one).stdout
+    assert one in command("memories", "list", "--space", space, "--user", "maya").stdout
     assert space in command("spaces", "list").stdout
 
 

@@ -17,7 +17,7 @@
 ``AsyncMemoryd`` has the same methods as coroutines.
 """
 
-from memoryd.client.access_models import Action, Key, NewKey, NewTenant, Readiness, Space, Tenant
+from memoryd.client.access_models import Action, AuditEntry, Key, NewKey, NewTenant, OperatorEntry, Readiness, Space, Tenant
 from memoryd.client.bases import UNSET
 from memoryd.client.bulk import Finished, Ingestion, Options
 from memoryd.client.clients import AsyncMemoryd, Memoryd
@@ -86,6 +86,7 @@ from memoryd.client.session_models import (
     Session,
     SessionContext,
     SessionMessage,
+    SessionSettings,
     Snapshot,
 )
 from memoryd.client.sources import Local, Refused
@@ -96,6 +97,7 @@ __all__ = [
     "Action",
     "Appended",
     "AsyncMemoryd",
+    "AuditEntry",
     "ChatMessage",
     "Checkpoint",
     "Chunk",
@@ -147,6 +149,7 @@ __all__ = [
     "NewTenant",
     "NewTurn",
     "NotFound",
+    "OperatorEntry",
     "Options",
     "PartUnreadable",
     "Progress",
@@ -164,6 +167,7 @@ __all__ = [
     "SessionContext",
     "SessionEvent",
     "SessionMessage",
+    "SessionSettings",
     "Snapshot",
     "Source",
     "SourceUnreadable",

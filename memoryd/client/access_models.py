@@ -1,4 +1,4 @@
-"""What the service answers about spaces, keys and tenants: the service's own schemas, by shorter names."""
+"""What the service answers about spaces, keys, tenants and audit logs: the service's own schemas, by shorter names."""
 
 from typing import Literal
 
@@ -15,4 +15,8 @@ KeyPage = schemas.KeyPage
 Tenant = schemas.TenantOut
 NewTenant = schemas.NewTenantOut
 TenantPage = schemas.TenantPage
+AuditEntry = schemas.AuditEntryOut
+AuditPage = schemas.AuditPage
+OperatorEntry = schemas.OperatorEntryOut
+OperatorLogPage = schemas.OperatorLogPage
 Readiness = health.ReadyOut

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from memoryd.client.access import HealthOperations, KeyOperations, SpaceOperations, TenantOperations
+from memoryd.client.audit import AuditOperations
 from memoryd.client.awaiting import Awaiting
 from memoryd.client.blocking import Blocking
 from memoryd.client.bulk import BulkOperations
@@ -67,6 +68,10 @@ class Tenants(OnBlocking, TenantOperations):
     """``/v1/admin/tenants``."""
 
 
+class Audit(OnBlocking, AuditOperations):
+    """``/v1/audit`` and ``/v1/admin/audit``."""
+
+
 class Generations(OnBlocking, GenerationOperations):
     """``/v1/generations``."""
 
@@ -97,6 +102,10 @@ class AsyncKeys(OnAwaiting, KeyOperations):
 
 class AsyncTenants(OnAwaiting, TenantOperations):
     """``/v1/admin/tenants``."""
+
+
+class AsyncAudit(OnAwaiting, AuditOperations):
+    """``/v1/audit`` and ``/v1/admin/audit``."""
 
 
 class AsyncGenerations(OnAwaiting, GenerationOperations):
@@ -135,6 +144,7 @@ class Memoryd(OnBlocking, _Direct):
         self.spaces = Spaces(self.side)
         self.keys = Keys(self.side)
         self.tenants = Tenants(self.side)
+        self.audit = Audit(self.side)
         self.generations = Generations(self.side)
 
     def close(self) -> None:
@@ -170,6 +180,7 @@ class AsyncMemoryd(OnAwaiting, _Direct):
         self.spaces = AsyncSpaces(self.side)
         self.keys = AsyncKeys(self.side)
         self.tenants = AsyncTenants(self.side)
+        self.audit = AsyncAudit(self.side)
         self.generations = AsyncGenerations(self.side)
 
     async def close(self) -> None:

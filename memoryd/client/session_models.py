@@ -35,3 +35,10 @@ class Visible(Model):
 
     head: int
     visible: list[tuple[int, int | None]]
+
+
+class SessionSettings(Model):
+    """What a tenant's sessions do unless they say otherwise. ``idle_s``: seconds without a new message, for ``idle``."""
+
+    auto_commit: AutoCommit = "off"
+    idle_s: int = 900

@@ -1,6 +1,7 @@
 """Operations on sessions: their messages and state, and their life."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from pydantic import JsonValue
 
@@ -8,9 +9,20 @@ from memoryd.client.bases import UNSET, Unset
 from memoryd.client.conversing import SESSIONS, ConversationOperations, session_path
 from memoryd.client.core import asked, erased, paged, path, writing
 from memoryd.client.operation import Iteration, Operation
-from memoryd.client.session_models import AutoCommit, Committed, Role, Session, SessionPage, Snapshot, Snapshots
+from memoryd.client.session_models import (
+    AutoCommit,
+    Committed,
+    Role,
+    Session,
+    SessionPage,
+    SessionSettings,
+    Snapshot,
+    Snapshots,
+)
 from memoryd.client.session_state import StateOperations
 from memoryd.client.steps import Flow, Query, Request, Steps
+
+_SETTINGS: Final = "session-settings"
 
 
 class SessionOperations(ConversationOperations, StateOperations):
@@ -52,6 +64,16 @@ class SessionOperations(ConversationOperations, StateOperations):
         """The copies that are kept, newest first."""
         request = Request("GET", session_path(session_id, "snapshots"))
         return (yield from asked(Snapshots, request, self.retries)).snapshots
+
+    @Operation
+    def settings(self) -> Steps[SessionSettings]:
+        """When the tenant's sessions are committed by themselves, unless they say otherwise."""
+        return (yield from asked(SessionSettings, Request("GET", path(_SETTINGS)), self.retries))
+
+    @Operation
+    def replace_settings(self, settings: SessionSettings) -> Steps[SessionSettings]:
+        """All of them. Needs ``admin``."""
+        return (yield from asked(SessionSettings, Request("PUT", path(_SETTINGS), body=settings.model_dump()), self.retries))
 
     @Iteration
     def list(self, *, user_id: str | None = None, agent_id: str | None = None) -> Flow[Session]:

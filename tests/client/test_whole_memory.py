@@ -24,6 +24,7 @@ from memoryd.client import (
     NotFound,
     Question,
     Reranking,
+    SessionSettings,
     Unauthenticated,
 )
 from tests.embedded.up import Up
@@ -175,6 +176,12 @@ def test_keys_of_a_tenant_of_its_own(up: Up) -> None:
                 with pytest.raises(Unauthenticated):
                     list(confined.spaces.list())
             admin.keys.revoke(successor.id)
+            made_keys = [one.object_ids for one in admin.audit.list(action="key.create", since=NOON)]
+            assert [reader.id] in made_keys
+            assert list(admin.audit.list(until=NOON)) == []
+            assert admin.sessions.settings() == SessionSettings()
+            changed = SessionSettings(auto_commit="idle", idle_s=60)
+            assert admin.sessions.replace_settings(changed) == admin.sessions.settings() == changed
             ended = {one.id for one in admin.keys.list() if one.revoked_at is not None}
             assert ended == {reader.id, successor.id}
         assert operator.tenants.suspend(made.id).suspended_at is not None
@@ -182,6 +189,8 @@ def test_keys_of_a_tenant_of_its_own(up: Up) -> None:
         assert operator.tenants.create_key(made.id, "way back", actions=["admin"]).key
         operator.tenants.delete(made.id, confirm=name)
         assert made.id not in {one.id for one in operator.tenants.list()}
+        did = {one.action for one in operator.audit.of_operator(tenant_id=made.id)}
+        assert {"tenant.create", "tenant.suspend", "tenant.delete"} <= did
 
 
 def test_the_commands_of_memory(command: Command, space: str) -> None:

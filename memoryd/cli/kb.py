@@ -7,13 +7,11 @@ import click
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.hits import hits
 from memoryd.cli.kb_documents import collect, documents, original
-from memoryd.cli.shown import as_json, fields, line, minute, table
+from memoryd.cli.kb_settings import change, create, show
+from memoryd.cli.shown import as_json, line, minute, table
 from memoryd.cli.values import Pair, words
-from memoryd.client import Chunking, KnowledgeBase, Version
-from memoryd.client.models import Strategy
+from memoryd.client import Version
 from memoryd.client.questions import Rerank, Scalar
-
-_DEFAULT = Chunking()
 
 
 @click.group()
@@ -34,46 +32,6 @@ def list_bases(connection: Connection, as_json: bool) -> None:
         return
     rows = [(one.name, one.space, one.live, one.newest, one.description) for one in found]
     table(("NAME", "SPACE", "LIVE", "NEWEST", "DESCRIPTION"), rows, right=("LIVE", "NEWEST"))
-
-
-@kb.command("show")
-@click.argument("name")
-@connecting
-@as_json
-def show(connection: Connection, name: str, as_json: bool) -> None:
-    """One knowledge base."""
-    with connection.client() as memoryd:
-        base = memoryd.knowledge.get(name)
-        draft = None if as_json else memoryd.knowledge.draft(name)
-    _shown(base, as_json, None if draft is None else "has changes to publish: memoryd kb diff " + name)
-
-
-@kb.command("create")
-@click.argument("name")
-@click.option("--space", default="default", show_default=True, help="Keys that are confined to spaces see those of theirs.")
-@click.option("--description", default=None)
-@click.option("--strategy", type=click.Choice(get_args(Strategy)), default=_DEFAULT.strategy, show_default=True)
-@click.option("--max-tokens", type=int, default=_DEFAULT.max_tokens, show_default=True, help="Of a chunk.")
-@click.option("--overlap-tokens", type=int, default=_DEFAULT.overlap_tokens, show_default=True, help="Between neighbours.")
-@click.option("--retain", type=int, default=None, help="Versions kept besides the live and the tagged ones; default: all.")
-@connecting
-@as_json
-def create(
-    connection: Connection,
-    name: str,
-    space: str,
-    description: str | None,
-    strategy: Strategy,
-    max_tokens: int,
-    overlap_tokens: int,
-    retain: int | None,
-    as_json: bool,
-) -> None:
-    """Make a knowledge base."""
-    chunking = Chunking(strategy=strategy, max_tokens=max_tokens, overlap_tokens=overlap_tokens)
-    with connection.client() as memoryd:
-        base = memoryd.knowledge.create(name, space=space, description=description, chunking=chunking, retain=retain)
-    _shown(base, as_json, None)
 
 
 @kb.command("versions")
@@ -230,27 +188,8 @@ def diff(connection: Connection, name: str, before: str | None, after: str, as_j
         click.echo(f"{what}: {', '.join(parts) or 'none'}")
 
 
-for command in (documents, original, collect):
+for command in (show, create, change, documents, original, collect):
     kb.add_command(command)
-
-
-def _shown(base: KnowledgeBase, as_json: bool, draft: str | None) -> None:
-    if as_json:
-        line(base)
-        return
-    cut = base.chunking
-    fields(
-        [
-            ("name", base.name),
-            ("space", base.space),
-            ("description", base.description),
-            ("live", "nothing published yet" if base.live is None else f"version {base.live}"),
-            ("newest", base.newest or None),
-            ("draft", draft),
-            ("chunking", f"{cut.strategy}, at most {cut.max_tokens} tokens, {cut.overlap_tokens} of them shared"),
-            ("retain", "all versions" if base.retain is None else base.retain),
-        ]
-    )
 
 
 def _moved(name: str, version: Version, as_json: bool) -> None:

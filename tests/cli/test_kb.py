@@ -35,6 +35,29 @@ def test_creating(command: Command, service: Service) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("options", "body"),
+    [
+        (["--description", "for all", "--retain", "5"], {"description": "for all", "retain": 5}),
+        (["--description", "", "--retain-all"], {"description": None, "retain": None}),
+        (["--max-tokens", "300"], {"chunking": {"strategy": "structural", "max_tokens": 300, "overlap_tokens": 32}}),
+    ],
+)
+def test_changing_what_is_given(command: Command, service: Service, options: list[str], body: dict[str, object]) -> None:
+    before = [httpx.Response(200, json=base())] if "chunking" in body else []
+    service.answers = [*before, httpx.Response(200, json=base(description="for all"))]
+    said = command("kb", "set", "handbook", *options)
+    assert said.exit_code == 0
+    assert "for all" in said.stdout
+    assert (service.asked[-1].method, json.loads(service.asked[-1].content)) == ("PATCH", body)
+
+
+def test_nothing_to_change_is_refused(command: Command, service: Service) -> None:
+    for options in ([], ["--retain", "5", "--retain-all"]):
+        assert command("kb", "set", "handbook", *options).exit_code == 2
+    assert service.asked == []
+
+
 @pytest.mark.parametrize(("arguments", "body"), [(["publish", "handbook"], {}), (["rollback", "handbook", "2"], {"to": "2"})])
 def test_moving_the_pointer(command: Command, service: Service, arguments: list[str], body: dict[str, str]) -> None:
     service.answers = [httpx.Response(201, json=version(2))]

@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute, iter_route_contexts
 
 from memoryd.http.problems import error_response
 from memoryd.http.strict import StrictRoute
-from retrieval.errors import InferenceError, InferenceOverloaded, InferenceUnavailable, ModelNotFound
+from retrieval.errors import InferenceError, InferenceOverloaded, InferenceUnavailable
 from tests.http.conftest import Tenant
 
 JSON = {"content-type": "application/json"}
@@ -136,9 +136,7 @@ async def test_options_says_what_is_allowed(tenant: Tenant, anonymous: httpx.Asy
     assert (await anonymous.options("/v1/memories")).status_code == 401
 
 
-@pytest.mark.parametrize(
-    "error", [InferenceError("x"), InferenceUnavailable("x"), InferenceOverloaded("x", retry_after_s=7), ModelNotFound("x")]
-)
+@pytest.mark.parametrize("error", [InferenceError("x"), InferenceUnavailable("x"), InferenceOverloaded("x", retry_after_s=7)])
 def test_whoever_is_told_later_is_told_when(error: InferenceError) -> None:
     answer = error_response("id", error)
     assert answer.status_code in {429, 503}

@@ -64,7 +64,7 @@ class Operator:
 
     @contextmanager
     def tenants(self) -> Iterator[Tenants]:
-        """Over REST where a service and its operator's key are said, else on the database.
+        """Over REST where a service is said, with its operator's key; else on the database.
 
         Raises ``click.UsageError``; ends the command as :meth:`Connection.client` does.
         """

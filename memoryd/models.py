@@ -217,7 +217,9 @@ def embedder_card(settings: Settings) -> ModelCard:
 
 
 def described_card(settings: Settings) -> ModelCard:
-    """As :func:`embedder_card`; a known model's is read from its files, and nothing is loaded."""
+    """As :func:`embedder_card`; a known model that is loaded here is described by its files, and nothing is loaded."""
+    if embedding_servers(settings):
+        return embedder_card(settings)
     files = ModelStore(settings.model_cache).locate(settings.embedding_model)
     spec = files.spec
     if spec is None:
@@ -233,11 +235,18 @@ def described_card(settings: Settings) -> ModelCard:
 
 
 def pull_models(settings: Settings, progress: Callable[[str], None], names: Sequence[str] | None = None) -> None:
-    """Get ``names``, or what the settings name, into the cache. Blocks. Raises ``ModelNotFound``."""
+    """Get ``names``, or what this machine needs of what the settings name, into the cache. Blocks. Raises ``ModelNotFound``."""
     store = ModelStore(settings.model_cache)
-    for name in names or [name for name in (settings.embedding_model, settings.rerank_model) if name]:
+    for name in names or _needed(settings):
         files = store.pull(name, progress=progress)
         progress(f"{name}: {files.folder}")
+
+
+def _needed(settings: Settings) -> list[str]:
+    """Models whose files are read here: what is on servers computes there, and its tokenizer may be known without them."""
+    tokenized = settings.embedding_kind is ServerKind.MEMORYD or settings.embedding_tokenizer is not None
+    needed = [] if embedding_servers(settings) and tokenized else [settings.embedding_model]
+    return needed + ([settings.rerank_model] if settings.rerank_model and not rerank_servers(settings) else [])
 
 
 def known_models(settings: Settings) -> list[str]:

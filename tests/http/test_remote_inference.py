@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from pathlib import Path
 
+import psycopg
 import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
+from memoryd.database_wiring import prepare_database
 from memoryd.http.app import create_app
 from memoryd.http.inference.app import create_inference_app
-from memoryd.models import Models, card_of, embedder_card, open_embedder, open_models
+from memoryd.models import Models, card_of, embedder_card, open_embedder, open_models, pull_models
 from memoryd.served_models import Served, open_served
 from memoryd.settings import Settings
 from memoryd.stores.redis import Redis
@@ -21,7 +24,8 @@ from retrieval.inference.remote.kinds import ServerKind
 from retrieval.ports import Lane
 from tests.http.conftest import Tenant, client, new_tenant
 from tests.http.inference.serving import served
-from tests.stack import OPERATOR_KEY
+from tests.stack import OPERATOR_KEY, Stack
+from tests.stores.test_migrate import Scratch
 
 TOKEN = "token-of-the-tests"
 QUERIES = ["Which sport event did Melanie take part in?", "a dog called Biscuit", "sunrise", "what happened in July 2023?"]
@@ -162,6 +166,52 @@ async def test_the_other_formats_give_the_same_vectors(
         assert far.card.query_prefix == local.card.query_prefix
         texts = ["a heron", "word " * 700, "Ω naïve"]
         await _same(local, far, texts)
+
+
+@pytest.mark.parametrize("kind", list(ServerKind))
+async def test_migrate_makes_the_generation_of_what_the_servers_have(
+    settings: Settings, remote: Settings, inference: Inference, stack: Stack, tmp_path: Path, kind: ServerKind
+) -> None:
+    """And needs no model files for it: then ``memoryd api`` starts, whose model is the servers'."""
+    here = ModelStore(settings.model_cache).locate(settings.embedding_model)
+    foreign = {
+        "embedding_model": "acme/words",
+        "embedding_served_as": settings.embedding_model,
+        "embedding_tokenizer": here.tokenizer,
+        "embedding_urls": inference.url + ("/v1" if kind is ServerKind.OPENAI else ""),
+    }
+    database = Scratch(stack, "scratch_remote")
+    changed = {
+        "embedding_kind": kind,
+        "rerank_model": "",
+        "model_cache": tmp_path,
+        "owner_database_url": SecretStr(database.owner_url),
+    }
+    there = remote.model_copy(update=changed | (foreign if kind is not ServerKind.MEMORYD else {}))
+    await asyncio.to_thread(pull_models, there, pytest.fail)
+    for _ in range(2):
+        await asyncio.to_thread(prepare_database, there)
+    async with open_models(there) as models:
+        card = models.card
+    assert card.revision == ("unversioned" if kind is ServerKind.OPENAI else here.revision)
+    with psycopg.connect(database.superuser_url) as connection:
+        made = connection.execute("SELECT model, revision, dimension, query_prefix FROM memoryd.generations").fetchall()
+    assert made == [(card.name, card.revision, card.dimension, card.query_prefix)]
+
+
+async def test_only_what_is_computed_here_is_pulled(remote: Settings, tmp_path: Path) -> None:
+    """The cross-encoder too is on memoryd's servers; a tokenizer of other servers' models must come from somewhere."""
+    asked: list[str] = []
+
+    def say(line: str) -> None:
+        asked.append(line)
+        raise ModelNotFound(line)
+
+    for changed in ({}, {"embedding_kind": ServerKind.TEI}):
+        nowhere = remote.model_copy(update={"model_cache": tmp_path, "embedding_model": "nobody/e", "rerank_model": "nobody/r"})
+        with suppress(ModelNotFound):
+            pull_models(nowhere.model_copy(update=changed), say)
+    assert asked == ["nobody/e: asking the model hub"]
 
 
 async def _same(local: Models, far: Models, texts: list[str]) -> None:

@@ -18,6 +18,7 @@ from retrieval.inference.fair import FairQueue
 from retrieval.inference.job import Job
 from retrieval.inference.planner import cut
 from retrieval.inference.runs import Batch, Entry, Model
+from retrieval.inference.soundness import Soundness
 from retrieval.inference.stages import Stages
 
 T = TypeVar("T")
@@ -60,12 +61,14 @@ class LaneQueue(Generic[T, R]):
         sizes: Sizes | None = None,
         asked: Pace | None = None,
         full: int | None = None,
+        soundness: Soundness[T] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """``budget`` is the model's, shared by its lanes. ``sizes`` bounds a batch further, where somebody waits for its end;
         ``asked`` is told of every batch, in the lane of questions. ``full``: tokens of a run that is as fast as any, where
-        ``limits`` allow more."""
-        self._model = Model(stages, throughput, budget or Budget(limits.tokens), Throughput(), full or limits.tokens)
+        ``limits`` allow more. Without ``soundness`` every failure is taken to be the inputs'."""
+        budget = budget or Budget(limits.tokens)
+        self._model = Model(stages, throughput, budget, Throughput(), full or limits.tokens, soundness)
         self._limits = limits
         self._window = limits.items
         if stages.padded:
@@ -88,6 +91,11 @@ class LaneQueue(Generic[T, R]):
         if backlog := self._backlogs.get(job.owner):
             self._backlogs[job.owner] = deque(one for one in backlog if one.job is not job)
             self._feed(job.owner)
+
+    @property
+    def sound(self) -> bool:
+        """False while the model fails on everything."""
+        return self._model.soundness is None or self._model.soundness.sound
 
     @property
     def waiting(self) -> bool:

@@ -11,6 +11,7 @@ from retrieval.inference.batches import BatchLimits, Budget, Crowd, Pace, Throug
 from retrieval.inference.job import Job
 from retrieval.inference.lanes import LaneQueue, Sizes
 from retrieval.inference.lending import LendingStages, Loans
+from retrieval.inference.soundness import PAIR, TEXT, Soundness
 from retrieval.inference.stages import EmbedderStages, Pair, RerankerStages, Stages, pair_tokens, whole_pairs, whole_texts
 from retrieval.inference.tokenizer import estimated_tokens
 from retrieval.inference.worker import Waiting
@@ -26,6 +27,10 @@ R = TypeVar("R")
 
 class Queue(Waiting, Protocol[T]):
     """A lane of texts or of pairs."""
+
+    @property
+    def sound(self) -> bool:
+        """False while its model fails on everything."""
 
     def add(self, job: Job[T]) -> None:
         """Queue every item of ``job``."""
@@ -52,7 +57,10 @@ class LoadedModels:
         load_reranker: Callable[[], RerankerBackend] | None,
         limits: BatchLimits | None,
         patience_s: float,
+        on_failure: Callable[[], None],
     ) -> None:
+        """``on_failure`` is called, on a compute thread, when a model begins to fail on everything."""
+        self._on_failure = on_failure
         self.embedder = load_embedder()
         self.second: StagedEmbedder | None = None
         self.lent = Loans()
@@ -69,6 +77,11 @@ class LoadedModels:
     def bulk_apart(self) -> bool:
         """True when the bulk lane is for a thread of its own."""
         return self.second is not None
+
+    @property
+    def sound(self) -> bool:
+        """False while a model fails on everything."""
+        return self.questions.sound and self.bulk.sound and (self.pairs is None or self.pairs.sound)
 
     @property
     def half(self) -> int | None:
@@ -96,21 +109,24 @@ class LoadedModels:
         self.bulk = self._bulk_lane(texts, budgets[0], pace)
         self.pairs: Queue[Pair] | None = None
         if self.reranker is not None:
-            self.pairs = _pair_lane(self.reranker, pairs, self.reranking, budgets[1], pace)
+            soundness = Soundness(PAIR, self._on_failure)
+            self.pairs = _pair_lane(self.reranker, pairs, self.reranking, budgets[1], pace, soundness)
 
     def _question_lane(self, limits: BatchLimits, budget: Budget, pace: Pace) -> Queue[str]:
+        soundness = Soundness(TEXT, self._on_failure)
         if not isinstance(self.embedder, StagedEmbedder) or self.embedder.padded:
-            return _text_lane(self.embedder, limits, self.embedding, budget, asked=pace)
-        most = BatchLimits(limits.items, _CROWD_RUNS * limits.tokens)
-        return _wider_lane(EmbedderStages(self.embedder), limits, most, self.embedding, budget, Crowd(limits.tokens), asked=pace)
+            return _text_lane(self.embedder, limits, self.embedding, budget, soundness, asked=pace)
+        most, sizes = BatchLimits(limits.items, _CROWD_RUNS * limits.tokens), Crowd(limits.tokens)
+        return _wider_lane(EmbedderStages(self.embedder), limits, most, self.embedding, budget, sizes, soundness, asked=pace)
 
     def _bulk_lane(self, limits: BatchLimits, budget: Budget, pace: Pace) -> Queue[str]:
+        soundness = Soundness(TEXT, self._on_failure)
         if self.second is None or not isinstance(self.embedder, StagedEmbedder):
-            return _text_lane(self.embedder, limits, self.bulk_embedding, budget, pace)
+            return _text_lane(self.embedder, limits, self.bulk_embedding, budget, soundness, pace)
         stages = LendingStages(EmbedderStages(self.second), EmbedderStages(self.embedder), self.lent, limits)
         runs = 1 if self.second.padded else _BULK_RUNS
         most = BatchLimits(runs * limits.items, runs * limits.tokens)
-        return _wider_lane(stages, limits, most, self.bulk_embedding, budget, stages)
+        return _wider_lane(stages, limits, most, self.bulk_embedding, budget, stages, soundness)
 
     def _warm_up(self, embedder: EmbedderBackend, limits: BatchLimits, budget: Budget, throughput: Throughput) -> None:
         window = embedder.card.max_tokens
@@ -182,15 +198,17 @@ def _text_lane(
     limits: BatchLimits,
     throughput: Throughput,
     budget: Budget,
+    soundness: Soundness[str],
     sizes: Sizes | None = None,
     *,
     asked: Pace | None = None,
 ) -> Queue[str]:
-    if isinstance(backend, StagedEmbedder):
-        staged = EmbedderStages(backend)
-        return LaneQueue(staged, limits=limits, throughput=throughput, budget=budget, sizes=sizes, asked=asked)
-    whole = whole_texts(backend)
-    return LaneQueue(whole, limits=limits, throughput=throughput, budget=budget, sizes=sizes, asked=asked)
+    def made(stages: Stages[str, R]) -> Queue[str]:
+        return LaneQueue(
+            stages, limits=limits, throughput=throughput, budget=budget, sizes=sizes, asked=asked, soundness=soundness
+        )
+
+    return made(EmbedderStages(backend)) if isinstance(backend, StagedEmbedder) else made(whole_texts(backend))
 
 
 def _wider_lane(
@@ -200,15 +218,33 @@ def _wider_lane(
     throughput: Throughput,
     budget: Budget,
     sizes: Sizes,
+    soundness: Soundness[str],
     *,
     asked: Pace | None = None,
 ) -> Queue[str]:
     """Runs of up to ``most``; those of ``limits``, which ``budget`` is of, are as fast as any."""
     wider = budget.widened(most.tokens)
-    return LaneQueue(stages, limits=most, throughput=throughput, budget=wider, sizes=sizes, asked=asked, full=limits.tokens)
+    return LaneQueue(
+        stages,
+        limits=most,
+        throughput=throughput,
+        budget=wider,
+        sizes=sizes,
+        asked=asked,
+        full=limits.tokens,
+        soundness=soundness,
+    )
 
 
-def _pair_lane(backend: RerankerBackend, limits: BatchLimits, throughput: Throughput, budget: Budget, pace: Pace) -> Queue[Pair]:
-    if isinstance(backend, StagedReranker):
-        return LaneQueue(RerankerStages(backend), limits=limits, throughput=throughput, budget=budget, sizes=pace)
-    return LaneQueue(whole_pairs(backend), limits=limits, throughput=throughput, budget=budget, sizes=pace)
+def _pair_lane(
+    backend: RerankerBackend,
+    limits: BatchLimits,
+    throughput: Throughput,
+    budget: Budget,
+    pace: Pace,
+    soundness: Soundness[Pair],
+) -> Queue[Pair]:
+    def made(stages: Stages[Pair, R]) -> Queue[Pair]:
+        return LaneQueue(stages, limits=limits, throughput=throughput, budget=budget, sizes=pace, soundness=soundness)
+
+    return made(RerankerStages(backend)) if isinstance(backend, StagedReranker) else made(whole_pairs(backend))

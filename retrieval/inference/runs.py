@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from retrieval.errors import InferenceError
+from retrieval.errors import InferenceError, InferenceUnavailable
 from retrieval.inference.batches import Budget, Throughput
 from retrieval.inference.job import Job
 from retrieval.inference.planner import padded_cost
+from retrieval.inference.soundness import Soundness
 from retrieval.inference.stages import Results, Stages
 
 T = TypeVar("T")
@@ -31,8 +32,10 @@ class Entry(Generic[T, R]):
         return self.job.items[self.index]
 
     def failure(self, cause: Exception) -> InferenceError:
-        """What its job fails with."""
+        """What its job fails with. Memory that suffices for the largest input (the warm-up) is the process's, not this one's."""
         error = InferenceError(f"The model failed on input {self.index + 1} of {self.job.size}.")
+        if isinstance(cause, MemoryError):
+            error = InferenceUnavailable("There is too little memory at present.")
         error.__cause__ = cause
         return error
 
@@ -40,13 +43,15 @@ class Entry(Generic[T, R]):
 @dataclass(frozen=True, slots=True)
 class Model(Generic[T, R]):
     """What a lane knows of its model. ``throughput`` is in estimated tokens, as they are admitted; ``computed`` in those
-    that were computed, padding included. ``full``: a run of half as many tokens tells how fast the model is alone."""
+    that were computed, padding included. ``full``: a run of half as many tokens tells how fast the model is alone. Without
+    ``soundness`` every failure is taken to be the inputs'."""
 
     stages: Stages[T, R]
     throughput: Throughput
     budget: Budget
     computed: Throughput
     full: int
+    soundness: Soundness[T] | None = None
 
     def length(self, entry: Entry[T, R]) -> int:
         """Tokens of an entry; 0 of one that is not tokenised."""
@@ -71,6 +76,7 @@ class Batch(Generic[T, R]):
         self._prepared: Callable[[], Results] | None = None
         self._done: list[tuple[Sequence[Entry[T, R]], Results]] = []
         self._failed: dict[Job[T], InferenceError] = {}
+        self._probed = False
 
     def prepare(self) -> None:
         """Do what can be done before the run."""
@@ -99,7 +105,8 @@ class Batch(Generic[T, R]):
                     job.fail(entries[positions[0]].failure(error))
 
     def _attempt(self, entries: Sequence[Entry[T, R]], prepared: Callable[[], Results] | None) -> None:
-        """Run; when it fails, run the halves, so that only the jobs of poisoned items fail."""
+        """Run; when it fails and the model does not fail on everything, run the halves, so that only the jobs of poisoned items
+        fail."""
         cost = self._model.cost(entries)
         started = time.perf_counter()
         try:
@@ -108,12 +115,20 @@ class Batch(Generic[T, R]):
                 raise InferenceError(f"The model gave {len(results)} results for {len(entries)} inputs.")  # noqa: TRY301
         except MemoryError as error:
             self._model.budget.shrink(cost)
-            self._halve(entries, error)
+            if len(entries) > 1 or self._computes():
+                self._halve(entries, error)
+            else:
+                self._give_up(entries, error)
         except Exception as error:  # noqa: BLE001 - whatever a model raises is the fate of its inputs, not of the thread
-            self._halve(entries, error)
+            if self._computes():
+                self._halve(entries, error)
+            else:
+                self._give_up(entries, error)
         else:
             self._measure(entries, cost, time.perf_counter() - started)
             self._done.append((entries, results))
+            if self._model.soundness is not None:
+                self._model.soundness.succeeded()
 
     def _halve(self, entries: Sequence[Entry[T, R]], error: Exception) -> None:
         if len(entries) == 1:
@@ -123,6 +138,27 @@ class Batch(Generic[T, R]):
         for half in (entries[:middle], entries[middle:]):
             if alive := [entry for entry in half if entry.job.alive and entry.job not in self._failed]:
                 self._attempt(alive, None)
+
+    def _computes(self) -> bool:
+        """True unless the model fails on what it is known to compute; it is asked once for the failures of a batch."""
+        soundness, stages = self._model.soundness, self._model.stages
+        if soundness is None or self._probed:
+            return True
+        try:
+            stages.prepare(stages.encode([soundness.probe]))()
+        except Exception as error:  # noqa: BLE001 - as of the inputs
+            soundness.failed(error)
+            return False
+        soundness.succeeded()
+        self._probed = True
+        return True
+
+    def _give_up(self, entries: Sequence[Entry[T, R]], error: Exception) -> None:
+        """None of these is at fault."""
+        for entry in entries:
+            failure = InferenceUnavailable("The model fails on everything at present.")
+            failure.__cause__ = error
+            self._failed[entry.job] = failure
 
     def _measure(self, entries: Sequence[Entry[T, R]], cost: int, seconds: float) -> None:
         model = self._model

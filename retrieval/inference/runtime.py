@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -21,6 +21,7 @@ from retrieval.inference.doors import Door, refuse_endless
 from retrieval.inference.job import Job
 from retrieval.inference.loaded import LoadedModels, Queue
 from retrieval.inference.rank import others_asked, step_aside
+from retrieval.inference.soundness import TEXT, Sound, tended
 from retrieval.inference.stages import Results, pair_tokens
 from retrieval.inference.tokenizer import estimated_tokens
 from retrieval.inference.worker import ComputeThread, Loaded, Waiting
@@ -73,8 +74,10 @@ class InferenceRuntime:
         limits: RuntimeLimits | None = None,
     ) -> None:
         """The loaders are called by :meth:`start`, on the compute thread."""
-        self._limits = limits or RuntimeLimits()
-        self._load_models = partial(LoadedModels, load_embedder, load_reranker, self._limits.batch, self._limits.patience_s)
+        self._limits = limits = limits or RuntimeLimits()
+        self._load_models = partial(
+            LoadedModels, load_embedder, load_reranker, limits.batch, limits.patience_s, lambda: self._call(self._tend)
+        )
         self._questions = Door(self._limits.interactive_tokens)
         self._pairs = Door(self._limits.rerank_tokens)
         self._bulk = Door(self._limits.bulk_tokens)
@@ -84,6 +87,7 @@ class InferenceRuntime:
         self._thread: ComputeThread | None = None
         self._bulk_thread: ComputeThread | None = None
         self._models: LoadedModels | None = None
+        self._tending: asyncio.Task[None] | None = None
         self._ended = asyncio.Event()
         self._bulk_ended = threading.Event()
 
@@ -123,9 +127,10 @@ class InferenceRuntime:
 
     @property
     def healthy(self) -> bool:
-        """True between a successful :meth:`start` and :meth:`close`, while the compute threads live."""
+        """True between a successful :meth:`start` and :meth:`close`, while the compute threads live and the models compute."""
         threads = (self._thread, self._bulk_thread)
-        return self._models is not None and self._thread is not None and all(one is None or one.alive for one in threads)
+        alive = self._thread is not None and all(one is None or one.alive for one in threads)
+        return alive and self._models is not None and self._models.sound
 
     @property
     def card(self) -> ModelCard:
@@ -284,6 +289,19 @@ class InferenceRuntime:
             self._bulk_ended.wait()
         models.close()
 
+    def _tend(self) -> None:
+        """A model fails on everything: find out when it does not any more."""
+        models = self._models
+        if models is None or (self._tending is not None and not self._tending.done()):
+            return
+        lanes: list[tuple[Sound, Callable[[], Awaitable[object]]]] = [
+            (models.questions, partial(self._embed, [TEXT], "", Lane.INTERACTIVE, None, None)),
+            (models.bulk, partial(self._embed, [TEXT], "", Lane.BULK, None, None)),
+        ]
+        if models.pairs is not None:
+            lanes.append((models.pairs, partial(self.score, TEXT, [TEXT])))
+        self._tending = asyncio.create_task(tended(lanes))
+
     def _call(self, action: Callable[[], None]) -> None:
         """On the compute thread: have the loop run ``action``, unless the loop is gone."""
         if self._loop is not None and not self._loop.is_closed():
@@ -294,6 +312,8 @@ class InferenceRuntime:
         """The compute thread is over, as asked or not: nobody may wait for it."""
         self._models = None
         self._bulk_thread = None
+        if self._tending is not None:
+            self._tending.cancel()
         for future in self._pending:
             _reject(future, InferenceUnavailable("Inference has stopped."))
         self._ended.set()

@@ -104,7 +104,7 @@ def create_inference_app(
             status=503,
             code="not_ready",
             title="Not ready",
-            detail="the models are being loaded and warmed up",
+            detail="a model does not compute" if loading.loaded else "the models are being loaded and warmed up",
             retry_after_s=1,
         )
 

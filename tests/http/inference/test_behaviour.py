@@ -14,7 +14,7 @@ import pytest
 from memoryd.http.inference.app import create_inference_app
 from memoryd.served_models import Served, ServedEmbedder
 from retrieval.errors import InferenceUnavailable
-from retrieval.inference import BatchLimits, InferenceRuntime, ModelTokenizer, RuntimeLimits
+from retrieval.inference import BatchLimits, InferenceRuntime, ModelTokenizer, RuntimeLimits, soundness
 from retrieval.inference.registry import BGE_SMALL
 from retrieval.ports import ModelCard
 from retrieval.vectors import Vectors
@@ -34,12 +34,13 @@ class Held:
         self.gate.set()
         self.entered = threading.Event()
         self.seen: list[str] = []
+        self.dead = False
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         self.entered.set()
         self.gate.wait(20)
         self.seen += texts
-        if "poison" in texts:
+        if self.dead or "poison" in texts:
             raise ValueError("poisoned")
         return np.array([[len(text), 1.0] for text in texts], dtype=np.float32)
 
@@ -234,6 +235,24 @@ async def test_an_input_that_the_model_fails_on_says_nothing_of_the_server(token
         assert "input 2 of 2" in answer.json()["detail"]
         openai = await http.post("/v1/embeddings", json={"input": "poison"})
         assert (openai.status_code, openai.json()["error"]["code"]) == (400, "input_refused")
+        assert (await http.post("/embed", json={"texts": ["fine"]})).status_code == 200
+
+
+async def test_a_model_that_fails_on_everything_makes_the_server_unavailable_until_it_computes(
+    tokenizer: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an error of a GPU that it does not recover from: clients ask another server, and an orchestrator sees it."""
+    monkeypatch.setattr(soundness, "_again_s", 0.05)
+    async with serving(tokenizer) as server, server.client() as http:
+        server.backend.dead = True
+        answer = await http.post("/embed", json={"texts": ["fine", "fine"], "kind": "query"})
+        assert (answer.status_code, answer.json()["code"]) == (503, "inference_unavailable")
+        assert int(answer.headers["retry-after"]) >= 1
+        assert (await http.post("/v1/embeddings", json={"input": "fine"})).status_code == 503
+        assert (await http.get("/readyz")).status_code == 503
+        assert "memoryd_inference_ready 0" in (await http.get("/metrics")).text
+        server.backend.dead = False
+        await ready(http)
         assert (await http.post("/embed", json={"texts": ["fine"]})).status_code == 200
 
 

@@ -15,7 +15,8 @@ from retrieval.vectors import Vectors
 
 
 class HeldEmbedder:
-    """Embeds a text as its length. Each batch waits until the gate opens; ``batches`` are the texts seen."""
+    """Embeds a text as its length. Each batch waits until the gate opens; ``batches`` are the texts seen. ``dead``: it fails
+    on everything."""
 
     def __init__(self, pause_s: float = 0.0) -> None:
         self.card = ModelCard("held", "1", 2, 512, query_prefix="q:", passage_prefix="p:")
@@ -25,13 +26,14 @@ class HeldEmbedder:
         self.batches: list[list[str]] = []
         self.threads: set[str] = set()
         self.closed = False
+        self.dead = False
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         self.gate.wait(10)
         time.sleep(self.pause_s)
         self.threads.add(threading.current_thread().name)
         self.batches.append(list(texts))
-        if any("poison" in text for text in texts):
+        if self.dead or any("poison" in text for text in texts):
             raise ValueError("poisoned")
         if any("deadly" in text for text in texts):
             raise SystemExit
@@ -54,6 +56,8 @@ class LengthReranker:
         self._embedder.gate.wait(10)
         time.sleep(self._embedder.pause_s)
         self._embedder.batches.append([f"{query}|{passage}" for query, passage in pairs])
+        if self._embedder.dead:
+            raise ValueError("dead")
         return [len(passage) / 1000 for _, passage in pairs]
 
     def close(self) -> None:

@@ -43,11 +43,15 @@ class LengthModel:
             if cost > self.memory:
                 raise MemoryError
             self.runs.append(list(rows))
-            if any("poison" in row for row in rows):
+            if any(self.failing(row) for row in rows):
                 raise ValueError("poisoned")
             return np.array([len(row) for row in rows], dtype=np.float32)
 
         return run
+
+    def failing(self, row: str) -> bool:
+        """Whether a run fails on it."""
+        return "poison" in row
 
 
 @dataclass

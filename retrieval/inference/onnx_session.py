@@ -70,7 +70,7 @@ class OnnxSession:
         """
         try:
             return self._all(rows)
-        except RuntimeError as error:  # the base of what the library raises
+        except Exception as error:  # the only base of what the library raises
             if any(sign in str(error) for sign in _NO_MEMORY):
                 raise MemoryError(str(error)) from error
             raise

@@ -32,6 +32,8 @@ M = TypeVar("M", bound="_Module")
 _BUCKET = 8
 # A millisecond or more of a small model on a large GPU: enough to fill it, and no question waits long behind it.
 _ON_CUDA = BatchLimits(items=256, tokens=32_768)
+# What is said of memory that something else than PyTorch's own allocator did not get.
+_NO_MEMORY = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class TorchEmbedder:
@@ -248,7 +250,9 @@ class _Device:
         try:
             with torch.inference_mode():
                 found: Vectors = compute().cpu().numpy()
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not isinstance(error, torch.OutOfMemoryError) and not any(sign in str(error) for sign in _NO_MEMORY):
+                raise
             self.release()
             raise MemoryError(str(error)) from error
         return found

@@ -1,4 +1,6 @@
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,25 @@ TEXTS = [
     "",
     "notes " * 90,
 ]
+
+# Run apart: it may have no more memory than it has taken already, until it may again.
+_STARVED = """
+import resource, sys
+from pathlib import Path
+from retrieval.inference import ModelStore, load_embedder
+
+model = load_embedder(ModelStore(Path(sys.argv[1])).locate(sys.argv[2]), threads=1)
+model.embed(["short"])
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+before = resource.getrlimit(resource.RLIMIT_AS)
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 4 * 2**20, before[1]))
+try:
+    model.embed(["word " * 510])
+except BaseException as error:
+    print(type(error).__name__, type(error.__cause__).__name__)
+resource.setrlimit(resource.RLIMIT_AS, before)
+print(model.embed(["word " * 510]).shape)
+"""
 
 
 def test_vectors_are_unit_float32(embedder: OnnxEmbedder) -> None:
@@ -123,3 +144,11 @@ def test_a_broken_file_is_said_to_be_broken(model_store: ModelStore, tmp_path: P
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelNotFound, match=r"tokenizer\.json"):
         OnnxEmbedder(model_store.locate(str(tmp_path)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is bounded as Linux does")
+def test_what_the_library_says_of_memory_is_understood(model_store: ModelStore) -> None:
+    cache = model_store.locate(BGE_SMALL.name).folder.parent
+    command = [sys.executable, "-c", _STARVED, str(cache), BGE_SMALL.name]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == ["MemoryError Fail", "(1, 384)"]

@@ -100,12 +100,18 @@ def test_too_little_memory_on_the_device_is_said_as_python_says_it(
     embedder = load_embedder(models[0], threads=1)
     assert isinstance(embedder, TorchEmbedder)
 
-    def full(features: object) -> object:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+    for error, understood in (
+        (torch.OutOfMemoryError("CUDA out of memory"), MemoryError),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), MemoryError),
+        (RuntimeError("CUDA error: device-side assert triggered"), RuntimeError),
+    ):
 
-    monkeypatch.setattr(embedder, "_model", full)
-    with pytest.raises(MemoryError):
-        embedder.embed(["the lake"])
+        def failing(features: object, error: Exception = error) -> object:
+            raise error
+
+        monkeypatch.setattr(embedder, "_model", failing)
+        with pytest.raises(understood):
+            embedder.embed(["the lake"])
 
 
 def test_weights_that_are_not_safetensors_and_code_of_the_folder_are_refused(

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,6 +13,7 @@ from uuid import UUID
 from memoryd.errors import InvalidRequest, UnknownModel
 from memoryd.settings import Settings
 from memoryd.threads import BULK, QUICK
+from retrieval.errors import InferenceError
 from retrieval.inference import (
     InferenceRuntime,
     ModelFiles,
@@ -23,6 +24,7 @@ from retrieval.inference import (
     load_reranker,
 )
 from retrieval.inference.absent import AbsentEmbedder
+from retrieval.inference.tokenizer import MOST_CHARS_PER_TOKEN
 from retrieval.ports import Lane, ModelCard
 from retrieval.vectors import Vectors
 
@@ -31,6 +33,7 @@ M = TypeVar("M")
 # Of a request's time: its body is read and its answer written beside.
 _SHARE = 0.8
 _QUICK_CHARACTERS = 100_000
+_COUNTED_CHARACTERS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,27 @@ class ServedEmbedder:
         prefixed = [prefix + text for text in texts] if prefix else texts
         return await self._runtime.embed_passages(prefixed, lane=lane, owner=owner, timeout_s=timeout_s)
 
-    async def lengths(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text with the special ones, before anything is cut."""
+    async def lengths(self, texts: Sequence[str], *, prefix: str) -> list[int]:
+        """Tokens of each text behind the prefix, with the special ones, before anything is cut. It ends with the first that is
+        longer than the window, which counts as one token more than that. Raises ``InferenceError`` for what is no text."""
         threads = QUICK if sum(map(len, texts)) <= _QUICK_CHARACTERS else BULK
-        return await threads.run(self._lengths, texts)
+        return await threads.run(self._lengths, [prefix + text for text in texts])
 
     def _lengths(self, texts: Sequence[str]) -> list[int]:
-        return [len(one) for one in self._counter.encode(texts)]
+        window = self.card.max_tokens
+        found: list[int] = []
+        for part in _parts(texts):
+            try:
+                counted = self._counter.encode(part)
+            except Exception as error:  # whatever a tokenizer raises
+                raise InferenceError("One of the inputs cannot be tokenised.") from error
+            for text, tokens in zip(part, counted, strict=True):
+                # What is so long is not looked at to its end, by the model neither.
+                whole = len(text) <= MOST_CHARS_PER_TOKEN * window and len(tokens) <= window
+                found.append(len(tokens) if whole else window + 1)
+                if not whole:
+                    return found
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +180,19 @@ def _bare(files: ModelFiles) -> ModelFiles:
 
 def _served(files: ModelFiles, runtime: InferenceRuntime) -> ServedEmbedder:
     card = replace(runtime.card, query_prefix=files.query_prefix, passage_prefix=files.passage_prefix)
-    return ServedEmbedder(card, files.tokenizer, runtime, ModelTokenizer(files.tokenizer))
+    return ServedEmbedder(card, files.tokenizer, runtime, ModelTokenizer(files.tokenizer, max_tokens=card.max_tokens + 1))
+
+
+def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """So much at a time that counting takes some megabytes: a tokenizer keeps some hundred bytes of each token."""
+    start, held = 0, 0
+    for place, text in enumerate(texts):
+        held += len(text)
+        if place > start and held > _COUNTED_CHARACTERS:
+            yield texts[start:place]
+            start, held = place, len(text)
+    if texts:
+        yield texts[start:]
 
 
 def _located(store: ModelStore, names: str) -> list[ModelFiles]:

@@ -211,14 +211,14 @@ def _id(request: Request) -> str:
 
 
 def _short(text: str, most: int) -> str:
-    return _sendable(text if len(text) <= most else text[: most - 1] + "…")
+    return sendable(text if len(text) <= most else text[: most - 1] + "…")
 
 
-def _sendable(text: str) -> str:
+def sendable(text: str) -> str:
     """A caller may send half a surrogate, as JSON; it cannot be sent back."""
     return text.encode(errors="replace").decode()
 
 
 def _path(location: tuple[int | str, ...]) -> str:
-    parts = [_sendable(str(part)[:_LONGEST_NAME]) for part in location if part not in {"body", "query", "path", "header"}]
+    parts = [sendable(str(part)[:_LONGEST_NAME]) for part in location if part not in {"body", "query", "path", "header"}]
     return ".".join(parts[:_DEEPEST]) or str(location[0] if location else "request")

@@ -19,7 +19,7 @@ _CHARS_PER_TOKEN = 4
 _SPECIAL_TOKENS = 3
 # What is far beyond the window is not even looked at: tokenising takes a second a megabyte, and the others wait meanwhile.
 # Ordinary text has two to six characters a token; what has more is mostly white space.
-_MOST_CHARS_PER_TOKEN = 64
+MOST_CHARS_PER_TOKEN = 64
 # Pre-tokenizers that end a word at white space and keep none of it in a token.
 _WORD_SPLITTERS = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
 
@@ -53,7 +53,7 @@ class ModelTokenizer:
         if max_tokens is not None:
             self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
         self._special = special
-        self._most_chars = None if max_tokens is None else _MOST_CHARS_PER_TOKEN * max_tokens
+        self._most_chars = None if max_tokens is None else MOST_CHARS_PER_TOKEN * max_tokens
         self._parts_at_space = type(self._tokenizer.pre_tokenizer).__name__ in _WORD_SPLITTERS
 
     @property

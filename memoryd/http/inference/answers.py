@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from starlette.responses import JSONResponse, Response
 
 from memoryd.errors import ServiceError, Unauthenticated, UnknownModel
-from memoryd.http.problems import error_response
+from memoryd.http.problems import error_response, sendable
 from memoryd.threads import BULK, QUICK
 from retrieval.errors import MemorydError
 from retrieval.inference.wire import MODEL, RAW, REVISION, SHAPE, shape_of, to_bytes
@@ -76,8 +76,9 @@ def openai_error(request_id: str, error: MemorydError) -> Response:
         code = "invalid_api_key"
     elif isinstance(error, UnknownModel):
         code = "model_not_found"
-    param = str(error).partition(":")[0] if isinstance(error, ServiceError) and status == 400 and ":" in str(error) else None
-    body = {"error": {"message": str(error) or problem.status_code, "type": kind, "param": param, "code": code}}
+    message = sendable(str(error))
+    param = message.partition(":")[0] if isinstance(error, ServiceError) and status == 400 and ":" in message else None
+    body = {"error": {"message": message or problem.status_code, "type": kind, "param": param, "code": code}}
     kept = {name: problem.headers[name] for name in ("retry-after", "www-authenticate") if name in problem.headers}
     return JSONResponse(body, status, kept)
 

@@ -34,10 +34,10 @@ class Routes:
         body = embed_body(asked.body, self._max_texts)
         model = self._models().embedder(body.model)
         _dimensions(body.dimensions, model.card)
-        if not body.cut:
-            _uncut(await model.lengths(body.texts), model.card, "inputs", PayloadTooLarge)
-        lane = body.lane if body.own else _lane(body.texts)
         prefix = _prefix(model.card, body.kind)
+        if not body.cut:
+            _uncut(await model.lengths(body.texts, prefix=prefix), model.card, "inputs", PayloadTooLarge)
+        lane = body.lane if body.own else _lane(body.texts)
         vectors = await model.embed(body.texts, prefix=prefix, lane=lane, owner=asked.owner, timeout_s=asked.left_s)
         self._count(model, lane, body.texts)
         if _wants_raw(asked, default=body.own):
@@ -65,7 +65,7 @@ class Routes:
         body = openai_body(asked.body, self._max_texts)
         model = self._models().embedder(body.model)
         _dimensions(body.dimensions, model.card)
-        lengths = await model.lengths(body.texts)
+        lengths = await model.lengths(body.texts, prefix="")
         _uncut(lengths, model.card, "input", InvalidRequest)
         lane = _lane(body.texts)
         vectors = await model.embed(body.texts, prefix="", lane=lane, owner=asked.owner, timeout_s=asked.left_s)
@@ -141,7 +141,7 @@ def _uncut(lengths: Sequence[int], card: ModelCard, name: str, refusal: type[Ser
     """Raises ``refusal`` for a text that would be cut: each format has its own status for it."""
     for place, length in enumerate(lengths):
         if length > card.max_tokens:
-            raise refusal(f"{name}.{place}: {length} tokens; {card.name} reads {card.max_tokens}")
+            raise refusal(f"{name}.{place}: is longer than the {card.max_tokens} tokens that {card.name} reads")
 
 
 def _wants_raw(asked: Asked, *, default: bool) -> bool:

@@ -86,7 +86,7 @@ async def serving(
         backend.seen.clear()
         backend.entered.clear()
         try:
-            one = ServedEmbedder(backend.card, tokenizer, runtime, ModelTokenizer(tokenizer))
+            one = ServedEmbedder(backend.card, tokenizer, runtime, ModelTokenizer(tokenizer, max_tokens=513))
             yield Served({"held": one}, {})
         finally:
             backend.gate.set()

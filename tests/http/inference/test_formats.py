@@ -5,6 +5,7 @@ import base64
 import json
 import shutil
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import pytest
 from pydantic import JsonValue
 
 from memoryd.http.inference import answers
-from memoryd.served_models import open_served
+from memoryd.served_models import Served, open_served
 from memoryd.settings import Settings
-from retrieval.inference import ModelStore, load_embedder
+from retrieval.inference import ModelStore, ModelTokenizer, load_embedder
 from retrieval.inference.onnx_reranker import OnnxReranker
 from retrieval.inference.registry import BGE_SMALL, MS_MARCO_MINILM
+from retrieval.inference.tokenizer import Encoding
 from retrieval.inference.wire import from_bytes
 from retrieval.ports import Lane, ModelCard
 from retrieval.vectors import Vectors
@@ -156,6 +158,12 @@ async def test_what_a_client_must_know(http: httpx.AsyncClient, expected: tuple[
         ("/embed", {"inputs": "x", "normalize": False}, 422, "invalid_request"),
         ("/embed", {"inputs": "x", "dimensions": 64}, 422, "invalid_request"),
         ("/embed", {"inputs": LONG, "truncate": False}, 413, "payload_too_large"),
+        ("/embed", {"inputs": ["x", LONG], "truncate": False}, 413, "payload_too_large"),
+        ("/embed", {"inputs": " " * (64 * 512 + 1), "truncate": False}, 413, "payload_too_large"),
+        ("/embed", {"inputs": "\ud800", "truncate": False}, 422, "input_refused"),
+        ("/embed", {"inputs": "\ud800"}, 422, "input_refused"),
+        ("/embed", {"\ud800": 1}, 422, "invalid_request"),
+        ("/rerank", {"query": "\ud800", "texts": ["x"]}, 422, "input_refused"),
         ("/embed", {"texts": ["x"] * (MAX_TEXTS + 1)}, 413, "payload_too_large"),
         ("/embed", {"texts": ["x" * MAX_BODY]}, 413, "payload_too_large"),
         ("/rerank", {"texts": ["x"]}, 422, "invalid_request"),
@@ -164,7 +172,7 @@ async def test_what_a_client_must_know(http: httpx.AsyncClient, expected: tuple[
     ],
 )
 async def test_refusals_are_problems(http: httpx.AsyncClient, path: str, body: object, status: int, code: str) -> None:
-    answer = await http.post(path, json=body)
+    answer = await http.post(path, content=json.dumps(body))
     assert (answer.status_code, answer.json().get("code")) == (status, code), answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["request_id"] == answer.headers["x-request-id"]
@@ -179,6 +187,8 @@ async def test_refusals_are_problems(http: httpx.AsyncClient, path: str, body: o
         ({"input": "x", "encoding_format": "int8"}, 400, "invalid_request_error", "invalid_request"),
         ({"input": [1, 2, 3]}, 400, "invalid_request_error", "invalid_request"),
         ({"input": LONG}, 400, "invalid_request_error", "invalid_request"),
+        ({"input": ["x", "\ud800"]}, 400, "invalid_request_error", "input_refused"),
+        ({"\ud800": 1}, 400, "invalid_request_error", "invalid_request"),
         ({"input": ["x"] * (MAX_TEXTS + 1)}, 413, "invalid_request_error", "payload_too_large"),
         ({"input": "x" * MAX_BODY}, 413, "invalid_request_error", "payload_too_large"),
     ],
@@ -186,11 +196,36 @@ async def test_refusals_are_problems(http: httpx.AsyncClient, path: str, body: o
 async def test_refusals_of_openais_route_have_its_shape(
     http: httpx.AsyncClient, body: object, status: int, kind: str, code: str
 ) -> None:
-    answer = await http.post("/v1/embeddings", json=body)
+    answer = await http.post("/v1/embeddings", content=json.dumps(body))
     error = answer.json()["error"]
     assert (answer.status_code, error["type"], error["code"]) == (status, kind, code)
     assert set(error) == {"message", "type", "param", "code"}
     assert isinstance(error["message"], str)
+
+
+async def test_a_prefix_counts_for_what_must_not_be_cut(http: httpx.AsyncClient) -> None:
+    """``Represent this sentence for searching relevant passages: `` has nine tokens."""
+    full, behind = "word " * 510, "word " * 501
+    for text, name, status in ((full, None, 200), (full, "passage", 200), (full, "query", 413), (behind, "query", 200)):
+        answer = await http.post("/embed", json={"inputs": text, "truncate": False, "prompt_name": name})
+        assert answer.status_code == status, (name, answer.text)
+    usage = (await http.post("/v1/embeddings", json={"input": ["word word", full]})).json()["usage"]
+    assert usage["prompt_tokens"] == 4 + 512
+
+
+async def test_what_is_too_long_is_not_counted_to_its_end(models: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tokenizer keeps some hundred bytes of each token: a body of 16 MiB would take gigabytes."""
+    model, at_once, encode = models.embedder(None), list[int](), ModelTokenizer.encode
+
+    def recorded(self: ModelTokenizer, texts: Sequence[str]) -> list[Encoding]:
+        at_once.append(sum(len(self._seen(text)) for text in texts))
+        return encode(self, texts)
+
+    monkeypatch.setattr(ModelTokenizer, "encode", recorded)
+    assert await model.lengths(["x", "a " * 1_000_000, "x"], prefix="") == [3, 513]
+    assert await model.lengths(["a " * 200] * 300 + [LONG, "x"], prefix="") == [202] * 300 + [513]
+    assert max(at_once) <= 64 * 513
+    assert len(at_once) > 5
 
 
 async def test_a_dimension_that_is_the_models_is_no_wish(http: httpx.AsyncClient) -> None:

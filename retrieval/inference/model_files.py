@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from retrieval.errors import ModelNotFound
+from retrieval.errors import InferenceUnavailable, ModelNotFound
 from retrieval.inference.registry import KNOWN_MODELS, ModelSpec, Pooling
 
 _DEFAULT_MAX_TOKENS = 512
 # With the weights, these decide what a model computes.
 _PROMPTS = "config_sentence_transformers.json"
 _DECISIVE = ("tokenizer.json", "config.json", "1_Pooling/config.json", _PROMPTS)
+# sentence-transformers' modules that are computed here, and its ways to pool, of which two differ only in a vector's length.
+_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
+_POOLINGS = {"cls": Pooling.CLS, "mean": Pooling.MEAN, "mean_sqrt_len": Pooling.MEAN}
 _WEIGHTS = ("model.onnx", "onnx/model.onnx")
 
 
@@ -49,11 +52,20 @@ class ModelFiles:
 
     @property
     def pooling(self) -> Pooling:
-        """The known model's, else what sentence-transformers wrote, else its default: the mean."""
+        """The known model's, else what sentence-transformers wrote, else its default: the mean.
+
+        Raises ``InferenceUnavailable`` for what it wrote that is not computed here: modules behind, and other ways to pool.
+        """
         if self.spec is not None:
             return self.spec.pooling
-        config = _read_json(self.folder / "1_Pooling" / "config.json")
-        return Pooling.CLS if config.get("pooling_mode_cls_token") is True else Pooling.MEAN
+        if foreign := [kind for kind in _modules(self.folder) if kind not in _MODULES]:
+            raise InferenceUnavailable(f"{self.folder} has a module that is not computed behind an ONNX graph: {foreign[0]}.")
+        modes = _pooling_modes(self.folder) or ["mean"]
+        if len(modes) > 1 or modes[0] not in _POOLINGS:
+            raise InferenceUnavailable(
+                f"{self.folder} pools an ONNX graph's tokens by {' and '.join(modes)}; cls or mean is known."
+            )
+        return _POOLINGS[modes[0]]
 
     @property
     def query_prefix(self) -> str:
@@ -142,9 +154,33 @@ def _shards(weights: Path) -> list[Path]:
     return [weights, weights.with_name(f"{weights.name}_data")]
 
 
+def _modules(folder: Path) -> list[str]:
+    """The classes that sentence-transformers would run one after the other, without their modules' names."""
+    listed = _read(folder / "modules.json")
+    described = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return [str(one.get("type")).rpartition(".")[2] for one in described]
+
+
+def _pooling_modes(folder: Path) -> list[str]:
+    """Several are concatenated. sentence-transformers writes a flag for each; newer ones a name, or a list of names."""
+    config = _read_json(folder / "1_Pooling" / "config.json")
+    named = config.get("pooling_mode")
+    if named is not None:
+        return [str(one) for one in named] if isinstance(named, list) else [str(named)]
+    flag = "pooling_mode_"
+    found = [name.removeprefix(flag) for name, value in config.items() if name.startswith(flag) and value is True]
+    return [mode.removesuffix("_tokens").removesuffix("_token") for mode in found]
+
+
 def _read_json(path: Path) -> Mapping[str, object]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
+    value = _read(path)
     return value if isinstance(value, dict) else {}
+
+
+def _read(path: Path) -> object:
+    """What a JSON file holds; ``None`` where there is none that can be read."""
+    try:
+        value: object = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return value

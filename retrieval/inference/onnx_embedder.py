@@ -31,7 +31,7 @@ class OnnxEmbedder:
         self._threads = threads
         self._tokenizer = ModelTokenizer(files.tokenizer, max_tokens=files.max_tokens)
         self._session = OnnxSession(files.weights, threads=threads, apart=apart)
-        self._pooling = files.pooling
+        self._pooling: Pooling | None = None
         (probe,) = self._vectors(self.encode(["probe"]))
         dimension = files.spec.dimension if files.spec is not None else len(probe)
         if len(probe) != dimension:
@@ -95,5 +95,7 @@ class OnnxEmbedder:
             return output
         if output.ndim != 2:
             raise InferenceUnavailable(f"The graph's output has {output.ndim + 1} axes; an embedder's has two or three.")
+        if self._pooling is None:
+            self._pooling = self._files.pooling
         pooled: Output = output[0] if self._pooling is Pooling.CLS else output.mean(axis=0)
         return pooled

@@ -8,6 +8,7 @@ import pytest
 
 from retrieval.errors import InferenceUnavailable, ModelNotFound
 from retrieval.inference import ModelStore, ModelTokenizer
+from retrieval.inference.model_files import open_folder
 from retrieval.inference.onnx_embedder import OnnxEmbedder
 from retrieval.inference.onnx_reranker import OnnxReranker
 from retrieval.inference.registry import BGE_SMALL, MS_MARCO_MINILM, Pooling
@@ -127,6 +128,57 @@ def test_an_unknown_model_is_probed(model_store: ModelStore, tmp_path: Path, mon
     np.testing.assert_allclose(model.embed(["a text"]), known.embed(["a text"]), atol=1e-6)
     for each in (model, mean, known):
         each.close()
+
+
+LAST = '{"pooling_mode_cls_token": false, "pooling_mode_mean_tokens": false, "pooling_mode_lasttoken": true}'
+DENSE = (
+    '[{"type": "sentence_transformers.models.Transformer"}, {"type": "sentence_transformers.models.Dense", "path": "2_Dense"}]'
+)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "modules", "found"),
+    [
+        ('{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false, "include_prompt": true}', "[]", Pooling.CLS),
+        ('{"pooling_mode_mean_tokens": true}', DENSE.replace("Dense", "Normalize"), Pooling.MEAN),
+        ('{"pooling_mode_mean_sqrt_len_tokens": true}', "{}", Pooling.MEAN),
+        ('{"pooling_mode": "cls"}', '[{"type": "sentence_transformers.sentence_transformer.modules.Pooling"}]', Pooling.CLS),
+        ('{"pooling_mode": ["mean"]}', "", Pooling.MEAN),
+        ("", "", Pooling.MEAN),
+        (LAST, "", "lasttoken"),
+        ('{"pooling_mode": ["cls", "max"]}', "", "cls and max"),
+        ('{"pooling_mode_mean_tokens": true, "pooling_mode_cls_token": true}', "", "mean and cls"),
+        ('{"pooling_mode_mean_tokens": true}', DENSE, "Dense"),
+    ],
+)
+def test_what_a_folder_asks_for_is_computed_or_refused(tmp_path: Path, pooling: str, modules: str, found: Pooling | str) -> None:
+    (tmp_path / "1_Pooling").mkdir()
+    (tmp_path / "1_Pooling" / "config.json").write_text(pooling)
+    (tmp_path / "modules.json").write_text(modules)
+    for name in ("model.onnx", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
+    files = open_folder(tmp_path, "mine", {})
+    if isinstance(found, Pooling):
+        assert files.pooling is found
+    else:
+        with pytest.raises(InferenceUnavailable, match=found):
+            _ = files.pooling
+
+
+def test_how_a_folder_pools_counts_only_where_its_graph_does_not(model_store: ModelStore, tmp_path: Path) -> None:
+    for known, refused in ((BGE_SMALL, True), (MS_MARCO_MINILM, False)):
+        files = model_store.locate(known.name)
+        folder = tmp_path / known.role
+        (folder / "1_Pooling").mkdir(parents=True)
+        (folder / "1_Pooling" / "config.json").write_text(LAST)
+        shutil.copy(files.tokenizer, folder)
+        (folder / "model.onnx").write_bytes(files.weights.read_bytes() + b"\xfa\x3f\x01x")
+        found = model_store.locate(str(folder))
+        if refused:
+            with pytest.raises(InferenceUnavailable, match="lasttoken"):
+                OnnxEmbedder(found, threads=1)
+        else:
+            OnnxEmbedder(found, threads=1).close()  # one logit: not of use, but a vector
 
 
 def test_the_wrong_kind_of_model_is_refused(model_store: ModelStore) -> None:

@@ -17,7 +17,7 @@ from memoryd.remote_models import (
     rerank_servers,
 )
 from memoryd.settings import Settings
-from retrieval.errors import ModelMismatch, ModelNotFound
+from retrieval.errors import InferenceError, ModelMismatch, ModelNotFound
 from retrieval.inference import (
     KNOWN_MODELS,
     InferenceRuntime,
@@ -175,13 +175,15 @@ async def card_of(settings: Settings, name: str, trusted: bool) -> ModelCard:
     """The description of an embedder, for a generation that is to be made with it.
 
     ``trusted``: whoever asks may name any model that this machine can load, a folder among them, and have a known one fetched;
-    others the known ones that are there. Raises ``ModelNotFound``, ``InferenceUnavailable``.
+    others the known ones that are there. Other processes will know it by the name of the description alone.
+
+    Raises ``ModelNotFound``, ``InferenceUnavailable``.
     """
     known = KNOWN_MODELS.get(name)
     if known is not None and known.role is not ModelRole.EMBEDDER:
         raise ModelNotFound(f"{name} does not embed")
     if trusted or (known is not None and await asyncio.to_thread(_cached, ModelStore(settings.model_cache), name)):
-        opened = await open_embedder(settings, name)
+        opened = await _opened_to_describe(settings, name)
     elif known is not None and _asks_servers(settings):
         try:
             opened = await _open_served(settings, name)
@@ -189,6 +191,36 @@ async def card_of(settings: Settings, name: str, trusted: bool) -> ModelCard:
             raise _not_at_hand() from error
     else:
         raise _not_at_hand()
+    card = await _described(opened)
+    if name not in (card.name, settings.embedding_model) and not await _found_again(settings, card):
+        raise ModelNotFound(
+            f"a generation's model is loaded by its name, and {card.name!r} is not found, or is another model: put the folder, "
+            f"or a link to it, into {settings.model_cache} under a name of its own, on every machine of the API and the workers"
+        )
+    return card
+
+
+async def _opened_to_describe(settings: Settings, name: str) -> Opened:
+    try:
+        return await open_embedder(settings, name)
+    except ModelNotFound as error:
+        if embedding_servers(settings) and not _asks_servers(settings):
+            kind = settings.embedding_kind
+            raise ModelNotFound(
+                f"servers that speak {kind} are asked for the configured model alone, any other is loaded here, and {error}"
+            ) from error
+        raise
+
+
+async def _found_again(settings: Settings, card: ModelCard) -> bool:
+    """True when every process will find this very model, which was asked for by another name, such as a folder's path."""
+    try:
+        return await _described(await open_embedder(settings, card.name)) == card
+    except InferenceError:
+        return False
+
+
+async def _described(opened: Opened) -> ModelCard:
     try:
         return opened.embedder.card
     finally:

@@ -27,7 +27,9 @@ def generations() -> None:
 
 
 @generations.command("create")
-@click.option("--model", required=True, help="A known model (see `memoryd models list`), or a folder with the operator's key.")
+@click.option(
+    "--model", required=True, help="A known model (see `memoryd models list`); with the operator's key any in the model cache."
+)
 @click.option("--scope", type=click.Choice(get_args(GenerationScope)), default=None, help="Default: what the key is of.")
 @click.option("--kb", default=None, help="The knowledge base, with --scope knowledge_base.")
 @click.option("--watch", is_flag=True, help="Stay until it is verified; Ctrl-C leaves the worker at it.")

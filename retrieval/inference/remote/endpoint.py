@@ -68,8 +68,8 @@ class Endpoint:
         # Without what a URL may carry of a credential: it is named in errors and in the log.
         self.name = urlsplit(url)._replace(query="", fragment="").geturl().rpartition("@")[2]
         self.breaker = breaker or Breaker()
-        self.verified = False
-        """Whether its model was found to be the right one since it last failed."""
+        self.verified_at: float | None = None
+        """When, of ``time.monotonic``, its model was last found to be the right one; ``None``: not since it last failed."""
         self._client = httpx.AsyncClient(
             base_url=url.rstrip("/") + "/",
             headers={"Authorization": f"Bearer {token}"} if token else {},
@@ -115,7 +115,7 @@ class Endpoint:
 
     def refuse(self) -> None:
         """Leave it alone for a while: it answers, and not as it should."""
-        self.verified = False
+        self.verified_at = None
         self.breaker.trip()
 
     async def close(self) -> None:
@@ -123,7 +123,7 @@ class Endpoint:
         await self._client.aclose()
 
     def _failed(self, rest_s: float) -> None:
-        self.verified = False
+        self.verified_at = None
         self.breaker.failed(rest_s=rest_s)
 
     async def _sent(self, call: Call, timeout_s: float) -> Answer:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
@@ -22,6 +23,8 @@ _ENOUGH: Final = 20
 _HEDGES_A_CALL: Final = 0.1
 """Second requests are at most this share of all: when everything is slow they would only make it slower."""
 _SAVED_HEDGES: Final = 5.0
+_VERIFIED_S: Final = 2.0
+"""A server that was well half a minute ago says so long at most what model it has; it computes nothing for that."""
 _INLINE_BYTES: Final = 32_768
 """What is read on the event loop: as JSON, half a millisecond."""
 
@@ -46,13 +49,18 @@ class RecentLatencies:
 
 class Endpoints:
     """Asks the first server that can be asked, then the next. ``verify`` looks at a server's model before it is used, and
-    again after it has failed: it raises :class:`ModelMismatch` for the wrong one."""
+    again after it has failed, or when it is used ``again_s`` after the last time: it raises :class:`ModelMismatch` for the
+    wrong one."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], verify: Callable[[Endpoint], Awaitable[None]]) -> None:
+    def __init__(
+        self, endpoints: Sequence[Endpoint], verify: Callable[[Endpoint], Awaitable[None]], *, again_s: float = math.inf
+    ) -> None:
         if not endpoints:
             raise ValueError("no endpoint")
         self._endpoints = tuple(endpoints)
         self._verify = verify
+        self._again_s = again_s
+        self._checks: dict[Endpoint, asyncio.Task[None]] = {}
         self._latencies = RecentLatencies()
         self._hedges = _SAVED_HEDGES
 
@@ -95,6 +103,7 @@ class Endpoints:
 
     async def close(self) -> None:
         """Close all connections."""
+        await _cancelled(list(self._checks.values()))
         for endpoint in self._endpoints:
             await endpoint.close()
 
@@ -121,8 +130,10 @@ class Endpoints:
 
     async def _asked(self, endpoint: Endpoint, call: Call, read: Callable[[Answer], T], timeout_s: float) -> T:
         due = time.monotonic() + timeout_s
-        if not endpoint.verified:
+        if endpoint.verified_at is None:
             await self._verified(endpoint, timeout_s)
+        elif time.monotonic() - endpoint.verified_at >= self._again_s:
+            await self._verified_again(endpoint, timeout_s)
         with _expecting(endpoint):
             answer = await endpoint.ask(call, timeout_s=max(0.001, due - time.monotonic()))
             if len(answer.body) <= _INLINE_BYTES:
@@ -130,13 +141,34 @@ class Endpoints:
             return await asyncio.to_thread(read, answer)
 
     async def _verified(self, endpoint: Endpoint, timeout_s: float) -> None:
-        with _expecting(endpoint):
-            try:
+        verified = False
+        try:
+            with _expecting(endpoint):
                 async with asyncio.timeout(timeout_s):
                     await self._verify(endpoint)
-            except TimeoutError as error:
-                raise InferenceUnavailable(f"{endpoint.name} does not say what model it has.") from error
-        endpoint.verified = True
+            verified = True
+        except TimeoutError as error:
+            raise InferenceUnavailable(f"{endpoint.name} does not say what model it has.") from error
+        finally:
+            endpoint.verified_at = time.monotonic() if verified else None
+
+    async def _verified_again(self, endpoint: Endpoint, timeout_s: float) -> None:
+        """One asks, and those who come meanwhile wait for what it hears: of one load, no part is to be another model's."""
+        check = self._checks.get(endpoint)
+        if check is None:
+            check = asyncio.create_task(self._verified(endpoint, min(timeout_s, _VERIFIED_S)))
+            self._checks[endpoint] = check
+            check.add_done_callback(lambda done: self._checked(endpoint, done))
+        try:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.shield(check)
+        except TimeoutError as error:
+            raise InferenceUnavailable(f"{endpoint.name} does not say what model it has.") from error
+
+    def _checked(self, endpoint: Endpoint, done: asyncio.Task[None]) -> None:
+        del self._checks[endpoint]
+        if not done.cancelled():
+            done.exception()  # which has been told to those who waited, if any still did
 
     async def _twice(self, ask: Callable[[Endpoint, float], Awaitable[T]], timeout_s: float, delay_s: float) -> T:
         first = asyncio.create_task(self._in_order(self._endpoints, timeout_s, ask))

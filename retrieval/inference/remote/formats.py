@@ -20,6 +20,8 @@ from retrieval.vectors import Vectors
 
 _PROBE: Final = "probe"
 _UNIT: Final = 1e-3
+_INFO_S: Final = 1.0
+"""What computes nothing is answered in some milliseconds."""
 _REVISION: Final = 12
 """Characters of a revision that tell it from others: commits have forty."""
 
@@ -113,14 +115,17 @@ class TeiFormat:
     """text-embeddings-inference: ``GET /info``, ``POST /embed``. The server cuts; prefixes are ours to apply."""
 
     async def describe(self, endpoint: Endpoint, wanted: Wanted, *, timeout_s: float) -> Described:
-        info = as_object((await endpoint.ask(Call("info"), timeout_s=timeout_s)).json())
+        info = as_object((await endpoint.ask(Call("info", expected_s=_INFO_S), timeout_s=timeout_s)).json())
         name, revision = info.get("model_id"), info.get("model_sha")
         if wanted.served_as is not None and name != wanted.served_as:
             raise ModelMismatch(f"{endpoint.name} serves {name}, not {wanted.served_as}.")
-        probe = self.call([_PROBE], TextKind.PASSAGE, Lane.INTERACTIVE, _card(wanted, 0, None))
-        rows = as_list((await endpoint.ask(probe, timeout_s=timeout_s)).json())
-        window = info.get("max_input_length")
-        card = _card(wanted, len(as_list(rows[0])), revision if isinstance(revision, str) else None, window)
+        told = revision if isinstance(revision, str) else None
+        dimension = wanted.dimension
+        if not dimension or told is None or wanted.revision is None:  # else the revision has that dimension, or is another
+            probe = self.call([_PROBE], TextKind.PASSAGE, Lane.INTERACTIVE, _card(wanted, 0, None))
+            rows = as_list((await endpoint.ask(probe, timeout_s=timeout_s)).json())
+            dimension = len(as_list(rows[0]))
+        card = _card(wanted, dimension, told, info.get("max_input_length"))
         most = info.get("max_client_batch_size")
         return Described(_checked(card, wanted, endpoint), as_whole(most) if most is not None else 32)
 

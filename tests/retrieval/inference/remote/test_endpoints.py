@@ -24,9 +24,14 @@ HASTY = Patience(interactive_s=4.0, bulk_s=5.0)
 
 @asynccontextmanager
 async def embedder(
-    *servers: Scripted, patience: Patience | None = None, wanted: Wanted = WANTED, token: str | None = None, failures: int = 1
+    *servers: Scripted,
+    patience: Patience | None = None,
+    wanted: Wanted = WANTED,
+    token: str | None = None,
+    failures: int = 1,
+    pause_s: float = 0.05,
 ) -> AsyncIterator[RemoteEmbedder]:
-    endpoints = [Endpoint(one.url, token=token, breaker=Breaker(failures=failures, pause_s=0.05)) for one in servers]
+    endpoints = [Endpoint(one.url, token=token, breaker=Breaker(failures=failures, pause_s=pause_s)) for one in servers]
     made = RemoteEmbedder(endpoints, TeiFormat(), wanted, patience=patience)
     try:
         await made.start(within_s=0.0)

@@ -269,7 +269,10 @@ def described_card(settings: Settings) -> ModelCard:
 def pull_models(settings: Settings, progress: Callable[[str], None], names: Sequence[str] | None = None) -> None:
     """Get ``names``, or what this machine needs of what the settings name, into the cache. Blocks. Raises ``ModelNotFound``."""
     store = ModelStore(settings.model_cache)
-    for name in names or _needed(settings):
+    wanted = names or _needed(settings)
+    if not wanted:
+        progress("nothing to pull: servers have the models")
+    for name in wanted:
         files = store.pull(name, progress=progress)
         progress(f"{name}: {files.folder}")
 

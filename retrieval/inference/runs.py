@@ -113,14 +113,11 @@ class Batch(Generic[T, R]):
             results = (prepared or self._preparation(entries))()
             if len(results) != len(entries):
                 raise InferenceError(f"The model gave {len(results)} results for {len(entries)} inputs.")  # noqa: TRY301
-        except MemoryError as error:
-            self._model.budget.shrink(cost)
-            if len(entries) > 1 or self._computes():
-                self._halve(entries, error)
-            else:
-                self._give_up(entries, error)
         except Exception as error:  # noqa: BLE001 - whatever a model raises is the fate of its inputs, not of the thread
-            if self._computes():
+            starved = isinstance(error, MemoryError)
+            if starved:
+                self._model.budget.shrink(cost)
+            if (starved and len(entries) > 1) or self._computes():
                 self._halve(entries, error)
             else:
                 self._give_up(entries, error)

@@ -133,11 +133,15 @@ class BulkOperations(IngestOperations):
         for job in ingestion.jobs:
             last = yield from JobOperations.wait.steps(jobs, job.id, on_change=on_change)
             ended.append(last)
+        good = all(job.state == "succeeded" for job in ended)
+        if good and ingestion.publish and not ingestion.by_job:
+            publishing = yield from self._publishing(name, ingestion.note)
+            if publishing is not None:
+                ended.append((yield from JobOperations.wait.steps(jobs, publishing.id, on_change=on_change)))
+                good = ended[-1].state == "succeeded"
         ingestion = replace(ingestion, jobs=tuple(ended))
-        if not ingestion.publish or any(job.state != "succeeded" for job in ended):
+        if not ingestion.publish or not good:
             return Finished(ingestion, None)
-        if not ingestion.by_job:
-            yield from self._publish(name, ingestion.note)
         return Finished(ingestion, (yield from IngestOperations.get.steps(self, name)).live)
 
     def _wanted(self, name: str, read: dict[str, Hashed], options: Options) -> Steps[list[Hashed]]:
@@ -184,11 +188,12 @@ class BulkOperations(IngestOperations):
             jobs.append((yield from IngestOperations.ingest.steps(self, name, new, remove=old, publish=last, note=note)))
         return tuple(jobs)
 
-    def _publish(self, name: str, note: str | None) -> Steps[None]:
-        """The draft, if it holds anything."""
+    def _publishing(self, name: str, note: str | None) -> Steps[Job | None]:
+        """A job that publishes the draft, if it holds anything: a large one takes longer than a request may."""
         draft = yield from IngestOperations.draft.steps(self, name)
-        if draft is not None and not (yield from IngestOperations.diff.steps(self, name)).empty:
-            yield from IngestOperations.publish.steps(self, name, note=note)
+        if draft is None or (yield from IngestOperations.diff.steps(self, name)).empty:
+            return None
+        return (yield from IngestOperations.ingest.steps(self, name, [], publish=True, note=note))
 
 
 def _read(files: Iterable[Local | Refused], report: Report | None) -> Steps[tuple[dict[str, Hashed], list[Refused]]]:

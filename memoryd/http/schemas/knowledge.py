@@ -248,7 +248,8 @@ class DocumentIn(Body):
 
 
 class IngestIn(Body):
-    """Changes for the draft. A document that is there already with the same content costs nothing."""
+    """Changes for the draft. A document that is there already with the same content costs nothing. With `publish` alone the job
+    publishes what is staged, in its own time: a request's may not suffice for hundreds of thousands of chunks."""
 
     documents: list[DocumentIn] = Field(default_factory=list, max_length=MOST_DOCUMENTS)
     remove: list[DocumentId] = Field(default_factory=list, max_length=MOST_DOCUMENTS)
@@ -257,8 +258,8 @@ class IngestIn(Body):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not self.documents and not self.remove:
-            raise ValueError("documents or remove: name at least one")
+        if not self.documents and not self.remove and not self.publish:
+            raise ValueError("documents or remove: name at least one; or publish")
         ids = [one.document_id for one in self.documents] + self.remove
         if len(set(ids)) < len(ids):
             raise ValueError("a document_id is named twice")

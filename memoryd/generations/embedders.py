@@ -14,7 +14,7 @@ from memoryd.generations.catalogue import Catalogue
 from memoryd.generations.model import Generation
 from memoryd.generations.ports import Catalogues
 from memoryd.generations.shelf import ModelShelf
-from retrieval.errors import InferenceUnavailable
+from retrieval.errors import InferenceError
 from retrieval.ports import DenseIndex, Embedder, Lane, Query, VectorSpace
 from retrieval.scope import Scope
 from retrieval.vectors import Vectors
@@ -60,7 +60,8 @@ class Embedders:
     async def passages(self, texts: Sequence[str], *, tenant_id: UUID, kb_id: UUID | None, lane: Lane) -> dict[int, Vectors]:
         """Vectors for every generation that a write has to reach, by number; shape ``(len(texts), dimension)`` each.
 
-        A generation whose model cannot be had here is left out, unless reads are answered from it. Raises ``InferenceError``.
+        A generation whose model cannot be had here, or does not embed them, is left out, unless reads are answered from it.
+        Raises ``InferenceError``.
         """
         catalogue = await self.catalogue(tenant_id)
         serving = catalogue.serving(kb_id).number
@@ -96,12 +97,12 @@ class Embedders:
     async def embed(
         self, generation: Generation, texts: Sequence[str], *, tenant_id: UUID, lane: Lane, needed: bool
     ) -> Vectors | None:
-        """Vectors for one generation, shape ``(len(texts), dimension)``; ``None`` when its model cannot be had here and it is not
-        ``needed``. Raises ``InferenceError``."""
+        """Vectors for one generation, shape ``(len(texts), dimension)``; ``None`` when its model cannot be had here, or does not
+        embed them, and it is not ``needed``. Raises ``InferenceError``."""
         try:
             embedder = await (self._shelf.of(generation) if needed else self._shelf.soon(generation))
             return np.asarray(await embedder.embed_passages(texts, lane=lane, owner=tenant_id))
-        except InferenceUnavailable as error:
+        except InferenceError as error:
             if needed:
                 raise
             self._shelf.failed(generation, str(error))

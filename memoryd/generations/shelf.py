@@ -30,7 +30,7 @@ class Opened:
 
 
 Load = Callable[[str], Awaitable[Opened]]
-"""Loads a model by its name. Raises ``InferenceError``."""
+"""Loads a model by its name. Raises ``InferenceError``, and whatever a disk, a device or a library says."""
 
 
 class ModelShelf:
@@ -127,15 +127,17 @@ class ModelShelf:
         log.info("loading the model %s (%s) for generation %d", *key, generation.number)
         try:
             opened = await self._load(generation.model)
-        except InferenceError as error:
-            self._failed[key] = (self._now(), f"{generation.model} cannot be loaded here: {error}")
+        except Exception as error:
+            if not isinstance(error, InferenceError):
+                log.warning("loading the model %s (%s) failed", *key, exc_info=True)
+            self._failed[key] = (self._now(), f"{generation.model} cannot be loaded here: {_why(error)}")
             raise InferenceUnavailable(self._failed[key][1]) from error
         if not _made(opened.embedder.card, generation):
-            await opened.close()
             card = opened.embedder.card
             here = f"{card.name} is {card.revision} ({card.dimension}-d) here"
             text = f"{here}, and generation {generation.number} was made with {key[1]}"
             self._failed[key] = (self._now(), text)
+            await opened.close()
             raise InferenceUnavailable(text)
         self._failed.pop(key, None)
         self._opened[key] = opened
@@ -150,6 +152,13 @@ class ModelShelf:
 
 def _key(generation: Generation) -> Key:
     return (generation.model, generation.revision)
+
+
+def _why(error: Exception) -> str:
+    """What a load failed of, without paths of this machine: a full disk, too little memory."""
+    if isinstance(error, InferenceError):
+        return str(error)
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
 def _made(card: ModelCard, generation: Generation) -> bool:

@@ -12,7 +12,14 @@ from memoryd.generations.embedders import Embedders
 from memoryd.generations.model import Generation, State
 from memoryd.generations.shelf import ModelShelf, Opened
 from memoryd.generations.upkeep import kept_up
-from retrieval.errors import InferenceUnavailable
+from retrieval.errors import (
+    BatchTooLarge,
+    InferenceError,
+    InferenceOverloaded,
+    InferenceTimeout,
+    InferenceUnavailable,
+    ModelMismatch,
+)
 from retrieval.ports import Lane
 from retrieval.vectors import Vectors
 from tests.generations.tiny import Shop, Tiny
@@ -77,6 +84,36 @@ async def test_a_model_that_cannot_be_had_is_tried_again_later() -> None:
     clock.now += 31
     assert not shelf.missing(SECOND)
     assert await shelf.of(SECOND) is B
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError(30, "Read-only file system", "/cache/b"), "Read-only file system"),
+        (MemoryError(), "MemoryError"),
+        (RuntimeError("CUDA out of memory"), "RuntimeError"),
+    ],
+)
+async def test_whatever_a_load_fails_of_writes_go_on_and_it_is_tried_again_later(error: Exception, why: str) -> None:
+    shop, clock, tenant, loads = Shop(A, B), Clock(), uuid4(), 0
+
+    async def load(name: str) -> Opened:
+        nonlocal loads
+        loads += 1
+        if loads == 1:
+            raise error
+        return await shop(name)
+
+    shelf = ModelShelf(A, load, now=clock)
+    embedders = Embedders(Registry(FIRST, SECOND), shelf, now=clock)
+    for _ in range(3):
+        assert set(await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)) == {1}
+        assert embedders.missing(SECOND), "so that the write goes on without, and says so"
+    assert loads == 1
+    with pytest.raises(InferenceUnavailable, match=f"^b cannot be loaded here: {why}$"):
+        await shelf.of(SECOND)
+    clock.now += 31
+    assert set(await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)) == {1, 2}
 
 
 @pytest.mark.parametrize("other", [{"revision": "2"}, {"dimension": 13}, {"query_prefix": ""}, {"passage_prefix": "passage: "}])
@@ -152,13 +189,18 @@ async def test_a_write_does_not_wait_for_a_model_that_takes_minutes(monkeypatch:
     await shelf.close()
 
 
-async def test_a_write_goes_on_without_a_model_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A server of the model that is away, say."""
+@pytest.mark.parametrize(
+    "refusal", [InferenceUnavailable, InferenceOverloaded, InferenceTimeout, BatchTooLarge, ModelMismatch, InferenceError]
+)
+async def test_a_write_goes_on_without_a_model_that_does_not_embed(
+    monkeypatch: pytest.MonkeyPatch, refusal: type[InferenceError]
+) -> None:
+    """A server of the model that is away, say, or that has another one by now."""
     registry, clock, tenant = Registry(FIRST, SECOND), Clock(), uuid4()
     embedders = Embedders(registry, ModelShelf(A, Shop(A, B), now=clock), now=clock)
 
     async def away(texts: list[str], **_named: object) -> Vectors:
-        raise InferenceUnavailable("not now")
+        raise refusal("not now")
 
     with monkeypatch.context() as patch:
         patch.setattr(B, "embed_passages", away)
@@ -166,7 +208,7 @@ async def test_a_write_goes_on_without_a_model_that_does_not_answer(monkeypatch:
         assert embedders.missing(SECOND)
         registry.generations = (replace(FIRST, state=State.DRAINING), replace(SECOND, state=State.LIVE))
         embedders.forget()
-        with pytest.raises(InferenceUnavailable, match="not now"):
+        with pytest.raises(refusal, match="not now"):
             await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)
     assert set(await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)) == {1, 2}
     clock.now += 31

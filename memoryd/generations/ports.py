@@ -83,7 +83,10 @@ class Registry(Protocol):
         """
 
     async def roll_back(self, actor: Actor, number: int, *, forced: str | None) -> Registered:
-        """One UPDATE: what it replaced is live again, and ``number`` drains. Raises as :meth:`cut_over`."""
+        """One UPDATE: what it replaced is live again, or the scope around it serves where that is retired, and ``number`` drains.
+
+        Nothing is done where it is so already. Raises as :meth:`cut_over`, and ``WrongState`` when another is live.
+        """
 
     async def retire(self, actor: Actor, number: int) -> Registered:
         """Nobody writes to it any more; its vectors go a few minutes later. Raises ``WrongState`` for what is live."""

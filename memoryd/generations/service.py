@@ -95,9 +95,7 @@ class Generations:
 
         Raises ``NotFound``, ``Forbidden``, ``WrongState`` before it has caught up, ``InferenceUnavailable``.
         """
-        found = await self._registry.get(actor, number)
-        if found.generation.tenant_id is None and actor.tenant_id is not None:
-            raise Forbidden("a generation of the installation needs the operator's key")
+        found = await self._own(actor, number)
         if labelled and actor.tenant_id is None:
             raise InvalidRequest("queries: labelled questions need a tenant's key, and a generation of that tenant")
         if found.generation.state not in _VERIFIABLE:
@@ -111,10 +109,10 @@ class Generations:
     async def cut_over(self, actor: Actor, number: int, *, forced: str | None) -> Registered:
         """Reads are answered from it from now on; what it replaces drains. Asked again, it is so already.
 
-        Raises ``GateFailed`` unless its verification passed or ``forced`` says why not; ``NotFound``, ``WrongState``,
-        ``Conflict``.
+        Raises ``GateFailed`` unless its verification passed or ``forced`` says why not; ``NotFound``, ``Forbidden``,
+        ``WrongState``, ``Conflict``.
         """
-        found = await self._registry.get(actor, number)
+        found = await self._own(actor, number)
         if found.generation.state is State.LIVE:
             return found
         if found.generation.state in (State.VERIFYING, State.DRAINING) and not found.passed and forced is None:
@@ -126,16 +124,20 @@ class Generations:
     async def roll_back(self, actor: Actor, number: int, *, forced: str | None) -> Registered:
         """What it replaced is live again, and it drains. Asked again, it is so already.
 
-        Raises ``NotFound``, ``WrongState``, ``Conflict``.
+        Raises ``NotFound``, ``Forbidden``, ``WrongState``, ``Conflict``.
         """
-        found = await self._registry.get(actor, number)
-        if found.generation.state is State.DRAINING:
-            return found
         return await self._changed(await self._registry.roll_back(actor, number, forced=forced))
 
     async def retire(self, actor: Actor, number: int) -> Registered:
         """Give it up: nothing is written to it any more, and its vectors go. Raises ``NotFound``, ``WrongState`` when live."""
         return await self._changed(await self._registry.retire(actor, number))
+
+    async def _own(self, actor: Actor, number: int) -> Registered:
+        """One that the actor may change, with everything that was measured. Raises ``NotFound``, ``Forbidden``."""
+        found = await self._registry.get(actor, number)
+        if found.generation.tenant_id is None and actor.tenant_id is not None:
+            raise Forbidden("a generation of the installation needs the operator's key")
+        return found
 
     async def _siblings(self, actor: Actor, of: Registered) -> list[Registered]:
         """All of its scope."""

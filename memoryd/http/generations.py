@@ -101,7 +101,10 @@ async def cut_over_to_generation(number: Number, asking: Asking, use: Using, bod
 
 @router.post("/{number}/rollback", responses=documented(404, 409), operation_id="roll_back_generation")
 async def roll_back_generation(number: Number, asking: Asking, use: Using, body: MoveIn | None = None) -> GenerationOut:
-    """Answer reads from what it replaced again. Safe to repeat."""
+    """Answer reads from what it replaced again: of what is live. Safe to repeat.
+
+    Where what it replaced is retired, what that had replaced answers; a tenant's own ends at the installation's.
+    """
     return out(await use.roll_back(asking, number, forced=None if body is None else body.force))
 
 

@@ -55,6 +55,11 @@ WHERE generation = %(live)s AND state IN ('verifying', 'draining') OR generation
 """
 _RETIRE = "UPDATE generations SET state = 'retired', retired_at = %(now)s, paused = false WHERE generation = %(number)s"
 _REPORT = "UPDATE generations SET report = %(report)s WHERE generation = %(number)s AND state <> 'retired'"
+# Of what is live around a tenant's own generation, and lacks vectors of this tenant.
+_LACKING_AROUND = """
+SELECT g.generation FROM generations g JOIN generation_gaps p USING (generation)
+WHERE p.tenant_id = %(tenant)s AND g.state = 'live' AND g.kb_id IS NULL AND g.generation <> %(number)s LIMIT 1
+"""
 _LOG = """
 INSERT INTO operator_log (at, action, tenant, request_id, detail)
 VALUES (%(now)s, %(action)s, NULL, %(request)s, %(detail)s)
@@ -149,22 +154,27 @@ class PgRegistry:
             return await _one(connection, actor, number)
 
     async def roll_back(self, actor: Actor, number: int, *, forced: str | None) -> Registered:
-        """One UPDATE: what it replaced is live again; where it replaced nothing, the scope around it serves again.
+        """One UPDATE: what it replaced is live again. Where that is retired, what that had replaced is; where nothing is left,
+        the scope around it serves again. Nothing is done where it is so already.
 
         Raises as :meth:`cut_over`.
         """
         async with self._alone() as connection:
             found = await _own(connection, actor, number)
+            back = await _before(connection, actor, found.generation)
+            to = None if back is None else back.generation.number
+            if found.generation.state is State.DRAINING:
+                live = await _live(connection, found.generation)
+                if (None if live is None else live.number) != to:
+                    also = "" if live is None else f", and {live.number} is live: roll back {live.number}"
+                    raise WrongState(f"generation {number} is draining{also}", found.generation.state.value)
+                return found
             if found.generation.state is not State.LIVE:
                 raise _wrong(found, "roll back")
-            replaced = found.generation.replaced
-            if replaced is None and found.generation.tenant_id is None:
-                raise Conflict("it is the first generation of the installation: there is nothing to go back to")
-            back = None if replaced is None else await _one(connection, actor, replaced)
-            if back is not None and back.generation.state is not State.DRAINING:
-                raise _wrong(back, "go back to")
+            if back is None:
+                await _served_around(connection, found.generation, forced)
             await _move(connection, actor, live=back, drained=number, forward=False, forced=forced)
-            await _log(connection, actor, found.generation, "rollback", {"to": replaced, "forced": forced})
+            await _log(connection, actor, found.generation, "rollback", {"to": to, "forced": forced})
             return await _one(connection, actor, number)
 
     async def retire(self, actor: Actor, number: int) -> Registered:
@@ -191,7 +201,7 @@ async def _move(
     connection: Connection, actor: Actor, *, live: Registered | None, drained: int | None, forward: bool, forced: str | None
 ) -> None:
     if live is not None and live.gaps and forced is None:
-        raise Conflict(f"generation {live.generation.number} lacks vectors that the worker is still making: try again soon")
+        raise _lacks(live.generation.number)
     params = {
         "live": None if live is None else live.generation.number,
         "drained": drained,
@@ -221,6 +231,33 @@ async def _own(connection: Connection, actor: Actor, number: int) -> Registered:
 async def _live(connection: Connection, of: Generation) -> Generation | None:
     rows = await (await connection.execute(_OF_SCOPE, {"tenant": of.tenant_id, "kb": of.kb_id})).fetchall()
     return next((one for one in map(generation, rows) if one.state is State.LIVE), None)
+
+
+async def _before(connection: Connection, actor: Actor, of: Generation) -> Registered | None:
+    """What a rollback makes live: of those that it and they replaced, the first that is written to; ``None`` where none is."""
+    seen, number = {of.number}, of.replaced
+    while number is not None and number not in seen:
+        one = await _one(connection, actor, number)
+        if one.generation.state is not State.RETIRED:
+            return one
+        seen.add(number)
+        number = one.generation.replaced
+    return None
+
+
+async def _served_around(connection: Connection, of: Generation, forced: str | None) -> None:
+    """Raises ``Conflict`` unless what serves the scope around it can take its place."""
+    if of.tenant_id is None and of.replaced is None:
+        raise Conflict("it is the first generation of the installation: there is nothing to go back to")
+    if of.tenant_id is None:
+        raise WrongState(f"generation {of.replaced} is retired: there is nothing to go back to", State.RETIRED.value)
+    around = await (await connection.execute(_LACKING_AROUND, {"tenant": of.tenant_id, "number": of.number})).fetchone()
+    if around is not None and forced is None:
+        raise _lacks(around[0])
+
+
+def _lacks(number: int) -> Conflict:
+    return Conflict(f"generation {number} lacks vectors that the worker is still making: try again soon")
 
 
 async def _log(connection: Connection, actor: Actor, of: Generation, verb: str, detail: dict[str, JsonValue]) -> None:

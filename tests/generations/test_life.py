@@ -98,6 +98,8 @@ async def test_a_tenant_has_its_own_and_nobody_else_sees_it(world: World, tenant
     for moved in (world.generations.cut_over, world.generations.roll_back):
         with pytest.raises(NotFound):
             await moved(other.actor, number, forced="why not")
+        with pytest.raises(Forbidden):
+            await moved(tenant.actor, 1, forced=None)
     await world.work()
     assert other.stored(number, B)[1] == set()
     await world.generations.cut_over(tenant.actor, number, forced=None)

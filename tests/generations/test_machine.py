@@ -200,7 +200,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def roll_back(self) -> None:
         (live,) = self.own(State.LIVE)
-        back = self.before[live]
+        back = self.goes_back_to(live)
         if back is not None and self.model[back].card.name in self.world.shop.out:
             return
         try:
@@ -209,6 +209,14 @@ class Machine(RuleBasedStateMachine):
             return
         self.look()
         self.serving = 1 if back is None else back
+
+    def goes_back_to(self, live: int) -> int | None:
+        """The nearest of what it replaced that is written to; ``None``: the installation's."""
+        seen, back = {live}, self.before[live]
+        while back is not None and back not in seen and self.states[back] is State.RETIRED:
+            seen.add(back)
+            back = self.before[back]
+        return None if back in seen else back
 
     @precondition(lambda self: self.own(State.BUILDING, State.CATCHING_UP, State.VERIFYING, State.DRAINING))
     @rule(number=st.integers(0, 99))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 from uuid import UUID
@@ -70,8 +70,11 @@ class Registry(Protocol):
     async def add(self, actor: Actor, new: NewGeneration) -> Registered:
         """Make one, with what its vectors are stored in. Raises ``Conflict``, ``NotFound`` (the knowledge base)."""
 
-    async def keep_report(self, actor: Actor, number: int, report: Mapping[str, JsonValue]) -> Registered:
-        """What a verification found. Raises ``NotFound``."""
+    async def keep_report(self, actor: Actor, number: int, report: Report) -> Registered:
+        """What a verification found, settled with what one before did (:func:`memoryd.generations.gate.settled`).
+
+        Raises ``NotFound``.
+        """
 
     async def set_paused(self, actor: Actor, number: int, *, paused: bool) -> Registered:
         """Raises ``NotFound``, ``WrongState``."""
@@ -197,8 +200,12 @@ class Evidence(Protocol):
     ) -> list[int]:
         """The items that an exact search finds, best first; with ``kb_id`` chunks of this knowledge base."""
 
-    async def named(self, generation: Generation, tenant_id: UUID, names: Sequence[str]) -> dict[int, str]:
-        """Passages of memories (by id or external id) and chunks (by document id), each with its name."""
+    async def named(self, generation: Generation, tenant_id: UUID, kind: ItemKind, names: Sequence[str]) -> dict[str, str]:
+        """Memories (named by id or external id) or documents (by id) that reads can find: what :meth:`owners` calls them, with
+        the name."""
+
+    async def owners(self, tenant_id: UUID, kind: ItemKind, pids: Sequence[int]) -> dict[int, str]:
+        """The memory or the document of each passage or chunk."""
 
 
 @dataclass(frozen=True, slots=True)

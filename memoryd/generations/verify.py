@@ -1,20 +1,21 @@
 """Measures what the gate judges: counts, samples embedded again, and the same questions put to the old and the new generation."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from uuid import UUID
 
 import numpy as np
 
 from memoryd.generations.embedders import Embedders
-from memoryd.generations.gate import NEIGHBOURS, Figures, Judged, Neighbours, report
+from memoryd.generations.gate import NEIGHBOURS, Figures, Judged, Neighbours, Unknown, report
 from memoryd.generations.model import Generation, ItemKind
 from memoryd.generations.ports import Counted, Evidence, Items, Labelled, Models, Report, Sampled
 from retrieval.inference.tokenizer import estimated_tokens
 from retrieval.ports import Embedder, Lane
 
 _PAGE = 200
-# Of one tenant, and of all: each is embedded once, and searched for exactly in both generations.
+# Of one tenant and kind at most, and of all: each is embedded once, and searched for exactly in both generations.
 _OF_A_TENANT = 16
 _SAMPLES = 128
 _QUESTIONS = 32
@@ -44,22 +45,28 @@ class Verifier:
         """The report. Raises ``InferenceUnavailable`` where a model cannot be had, ``StoreUnavailable``."""
         model = await self._models.of(generation)
         counted: list[Counted] = []
-        sampled: list[Sampled] = []
         after: UUID | None = None
         while page := await self._items.tenants(generation, after, _PAGE):
-            for tenant_id in page:
-                one = await self._evidence.counted(generation, tenant_id)
-                counted.append(one)
-                if one.vectors and len(sampled) < _SAMPLES:
-                    sampled += await self._evidence.sample(generation, tenant_id, _OF_A_TENANT)
+            counted += [await self._evidence.counted(generation, tenant_id) for tenant_id in page]
             after = page[-1]
+        sampled = await self._sampled(generation, [one.tenant_id for one in counted if one.vectors])
         cosines = await self._cosines(model, sampled)
         questions = sampled[:: max(1, len(sampled) // _QUESTIONS)][:_QUESTIONS]
         neighbours = [found for one in questions if (found := await self._neighbours(generation, model, one)) is not None]
-        judged = [] if asked is None else [await self._judged(generation, model, asked.tenant_id, one) for one in asked.labelled]
+        judged, unknown = await self._judged(generation, model, asked) if asked is not None else ([], [])
         most = model.card.max_tokens
         cut = sum(estimated_tokens(one.text, most + 1) > most for one in sampled)
-        return report(Figures(counted, cosines, neighbours, judged, cut))
+        return report(Figures(counted, cosines, neighbours, judged, unknown, cut))
+
+    async def _sampled(self, generation: Generation, tenants: Sequence[UUID]) -> list[Sampled]:
+        """Items of tenants from everywhere among all, the same ones each time; the fewer of each, the more tenants there are."""
+        sampled: list[Sampled] = []
+        limit = max(1, min(_OF_A_TENANT, _SAMPLES // max(1, len(tenants))))
+        for tenant_id in sorted(tenants, key=lambda one: sha256(b"%d:%s" % (generation.number, one.bytes)).digest()):
+            if len(sampled) >= _SAMPLES:
+                break
+            sampled += await self._evidence.sample(generation, tenant_id, limit)
+        return sampled
 
     async def _cosines(self, model: Embedder, sampled: Sequence[Sampled]) -> list[float]:
         if not sampled:
@@ -80,17 +87,33 @@ class Verifier:
             await self._found(generation, model, one.tenant_id, one.kind, question, NEIGHBOURS, within=generation),
         )
 
-    async def _judged(self, generation: Generation, model: Embedder, tenant_id: UUID, one: Labelled) -> Judged:
-        names = await self._evidence.named(generation, tenant_id, sorted(one.relevant))
-        found: dict[bool, list[str]] = {}
-        for new in (False, True):
-            found[new] = []
+    async def _judged(self, generation: Generation, model: Embedder, asked: Asked) -> tuple[list[Judged], list[Unknown]]:
+        """Of each question and each kind of item that answers it what both find, and answers that are not there.
+
+        Kinds are judged apart, as recall searches them apart: a document does not have to come before memories.
+        """
+        judged: list[Judged] = []
+        unknown: list[Unknown] = []
+        for one in asked.labelled:
+            known: set[str] = set()
             for kind in generation.kinds:
-                serving = (generation, model) if new else await self._serving(generation, tenant_id, kind)
-                if serving is not None:
-                    pids = await self._found(*serving, tenant_id, kind, one.query, _DEEP, within=generation)
-                    found[new] += [names.get(pid, f"#{pid}") for pid in pids]
-        return Judged(frozenset(names.values()), found[False], found[True])
+                names = await self._evidence.named(generation, asked.tenant_id, kind, sorted(one.relevant))
+                if names:
+                    judged.append(await self._ranked(generation, model, asked.tenant_id, kind, one.query, names))
+                known |= set(names.values())
+            if lost := sorted(one.relevant - known):
+                unknown.append(Unknown(lost, whole=not known))
+        return judged, unknown
+
+    async def _ranked(
+        self, generation: Generation, model: Embedder, tenant_id: UUID, kind: ItemKind, query: str, names: Mapping[str, str]
+    ) -> Judged:
+        found: list[list[str]] = []
+        for of in (await self._serving(generation, tenant_id, kind), (generation, model)):
+            pids = await self._found(*of, tenant_id, kind, query, _DEEP, within=generation) if of is not None else []
+            owners = await self._evidence.owners(tenant_id, kind, pids)
+            found.append([names.get(owners[pid], owners[pid]) for pid in pids if pid in owners])
+        return Judged(frozenset(names.values()), *found)
 
     async def _serving(self, generation: Generation, tenant_id: UUID, kind: ItemKind) -> tuple[Generation, Embedder] | None:
         """What reads of these items are answered from now, unless it is this generation itself."""

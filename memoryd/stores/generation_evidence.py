@@ -7,6 +7,7 @@ import numpy as np
 
 from memoryd.generations.model import Generation, ItemKind
 from memoryd.generations.ports import Counted, Sampled
+from memoryd.stores.arrays import int8s
 from memoryd.stores.database import Database
 from memoryd.stores.generation_items import PATIENCE
 from memoryd.stores.vectors import HalfVectorParam
@@ -29,12 +30,17 @@ FROM (SELECT count(*) AS n, coalesce({_LIVE}, 0)::text AS digest FROM passages
       WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND vector_dims(embedding) = %(dimension)s) v
 """
 _TABLE = {ItemKind.PASSAGES: "embeddings", ItemKind.CHUNKS: "kb_vectors"}
-_SHOWN = {ItemKind.PASSAGES: "live", ItemKind.CHUNKS: "(%(kb)s::uuid IS NULL OR kb_id = %(kb)s)"}
+# What reads find: no closed version, and no draft.
+_LIVE_VERSION = """
+EXISTS (SELECT FROM knowledge_bases k WHERE k.tenant_id = %(tenant)s AND k.kb_id = {row}.kb_id AND k.live_seq >= {row}.from_seq
+    AND ({row}.to_seq IS NULL OR k.live_seq < {row}.to_seq)) AND (%(kb)s::uuid IS NULL OR {row}.kb_id = %(kb)s)
+"""
+_SHOWN = {ItemKind.PASSAGES: "e.live", ItemKind.CHUNKS: _LIVE_VERSION.format(row="e")}
 _ENDS = "SELECT min(pid), max(pid) FROM {table} WHERE tenant_id = %(tenant)s AND generation = %(generation)s"
 # The first item from each of some places on: a look-up each, however many items there are.
 _FROM = """
 FROM unnest(%(places)s::bigint[]) AS s(place)
-CROSS JOIN LATERAL (SELECT pid, embedding FROM {table} WHERE tenant_id = %(tenant)s AND generation = %(generation)s
+CROSS JOIN LATERAL (SELECT pid, embedding FROM {table} e WHERE tenant_id = %(tenant)s AND generation = %(generation)s
                     AND pid >= s.place AND {shown} ORDER BY pid LIMIT 1) v
 """
 _SAMPLE = {
@@ -51,21 +57,25 @@ _SAMPLE = {
     """,
 }
 _NEAREST = """
-SELECT pid FROM {table} WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND {shown}
+SELECT pid FROM {table} e WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND {shown}
 ORDER BY embedding <#> %(vector)s, pid LIMIT %(limit)s
 """
 _NAMED = {
     ItemKind.PASSAGES: """
-        SELECT p.pid, q.name FROM unnest(%(names)s::text[]) AS q(name)
+        SELECT m.memory_id::text, q.name FROM unnest(%(names)s::text[]) AS q(name)
         JOIN memories m ON m.tenant_id = %(tenant)s AND (m.external_id = q.name OR m.memory_id::text = q.name)
-        JOIN passages p ON p.tenant_id = %(tenant)s AND p.memory_id = m.memory_id AND p.live
+        WHERE EXISTS (SELECT FROM passages p WHERE p.tenant_id = %(tenant)s AND p.memory_id = m.memory_id AND p.live)
     """,
-    ItemKind.CHUNKS: """
-        SELECT c.pid, q.name FROM unnest(%(names)s::text[]) AS q(name)
-        JOIN kb_documents d ON d.tenant_id = %(tenant)s AND d.document_id = q.name AND d.to_seq IS NULL
-            AND (%(kb)s::uuid IS NULL OR d.kb_id = %(kb)s)
-        JOIN kb_chunks c ON c.tenant_id = %(tenant)s AND c.document_pid = d.document_pid
+    ItemKind.CHUNKS: f"""
+        SELECT d.document_pid::text, q.name FROM unnest(%(names)s::text[]) AS q(name)
+        JOIN kb_documents d ON d.tenant_id = %(tenant)s AND d.document_id = q.name AND d.complete
+        WHERE {_LIVE_VERSION.format(row="d")}
     """,
+}
+_OF = "WHERE tenant_id = %(tenant)s AND pid = ANY(%(pids)s::bigint[])"
+_OWNERS = {
+    ItemKind.PASSAGES: f"SELECT pid, memory_id::text FROM passages {_OF}",
+    ItemKind.CHUNKS: f"SELECT pid, document_pid::text FROM kb_chunks {_OF}",
 }
 
 
@@ -89,6 +99,7 @@ class PgGenerationEvidence:
         """Some items that reads can find, with their vectors; of each kind up to ``limit``."""
         found: list[Sampled] = []
         async with self._database.tenant(tenant_id) as connection:
+            await connection.execute(PATIENCE)
             for kind in generation.kinds:
                 params = _params(generation, tenant_id)
                 table, shown = _TABLE[kind], _SHOWN[kind]
@@ -114,14 +125,17 @@ class PgGenerationEvidence:
             await connection.execute(PATIENCE)
             return [pid for (pid,) in await (await connection.execute(sql.encode(), params)).fetchall()]
 
-    async def named(self, generation: Generation, tenant_id: UUID, names: Sequence[str]) -> dict[int, str]:
-        """Passages of memories (by id or external id) and chunks (by document id), each with its name."""
-        found: dict[int, str] = {}
+    async def named(self, generation: Generation, tenant_id: UUID, kind: ItemKind, names: Sequence[str]) -> dict[str, str]:
+        """Memories (named by id or external id) or documents (by id) that reads can find: what :meth:`owners` calls them."""
         async with self._database.tenant(tenant_id) as connection:
-            for kind in generation.kinds:
-                params = _params(generation, tenant_id) | {"names": list(names)}
-                found |= dict(await (await connection.execute(_NAMED[kind], params)).fetchall())
-        return found
+            params = _params(generation, tenant_id) | {"names": list(names)}
+            return dict(await (await connection.execute(_NAMED[kind].encode(), params)).fetchall())
+
+    async def owners(self, tenant_id: UUID, kind: ItemKind, pids: Sequence[int]) -> dict[int, str]:
+        """The memory or the document of each passage or chunk."""
+        async with self._database.tenant(tenant_id) as connection:
+            params = {"tenant": tenant_id, "pids": int8s(list(pids))}
+            return dict(await (await connection.execute(_OWNERS[kind], params)).fetchall())
 
 
 def _params(generation: Generation, tenant_id: UUID) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """Making and moving generations in PostgreSQL, as the operator, with an entry in the tenant's or the operator's log."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import datetime
 
@@ -8,7 +8,9 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from memoryd.errors import AlreadyExists, Conflict, Forbidden, NotFound, WrongState
+from memoryd.generations.gate import settled
 from memoryd.generations.model import Actor, Generation, ItemKind, Mark, NewGeneration, Progress, Registered, State
+from memoryd.generations.ports import Report
 from memoryd.stores.audit import Entry, append_audit
 from memoryd.stores.database import Database
 from memoryd.stores.generations import ALONE, COLUMNS, generation
@@ -54,6 +56,7 @@ UPDATE generations SET
 WHERE generation = %(live)s AND state IN ('verifying', 'draining') OR generation = %(drained)s AND state = 'live'
 """
 _RETIRE = "UPDATE generations SET state = 'retired', retired_at = %(now)s, paused = false WHERE generation = %(number)s"
+_LOCK = "SELECT FROM generations WHERE generation = %(number)s FOR UPDATE"
 _REPORT = "UPDATE generations SET report = %(report)s WHERE generation = %(number)s AND state <> 'retired'"
 # Of what is live around a tenant's own generation, and lacks vectors of this tenant.
 _LACKING_AROUND = """
@@ -131,10 +134,13 @@ class PgRegistry:
                 await _log(connection, actor, found.generation, "pause" if paused else "resume", {})
             return await _one(connection, actor, number)
 
-    async def keep_report(self, actor: Actor, number: int, report: Mapping[str, JsonValue]) -> Registered:
+    async def keep_report(self, actor: Actor, number: int, report: Report) -> Registered:
         """What a verification found. Raises ``NotFound``."""
         async with self._database.operator() as connection:
-            await connection.execute(_REPORT, {"number": number, "report": Jsonb(report)})
+            # What was measured at the same time waits, and is settled with this.
+            await connection.execute(_LOCK, {"number": number})
+            found = await _one(connection, actor, number)
+            await connection.execute(_REPORT, {"number": number, "report": Jsonb(settled(report, found.report))})
             return await _one(connection, actor, number)
 
     async def cut_over(self, actor: Actor, number: int, *, before: int | None, forced: str | None) -> Registered:

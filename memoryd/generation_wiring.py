@@ -17,7 +17,11 @@ from memoryd.stores.generation_items import PgGenerationItems
 from memoryd.stores.generation_registry import PgRegistry, as_operator
 from memoryd.stores.generation_work import PgGenerationWork
 from memoryd.stores.knowledge.bases import PgBases
+from retrieval.filters import JsonValue
 from retrieval.scope import Scope
+
+# A verification that takes longer is left to the worker; whoever asked looks again.
+_PATIENCE_S = 20.0
 
 
 class _Bases:
@@ -34,16 +38,18 @@ class _Bases:
 def generations(settings: Settings, db: Database, embedders: Embedders, models: Models, clock: Clock) -> Generations:
     """The use cases of the API."""
     verifier = Verifier(embedders, models, PgGenerationItems(db), PgGenerationEvidence(db))
-    return Generations(PgRegistry(db), embedders, verifier, partial(card_of, settings), _Bases(db), clock)
+    patience_s = min(_PATIENCE_S, settings.request_timeout_s / 2)
+    cards = partial(card_of, settings)
+    return Generations(PgRegistry(db), embedders, verifier, cards, _Bases(db), clock, patience_s=patience_s)
 
 
 def rebuild(db: Database, embedders: Embedders, models: Models, clock: Clock) -> Rebuild:
     """The worker's rounds."""
     work, items, registry = PgGenerationWork(db), PgGenerationItems(db), PgRegistry(db)
 
-    async def keep(number: int, report: Report) -> None:
+    async def keep(number: int, report: Report, answers: JsonValue) -> None:
         now = clock.now()
-        await registry.keep_report(as_operator(now, "worker"), number, report | {"at": now.isoformat()})
+        await registry.keep_report(as_operator(now, "worker"), number, report | {"at": now.isoformat()}, answers=answers)
 
     verifier = Verifier(embedders, models, items, PgGenerationEvidence(db))
     return Rebuild(Hands(work, work, items, models, verifier, keep))

@@ -1,8 +1,12 @@
-"""Progress of reading, uploading and ingesting, on standard error; none where that is no terminal."""
+"""Progress of reading, uploading, ingesting and embedding anew, on standard error.
+
+Where that is no terminal, only the changes of an embedding generation are told, which takes hours: a line each.
+"""
 
 from types import TracebackType
 from typing import Self
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
@@ -26,6 +30,7 @@ class Bars:
             disable=not Console(stderr=True).is_terminal,
         )
         self._phases: dict[str, TaskID] = {}
+        self._last = ""
 
     def __enter__(self) -> Self:
         self._shown.start()
@@ -51,7 +56,10 @@ class Bars:
         self._show(f"job …{str(job.id)[-6:]}", said(job), counters.ended, counters.items)
 
     def generation(self, found: Generation) -> None:
-        """Of an embedding generation, a line a state."""
+        """Of an embedding generation, a line a state; without a terminal one whenever its state, or what keeps it, changes."""
+        if self._shown.disable:
+            self._tell(found)
+            return
         for phase in [one for one in self._phases if one != found.state]:
             self._end(phase)
         progress = found.progress
@@ -68,6 +76,13 @@ class Bars:
         if found.failure is not None:
             parts.append(found.failure)
         self._show(found.state, ", ".join(parts), progress.done, progress.total)
+
+    def _tell(self, found: Generation) -> None:
+        parts = [f"generation {found.number}: {found.state}", "measuring" if found.measuring else "", found.failure or ""]
+        told = ", ".join(part for part in parts if part)
+        if told != self._last:
+            click.echo(told, err=True)
+        self._last = told
 
     def _show(self, phase: str, said: str, done: int, total: int | None) -> None:
         if phase not in self._phases:

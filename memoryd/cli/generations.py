@@ -40,7 +40,8 @@ def create(connection: Connection, model: str, scope: GenerationScope | None, kb
     with connection.client(retries=PATIENT if watch else None) as memoryd:
         made = memoryd.generations.create(model, scope=scope, knowledge_base=kb)
         if watch:
-            made = watched(memoryd, made.number)
+            number = made.number
+            made = watched(number, lambda tell: memoryd.generations.wait(number, on_change=tell))
     _told(made, as_json)
     sys.exit(_FAILED if watch and not made.passed else 0)
 
@@ -66,10 +67,14 @@ def list_generations(connection: Connection, as_json: bool) -> None:
 @connecting
 @as_json
 def show(connection: Connection, number: int, watch: bool, as_json: bool) -> None:
-    """A generation, how far it is, and what its last verification found."""
+    """A generation, how far it is, and what its last verification found. With --watch exit status 1 when it is paused."""
     with connection.client(retries=PATIENT if watch else None) as memoryd:
-        found = watched(memoryd, number) if watch else memoryd.generations.get(number)
+        if watch:
+            found = watched(number, lambda tell: memoryd.generations.wait(number, on_change=tell))
+        else:
+            found = memoryd.generations.get(number)
     _told(found, as_json)
+    sys.exit(_FAILED if watch and not found.ready else 0)
 
 
 @generations.command("verify")
@@ -84,20 +89,24 @@ def show(connection: Connection, number: int, watch: bool, as_json: bool) -> Non
 @as_json
 def verify(connection: Connection, number: int, queries: Path | None, as_json: bool) -> None:
     """Measure again. Exit status 1 when it did not pass."""
+    asked = None if queries is None else _questions(queries)
     with connection.client() as memoryd:
-        found = memoryd.generations.verify(number, queries=None if queries is None else _questions(queries))
+        found = watched(number, lambda tell: memoryd.generations.verify(number, queries=asked, on_change=tell))
     _told(found, as_json)
     sys.exit(0 if found.passed else _FAILED)
 
 
-def watched(memoryd: Memoryd, number: int) -> Generation:
-    """The generation when it was verified; Ctrl-C says how to come back, and ends the command."""
+def watched(number: int, wait: Callable[[Callable[[Generation], None]], Generation]) -> Generation:
+    """The generation when it was verified, or is paused; Ctrl-C says how to come back, and ends the command."""
     try:
         with Bars() as bars:
-            return memoryd.generations.wait(number, on_change=bars.generation)
+            found = wait(bars.generation)
     except KeyboardInterrupt:
         click.echo(f"generation {number} goes on. Follow it: memoryd generations show --watch {number}", err=True)
         sys.exit(_INTERRUPTED)
+    if found.paused and not found.ready:
+        click.echo(f"generation {number} is paused. Let it go on: memoryd generations resume {number}", err=True)
+    return found
 
 
 def _commanded(name: str, help_: str, tell: Callable[[Memoryd, int], Generation]) -> None:
@@ -175,7 +184,8 @@ def _check(one: Mapping[str, object]) -> tuple[str, str]:
 
 
 def _state(one: Generation) -> str:
-    said = [one.state, *(["paused"] if one.paused else []), *(["incomplete"] if one.incomplete else [])]
+    marks = {"paused": one.paused, "incomplete": one.incomplete, "measuring": one.measuring}
+    said = [one.state, *(mark for mark, holds in marks.items() if holds)]
     return ", ".join(said)
 
 

@@ -37,12 +37,13 @@ class GenerationOperations(Operations):
 
     @Operation
     def wait(self, number: int, *, on_change: Callable[[Generation], None] | None = None) -> Steps[Generation]:
-        """The generation when it has caught up and was verified; ``on_change`` is told every second how far it is."""
+        """The generation when it has caught up and was verified, or is paused, where nothing comes of waiting; ``on_change`` is
+        told every second how far it is. What the worker waits for, ``failure`` says."""
         while True:
             found = yield from GenerationOperations.get.steps(self, number)
             if on_change is not None:
                 on_change(found)
-            if found.ready:
+            if found.ready or found.paused:
                 return found
             yield Sleep(_POLL_S)
 
@@ -57,10 +58,18 @@ class GenerationOperations(Operations):
         return (yield from self._told(number, "resume", None))
 
     @Operation
-    def verify(self, number: int, *, queries: Mapping[str, Sequence[str]] | None = None) -> Steps[Generation]:
-        """Measure again. ``queries``: questions with the ids that answer them, with a tenant's key."""
+    def verify(
+        self,
+        number: int,
+        *,
+        queries: Mapping[str, Sequence[str]] | None = None,
+        on_change: Callable[[Generation], None] | None = None,
+    ) -> Steps[Generation]:
+        """Measure again. ``queries``: questions with the ids that answer them, with a tenant's key. What takes longer than a
+        request is waited for as in :meth:`wait`."""
         asking: list[JsonValue] = [{"query": one, "relevant": list(ids)} for one, ids in (queries or {}).items()]
-        return (yield from self._told(number, "verify", {"queries": asking}))
+        found = yield from self._told(number, "verify", {"queries": asking})
+        return (yield from GenerationOperations.wait.steps(self, number, on_change=on_change)) if found.measuring else found
 
     @Operation
     def cut_over(self, number: int, *, force: str | None = None) -> Steps[Generation]:

@@ -90,20 +90,8 @@ def report(figures: Figures, thresholds: Thresholds = DEFAULT) -> Report:
     }
     if figures.judged or figures.unknown:
         checks["ndcg"] = _ndcg(figures, thresholds)
-    return {"passed": _passed(checks), "checks": checks, "longer_than_the_model_reads": figures.cut}
-
-
-def settled(made: Report, stored: Mapping[str, JsonValue] | None) -> Report:
-    """A new report as it is kept: the nDCG of the one before stays, and with it its verdict, until it is measured again."""
-    before, checks = (stored or {}).get("checks"), made["checks"]
-    if not isinstance(before, Mapping) or not isinstance(checks, Mapping) or "ndcg" in checks or "ndcg" not in before:
-        return made
-    checks = {**checks, "ndcg": before["ndcg"]}
-    return made | {"passed": _passed(checks), "checks": checks}
-
-
-def _passed(checks: Mapping[str, JsonValue]) -> bool:
-    return all(isinstance(one, Mapping) and one["passed"] is True for one in checks.values())
+    passed = all(isinstance(one, Mapping) and one["passed"] for one in checks.values())
+    return {"passed": passed, "checks": checks, "longer_than_the_model_reads": figures.cut}
 
 
 def ndcg(found: Sequence[str], relevant: frozenset[str], depth: int = NEIGHBOURS) -> float:

@@ -137,6 +137,11 @@ class Registered:
     purged_at: datetime | None
 
     @property
+    def owed(self) -> JsonValue:
+        """The note of a verification that the worker is to do (:mod:`memoryd.generations.owed`)."""
+        return None if self.report is None else self.report.get("owed")
+
+    @property
     def passed(self) -> bool:
         """True when the last verification found nothing wrong."""
         return self.report is not None and self.report.get("passed") is True

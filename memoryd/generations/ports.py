@@ -70,11 +70,14 @@ class Registry(Protocol):
     async def add(self, actor: Actor, new: NewGeneration) -> Registered:
         """Make one, with what its vectors are stored in. Raises ``Conflict``, ``NotFound`` (the knowledge base)."""
 
-    async def keep_report(self, actor: Actor, number: int, report: Report) -> Registered:
-        """What a verification found, settled with what one before did (:func:`memoryd.generations.gate.settled`).
+    async def keep_report(self, actor: Actor, number: int, report: Report, *, answers: JsonValue = None) -> Registered:
+        """What a verification found, settled with what is kept (:func:`memoryd.generations.owed.settled`).
 
         Raises ``NotFound``.
         """
+
+    async def owe_report(self, actor: Actor, number: int, note: Report) -> Registered:
+        """The worker is to measure again (:func:`memoryd.generations.owed.owing`). Raises ``NotFound``."""
 
     async def set_paused(self, actor: Actor, number: int, *, paused: bool) -> Registered:
         """Raises ``NotFound``, ``WrongState``."""
@@ -214,6 +217,14 @@ class Labelled:
 
     query: str
     relevant: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to verify with beside the samples: a tenant's questions with their answers."""
+
+    tenant_id: UUID
+    labelled: Sequence[Labelled]
 
 
 Report = dict[str, JsonValue]

@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from uuid import UUID, uuid4
 
 from memoryd.generations.model import Generation, Mark, Registered, State, Step
-from memoryd.generations.ports import Items, Models, Purging, Report, Unembedded, Work
+from memoryd.generations.owed import asked_for
+from memoryd.generations.ports import Asked, Items, Models, Purging, Report, Unembedded, Work
 from retrieval.errors import MemorydError
+from retrieval.filters import JsonValue
 from retrieval.inference.tokenizer import estimated_tokens
 from retrieval.ports import Embedder, Lane
 
@@ -31,8 +33,8 @@ _AGAIN_S = 0.2
 _RENEW_S = 15.0
 _PASSES = 50
 
-Verify = Callable[[Generation], Awaitable[Report]]
-Keep = Callable[[int, Report], Awaitable[object]]
+Verify = Callable[[Generation, Asked | None], Awaitable[Report]]
+Keep = Callable[[int, Report, JsonValue], Awaitable[object]]
 
 
 class _Over(Exception):
@@ -41,7 +43,8 @@ class _Over(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """What the rounds work with. ``keep`` stores the report of a verification."""
+    """What the rounds work with. ``keep`` stores the report of a verification, and with it the
+    note that it was made for."""
 
     work: Work
     purging: Purging
@@ -121,7 +124,8 @@ class Rebuild:
             if await self._reconcile(generation):
                 await self._hands.work.moved(generation.number, State.CATCHING_UP, State.VERIFYING)
         else:
-            await self._hands.keep(generation.number, await self._hands.verify(generation))
+            report = await self._hands.verify(generation, asked_for(found.owed))
+            await self._hands.keep(generation.number, report, found.owed)
 
     async def _fill(self, found: Registered, ends: float) -> None:
         """The backfill, from the mark on, until the round is over."""

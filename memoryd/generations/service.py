@@ -1,5 +1,6 @@
 """The use cases of generations: create, look at, pause, resume, verify, cut over, roll back, retire."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Protocol
@@ -8,8 +9,9 @@ from uuid import UUID
 from memoryd.errors import Forbidden, GateFailed, InvalidRequest, WrongState
 from memoryd.generations.embedders import Embedders
 from memoryd.generations.model import Actor, NewGeneration, Registered, ScopeKind, State
-from memoryd.generations.ports import Labelled, Registry
-from memoryd.generations.verify import Asked, Verifier
+from memoryd.generations.owed import owing, shown
+from memoryd.generations.ports import Asked, Labelled, Registry
+from memoryd.generations.verify import Verifier
 from memoryd.memory.ports import Clock
 from retrieval.errors import ModelNotFound
 from retrieval.ports import ModelCard
@@ -33,7 +35,15 @@ class Generations:
     """What an operator may do to generations of the installation, and a tenant's admin key to its own."""
 
     def __init__(
-        self, registry: Registry, embedders: Embedders, verifier: Verifier, card_of: CardOf, bases: Bases, clock: Clock
+        self,
+        registry: Registry,
+        embedders: Embedders,
+        verifier: Verifier,
+        card_of: CardOf,
+        bases: Bases,
+        clock: Clock,
+        *,
+        patience_s: float = 20.0,
     ) -> None:
         self._registry = registry
         self._embedders = embedders
@@ -41,6 +51,7 @@ class Generations:
         self._card_of = card_of
         self._bases = bases
         self._clock = clock
+        self._patience_s = patience_s
 
     def operator(self, request_id: str) -> Actor:
         """The operator, by this request."""
@@ -91,19 +102,30 @@ class Generations:
         return await self._registry.set_paused(actor, number, paused=False)
 
     async def verify(self, actor: Actor, number: int, labelled: Sequence[Labelled] = ()) -> Registered:
-        """Measure now, and keep the report. ``labelled`` questions are a tenant's own.
+        """Measure now, and keep the report; what takes longer than a request may is left to the worker. ``labelled`` questions
+        are a tenant's own.
 
-        Raises ``NotFound``, ``Forbidden``, ``WrongState`` before it has caught up, ``InferenceUnavailable``.
+        Raises ``NotFound``, ``Forbidden``, ``InferenceUnavailable``, ``WrongState`` before it has caught up, or where it is
+        paused and the worker would have to.
         """
         found = await self._own(actor, number)
         if labelled and actor.tenant_id is None:
             raise InvalidRequest("queries: labelled questions need a tenant's key, and a generation of that tenant")
-        if found.generation.state not in _VERIFIABLE:
-            state = found.generation.state
+        state = found.generation.state
+        if state not in _VERIFIABLE:
             raise WrongState(f"generation {number} is {state}: it can be verified when it has caught up", state.value)
         asked = Asked(actor.tenant_id, labelled) if labelled and actor.tenant_id is not None else None
         self._embedders.forget()
-        report = await self._verifier(found.generation, asked)
+        try:
+            async with asyncio.timeout(self._patience_s) as limit:
+                report = await self._verifier(found.generation, asked)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            if found.paused:
+                paused = f"generation {number} is paused, and takes the worker to verify: resume it"
+                raise WrongState(paused, state.value) from None
+            return await self._registry.owe_report(actor, number, owing(asked))
         return await self._registry.keep_report(actor, number, report | {"at": self._clock.now().isoformat()})
 
     async def cut_over(self, actor: Actor, number: int, *, forced: str | None) -> Registered:
@@ -116,8 +138,10 @@ class Generations:
         if found.generation.state is State.LIVE:
             return found
         if found.generation.state in (State.VERIFYING, State.DRAINING) and not found.passed and forced is None:
-            what = "has not been verified" if found.report is None else "did not pass its verification"
-            raise GateFailed(f"generation {number} {what}; `force` with a reason goes on all the same", found.report)
+            what = "did not pass its verification"
+            if found.report is None or found.owed is not None:
+                what = "is still to be verified"
+            raise GateFailed(f"generation {number} {what}; `force` with a reason goes on all the same", shown(found.report))
         live = [one.generation.number for one in await self._siblings(actor, found) if one.generation.state is State.LIVE]
         return await self._changed(await self._registry.cut_over(actor, number, before=live[0] if live else None, forced=forced))
 

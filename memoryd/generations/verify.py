@@ -1,7 +1,6 @@
 """Measures what the gate judges: counts, samples embedded again, and the same questions put to the old and the new generation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
 
@@ -10,7 +9,7 @@ import numpy as np
 from memoryd.generations.embedders import Embedders
 from memoryd.generations.gate import NEIGHBOURS, Figures, Judged, Neighbours, Unknown, report
 from memoryd.generations.model import Generation, ItemKind
-from memoryd.generations.ports import Counted, Evidence, Items, Labelled, Models, Report, Sampled
+from memoryd.generations.ports import Asked, Counted, Evidence, Items, Models, Report, Sampled
 from retrieval.inference.tokenizer import estimated_tokens
 from retrieval.ports import Embedder, Lane
 
@@ -22,14 +21,6 @@ _QUESTIONS = 32
 # A question is about so long.
 _QUESTION_CHARACTERS = 160
 _DEEP = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What to verify with beside the samples: a tenant's questions with their answers."""
-
-    tenant_id: UUID
-    labelled: Sequence[Labelled]
 
 
 class Verifier:

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Path, Request, Security
 
 from memoryd.generations.model import Actor, Registered, ScopeKind
+from memoryd.generations.owed import shown
 from memoryd.generations.ports import Labelled
 from memoryd.generations.service import Generations
 from memoryd.http.admin import Cursor, Limit
@@ -85,7 +86,10 @@ async def resume_generation(number: Number, asking: Asking, use: Using) -> Gener
 
 @router.post("/{number}/verify", responses=documented(404, 409), operation_id="verify_generation")
 async def verify_generation(number: Number, asking: Asking, use: Using, body: VerifyIn | None = None) -> GenerationOut:
-    """Measure again, and keep the report: counts, digests, samples, neighbours, and with questions nDCG. Safe to repeat."""
+    """Measure again, and keep the report: counts, digests, samples, neighbours, and with questions nDCG. Safe to repeat.
+
+    What takes longer than a request may is left to the worker: `measuring` is true until its report is there.
+    """
     queries = [] if body is None else [Labelled(one.query, frozenset(one.relevant)) for one in body.queries]
     return out(await use.verify(asking, number, queries))
 
@@ -116,7 +120,7 @@ async def retire_generation(number: Number, asking: Asking, use: Using) -> Gener
 
 def out(found: Registered) -> GenerationOut:
     """A generation as answers show it."""
-    of, progress = found.generation, found.progress
+    of, progress, report = found.generation, found.progress, shown(found.report)
     return GenerationOut(
         number=of.number,
         model=of.model,
@@ -138,7 +142,8 @@ def out(found: Registered) -> GenerationOut:
         ),
         incomplete=found.gaps,
         failure=found.failure,
-        report=None if found.report is None else plain_json(found.report),
+        report=None if report is None else plain_json(report),
+        measuring=found.owed is not None,
         forced=found.forced,
         replaced=of.replaced,
         created_by=found.created_by,

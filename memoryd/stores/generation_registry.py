@@ -8,8 +8,8 @@ from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from memoryd.errors import AlreadyExists, Conflict, Forbidden, NotFound, WrongState
-from memoryd.generations.gate import settled
 from memoryd.generations.model import Actor, Generation, ItemKind, Mark, NewGeneration, Progress, Registered, State
+from memoryd.generations.owed import settled
 from memoryd.generations.ports import Report
 from memoryd.stores.audit import Entry, append_audit
 from memoryd.stores.database import Database
@@ -63,6 +63,12 @@ _LACKING_AROUND = """
 SELECT g.generation FROM generations g JOIN generation_gaps p USING (generation)
 WHERE p.tenant_id = %(tenant)s AND g.state = 'live' AND g.kb_id IS NULL AND g.generation <> %(number)s LIMIT 1
 """
+OWE = """
+UPDATE generations SET
+    report = '{"owed": {}}'::jsonb || coalesce(report, '{}') || '{"passed": false}'::jsonb || %(note)s::jsonb
+WHERE generation = %(number)s AND state IN ('verifying', 'live', 'draining')
+"""
+"""The report does not pass until the worker has measured again; see :mod:`memoryd.generations.owed`."""
 _LOG = """
 INSERT INTO operator_log (at, action, tenant, request_id, detail)
 VALUES (%(now)s, %(action)s, NULL, %(request)s, %(detail)s)
@@ -134,13 +140,19 @@ class PgRegistry:
                 await _log(connection, actor, found.generation, "pause" if paused else "resume", {})
             return await _one(connection, actor, number)
 
-    async def keep_report(self, actor: Actor, number: int, report: Report) -> Registered:
-        """What a verification found. Raises ``NotFound``."""
+    async def keep_report(self, actor: Actor, number: int, report: Report, *, answers: JsonValue = None) -> Registered:
+        """What a verification found, settled with what is kept. Raises ``NotFound``."""
         async with self._database.operator() as connection:
             # What was measured at the same time waits, and is settled with this.
             await connection.execute(_LOCK, {"number": number})
             found = await _one(connection, actor, number)
-            await connection.execute(_REPORT, {"number": number, "report": Jsonb(settled(report, found.report))})
+            await connection.execute(_REPORT, {"number": number, "report": Jsonb(settled(report, found.report, answers))})
+            return await _one(connection, actor, number)
+
+    async def owe_report(self, actor: Actor, number: int, note: Report) -> Registered:
+        """The worker is to measure again. Raises ``NotFound``."""
+        async with self._database.operator() as connection:
+            await connection.execute(OWE, {"number": number, "note": Jsonb(note)})
             return await _one(connection, actor, number)
 
     async def cut_over(self, actor: Actor, number: int, *, before: int | None, forced: str | None) -> Registered:

@@ -13,6 +13,7 @@ _SOMETHING = f"""
 (leased_until IS NULL OR leased_until < now() OR leased_by = %(worker)s)
 AND (state IN ('building', 'catching_up') AND NOT paused
      OR state = 'verifying' AND report IS NULL AND NOT paused
+     OR state IN ('verifying', 'live', 'draining') AND report ? 'owed' AND NOT paused
      OR state <> 'retired' AND NOT paused AND EXISTS (SELECT FROM generation_gaps p WHERE p.generation = g.generation)
      OR state = 'retired' AND purged_at IS NULL AND retired_at < now() - interval '{_GRACE}'
      OR state <> 'retired' AND tenant_id IS NOT NULL AND NOT EXISTS (SELECT FROM tenants t WHERE t.tenant_id = g.tenant_id))

@@ -48,6 +48,31 @@ def test_watching_outlives_a_restart_of_the_service(command: Command, service: S
     assert command("generations", "show", "2", "--watch").exit_code == 0
 
 
+def test_what_keeps_it_is_told_off_a_terminal_too(command: Command, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("memoryd.client.generations._POLL_S", 0.0)
+    failing = _made(failure="inference_unavailable: no small today")
+    _answers(service, _made(), _made(), failing, failing, _made(), _made(paused=True))
+    said = command("generations", "show", "2", "--watch")
+    assert said.exit_code == 1
+    assert said.stderr.splitlines() == [
+        "generation 2: building",
+        "generation 2: building, inference_unavailable: no small today",
+        "generation 2: building",
+        "generation 2 is paused. Let it go on: memoryd generations resume 2",
+    ]
+
+
+def test_a_verification_that_takes_longer_than_a_request(
+    command: Command, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memoryd.client.generations._POLL_S", 0.0)
+    owed = _made("live", measuring=True, report={"passed": False, "checks": CHECKS})
+    _answers(service, owed, owed, owed, _made("live", report={"passed": True, "checks": {"counts": CHECKS["counts"]}}))
+    said = command("generations", "verify", "2")
+    assert said.exit_code == 0, said.output
+    assert [one.method for one in service.asked] == ["POST", "GET", "GET", "GET"]
+
+
 def test_a_verification_that_did_not_pass_is_exit_status_1(command: Command, service: Service, tmp_path: Path) -> None:
     questions = tmp_path / "questions.json"
     questions.write_text('{"where is it?": ["id-1", "id-2"]}')

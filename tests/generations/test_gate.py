@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memoryd.generations.gate import Figures, Judged, Neighbours, Unknown, ndcg, report, settled
+from memoryd.generations.gate import Figures, Judged, Neighbours, Unknown, ndcg, report
 from memoryd.generations.ports import Counted, Report
 
 WHOLE = Counted(UUID(int=1), 10, 10, "d1", "d1")
@@ -65,18 +65,6 @@ def test_questions_whose_answers_are_not_there_fail_the_gate() -> None:
     some = report(replace(GOOD, unknown=[Unknown(["gone"], whole=False)]))
     assert some["passed"] is True, "the others were judged"
     assert _check(some, "ndcg")["among_them"] == "gone"
-
-
-def test_a_measured_ndcg_stays_until_it_is_measured_again() -> None:
-    failed = report(replace(GOOD, judged=[Judged(frozenset({"x"}), ["x"], ["y", "x"])]))
-    without = report(replace(GOOD, judged=[]))
-    assert without["passed"] is True
-    kept = settled(without, failed)
-    assert kept["passed"] is False
-    assert _check(kept, "ndcg") == _check(failed, "ndcg")
-    assert settled(without, kept) == kept
-    assert settled(report(GOOD), kept) == report(GOOD)
-    assert settled(without, None) == settled(without, without) == without
 
 
 def test_nothing_to_look_at_passes_and_says_so() -> None:

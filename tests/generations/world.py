@@ -42,7 +42,7 @@ from memoryd.stores.terms import facet_terms
 from memoryd.stores.units import PgUnits
 from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
-from retrieval.filters import Filters
+from retrieval.filters import Filters, JsonValue
 from retrieval.passages import Splitter
 from retrieval.ports import ArmHit, DenseIndex, ModelCard, Query
 from retrieval.scope import Action, Scope
@@ -156,8 +156,8 @@ class World:
         """A worker; ``before`` is called before each thing that it does to the stores."""
         work, registry = PgGenerationWork(self.database), PgRegistry(self.database)
 
-        async def keep(number: int, report: Report) -> None:
-            await registry.keep_report(as_operator(CLOCK.now(), "worker"), number, report)
+        async def keep(number: int, report: Report, answers: JsonValue) -> None:
+            await registry.keep_report(as_operator(CLOCK.now(), "worker"), number, report, answers=answers)
 
         seen: Any = Interfered(work, before)
         items: Any = Interfered(PgGenerationItems(self.database), before)

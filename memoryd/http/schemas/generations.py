@@ -69,6 +69,7 @@ class GenerationOut(BaseModel):
     )
     failure: str | None = Field(None, description="Why the worker cannot go on at present")
     report: dict[str, JsonValue] | None = Field(None, description="Of the last verification; see docs/generations.md")
+    measuring: bool = Field(False, description="The worker is to verify it again: until then the report does not pass")
     forced: str | None = None
     replaced: int | None = Field(None, description="What was live before it in its scope")
     created_by: str | None = None
@@ -80,9 +81,9 @@ class GenerationOut(BaseModel):
 
     @property
     def ready(self) -> bool:
-        """It has caught up and was verified, or it is past that."""
+        """It has caught up and was verified, or it is past that; and it is not being verified again."""
         verified = self.state is State.VERIFYING and self.report is not None
-        return verified or self.state in {State.LIVE, State.DRAINING, State.RETIRED}
+        return not self.measuring and (verified or self.state in {State.LIVE, State.DRAINING, State.RETIRED})
 
     @property
     def passed(self) -> bool:

@@ -1,0 +1,67 @@
+"""Verifications that the worker owes, and what stays of a report when another is made."""
+
+from uuid import uuid4
+
+import pytest
+
+from memoryd.errors import GateFailed, WrongState
+from memoryd.generations.model import Registered, ScopeKind
+from memoryd.generations.owed import OWED, asked_for, owing, settled
+from memoryd.generations.ports import Asked, Labelled, Report
+from tests.generations.conftest import TEXTS
+from tests.generations.world import Tenant, World
+
+FINE: Report = {"passed": True, "checks": {"counts": {"passed": True}}}
+FAILED: Report = {"passed": False, "checks": {"counts": {"passed": True}, "ndcg": {"passed": False}}}
+JUDGED: Report = {"passed": True, "checks": {"counts": {"passed": True}, "ndcg": {"passed": True}}}
+
+
+def test_a_measured_ndcg_stays_until_it_is_measured_again() -> None:
+    kept = settled(FINE, FAILED, None)
+    assert kept == FAILED
+    assert settled(FINE, kept, None) == kept
+    assert settled(JUDGED, kept, None) == JUDGED
+    assert settled(FINE, JUDGED, None) == JUDGED
+    assert settled(FINE, None, None) == settled(FINE, FINE, None) == FINE
+
+
+def test_what_is_owed_is_done_once_and_forgotten_never() -> None:
+    asked = Asked(uuid4(), [Labelled("where?", frozenset({"a", "b"}))])
+    note = owing(asked)
+    assert asked_for(note[OWED]) == asked
+    assert asked_for(None) is asked_for({}) is None
+    owed = FINE | {"passed": False} | note
+    assert settled(FINE, owed, note[OWED]) == FINE
+    still = FINE | {"passed": False} | note
+    assert settled(FINE, owed, None) == settled(FINE, owed, {}) == still, "it came meanwhile"
+
+
+async def _verified(world: World, tenant: Tenant, number: int, *queries: Labelled) -> Registered:
+    return await world.generations.verify(tenant.actor, number, queries)
+
+
+async def test_what_takes_longer_than_a_request_is_left_to_the_worker(
+    world: World, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tenant.say(*TEXTS[:20])
+    number = (await world.generations.create(tenant.actor, "b", ScopeKind.TENANT, knowledge_base=None)).generation.number
+    await world.work()
+    assert (await world.generations.get(tenant.actor, number)).passed
+    monkeypatch.setattr(world.generations, "_patience_s", 0.0)
+    owed = await _verified(world, tenant, number, Labelled("memory number 3", frozenset({"nothing"})))
+    assert (owed.owed is not None, owed.passed) == (True, False)
+    again = await _verified(world, tenant, number)
+    assert again.owed == owed.owed, "without questions it takes none away"
+    with pytest.raises(GateFailed, match="still to be verified"):
+        await world.generations.cut_over(tenant.actor, number, forced=None)
+    await world.work()
+    done = await world.generations.get(tenant.actor, number)
+    assert done.owed is None
+    assert done.report is not None
+    assert str(done.report["checks"]).count("questions_without_an_answer") == 1
+    monkeypatch.undo()
+    await _verified(world, tenant, number, Labelled("memory number 3", frozenset({"nothing"})))
+    await world.generations.pause(tenant.actor, number)
+    monkeypatch.setattr(world.generations, "_patience_s", 0.0)
+    with pytest.raises(WrongState, match="resume it"):
+        await _verified(world, tenant, number)

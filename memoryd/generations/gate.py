@@ -13,8 +13,8 @@ from retrieval.filters import JsonValue
 NEIGHBOURS = 10
 """Hits that overlap and nDCG look at."""
 
-# So many ids at most are in a report.
-_SHOWN = 10
+SHOWN = 10
+"""So many items, and ids, at most are named in a report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Figures:
     """All that was measured. ``cosines``: of each sampled item's stored vector with the one that its text has now.
 
     ``unknown``: of questions with known answers those that could not be judged by all of them. ``cut``: how many of the sampled
-    items are longer than the model reads.
+    items are longer than the model reads. ``lacking``: some items without a vector.
     """
 
     counted: Sequence[Counted]
@@ -75,6 +75,7 @@ class Figures:
     judged: Sequence[Judged]
     unknown: Sequence[Unknown] = ()
     cut: int = 0
+    lacking: Sequence[str] = ()
 
 
 def report(figures: Figures, thresholds: Thresholds = DEFAULT) -> Report:
@@ -83,7 +84,7 @@ def report(figures: Figures, thresholds: Thresholds = DEFAULT) -> Report:
     A check without anything to look at passes and says so (``of`` is 0): an empty installation has nothing to lose.
     """
     checks: dict[str, JsonValue] = {
-        "counts": _counts(figures.counted),
+        "counts": _counts(figures),
         "hashes": _hashes(figures.counted),
         "self_match": _self_match(figures.cosines, thresholds),
         "overlap": _overlap(figures.neighbours, thresholds),
@@ -102,14 +103,16 @@ def ndcg(found: Sequence[str], relevant: frozenset[str], depth: int = NEIGHBOURS
     return gain / best if best else 0.0
 
 
-def _counts(counted: Sequence[Counted]) -> Report:
+def _counts(figures: Figures) -> Report:
+    counted = figures.counted
     wrong = [one for one in counted if one.items != one.vectors]
-    return {
+    found: Report = {
         "passed": not wrong,
         "of": sum(one.items for one in counted),
         "vectors": sum(one.vectors for one in counted),
         "tenants_that_differ": len(wrong),
     }
+    return found | {"lacking": ", ".join(figures.lacking)} if figures.lacking else found
 
 
 def _hashes(counted: Sequence[Counted]) -> Report:
@@ -154,5 +157,5 @@ def _ndcg(figures: Figures, thresholds: Thresholds) -> Report:
     }
     if figures.unknown:
         names = list(dict.fromkeys(name for one in figures.unknown for name in one.names))
-        found |= {"questions_without_an_answer": lost, "unknown_answers": len(names), "among_them": ", ".join(names[:_SHOWN])}
+        found |= {"questions_without_an_answer": lost, "unknown_answers": len(names), "among_them": ", ".join(names[:SHOWN])}
     return found

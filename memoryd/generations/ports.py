@@ -122,6 +122,9 @@ class Work(Protocol):
     async def moved(self, number: int, before: State, after: State) -> bool:
         """Another state; false when it is not in ``before``, or lacks vectors."""
 
+    async def measure(self, number: int) -> None:
+        """Its vectors are fewer than its report says, if there is one: it does not pass before it was verified again."""
+
 
 class Purging(Protocol):
     """How a retired generation goes."""
@@ -194,6 +197,9 @@ class Evidence(Protocol):
 
     async def counted(self, generation: Generation, tenant_id: UUID) -> Counted:
         """Items and vectors."""
+
+    async def lacking(self, generation: Generation, tenant_id: UUID, limit: int) -> list[str]:
+        """Some items without a vector, in words."""
 
     async def sample(self, generation: Generation, tenant_id: UUID, limit: int) -> list[Sampled]:
         """Some live items with their vectors."""

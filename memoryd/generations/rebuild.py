@@ -15,10 +15,11 @@ from uuid import UUID, uuid4
 from memoryd.generations.model import Generation, Mark, Registered, State, Step
 from memoryd.generations.owed import asked_for
 from memoryd.generations.ports import Asked, Items, Models, Purging, Report, Unembedded, Work
+from memoryd.generations.refusals import Refusals
 from retrieval.errors import MemorydError
 from retrieval.filters import JsonValue
 from retrieval.inference.tokenizer import estimated_tokens
-from retrieval.ports import Embedder, Lane
+from retrieval.ports import Embedder
 
 log = logging.getLogger(__name__)
 
@@ -80,9 +81,9 @@ class Rebuild:
 
     async def _tend(self, found: Registered, ends: float) -> bool:
         """Do what is due for one; true when it went well, so that more may be due."""
-        number, failure = found.generation.number, None
+        number, failure, refusals = found.generation.number, None, Refusals()
         try:
-            await self._leased(number, self._step(found, ends))
+            await self._leased(number, self._step(found, ends, refusals))
         except _Over:
             log.info("generation %d is not worked on any more: paused, retired, or another worker's", number)
         except MemorydError as error:
@@ -94,7 +95,7 @@ class Rebuild:
         finally:
             # Not shielded from a kill, only from a cancellation: a lease that stays ends by itself.
             with suppress(MemorydError):
-                await self._hands.work.release(number, self._id, failure)
+                await self._hands.work.release(number, self._id, failure or refusals.told)
         return failure is None
 
     async def _leased(self, number: int, step: Coroutine[None, None, None]) -> None:
@@ -112,22 +113,22 @@ class Rebuild:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    async def _step(self, found: Registered, ends: float) -> None:
+    async def _step(self, found: Registered, ends: float, refusals: Refusals) -> None:
         generation = found.generation
         if generation.state is State.RETIRED:
             await self._purge(generation)
         elif generation.tenant_id is not None and not await self._hands.items.tenants(generation, None, 1):
             await self._hands.purging.gone(generation.number)
         elif generation.state is State.BUILDING:
-            await self._fill(found, ends)
+            await self._fill(found, ends, refusals)
         elif found.gaps or generation.state is State.CATCHING_UP:
-            if await self._reconcile(generation):
+            if await self._reconcile(generation, refusals):
                 await self._hands.work.moved(generation.number, State.CATCHING_UP, State.VERIFYING)
         else:
             report = await self._hands.verify(generation, asked_for(found.owed))
             await self._hands.keep(generation.number, report, found.owed)
 
-    async def _fill(self, found: Registered, ends: float) -> None:
+    async def _fill(self, found: Registered, ends: float, refusals: Refusals) -> None:
         """The backfill, from the mark on, until the round is over."""
         generation, mark = found.generation, found.mark
         model = await self._hands.models.of(generation)
@@ -140,7 +141,7 @@ class Rebuild:
                 looked, missing = await self._hands.items.page(generation, at, BATCH)
                 if not looked:
                     break
-                stored, tokens = await self._store(generation, model, at, missing)
+                stored, tokens = await self._store(generation, model, at, missing, refusals)
                 at = Mark(at.tenant_id, at.kind, looked[-1])
                 step = Step(len(looked), stored, tokens, time.monotonic() - began)
                 if not await self._hands.work.advanced(generation.number, self._id, at, step):
@@ -149,10 +150,12 @@ class Rebuild:
                     return
         await self._hands.work.moved(generation.number, State.BUILDING, State.CATCHING_UP)
 
-    async def _reconcile(self, generation: Generation) -> bool:
-        """Look at every item again until none is without a vector, and then close what writers noted before.
+    async def _reconcile(self, generation: Generation, refusals: Refusals) -> bool:
+        """Look at every item again until none is without a vector but what the model refuses, and then close what writers noted
+        before.
 
-        False when some still are: writers hold them for longer than this waits, and the next round looks again.
+        False when some still are: writers hold them for longer than this waits, and the next round looks again. What is refused
+        would be so again: the gate is told to count anew, and does not let the generation pass without.
         """
         model = await self._hands.models.of(generation)
         whole = True
@@ -161,18 +164,20 @@ class Rebuild:
             if generation.state is not State.CATCHING_UP and not gap:
                 continue
             for _ in range(_PASSES):
-                if not await self._pass(generation, model, tenant_id):
+                if not await self._pass(generation, model, tenant_id, refusals):
                     break
                 await asyncio.sleep(_AGAIN_S)
             else:
                 whole = False
                 continue
+            if refusals:
+                await self._hands.work.measure(generation.number)
             if gap:
                 await self._hands.items.close_gap(generation, tenant_id, gap)
         return whole
 
-    async def _pass(self, generation: Generation, model: Embedder, tenant_id: UUID) -> int:
-        """One look at all items of a tenant; how many had no vector."""
+    async def _pass(self, generation: Generation, model: Embedder, tenant_id: UUID, refusals: Refusals) -> int:
+        """One look at all items of a tenant; how many had no vector and were not refused."""
         without = 0
         for kind in generation.kinds:
             at = Mark(tenant_id, kind, 0)
@@ -180,28 +185,27 @@ class Rebuild:
                 looked, missing = await self._hands.items.page(generation, at, 8 * BATCH if not without else BATCH)
                 if not looked:
                     break
-                without += len(missing)
-                embedded = tokens = 0
+                missing = [one for one in missing if not refusals.has(at, one)]
                 for start in range(0, len(missing), BATCH):
-                    stored, cost = await self._store(generation, model, at, missing[start : start + BATCH])
-                    embedded, tokens = embedded + stored, tokens + cost
+                    stored, cost = await self._store(generation, model, at, missing[start : start + BATCH], refusals)
                     step = Step(0, stored, cost, 0.0)
                     if not await self._hands.work.caught_up(generation.number, self._id, step):
                         raise _Over
+                without += sum(not refusals.has(at, one) for one in missing)
                 at = Mark(tenant_id, kind, looked[-1])
                 if not missing and not await self._hands.work.caught_up(generation.number, self._id, Step()):
                     raise _Over
         return without
 
-    async def _store(self, generation: Generation, model: Embedder, at: Mark, missing: list[Unembedded]) -> tuple[int, int]:
+    async def _store(
+        self, generation: Generation, model: Embedder, at: Mark, missing: list[Unembedded], refusals: Refusals
+    ) -> tuple[int, int]:
         """Embed and insert; how many went in, and how many tokens they have, estimated."""
-        if not missing:
+        taken, vectors = await refusals.embedded(model, at, missing) if missing else ([], None)
+        if vectors is None or not taken:
             return 0, 0
-        texts = [one.text for one in missing]
-        vectors = await model.embed_passages(texts, lane=Lane.BACKGROUND, owner=at.tenant_id)
-        pids = [one.pid for one in missing]
-        stored = await self._hands.items.store(generation, at.tenant_id, at.kind, pids, vectors)
-        return stored, sum(estimated_tokens(text, model.card.max_tokens) for text in texts)
+        stored = await self._hands.items.store(generation, at.tenant_id, at.kind, [one.pid for one in taken], vectors)
+        return stored, sum(estimated_tokens(one.text, model.card.max_tokens) for one in taken)
 
     async def _purge(self, generation: Generation) -> None:
         async for tenant_id in self._tenants(generation, None):

@@ -7,7 +7,7 @@ from uuid import UUID
 import numpy as np
 
 from memoryd.generations.embedders import Embedders
-from memoryd.generations.gate import NEIGHBOURS, Figures, Judged, Neighbours, Unknown, report
+from memoryd.generations.gate import NEIGHBOURS, SHOWN, Figures, Judged, Neighbours, Unknown, report
 from memoryd.generations.model import Generation, ItemKind
 from memoryd.generations.ports import Asked, Counted, Evidence, Items, Models, Report, Sampled
 from retrieval.inference.tokenizer import estimated_tokens
@@ -41,13 +41,17 @@ class Verifier:
             counted += [await self._evidence.counted(generation, tenant_id) for tenant_id in page]
             after = page[-1]
         sampled = await self._sampled(generation, [one.tenant_id for one in counted if one.vectors])
+        lacking: list[str] = []
+        for one in counted:
+            if one.vectors < one.items and len(lacking) < SHOWN:
+                lacking += await self._evidence.lacking(generation, one.tenant_id, SHOWN - len(lacking))
         cosines = await self._cosines(model, sampled)
         questions = sampled[:: max(1, len(sampled) // _QUESTIONS)][:_QUESTIONS]
         neighbours = [found for one in questions if (found := await self._neighbours(generation, model, one)) is not None]
         judged, unknown = await self._judged(generation, model, asked) if asked is not None else ([], [])
         most = model.card.max_tokens
         cut = sum(estimated_tokens(one.text, most + 1) > most for one in sampled)
-        return report(Figures(counted, cosines, neighbours, judged, unknown, cut))
+        return report(Figures(counted, cosines, neighbours, judged, unknown, cut, lacking))
 
     async def _sampled(self, generation: Generation, tenants: Sequence[UUID]) -> list[Sampled]:
         """Items of tenants from everywhere among all, the same ones each time; the fewer of each, the more tenants there are."""

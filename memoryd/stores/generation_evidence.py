@@ -29,6 +29,20 @@ FROM (SELECT count(*) AS n, coalesce({_LIVE}, 0)::text AS digest FROM passages
      (SELECT count(*) AS n, coalesce({_SPAN}, 0)::text AS digest FROM kb_vectors
       WHERE tenant_id = %(tenant)s AND generation = %(generation)s AND vector_dims(embedding) = %(dimension)s) v
 """
+_LACKING = {
+    ItemKind.PASSAGES: """
+        SELECT pid, 'memory ' || memory_id FROM passages i WHERE tenant_id = %(tenant)s AND NOT EXISTS (
+            SELECT FROM embeddings e WHERE e.tenant_id = %(tenant)s AND e.generation = %(generation)s AND e.pid = i.pid)
+        ORDER BY pid LIMIT %(limit)s
+    """,
+    ItemKind.CHUNKS: """
+        SELECT i.pid, 'document ' || d.document_id
+        FROM kb_chunks i JOIN kb_documents d ON d.tenant_id = %(tenant)s AND d.document_pid = i.document_pid
+        WHERE i.tenant_id = %(tenant)s AND (%(kb)s::uuid IS NULL OR i.kb_id = %(kb)s) AND NOT EXISTS (
+            SELECT FROM kb_vectors v WHERE v.tenant_id = %(tenant)s AND v.generation = %(generation)s AND v.pid = i.pid)
+        ORDER BY i.pid LIMIT %(limit)s
+    """,
+}
 _TABLE = {ItemKind.PASSAGES: "embeddings", ItemKind.CHUNKS: "kb_vectors"}
 # What reads find: no closed version, and no draft.
 _LIVE_VERSION = """
@@ -94,6 +108,17 @@ class PgGenerationEvidence:
             await connection.execute(PATIENCE)
             (row,) = await (await connection.execute(_COUNTED, params)).fetchall()
         return Counted(tenant_id, *row)
+
+    async def lacking(self, generation: Generation, tenant_id: UUID, limit: int) -> list[str]:
+        """Some items without a vector, in words."""
+        found: list[str] = []
+        async with self._database.tenant(tenant_id) as connection:
+            await connection.execute(PATIENCE)
+            for kind in generation.kinds:
+                params = _params(generation, tenant_id) | {"limit": limit - len(found)}
+                rows = await (await connection.execute(_LACKING[kind], params)).fetchall()
+                found += [f"{kind.removesuffix('s')} {pid} of {of} of tenant {tenant_id}" for pid, of in rows]
+        return found
 
     async def sample(self, generation: Generation, tenant_id: UUID, limit: int) -> list[Sampled]:
         """Some items that reads can find, with their vectors; of each kind up to ``limit``."""

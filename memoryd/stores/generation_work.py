@@ -2,9 +2,11 @@
 
 from uuid import UUID
 
+from psycopg.types.json import Jsonb
+
 from memoryd.generations.model import Mark, Registered, State, Step
 from memoryd.stores.database import Database
-from memoryd.stores.generation_registry import WHOLE, registered
+from memoryd.stores.generation_registry import OWE, WHOLE, registered
 
 # Longer than any request, so that nobody still reads what goes.
 _GRACE = "2 minutes"
@@ -108,6 +110,10 @@ class PgGenerationWork:
     async def moved(self, number: int, before: State, after: State) -> bool:
         """Another state; false when it is not in ``before``, or lacks vectors."""
         return await self._updated(_MOVED, {"number": number, "before": before, "after": after})
+
+    async def measure(self, number: int) -> None:
+        """Its vectors are fewer than its report says, if there is one: it does not pass before it was verified again."""
+        await self._updated(OWE, {"number": number, "note": Jsonb({})})
 
     async def gone(self, number: int) -> None:
         """Its tenant was deleted."""

@@ -6,8 +6,9 @@ import numpy as np
 import psycopg
 import pytest
 
-from memoryd.errors import Conflict
+from memoryd.errors import Conflict, GateFailed
 from memoryd.generations.model import ScopeKind, State
+from retrieval.errors import InferenceError
 from retrieval.vectors import Vectors
 from tests.embedded.running import until
 from tests.generations.conftest import TEXTS, B
@@ -186,3 +187,76 @@ async def test_a_worker_goes_on_where_another_has_come_since_it_looked(world: Wo
     await world.work()
     progress = (await world.generations.get(world.operator, 2)).progress
     assert (progress.done, progress.total) == (150, 150)
+
+
+async def test_what_the_model_refuses_holds_up_nothing_else(
+    world: World, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = {"memory number 17", "memory number 90", "written later"}
+    asked: list[str] = []
+    looks: list[str] = []
+
+    async def one_round(name: str) -> None:
+        looks.extend([name] if name == "due" else [])
+        if len(looks) == 2:
+            raise Crash
+
+    async def fussy(texts: list[str], **_named: object) -> Vectors:
+        asked.extend(texts)
+        for one in texts:
+            if one in refused:
+                raise InferenceError("The model failed on input 1 of 1.")
+        return B.vectors(texts)
+
+    await tenant.say(*TEXTS)
+    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
+    monkeypatch.setattr(B, "embed_passages", fussy)
+    with pytest.raises(Crash):
+        await world.rebuild(one_round).run()
+    with psycopg.connect(world.superuser_url) as connection:
+        pids = [
+            connection.execute("SELECT pid FROM memoryd.passages ORDER BY pid OFFSET %s LIMIT 1", (at,)).fetchone()
+            for at in (17, 90)
+        ]
+    assert pids[0] is not None
+    failure = (await world.generations.get(world.operator, 2)).failure
+    assert failure is not None
+    assert f"passage {pids[0][0]} of tenant {tenant.scope.tenant_id}" in failure
+    await world.work()
+    found = await world.generations.get(world.operator, 2)
+    assert (found.generation.state, found.passed, found.gaps) == (State.VERIFYING, False, False)
+    every, has = tenant.stored(2, B)
+    assert every - has == {pid[0] for pid in pids if pid is not None}
+    assert str(found.report).count(f"of tenant {tenant.scope.tenant_id}") == 2, "named in the report"
+    assert asked.count("memory number 17") <= 5, "tried again once, and then left"
+    # What is written after it passed takes that back.
+    refused -= {"memory number 17", "memory number 90"}
+    with psycopg.connect(world.superuser_url) as connection:
+        connection.execute(
+            "INSERT INTO memoryd.generation_gaps (tenant_id, generation) VALUES (%s, 2)", (tenant.scope.tenant_id,)
+        )
+    await world.work()
+    await world.generations.verify(world.operator, 2)
+    assert (await world.generations.get(world.operator, 2)).passed
+    await tenant.say("written later")
+    await world.work()
+    assert not (await world.generations.get(world.operator, 2)).passed
+    with pytest.raises(GateFailed):
+        await world.generations.cut_over(world.operator, 2, forced=None)
+
+
+async def test_a_model_that_refuses_everything_is_waited_for(
+    world: World, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuses(texts: list[str], **_named: object) -> Vectors:
+        raise InferenceError("refused the request (401).")
+
+    await tenant.say(*TEXTS[:5])
+    await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None)
+    monkeypatch.setattr(B, "embed_passages", refuses)
+    await world.rebuild(nobody).run()
+    found = await world.generations.get(world.operator, 2)
+    assert (found.generation.state, found.failure) == (State.BUILDING, "inference_failed: refused the request (401).")
+    monkeypatch.undo()
+    await world.work()
+    assert (await world.generations.get(world.operator, 2)).passed

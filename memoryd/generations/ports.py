@@ -9,6 +9,7 @@ from uuid import UUID
 
 from memoryd.generations.catalogue import Catalogue
 from memoryd.generations.model import Actor, Generation, ItemKind, Mark, NewGeneration, Registered, State, Step
+from memoryd.memory.model import Idempotency
 from retrieval.filters import JsonValue
 from retrieval.ports import Embedder, Lane
 from retrieval.vectors import Vectors
@@ -67,8 +68,11 @@ class Registry(Protocol):
     async def get(self, actor: Actor, number: int) -> Registered:
         """Raises ``NotFound``."""
 
-    async def add(self, actor: Actor, new: NewGeneration) -> Registered:
-        """Make one, with what its vectors are stored in. Raises ``Conflict``, ``NotFound`` (the knowledge base)."""
+    async def add(self, actor: Actor, new: NewGeneration, *, idempotency: Idempotency | None) -> Registered:
+        """Make one, with what its vectors are stored in; the one that the first of repeated requests made.
+
+        Raises ``Conflict``, ``NotFound`` (the knowledge base).
+        """
 
     async def keep_report(self, actor: Actor, number: int, report: Report, *, answers: JsonValue = None) -> Registered:
         """What a verification found, settled with what is kept (:func:`memoryd.generations.owed.settled`).

@@ -12,6 +12,7 @@ from memoryd.generations.model import Actor, NewGeneration, Registered, ScopeKin
 from memoryd.generations.owed import owing, shown
 from memoryd.generations.ports import Asked, Labelled, Registry
 from memoryd.generations.verify import Verifier
+from memoryd.memory.model import Idempotency
 from memoryd.memory.ports import Clock
 from retrieval.errors import ModelNotFound
 from retrieval.ports import ModelCard
@@ -63,8 +64,10 @@ class Generations:
             raise Forbidden("generations need a key with the action 'admin' that is not confined to spaces")
         return Actor(scope.tenant_id, scope.principal, scope.request_id, self._clock.now())
 
-    async def create(self, actor: Actor, model: str, kind: ScopeKind, *, knowledge_base: str | None) -> Registered:
-        """Begin to embed everything in a scope with another model, beside what serves.
+    async def create(
+        self, actor: Actor, model: str, kind: ScopeKind, *, knowledge_base: str | None, idempotency: Idempotency | None = None
+    ) -> Registered:
+        """Begin to embed everything in a scope with another model, beside what serves. A repeated request finds what it made.
 
         Raises ``InferenceUnavailable``, ``InvalidRequest``, ``Forbidden``, ``NotFound``, ``Conflict``.
         """
@@ -83,7 +86,7 @@ class Generations:
         new = NewGeneration(
             card.name, card.revision, card.dimension, card.query_prefix, card.passage_prefix, actor.tenant_id, kb_id
         )
-        return await self._changed(await self._registry.add(actor, new))
+        return await self._changed(await self._registry.add(actor, new, idempotency=idempotency))
 
     async def page(self, actor: Actor, *, after: int, limit: int) -> list[Registered]:
         """By number; a tenant sees its own, and of the installation's what they are."""

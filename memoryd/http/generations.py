@@ -9,7 +9,7 @@ from memoryd.generations.owed import shown
 from memoryd.generations.ports import Labelled
 from memoryd.generations.service import Generations
 from memoryd.http.admin import Cursor, Limit
-from memoryd.http.caller import API_KEY_HEADER, BEARER, Uses
+from memoryd.http.caller import API_KEY_HEADER, BEARER, Once, Uses
 from memoryd.http.cursors import to_cursor, whole
 from memoryd.http.problems import documented
 from memoryd.http.schemas.generations import (
@@ -46,13 +46,15 @@ Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
 
 
 @router.post("", status_code=201, responses=documented(404, 409), operation_id="create_generation")
-async def create_generation(body: GenerationIn, asking: Asking, use: Using) -> GenerationOut:
+async def create_generation(body: GenerationIn, asking: Asking, use: Using, once: Once) -> GenerationOut:
     """Begin to embed everything with another model, beside what serves. Every write reaches both from now on.
 
-    Repeated while it is not retired, it answers 409 `already_exists`.
+    Repeated with its `Idempotency-Key`, it answers the generation that it made; with another, and while that is not retired, 409
+    `already_exists`.
     """
     default = ScopeKind.INSTALLATION if asking.tenant_id is None else ScopeKind.TENANT
-    return out(await use.create(asking, body.model, body.scope or default, knowledge_base=body.knowledge_base))
+    scope = body.scope or default
+    return out(await use.create(asking, body.model, scope, knowledge_base=body.knowledge_base, idempotency=once))
 
 
 @router.get("", responses=documented(), operation_id="list_generations")

@@ -11,12 +11,12 @@ from memoryd.errors import AlreadyExists, Conflict, Forbidden, NotFound, WrongSt
 from memoryd.generations.model import Actor, Generation, ItemKind, Mark, NewGeneration, Progress, Registered, State
 from memoryd.generations.owed import settled
 from memoryd.generations.ports import Report
-from memoryd.stores.audit import Entry, append_audit
+from memoryd.memory.model import Idempotency
 from memoryd.stores.database import Database
+from memoryd.stores.generation_requests import answered, log, reserved
 from memoryd.stores.generations import ALONE, COLUMNS, generation
 from memoryd.stores.trips import Connection
 from retrieval.filters import JsonValue
-from retrieval.scope import Scope
 
 WHOLE = f"""
 {COLUMNS}, total, done, embedded, tokens, busy_s, at_tenant, at_kind, at_pid, paused, failure,
@@ -69,10 +69,6 @@ UPDATE generations SET
 WHERE generation = %(number)s AND state IN ('verifying', 'live', 'draining')
 """
 """The report does not pass until the worker has measured again; see :mod:`memoryd.generations.owed`."""
-_LOG = """
-INSERT INTO operator_log (at, action, tenant, request_id, detail)
-VALUES (%(now)s, %(action)s, NULL, %(request)s, %(detail)s)
-"""
 # Behind the longest statement of a write that began before; whoever asked can ask again.
 _PATIENCE = "SET LOCAL lock_timeout = '5s'"
 _MOST = 32
@@ -98,8 +94,11 @@ class PgRegistry:
         async with self._database.operator() as connection:
             return await _one(connection, actor, number)
 
-    async def add(self, actor: Actor, new: NewGeneration) -> Registered:
-        """Make one, with the table of its vectors. Raises ``AlreadyExists``, ``Conflict``."""
+    async def add(self, actor: Actor, new: NewGeneration, *, idempotency: Idempotency | None) -> Registered:
+        """Make one, with the table of its vectors; the one that the first of repeated requests made, as it is by now.
+
+        Raises ``AlreadyExists``, ``Conflict``.
+        """
         params: dict[str, object] = {
             "model": new.model,
             "revision": new.revision,
@@ -112,6 +111,9 @@ class PgRegistry:
             "now": actor.at,
         }
         async with self._alone() as connection:
+            replay = None if idempotency is None else await reserved(connection, actor, idempotency)
+            if replay is not None:
+                return await _one(connection, actor, int(str(replay["generation"])))
             rows = await (await connection.execute(_OF_SCOPE, params)).fetchall()
             for one in map(generation, rows):
                 if (one.model, one.revision) == (new.model, new.revision):
@@ -126,7 +128,9 @@ class PgRegistry:
             if new.kb_id is None:
                 await connection.execute(_TABLE, {"number": number, "dimension": new.dimension})
             made = await _one(connection, actor, number)
-            await _log(connection, actor, made.generation, "create", {"model": new.model})
+            await log(connection, actor, made.generation, "create", {"model": new.model})
+            if idempotency is not None:
+                await answered(connection, actor, idempotency, {"generation": number})
         return made
 
     async def set_paused(self, actor: Actor, number: int, *, paused: bool) -> Registered:
@@ -137,7 +141,7 @@ class PgRegistry:
                 raise _wrong(found, "pause" if paused else "resume")
             if found.paused != paused:
                 await connection.execute(_PAUSE, {"number": number, "paused": paused})
-                await _log(connection, actor, found.generation, "pause" if paused else "resume", {})
+                await log(connection, actor, found.generation, "pause" if paused else "resume", {})
             return await _one(connection, actor, number)
 
     async def keep_report(self, actor: Actor, number: int, report: Report, *, answers: JsonValue = None) -> Registered:
@@ -168,7 +172,7 @@ class PgRegistry:
             if (None if live is None else live.number) != before:
                 raise Conflict("another generation was made live meanwhile: look again")
             await _move(connection, actor, live=found, drained=before, forward=True, forced=forced)
-            await _log(connection, actor, found.generation, "cutover", {"before": before, "forced": forced})
+            await log(connection, actor, found.generation, "cutover", {"before": before, "forced": forced})
             return await _one(connection, actor, number)
 
     async def roll_back(self, actor: Actor, number: int, *, forced: str | None) -> Registered:
@@ -192,7 +196,7 @@ class PgRegistry:
             if back is None:
                 await _served_around(connection, found.generation, forced)
             await _move(connection, actor, live=back, drained=number, forward=False, forced=forced)
-            await _log(connection, actor, found.generation, "rollback", {"to": to, "forced": forced})
+            await log(connection, actor, found.generation, "rollback", {"to": to, "forced": forced})
             return await _one(connection, actor, number)
 
     async def retire(self, actor: Actor, number: int) -> Registered:
@@ -203,7 +207,7 @@ class PgRegistry:
                 raise _wrong(found, "retire")
             if found.generation.state is not State.RETIRED:
                 await connection.execute(_RETIRE, {"number": number, "now": actor.at})
-                await _log(connection, actor, found.generation, "retire", {})
+                await log(connection, actor, found.generation, "retire", {})
             return await _one(connection, actor, number)
 
     @asynccontextmanager
@@ -276,20 +280,6 @@ async def _served_around(connection: Connection, of: Generation, forced: str | N
 
 def _lacks(number: int) -> Conflict:
     return Conflict(f"generation {number} lacks vectors that the worker is still making: try again soon")
-
-
-async def _log(connection: Connection, actor: Actor, of: Generation, verb: str, detail: dict[str, JsonValue]) -> None:
-    told = {"generation": of.number, **detail}
-    action = f"generation.{verb}"
-    if of.tenant_id is None:
-        params = {"now": actor.at, "action": action, "request": actor.request_id, "detail": Jsonb(told)}
-        await connection.execute(_LOG, params)
-        return
-    await connection.execute("RESET ROLE")
-    await connection.execute("SELECT set_config('memoryd.tenant_id', %s, true)", (str(of.tenant_id),))
-    scope = Scope(of.tenant_id, actor.principal, frozenset(), request_id=actor.request_id)
-    await append_audit(connection, scope, Entry(action, "generation", (), told), actor.at)
-    await connection.execute("SET LOCAL ROLE memoryd_operator")
 
 
 def _wrong(found: Registered, verb: str) -> WrongState:

@@ -10,12 +10,12 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from memoryd.access.model import DEFAULT_SPACE, OPERATOR, KeyRecord, Operation, Space, Tenant
-from memoryd.errors import AlreadyExists, Conflict, IdempotencyInProgress, InvalidRequest, NotFound
+from memoryd.errors import AlreadyExists, Conflict, InvalidRequest, NotFound
 from memoryd.memory.ports import Receipt
+from memoryd.stores import operator_idempotency
 from memoryd.stores.access import insert_key, insert_space, select_key
 from memoryd.stores.audit import Entry, append_audit
 from memoryd.stores.database import Database
-from memoryd.stores.idempotency import checked
 from memoryd.stores.trips import Connection
 from retrieval.filters import JsonValue
 from retrieval.scope import Scope
@@ -37,13 +37,6 @@ _LOG = """
 INSERT INTO operator_log (at, action, tenant, request_id, detail)
 VALUES (%(at)s, %(action)s, %(tenant)s, %(request)s, %(detail)s)
 """
-_FORGET = "DELETE FROM operator_idempotency_keys WHERE created_at < %(old)s"
-_RESERVE = """
-INSERT INTO operator_idempotency_keys (key, fingerprint, created_at) VALUES (%(key)s, %(fingerprint)s, %(at)s)
-ON CONFLICT DO NOTHING RETURNING true
-"""
-_FIND = "SELECT fingerprint, response FROM operator_idempotency_keys WHERE key = %(key)s"
-_ANSWER = "UPDATE operator_idempotency_keys SET response = %(response)s WHERE key = %(key)s"
 
 # The tables with many rows, each before those that it points to. What else a tenant has goes with its own row, by cascade.
 _LARGE = (
@@ -147,12 +140,9 @@ class PgTenants:
         Raises ``NotFound``, and ``InvalidRequest`` when ``name`` is not the tenant's.
         """
         async with self._database.operator() as connection:
-            if operation.idempotency is not None:
-                params = {"key": operation.idempotency.key}
-                done = await (await connection.execute(_FIND, params)).fetchone()
-                if done is not None:
-                    checked(done, operation.idempotency)
-                    return False
+            given = operation.idempotency
+            if given is not None and await operator_idempotency.receipt(connection, given) is not None:
+                return False
             row = await (await connection.execute(_LOCK, {"tenant": tenant_id})).fetchone()
             if row is None:
                 raise NotFound("no such tenant")
@@ -202,14 +192,8 @@ class PgTenants:
         async with self._database.operator() as connection:
             replay = None
             if operation.idempotency is not None:
-                await connection.execute(_FORGET, {"old": operation.at - self._ttl})
-                given = operation.idempotency
-                params = {"key": given.key, "fingerprint": given.fingerprint, "at": operation.at}
-                if not await (await connection.execute(_RESERVE, params)).fetchone():
-                    row = await (await connection.execute(_FIND, params)).fetchone()
-                    if row is None:
-                        raise IdempotencyInProgress("a request with this Idempotency-Key ended just now; send it again")
-                    replay = checked(row, given)
+                await operator_idempotency.forget(connection, operation.at - self._ttl)
+                replay = await operator_idempotency.reserve(connection, operation.idempotency, operation.at)
             yield connection, replay
 
 
@@ -272,4 +256,4 @@ async def _log(connection: Connection, operation: Operation, action: str, tenant
 
 async def _answer(connection: Connection, operation: Operation, receipt: dict[str, JsonValue]) -> None:
     if operation.idempotency is not None:
-        await connection.execute(_ANSWER, {"key": operation.idempotency.key, "response": Jsonb(receipt)})
+        await operator_idempotency.answer(connection, operation.idempotency, receipt)

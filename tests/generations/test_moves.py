@@ -1,10 +1,14 @@
-"""Which generation is live after a cutover or a rollback, whatever was retired meanwhile, and who may see what of it."""
+"""Which generation is live after a cutover or a rollback, whatever was retired; who may see what of it; repeated requests."""
+
+from dataclasses import replace
+from uuid import uuid4
 
 import psycopg
 import pytest
 
-from memoryd.errors import Conflict, Forbidden, WrongState
+from memoryd.errors import AlreadyExists, Conflict, Forbidden, IdempotencyKeyReused, WrongState
 from memoryd.generations.model import ScopeKind, State
+from memoryd.memory.model import Idempotency
 from tests.generations.conftest import TEXTS, A, B
 from tests.generations.world import Tenant, World
 
@@ -101,3 +105,16 @@ async def test_what_the_operator_knows_of_all_tenants_is_no_tenants(world: World
     await refused()
     await world.generations.cut_over(world.operator, 2, forced="a drill")
     await refused()
+
+
+async def test_a_repeated_request_finds_the_generation_it_made(world: World, tenant: Tenant) -> None:
+    create, once = world.generations.create, Idempotency(f"again {uuid4()}", b"first")
+    for actor, kind in ((world.operator, ScopeKind.INSTALLATION), (tenant.actor, ScopeKind.TENANT)):
+        made = await create(actor, "b", kind, knowledge_base=None, idempotency=once)
+        again = await create(actor, "b", kind, knowledge_base=None, idempotency=once)
+        assert again.generation == made.generation
+        with pytest.raises(IdempotencyKeyReused):
+            await create(actor, "c", kind, knowledge_base=None, idempotency=replace(once, fingerprint=b"other"))
+        with pytest.raises(AlreadyExists):
+            await create(actor, "b", kind, knowledge_base=None, idempotency=replace(once, key=f"other {uuid4()}"))
+    assert len(await tenant.states()) == 1

@@ -80,9 +80,12 @@ async def test_a_tenant_changes_its_model_and_back(
     http = talk.http
     both = {"query": "How many days off do I get?", "sources": [{"space": "default"}, {"kb": "handbook"}]}
     async with _handbook(talk, settings, models):
-        answer = await http.post("/v1/generations", json={"model": STATIC})
+        once = {"Idempotency-Key": "the answer was lost"}
+        answer = await http.post("/v1/generations", json={"model": STATIC}, headers=once)
         assert answer.status_code == 201, answer.text
         made = answer.json()
+        repeated = await http.post("/v1/generations", json={"model": STATIC}, headers=once)
+        assert (repeated.status_code, repeated.json()["number"]) == (201, made["number"])
         number = made["number"]
         assert (made["scope"], made["state"], made["dimension"]) == ("tenant", "building", 256)
         (written,) = await talk.remember("The spare key lies under the blue flowerpot.")

@@ -69,7 +69,8 @@ async def test_a_deleted_one_leaves_nothing(shelf: Shelf, monkeypatch: pytest.Mo
 async def test_the_generations_of_a_deleted_one_are_retired(shelf: Shelf, database: Database) -> None:
     registry, other = PgRegistry(database), await shelf.another("other")
     actor = Actor(shelf.scope.tenant_id, "key:test", "test", shelf.now())
-    made = [await registry.add(actor, NewGeneration("model", "1", 8, "", "", actor.tenant_id, one.kb)) for one in (shelf, other)]
+    new = [NewGeneration("model", "1", 8, "", "", actor.tenant_id, one.kb) for one in (shelf, other)]
+    made = [await registry.add(actor, one, idempotency=None) for one in new]
     await shelf.bases.delete(shelf.scope, shelf.kb)
     states = [(await registry.get(actor, one.generation.number)).generation.state for one in made]
     assert states == [State.RETIRED, State.BUILDING]

@@ -139,7 +139,7 @@ class Registered:
     @property
     def owed(self) -> JsonValue:
         """The note of a verification that the worker is to do (:mod:`memoryd.generations.owed`)."""
-        return None if self.report is None else self.report.get("owed")
+        return None if self.report is None or self.generation.state is State.RETIRED else self.report.get("owed")
 
     @property
     def passed(self) -> bool:

@@ -170,7 +170,7 @@ class Rebuild:
             else:
                 whole = False
                 continue
-            if refusals:
+            if refusals and generation.state is not State.LIVE:  # what serves passes no gate any more
                 await self._hands.work.measure(generation.number)
             if gap:
                 await self._hands.items.close_gap(generation, tenant_id, gap)

@@ -65,3 +65,12 @@ async def test_what_takes_longer_than_a_request_is_left_to_the_worker(
     monkeypatch.setattr(world.generations, "_patience_s", 0.0)
     with pytest.raises(WrongState, match="resume it"):
         await _verified(world, tenant, number)
+
+
+async def test_of_what_is_retired_nothing_is_owed(world: World, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = (await world.generations.create(tenant.actor, "b", ScopeKind.TENANT, knowledge_base=None)).generation.number
+    await world.work()
+    monkeypatch.setattr(world.generations, "_patience_s", 0.0)
+    assert (await _verified(world, tenant, number)).owed is not None
+    retired = await world.generations.retire(tenant.actor, number)
+    assert retired.owed is None, "who waits for it is told to go"

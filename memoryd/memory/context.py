@@ -41,7 +41,7 @@ _AT_LEAST = 10
 # A generous guess at what packing takes, so that it need not be measured while it runs: milliseconds a candidate, and a
 # character of one.
 _MS_A_CANDIDATE = 0.5
-_MS_A_CHARACTER = 0.00005
+_MS_A_CHARACTER = 0.00015
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 Two texts are near-duplicates when their words are equal, or their three-word shingles overlap by Jaccard similarity of
 at least 0.8 (Broder 1997), or the lesser one's are contained in the better one's; and when neither has a number or a
-negation that the other lacks, since "at 3 pm" and "at 4 pm" are nearly the same shingles and not the same fact. Only
+negation that the other lacks, since "at 3 pm" and "at 4 pm" are nearly the same shingles and not the same fact. Of long
+texts a sample of the shingles speaks (:mod:`retrieval.packing.shingles`), so that the work is linear in their length. Only
 texts of one speaker are compared, and episodic ones only within one day: the same words said again on another day
 are another event.
 """
@@ -14,14 +15,13 @@ from dataclasses import dataclass
 from itertools import islice
 
 from retrieval.packing.model import Candidate, DropReason
+from retrieval.packing.shingles import SHINGLE_WORDS, Shingler, Sketch, likeness, words
 
 JACCARD = 0.8
 CONTAINMENT = 0.95
-SHINGLE_WORDS = 3
-# Long texts are first compared by their two ends, then exactly: most pairs differ there already.
+# Long texts are first compared by their two ends, then by what they say: most pairs differ there already.
 PROBE_CHARS = 300
 
-_WORD = re.compile(r"\w+")
 _NEGATIONS = frozenset(
     re.findall(
         r"\S+",
@@ -30,8 +30,6 @@ _NEGATIONS = frozenset(
         """,
     )
 )
-
-Shingle = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +41,19 @@ class Duplicate:
 
 
 class Duplicates:
-    """Answers for ``ranked`` candidates, best first; looks at no more of them than it is asked about."""
+    """Answers for ``ranked`` candidates, best first; looks at no more of them than it is asked about.
+
+    A long text is read through at most once for its shingles and once for its numbers, however many it is compared with.
+    """
 
     def __init__(self, ranked: Sequence[Candidate]) -> None:
         self._ranked = ranked
         self._answers: list[Duplicate | None] = []
-        self._prints: dict[int, frozenset[Shingle]] = {}
-        self._holders: dict[tuple[object, ...], dict[Shingle, list[int]]] = {}
+        self._shingler = Shingler()
+        self._prints: dict[int, frozenset[int]] = {}
+        self._sketches: dict[int, Sketch] = {}
+        self._marks: dict[int, frozenset[str]] = {}
+        self._holders: dict[tuple[object, ...], dict[int, list[int]]] = {}
         self._ids: dict[str, int] = {}
 
     def of(self, index: int) -> Duplicate | None:
@@ -71,14 +75,13 @@ class Duplicates:
         twin = self._ids.setdefault(candidate.id, index)
         if twin != index:
             return Duplicate(twin, DropReason.NEAR_DUPLICATE)
-        shingles = _shingles(_probe(candidate.text))
+        shingles = self._prints[index] = self._shingler.shingles(_probe(candidate.text))
         holders = self._holders.setdefault(_realm(candidate), {})
         if not candidate.must_include:
             for overlap, holder in sorted(self._close(shingles, holders)):
-                reason = self._relation(candidate, shingles, holder, -overlap)
+                reason = self._relation(index, holder, -overlap)
                 if reason is not None:
                     return Duplicate(holder, reason)
-        self._prints[index] = shingles
         for shingle in shingles:
             if shingle in holders:
                 holders[shingle].append(index)
@@ -86,7 +89,7 @@ class Duplicates:
                 holders[shingle] = [index]
         return None
 
-    def _close(self, shingles: frozenset[Shingle], holders: dict[Shingle, list[int]]) -> list[tuple[int, int]]:
+    def _close(self, shingles: frozenset[int], holders: dict[int, list[int]]) -> list[tuple[int, int]]:
         """``(-overlap, holder)`` of all that share enough shingles: each of them has one of any ``missing + 1``."""
         least = JACCARD * len(shingles)
         missing = len(shingles) - math.ceil(least)
@@ -94,17 +97,39 @@ class Duplicates:
         close = ((-len(shingles & self._prints[holder]), holder) for holder in seen)
         return [pair for pair in close if -pair[0] >= least]
 
-    def _relation(self, candidate: Candidate, shingles: frozenset[Shingle], holder: int, overlap: int) -> DropReason | None:
-        other = self._ranked[holder].text
-        theirs = self._prints[holder]
-        if max(len(candidate.text), len(other)) > 2 * PROBE_CHARS:
-            shingles, theirs = _shingles(candidate.text), _shingles(other)
-            overlap = len(shingles & theirs)
-        alike = overlap / (len(shingles) + len(theirs) - overlap) >= JACCARD
-        contained = len(shingles) > SHINGLE_WORDS and overlap >= CONTAINMENT * len(shingles)
-        if not (alike or contained) or not _critical(candidate.text, other, both=not contained):
+    def _relation(self, index: int, holder: int, overlap: int) -> DropReason | None:
+        """What the lesser candidate is to the better one, whose probes share ``overlap`` shingles."""
+        mine, theirs = len(self._prints[index]), len(self._prints[holder])
+        similarity, share = overlap / (mine + theirs - overlap), overlap / mine
+        if self._long(index) or self._long(holder):
+            similarity, sampled = likeness(self._sketch(index), self._sketch(holder))
+            # Of a short text the probe is the whole: what the other's ends have of it, the other has.
+            share, mine = sampled if self._long(index) else max(share, sampled), self._sketch(index).size
+        alike = similarity >= JACCARD
+        contained = mine > SHINGLE_WORDS and share >= CONTAINMENT
+        if not (alike or contained) or not self._says_as_much(holder, index, exactly=not contained):
             return None
         return DropReason.NEAR_DUPLICATE if alike else DropReason.MERGED
+
+    def _says_as_much(self, better: int, lesser: int, *, exactly: bool) -> bool:
+        """True when the better text has every number and negation of the lesser one (and, if ``exactly``, no others)."""
+        mine, theirs = self._marks_of(lesser), self._marks_of(better)
+        # Sets of one size differ at a glance; only of unequal ones must be looked whether one is part of the other.
+        return mine == theirs if exactly or len(mine) == len(theirs) else mine < theirs
+
+    def _long(self, index: int) -> bool:
+        return len(self._ranked[index].text) > 2 * PROBE_CHARS
+
+    def _sketch(self, index: int) -> Sketch:
+        if index not in self._sketches:
+            self._sketches[index] = self._shingler.sketch(self._ranked[index].text)
+        return self._sketches[index]
+
+    def _marks_of(self, index: int) -> frozenset[str]:
+        if index not in self._marks:
+            self._marks[index] = _marks(self._ranked[index].text)
+            hash(self._marks[index])  # kept with the set: two of them are told apart by it
+        return self._marks[index]
 
 
 def _probe(text: str) -> str:
@@ -120,19 +145,6 @@ def _realm(candidate: Candidate) -> tuple[object, ...]:
     return (candidate.speaker, candidate.event_time.date())
 
 
-def _shingles(text: str) -> frozenset[Shingle]:
-    words = _WORD.findall(text.lower()) or [text.strip()]
-    if len(words) <= SHINGLE_WORDS:
-        return frozenset([tuple(words)])
-    return frozenset(zip(words, words[1:], words[2:], strict=False))
-
-
-def _critical(lesser: str, better: str, *, both: bool) -> bool:
-    """True when the better text has every number and negation of the lesser one (and, if ``both``, no others)."""
-    mine, theirs = _marks(lesser), _marks(better)
-    return mine == theirs if both else mine <= theirs
-
-
 def _marks(text: str) -> frozenset[str]:
-    words = _WORD.findall(text.lower())
-    return frozenset(word for word in words if word in _NEGATIONS or any(c.isdigit() for c in word))
+    """The numbers and negations of a text."""
+    return frozenset(word for word in set(words(text)) if word in _NEGATIONS or any(c.isdigit() for c in word))

@@ -54,6 +54,11 @@ def _in_utc(value: datetime) -> datetime:
     return moment
 
 
+def _in_range(value: datetime) -> datetime:
+    _in_utc(value)
+    return value
+
+
 def _metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     if _depth(value) > MAX_METADATA_DEPTH:
         raise ValueError(f"is nested deeper than {MAX_METADATA_DEPTH} levels")
@@ -104,6 +109,8 @@ Topic = Annotated[str, StringConstraints(min_length=1, max_length=128), _Clean]
 Uri = Annotated[str, StringConstraints(min_length=1, max_length=2_048), _Clean]
 Reason = Annotated[str, StringConstraints(min_length=1, max_length=1_000), _Clean]
 Time = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_utc)]
+# With its offset: whose days the question means by "yesterday".
+LocalTime = Annotated[AwareDatetime, BeforeValidator(_rfc_3339), AfterValidator(_in_range)]
 # What was parsed is JSON; a look at each value would take a microsecond, a million times in the largest body.
 Metadata = Annotated[dict[str, SkipValidation[JsonValue]], AfterValidator(_metadata)]
 Wanted = Annotated[

@@ -140,6 +140,27 @@ async def test_times_in_the_question(talk: Tenant) -> None:
     assert (await talk.recall("what did we do last month?"))["understood"] == []
 
 
+@pytest.mark.parametrize(
+    ("query_time", "phrase", "start", "end"),
+    [
+        ("2023-05-17T08:00:00+09:00", "yesterday", "2023-05-16T00:00:00+09:00", "2023-05-17T00:00:00+09:00"),
+        ("2023-05-17T20:30:00-07:00", "today", "2023-05-17T00:00:00-07:00", "2023-05-18T00:00:00-07:00"),
+        ("2023-05-17T20:30:00-07:00", "on 3 May 2023", "2023-05-03T00:00:00-07:00", "2023-05-04T00:00:00-07:00"),
+        ("2023-05-17T20:30:00+14:00", "before 2020", "0001-01-02T00:00:00+14:00", "2020-01-01T00:00:00+14:00"),
+    ],
+)
+async def test_days_are_those_of_the_zone_of_the_question(
+    tenant: Tenant, query_time: str, phrase: str, start: str, end: str
+) -> None:
+    await tenant.remember("the last of the day", event_time=end)
+    await tenant.remember("said within the day", event_time=start.replace("T00:00", "T00:01"))
+    answer = await tenant.recall(f"what was said {phrase}?", query_time=query_time, explain=True)
+    assert answer["degraded"] == []
+    assert [(one["start"], one["end"]) for one in answer["understood"]] == [(start, end)]
+    inside = {hit["text"]: hit["explain"]["temporal"] == pytest.approx(TEMPORAL_WEIGHT) for hit in answer["hits"]}
+    assert inside == {"said within the day": True, "the last of the day": False}
+
+
 async def test_reranking(talk: Tenant) -> None:
     answer = await talk.recall("Which sport event did Melanie take part in?", rerank="on", explain=True)
     assert answer["hits"][0]["text"] == "I ran a charity race for mental health."

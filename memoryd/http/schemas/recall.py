@@ -11,6 +11,7 @@ from memoryd.http.fields import (
     MAX_TEXT,
     Confidence,
     Identifier,
+    LocalTime,
     Name,
     Query,
     Time,
@@ -64,7 +65,9 @@ class Question(Body):
     limit: Whole = Field(10, ge=1, le=100)
     rerank: RerankMode | RerankIn = Field(RerankMode.AUTO, description="`auto`: as the spaces say, or else the installation")
     explain: StrictBool = False
-    query_time: Time | None = Field(None, description="«Now» for phrases such as «last week»; without it they are ignored")
+    query_time: LocalTime | None = Field(
+        None, description="«Now» for phrases such as «last week», whose days are those of its offset; without it they are ignored"
+    )
     as_of: Time | None = Field(None, description="What was true in the world then")
     known_at: Time | None = Field(None, description="What this service knew then")
     deadline_ms: float | None = Field(

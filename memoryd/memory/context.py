@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from uuid import UUID
 
 from memoryd.access.service import require
@@ -169,9 +170,8 @@ class Contexts:
         if handle.rendition == Rendition.FULL:
             turns += await self._reader.neighbours(scope, revision, before=_NEIGHBOURS, after=_NEIGHBOURS, at=handle.at)
         if len(turns) > 1:
-            around = sorted(turns[1:], key=lambda turn: abs(turn.seq - revision.seq))
             # The nearer, the better; the scores only have to fall.
-            near = [_of_revision(turn, score=0.9**n) for n, turn in enumerate(around, 1)]
+            near = [_of_revision(turn, score=0.9**n) for n, turn in enumerate(_nearest_first(revision, turns[1:]), 1)]
             packed = await QUICK.run(_around, shown, near, PackRequest(budget_tokens, order=Order.CHRONOLOGICAL), counter)
         else:
             packed = await QUICK.run(
@@ -234,6 +234,16 @@ class Contexts:
             )
             handles[item.id] = self._handles.issue(scope, handle, now)
         return handles
+
+
+def _nearest_first(turn: Revision, others: Sequence[Revision]) -> list[Revision]:
+    """The turns around one, which stand in their order, by how many lie between; of two as near the earlier first."""
+    place = sum(_said(other) < _said(turn) for other in others) - 0.5
+    return [others[i] for i in sorted(range(len(others)), key=lambda i: abs(i - place))]
+
+
+def _said(turn: Revision) -> tuple[datetime, int]:
+    return turn.content.event_time or turn.created_at, turn.seq
 
 
 def _around(shown: Candidate, near: Sequence[Candidate], request: PackRequest, counter: TokenCounter) -> Packed:

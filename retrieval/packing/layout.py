@@ -196,27 +196,23 @@ def layout_for(form: Format, *, sections: bool) -> Layout:
 
 
 def arranged(shown: Sequence[Shown], layout: Layout, order: Order) -> list[list[Shown]]:
-    """The groups in the order of the request; inside a group, items by position, then time, then rank."""
+    """The groups in the order of the request; inside a group, items by time, then position, then rank."""
     groups: dict[GroupKey, list[Shown]] = {}
     for each in sorted(shown, key=lambda item: item.rank):
         groups.setdefault(layout.group(each.candidate), []).append(each)
     best_first = [sorted(group, key=_place) for group in groups.values()]
     if order is Order.CHRONOLOGICAL:
-        return sorted(best_first, key=_begin)
+        return sorted(best_first, key=lambda group: _place(group[0]))
     if order is Order.EDGES:
         # Models read the two ends best (Liu et al. 2023, "Lost in the middle"): best first, second best last, …
         return best_first[0::2] + best_first[1::2][::-1]
     return best_first
 
 
-def _place(shown: Shown) -> tuple[bool, int, bool, float, int]:
+def _place(shown: Shown) -> tuple[bool, float, bool, int, int]:
+    """When it was said (undated turns come last): positions are of the order of arrival, and a chat may arrive newest first."""
     position = shown.candidate.position
-    return (position is None, position or 0, *_time(shown), shown.rank)
-
-
-def _begin(group: Sequence[Shown]) -> tuple[tuple[bool, float], tuple[bool, int, bool, float, int]]:
-    """When a group begins (undated ones come last); on a tie, as its first item is placed."""
-    return (min(_time(shown) for shown in group), _place(group[0]))
+    return (*_time(shown), position is None, position or 0, shown.rank)
 
 
 def _time(shown: Shown) -> tuple[bool, float]:

@@ -68,7 +68,8 @@ class Message(TypedDict):
 class Candidate:
     """Something that may be shown. ``score`` is its relevance, at least 0, comparable within one request.
 
-    ``position`` is the place inside the session or document; turns of one session are laid out by it under one header.
+    ``position`` is the place inside the session or document: turns of one session and time, and chunks, which have no time, are
+    laid out by it under one header.
     ``trust`` is a short label for the reader, such as ``"untrusted"``; ``confidence`` is in ``[0, 1]``. ``origin`` names the
     place in a document (its title, the headings, the pages) and stands in the header instead of a day.
     """

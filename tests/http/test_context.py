@@ -79,6 +79,19 @@ async def test_a_full_turn_expands_to_those_around_it_even_when_only_they_fit(te
     assert "glad" in tight["text"]
 
 
+async def test_a_chat_that_arrived_in_another_order_is_read_in_its_own(tenant: Tenant) -> None:
+    said = [f"Turn {n} of the walk with the greyhound." for n in "abcdefg"]
+    for minute in (3, 6, 0, 5, 1, 4, 2):
+        await tenant.remember(said[minute], session_id="walk", event_time=f"2024-05-04T10:0{minute}:00Z")
+    body = await packed(tenant, "greyhound", 400, order="chronological")
+    assert [line.split(" ", 1)[1] for line in body["text"].splitlines() if line[0].isdigit()] == said
+    middle = next(line.split()[0] for line in body["text"].splitlines() if "Turn d" in line)
+    handle = next(one["handle"] for one in body["items"] if one["citation"] == int(middle))
+    _, more = await expanded(tenant, handle, 55)
+    shown = [line.split(" ", 1)[1] for line in more["text"].splitlines() if line[0].isdigit()]
+    assert said[2:5] == shown, "the turns beside it"
+
+
 async def test_a_handle_expands_to_the_revision_that_was_shown(tenant: Tenant) -> None:
     (memory,) = await tenant.remember(LONG)
     (now,) = (await packed(tenant, "garden in Lisbon", 60))["items"]

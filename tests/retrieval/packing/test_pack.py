@@ -73,6 +73,23 @@ def test_orders(order: Order, ids: list[str]) -> None:
     assert [item.id for item in packed(TURNS, order=order).items] == ids
 
 
+@pytest.mark.parametrize("form", Format)
+@pytest.mark.parametrize("order", Order)
+def test_turns_stand_in_the_order_of_their_time_however_they_arrived(order: Order, form: Format) -> None:
+    said = datetime(2023, 5, 8, 13, tzinfo=UTC)
+    texts = ["What did you paint?", "A sunrise.", "How lovely!", "Thank you."]
+    talk = [
+        Candidate(f"c{i}", text, 0.5, event_time=said.replace(minute=i // 2), session_id="s", position=[3, 4, 1, 2][i])
+        for i, text in enumerate(texts)
+    ]
+    assert [item.id for item in packed(talk, order=order, form=form).items] == ["c0", "c1", "c2", "c3"]
+
+
+def test_chunks_stand_in_the_order_of_their_document() -> None:
+    chunks = [Candidate(f"c{n}", f"Chapter {n}.", n / 10, session_id="d", position=n, origin=("Guide",)) for n in (3, 1, 2)]
+    assert [item.id for item in packed(chunks, order=Order.CHRONOLOGICAL).items] == ["c1", "c2", "c3"]
+
+
 def test_source_trust_and_confidence_are_in_the_header() -> None:
     page = Candidate(
         "p", "A claim.", 1.0, source_type="web", source_uri="https://example.org/a", trust="untrusted", confidence=0.2

@@ -106,6 +106,7 @@ class Chunks:
             source_uri=document.source_uri,
             external_id=document.document_id,
             origin=origin(citation),
+            matched_at=max(0, chunk.span[0] - section.start) if in_section else 0,
         )
         return shown, Cited(citation, pin.kb_id, pin.space, document.source_uri, in_section)
 

@@ -21,6 +21,7 @@ from retrieval.packing import (
     Format,
     Order,
     Packed,
+    PackedItem,
     PackRequest,
     Rendition,
     TokenizerRegistry,
@@ -80,10 +81,11 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """Which revision of which space an item shows."""
+    """Which revision of which space an item shows, and where in it the passage begins that was found."""
 
     space: str
     revision: int
+    matched_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,11 @@ class Contexts:
         recalled = await self._recall(scope, asked)
         hits = {str(hit.item.memory_id): hit for hit in recalled.result.hits}
         scores = {key: max(hit.score, 0.0) for key, hit in hits.items()}
-        candidates = [_of_revision(one, score=scores.get(key, 0.0), must_include=True) for key, one in wanted.items()]
+        matched = {key: hit.item.span[0] for key, hit in hits.items()}
+        candidates = [
+            _of_revision(one, score=scores.get(key, 0.0), must_include=True, matched_at=matched.get(key, 0))
+            for key, one in wanted.items()
+        ]
         candidates += [_candidate(hit) for key, hit in hits.items() if key not in wanted]
         of_chunks = {key: found for key, hit in hits.items() if (found := cited(hit.item, recalled.spaces)) is not None}
         ours = request.shown  # external ids of memories: a document's may be the same
@@ -145,9 +151,10 @@ class Contexts:
         left_out = (*_dropped(seen, DropReason.SHOWN_ALREADY), *_dropped(late, DropReason.OUT_OF_TIME))
         packed = replace(packed, dropped=(*packed.dropped, *left_out))
         origins: dict[str, _Origin | Cited] = {
-            key: of_chunks.get(key) or _Origin(recalled.spaces[hit.item.space_id], hit.item.revision) for key, hit in hits.items()
+            key: of_chunks.get(key) or _Origin(recalled.spaces[hit.item.space_id], hit.item.revision, matched[key])
+            for key, hit in hits.items()
         }
-        origins |= {key: _Origin(revision.space, revision.revision) for key, revision in wanted.items()}
+        origins |= {key: _Origin(one.space, one.revision, matched.get(key, 0)) for key, one in wanted.items()}
         handles = self._issue(scope, packed, origins, _Asked(query_terms(asked.query), at))
         degraded = dict.fromkeys((*recalled.result.degraded, *(("packing",) if late else ())))
         return Context(packed, counter.name, handles, hits, recalled, tuple(degraded), of_chunks)
@@ -165,7 +172,7 @@ class Contexts:
         if isinstance(handle, ChunkHandle):
             return await self._expand_chunk(scope, handle, budget_tokens, counter)
         revision = await self._pinned(scope, handle)
-        shown = _of_revision(revision, score=1.0)
+        shown = _of_revision(revision, score=1.0, matched_at=handle.matched_at)
         turns = [revision]
         if handle.rendition == Rendition.FULL:
             turns += await self._reader.neighbours(scope, revision, before=_NEIGHBOURS, after=_NEIGHBOURS, at=handle.at)
@@ -178,6 +185,7 @@ class Contexts:
                 more, shown, counter, budget_tokens=budget_tokens, seen_chars=handle.seen_chars, terms=handle.terms
             )
         origins = {str(turn.memory_id): _Origin(turn.space, turn.revision) for turn in turns}
+        origins[shown.id] = _Origin(revision.space, revision.revision, handle.matched_at)
         return Context(packed, counter.name, self._issue(scope, packed, origins, _Asked(handle.terms, handle.at)), {}, None)
 
     async def handle_of_chunk(self, scope: Scope, kb: str, version: str, chunk_id: UUID, *, shown: Rendition) -> str:
@@ -228,12 +236,23 @@ class Contexts:
             seen = sum(end - start for start, end in item.spans)
             made_of = origins[item.id]
             handle = (
-                made_of.handle(item, seen, asked.terms)
-                if isinstance(made_of, Cited)
-                else Handle(UUID(item.id), made_of.space, item.rendition, made_of.revision, seen, asked.terms, asked.at)
+                made_of.handle(item, seen, asked.terms) if isinstance(made_of, Cited) else _handle(item, made_of, seen, asked)
             )
             handles[item.id] = self._handles.issue(scope, handle, now)
         return handles
+
+
+def _handle(item: PackedItem, made_of: _Origin, seen_chars: int, asked: _Asked) -> Handle:
+    return Handle(
+        memory_id=UUID(item.id),
+        space=made_of.space,
+        rendition=item.rendition,
+        revision=made_of.revision,
+        seen_chars=seen_chars,
+        terms=asked.terms,
+        at=asked.at,
+        matched_at=made_of.matched_at,
+    )
 
 
 def _nearest_first(turn: Revision, others: Sequence[Revision]) -> list[Revision]:
@@ -284,10 +303,11 @@ def _candidate(hit: Hit) -> Candidate:
         external_id=item.external_id,
         confidence=item.confidence,
         origin=() if item.citation is None else origin(item.citation),
+        matched_at=item.span[0],
     )
 
 
-def _of_revision(revision: Revision, *, score: float, must_include: bool = False) -> Candidate:
+def _of_revision(revision: Revision, *, score: float, must_include: bool = False, matched_at: int = 0) -> Candidate:
     content = revision.content
     return Candidate(
         id=str(revision.memory_id),
@@ -304,4 +324,5 @@ def _of_revision(revision: Revision, *, score: float, must_include: bool = False
         external_id=revision.external_id,
         confidence=content.confidence,
         must_include=must_include,
+        matched_at=matched_at,
     )

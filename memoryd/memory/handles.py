@@ -20,7 +20,7 @@ _MAX_LENGTH = 1_000
 # Of the question's terms, in UTF-8: what keeps the longest handle, with the longest space name, within the limit.
 _TERM_BYTES = 240
 # What a handle is of is told by its fields' number; a chunk's end with a word that says so.
-_FIELDS, _CHUNK_FIELDS, _CHUNK = 9, 11, "chunk"
+_FIELDS, _CHUNK_FIELDS, _CHUNK = 10, 11, "chunk"
 _REFUSED = "the handle is not one of this server's for this key"
 
 
@@ -29,7 +29,7 @@ class Handle:
     """What can be shown more of: one revision of a memory (``None``: its head), and how much of it was shown.
 
     ``seen_chars`` counts the characters of the text that were shown, ``terms`` are those of the question (the first 240
-    bytes of them), ``at`` is the moment of the recall it comes from.
+    bytes of them), ``matched_at`` is where the passage begins that was found, ``at`` the moment of the recall it comes from.
     """
 
     memory_id: UUID
@@ -39,6 +39,7 @@ class Handle:
     seen_chars: int = 0
     terms: tuple[str, ...] = ()
     at: Moment = NOW
+    matched_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Handles:
         if not hmac.compare_digest(self._sign(scope.tenant_id, body), _decode(signature)):
             raise HandleInvalid(_REFUSED)
         fields = json.loads(body)
-        # An earlier version of memoryd signed four fields, the time last; none of its handles lives longer than an hour.
+        # Earlier versions of memoryd signed fewer fields, the first the time last; their handles live no longer than an hour.
         if len(fields) not in (_FIELDS, _CHUNK_FIELDS) or now.timestamp() >= fields[0]:
             raise HandleExpired("the handle has expired; ask for the context again")
         handle = _chunk(fields) if fields[-1] == _CHUNK else _memory(fields)
@@ -104,13 +105,14 @@ def _of_memory(handle: Handle) -> list[object]:
         " ".join(_first(handle.terms)),
         handle.at.as_of and handle.at.as_of.isoformat(),
         handle.at.known_at and handle.at.known_at.isoformat(),
+        handle.matched_at,
     ]
 
 
 def _memory(fields: Sequence[Any]) -> Handle:
-    _, memory_id, space, rendition, revision, seen_chars, terms, as_of, known_at = fields
+    _, memory_id, space, rendition, revision, seen_chars, terms, as_of, known_at, matched_at = fields
     at = Moment(_moment(as_of), _moment(known_at))
-    return Handle(UUID(memory_id), space, rendition, revision, seen_chars, tuple(terms.split()), at)
+    return Handle(UUID(memory_id), space, rendition, revision, seen_chars, tuple(terms.split()), at, matched_at)
 
 
 def _of_chunk(handle: ChunkHandle) -> list[object]:

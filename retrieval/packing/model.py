@@ -71,7 +71,8 @@ class Candidate:
     ``position`` is the place inside the session or document: turns of one session and time, and chunks, which have no time, are
     laid out by it under one header.
     ``trust`` is a short label for the reader, such as ``"untrusted"``; ``confidence`` is in ``[0, 1]``. ``origin`` names the
-    place in a document (its title, the headings, the pages) and stands in the header instead of a day.
+    place in a document (its title, the headings, the pages) and stands in the header instead of a day. ``matched_at`` is the
+    character at which the passage begins that was found: where no word of the query tells what to show, that is shown.
     """
 
     id: str
@@ -90,6 +91,7 @@ class Candidate:
     confidence: float = 1.0
     must_include: bool = False
     origin: tuple[str, ...] = ()
+    matched_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,9 @@ def more(
 ) -> Packed:
     """The largest rendition that fits the budget, out of those that show more than ``seen_chars`` characters.
 
-    Gist, excerpts of ever twice the length around what is about ``terms``, and the whole. Where the whole is no longer
-    than what was seen, it is the whole. Raises :class:`retrieval.errors.BudgetTooSmall` when there is more but none of it
-    fits. Pure and deterministic.
+    Gist, excerpts of ever twice the length around what is about ``terms`` (else around what was found), and the whole.
+    Where the whole is no longer than what was seen, it is the whole. Raises :class:`retrieval.errors.BudgetTooSmall` when
+    there is more but none of it fits. Pure and deterministic.
     """
     layout = layout_for(Format.TEXT, sections=False)
     renditions = _larger(candidate, seen_chars, terms)
@@ -34,7 +34,8 @@ def more(
 
 def _larger(candidate: Candidate, seen_chars: int, terms: Sequence[str]) -> list[Shown]:
     extractor = Extractor("", dict.fromkeys(terms, 1.0))
-    extracts = extractor.extract(candidate.text, body_start(candidate, structured=False), growing=True)
+    start = body_start(candidate, structured=False)
+    extracts = extractor.extract(candidate.text, start, matched_at=candidate.matched_at, growing=True)
     if not extracts.full:
         return []
     parts = [(Rendition.GIST, extracts.gist.spans)] if extracts.gist else []

@@ -1,6 +1,7 @@
 """What may be shown of one text: a gist, an excerpt, or the whole. All extractive, all as spans of the source.
 
-A sentence's relevance is the weight of the query's terms in it, damped by its length; ties go to the earlier one.
+A sentence's relevance is the weight of the query's terms in it, damped by its length; ties go to the first one of the passage
+that was found, as it may have been found by its meaning and share no word with the query, and then to the earlier one.
 A term matches at the start of a word, so stems work ("paint" finds "painting"). Rows of a table are shown with its header.
 """
 
@@ -67,22 +68,28 @@ class Extractor:
         weights = dict.fromkeys(query_terms(query), 1.0) if term_weights is None else term_weights
         self._terms = sorted((term.lower(), weight) for term, weight in weights.items() if term and weight > 0)
 
-    def extract(self, text: str, start: int = 0, *, growing: bool = False) -> Extracts:
-        """The renditions of ``text[start:]``: one excerpt at most, or with ``growing`` ever larger ones around the same place."""
+    def extract(self, text: str, start: int = 0, *, matched_at: int = 0, growing: bool = False) -> Extracts:
+        """The renditions of ``text[start:]``: one excerpt at most, or with ``growing`` ever larger ones around the same place.
+
+        ``matched_at`` is where the passage begins that was found.
+        """
         whole = _trim(text, start)
         full = (whole,) if whole.end > whole.start else ()
         length = whole.end - whole.start
         if length <= WHOLE_CHARS:
             return Extracts(None, (), full)
-        low, high, present = self._window(text, whole)
+        low, high, present = self._window(text, whole, matched_at)
         sentences = _split(text, low, high)
         found = self._found(text, sentences)
         scores = self._scores(text, sentences, found)
-        chosen = _gist(sentences, scores) if any(scores) else telling(text, sentences, GIST_CHARS)
+        first = next((i for i, span in enumerate(sentences) if span.end > matched_at), 0)
+        ranked = sorted(range(len(sentences)), key=lambda i: (-scores[i], i < first, i))
+        told = (first + i for i in telling(text, sentences[first:], GIST_CHARS))
+        chosen = _gist(sentences, scores, ranked) if any(scores) else list(told)
         gist = with_headers(text, _join(sentences, chosen))
         if _chars(gist) > 0.8 * length:
             return Extracts(None, (), full)
-        best = min(range(len(sentences)), key=lambda i: (-scores[i], i))
+        best = ranked[0]
         if growing:
             before, after = _split(text, whole.start, low), _split(text, high, whole.end)
             best += len(before)
@@ -105,10 +112,11 @@ class Extractor:
     def _mass(self, numbers: set[int]) -> float:
         return sum(self._terms[n][1] for n in sorted(numbers))
 
-    def _window(self, text: str, whole: Span) -> tuple[int, int, set[int]]:
+    def _window(self, text: str, whole: Span, matched_at: int) -> tuple[int, int, set[int]]:
         """The part of a text to split into sentences, and the terms that stand in all of it.
 
-        Of a long text it is the part, from space to space, around the block with the most weight of terms.
+        Of a long text it is the part, from space to space, around the block with the most weight of terms; of several the
+        one nearest to what was found, and of none that itself.
         """
         blocks: dict[int, float] = {}
         present: set[int] = set()
@@ -121,8 +129,11 @@ class Extractor:
                 blocks[block] = blocks.get(block, 0.0) + weight
         if self._scorer or whole.end - whole.start <= WINDOW_CHARS:
             return *whole, present
-        best = min(blocks, key=lambda block: (-blocks[block], block), default=whole.start // BLOCK_CHARS)
-        middle = best * BLOCK_CHARS + BLOCK_CHARS // 2
+        begin = max(whole.start, min(matched_at, whole.end - 1))
+        if blocks:
+            found_in = begin // BLOCK_CHARS
+            begin = BLOCK_CHARS * min(blocks, key=lambda block: (-blocks[block], abs(block - found_in), block))
+        middle = begin + BLOCK_CHARS // 2
         low, high = max(whole.start, middle - WINDOW_CHARS // 2), min(whole.end, middle + WINDOW_CHARS // 2)
         if low > whole.start and (space := text.find(" ", low, low + 40)) >= 0:
             low = space
@@ -181,9 +192,8 @@ def _occurrences(lowered: str, term: str, start: int) -> list[int]:
     return places
 
 
-def _gist(sentences: Sequence[Span], scores: Sequence[float]) -> list[int]:
+def _gist(sentences: Sequence[Span], scores: Sequence[float], ranked: Sequence[int]) -> list[int]:
     """The best sentence, and the next best with any relevance while both stay within ``GIST_CHARS``; in order."""
-    ranked = sorted(range(len(sentences)), key=lambda i: (-scores[i], i))
     chosen = [ranked[0]]
     used = sentences[ranked[0]].end - sentences[ranked[0]].start
     for i in ranked[1:]:

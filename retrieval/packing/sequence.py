@@ -148,7 +148,7 @@ class Items:
 
     def _extracted(self, index: int) -> _Options:
         candidate = self.ranked[index]
-        extracts = self._extractor.extract(candidate.text, self._starts[index])
+        extracts = self._extractor.extract(candidate.text, self._starts[index], matched_at=candidate.matched_at)
         if not extracts.full:
             return _Options((), ())
         whole = extracts.full[0].end - extracts.full[0].start

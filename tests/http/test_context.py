@@ -53,6 +53,26 @@ async def test_each_expansion_shows_more_until_there_is_no_more(tenant: Tenant) 
     assert (item["rendition"], seen[-1]) == ("full", len(LONG.strip()))
 
 
+async def test_the_passage_that_was_found_by_its_meaning_is_what_is_shown(tenant: Tenant) -> None:
+    (memory,) = await tenant.remember(f"{FILLER * 50}Our greyhound broke his leg, and the vet put it in plaster. {FILLER * 50}")
+    (hit,) = (await tenant.recall("pet injuries", arms=["dense"]))["hits"]
+    start, end = hit["passage"]
+    assert start > 1_000
+    for fields in ({}, {"must_include": [memory]}):
+        (item,) = (await packed(tenant, "pet injuries", 250, arms=["dense"], **fields))["items"]
+        (first,) = item["spans"]
+        assert start <= first[0] < first[1] <= end
+        seen = [shown_chars(item)]
+        for budget in (400, 1000):
+            status, more = await expanded(tenant, item["handle"], budget)
+            assert status == 200, more
+            (item,) = more["items"]
+            assert any(a <= first[0] and first[1] <= b for a, b in item["spans"])
+            seen.append(shown_chars(item))
+        assert seen == sorted(seen)
+        assert seen[-1] > 3 * seen[0]
+
+
 async def test_the_same_is_not_shown_again_when_the_budget_holds_no_more(tenant: Tenant) -> None:
     await tenant.remember(LONG)
     (item,) = (await packed(tenant, "Who bought the garden in Lisbon?", 250))["items"]

@@ -325,3 +325,17 @@ async def test_a_handle_shows_the_chunk_and_then_its_section(tenant: Tenant, boo
     await made.collect()
     gone = await tenant.http.post("/v1/context/expand", json={"handle": item["handle"]})
     assert (gone.status_code, gone.json()["code"]) == (410, "version_gone")
+
+
+async def test_a_section_is_shown_around_the_chunk_that_was_found(tenant: Tenant, bookcase: Make) -> None:
+    about = " ".join(f"Rule {n}: everybody asks the office in writing before day {n}." for n in range(60))
+    found = "A dog may lie under the desk of whoever brought it."
+    await (await bookcase("rules")).publish(
+        {"rules.md": Doc("Rules", tuple(Part(text, ("Rules",)) for text in (about, found, about)))}
+    )
+    sources = [{"kb": "rules", "limit": 1}]
+    (item,) = (await _packed(tenant.http, query="bringing pets", sources=sources, arms=["dense"], budget_tokens=60))["items"]
+    assert item["spans"] == [[0, len(found)]]
+    section = await tenant.http.post("/v1/context/expand", json={"handle": item["handle"], "budget_tokens": 300})
+    assert section.json()["items"][0]["rendition"] == "excerpt"
+    assert found in section.json()["text"]

@@ -25,13 +25,13 @@ SCOPE = Scope(UUID(int=1), "key", frozenset({Action.READ}), None)
     at=st.sampled_from((Moment(), Moment(as_of=NOW), Moment(NOW, NOW))),
 )
 def test_a_handle_says_what_it_was_given_and_stays_short(terms: list[str], revision: int | None, at: Moment) -> None:
-    handle = Handle(UUID(int=7), "s" * 128, "excerpt", revision, 200_000, tuple(terms), at)
+    handle = Handle(UUID(int=7), "s" * 128, "excerpt", revision, 200_000, tuple(terms), at, 199_999)
     text = HANDLES.issue(SCOPE, handle, NOW)
     assert len(text) < 1_000
     read = HANDLES.read(SCOPE, text, NOW)
     assert isinstance(read, Handle)
     assert read.terms == tuple(terms)[: len(read.terms)]
-    assert (read.revision, read.seen_chars, read.at) == (revision, 200_000, at)
+    assert (read.revision, read.seen_chars, read.at, read.matched_at) == (revision, 200_000, at, 199_999)
 
 
 def test_a_handle_of_an_earlier_version_has_expired() -> None:

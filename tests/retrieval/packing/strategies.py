@@ -35,6 +35,7 @@ def candidate(draw: st.DrawFn, number: int, *, must: bool) -> Candidate:
         trust=draw(st.sampled_from((None, "untrusted"))),
         confidence=draw(st.sampled_from((1.0, 0.3))),
         must_include=must and draw(st.integers(0, 5)) == 0,
+        matched_at=draw(st.sampled_from((0, 0, 7, 150, 10_000))),
     )
 
 

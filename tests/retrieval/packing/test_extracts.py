@@ -100,6 +100,33 @@ def test_without_overlap_the_beginning_is_shown() -> None:
     assert shown(Extractor("zebra"), "First things first. " + TEXT)[0] == ["First things first."]
 
 
+PASSAGES = "Nothing of note. " * 120 + "Her greyhound limps since the fall. " + "It was mild. " * 150
+
+
+def test_without_overlap_the_passage_that_was_found_is_shown() -> None:
+    found = PASSAGES.index("Her greyhound")
+    for query in ("", "Is the pet hurt?"):
+        extracts = Extractor(query).extract(PASSAGES, matched_at=found)
+        assert extracts.gist is not None
+        assert [PASSAGES[a:b] for a, b in extracts.gist.spans] == ["Her greyhound limps since the fall."]
+        assert all("Her greyhound limps" in PASSAGES[a:b] for part in extracts.excerpts for a, b in part.spans)
+    growing = Extractor("Is the pet hurt?").extract(PASSAGES, matched_at=found, growing=True).excerpts
+    assert len(growing) > 1
+    assert all(a <= found < b for part in growing for a, b in part.spans)
+
+
+def test_of_places_with_the_same_words_the_one_that_was_found_is_shown() -> None:
+    text = f"The dog barked. {PASSAGES} The dog slept. {PASSAGES}"
+    for at, shown in ((0, "The dog barked."), (text.index("The dog slept."), "The dog slept.")):
+        extracts = Extractor("dog").extract(text, matched_at=at)
+        assert extracts.gist is not None
+        assert [text[a:b] for a, b in extracts.gist.spans] == [shown]
+    words = f"{text} The dog and the cat played."
+    extracts = Extractor("dog cat").extract(words, matched_at=text.index("The dog slept."))
+    assert extracts.gist is not None
+    assert "cat played" in words[extracts.gist.spans[-1].start : extracts.gist.spans[-1].end], "words tell more"
+
+
 def test_a_short_text_has_only_its_full_rendition() -> None:
     extracts = Extractor("garden").extract("  A garden. \n")
     assert (extracts.gist, extracts.excerpts) == (None, ())

@@ -179,6 +179,7 @@ def context_out(context: Context, budget_tokens: int, *, explain: bool) -> Conte
                 tokens=item.tokens,
                 why=item.why,
                 section=item.section,
+                user_id=item.subject,
                 source=SourceOut(type=item.source_type or "", uri=item.source_uri),
                 spans=[(span.start, span.end) for span in item.spans],
                 merged=list(item.merged),

@@ -8,7 +8,8 @@ from uuid import UUID
 
 from memoryd.access.service import require
 from memoryd.errors import NotFound, StoreUnavailable
-from memoryd.memory.chunks import Chunks, Cited, cited, origin
+from memoryd.memory.candidates import of_hit, of_revision
+from memoryd.memory.chunks import Chunks, Cited, cited
 from memoryd.memory.handles import ChunkHandle, Handle, Handles
 from memoryd.memory.model import Revision
 from memoryd.memory.ports import NOW, Clock, MemoryReader, Moment
@@ -130,10 +131,10 @@ class Contexts:
         scores = {key: max(hit.score, 0.0) for key, hit in hits.items()}
         matched = {key: hit.item.span[0] for key, hit in hits.items()}
         candidates = [
-            _of_revision(one, score=scores.get(key, 0.0), must_include=True, matched_at=matched.get(key, 0))
+            of_revision(one, score=scores.get(key, 0.0), must_include=True, matched_at=matched.get(key, 0))
             for key, one in wanted.items()
         ]
-        candidates += [_candidate(hit) for key, hit in hits.items() if key not in wanted]
+        candidates += [of_hit(hit) for key, hit in hits.items() if key not in wanted]
         of_chunks = {key: found for key, hit in hits.items() if (found := cited(hit.item, recalled.spaces)) is not None}
         ours = request.shown  # external ids of memories: a document's may be the same
         seen = [one for one in candidates if one.external_id in ours and one.id not in of_chunks and not one.must_include]
@@ -172,13 +173,13 @@ class Contexts:
         if isinstance(handle, ChunkHandle):
             return await self._expand_chunk(scope, handle, budget_tokens, counter)
         revision = await self._pinned(scope, handle)
-        shown = _of_revision(revision, score=1.0, matched_at=handle.matched_at)
+        shown = of_revision(revision, score=1.0, matched_at=handle.matched_at)
         turns = [revision]
         if handle.rendition == Rendition.FULL:
             turns += await self._reader.neighbours(scope, revision, before=_NEIGHBOURS, after=_NEIGHBOURS, at=handle.at)
         if len(turns) > 1:
             # The nearer, the better; the scores only have to fall.
-            near = [_of_revision(turn, score=0.9**n) for n, turn in enumerate(_nearest_first(revision, turns[1:]), 1)]
+            near = [of_revision(turn, score=0.9**n) for n, turn in enumerate(_nearest_first(revision, turns[1:]), 1)]
             packed = await QUICK.run(_around, shown, near, PackRequest(budget_tokens, order=Order.CHRONOLOGICAL), counter)
         else:
             packed = await QUICK.run(
@@ -284,45 +285,3 @@ def _in_time(candidates: Sequence[Candidate], least: int, left_ms: float) -> tup
 
 def _dropped(candidates: Sequence[Candidate], reason: DropReason) -> list[DroppedItem]:
     return [DroppedItem(one.id, one.external_id, reason) for one in candidates]
-
-
-def _candidate(hit: Hit) -> Candidate:
-    item = hit.item
-    return Candidate(
-        id=str(item.memory_id),
-        text=item.text,
-        score=max(hit.score, 0.0),
-        kind=item.kind,
-        section=item.kind,
-        speaker=item.speaker,
-        event_time=item.event_time,
-        source_type=item.source_type,
-        source_uri=item.source_uri,
-        session_id=item.session_id if item.citation is None else f"{item.space_id} {item.external_id}",
-        position=item.seq,
-        external_id=item.external_id,
-        confidence=item.confidence,
-        origin=() if item.citation is None else origin(item.citation),
-        matched_at=item.span[0],
-    )
-
-
-def _of_revision(revision: Revision, *, score: float, must_include: bool = False, matched_at: int = 0) -> Candidate:
-    content = revision.content
-    return Candidate(
-        id=str(revision.memory_id),
-        text=content.text,
-        score=score,
-        kind=content.kind,
-        section=content.kind,
-        speaker=content.speaker,
-        event_time=content.event_time,
-        source_type=content.source_type,
-        source_uri=content.source_uri,
-        session_id=content.session_id,
-        position=revision.seq,
-        external_id=revision.external_id,
-        confidence=content.confidence,
-        must_include=must_include,
-        matched_at=matched_at,
-    )

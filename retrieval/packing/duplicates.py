@@ -3,9 +3,9 @@
 Two texts are near-duplicates when their words are equal, or their three-word shingles overlap by Jaccard similarity of
 at least 0.8 (Broder 1997), or the lesser one's are contained in the better one's; and when neither has a number or a
 negation that the other lacks, since "at 3 pm" and "at 4 pm" are nearly the same shingles and not the same fact. Of long
-texts a sample of the shingles speaks (:mod:`retrieval.packing.shingles`), so that the work is linear in their length. Only
-texts of one speaker are compared, and episodic ones only within one day: the same words said again on another day
-are another event.
+texts a sample of the shingles speaks (:mod:`retrieval.packing.shingles`), so that the work is linear in their length.
+Only texts about one user and of one speaker are compared, and episodic ones only within one day: the same words said
+again on another day are another event.
 """
 
 import math
@@ -141,8 +141,8 @@ def _probe(text: str) -> str:
 def _realm(candidate: Candidate) -> tuple[object, ...]:
     """Candidates of different realms are never duplicates."""
     if candidate.kind != "episodic" or candidate.event_time is None:
-        return (candidate.speaker, None)
-    return (candidate.speaker, candidate.event_time.date())
+        return (candidate.subject, candidate.speaker, None)
+    return (candidate.subject, candidate.speaker, candidate.event_time.date())
 
 
 def _marks(text: str) -> frozenset[str]:

@@ -79,14 +79,15 @@ def says_no_more(lead: str, moment: datetime) -> bool:
 
 
 class Layout:
-    """Writes text (and messages): items under one header for each session, day and source."""
+    """Writes text (and messages): items under one header for each session, day and source, and for each subject if named."""
 
     structured = False
     # Tokens by which the finished string may exceed the sum of its pieces.
     slack = 0
 
-    def __init__(self, *, sections: bool, messages: bool = False) -> None:
+    def __init__(self, *, sections: bool, subjects: bool, messages: bool = False) -> None:
         self._sections = sections
+        self._subjects = subjects
         self.open = OPEN
         self.close = CLOSE
         self.extra_tokens = 2 * MESSAGE_TOKENS if messages else 0
@@ -95,14 +96,16 @@ class Layout:
 
     def group(self, candidate: Candidate) -> GroupKey:
         """Candidates of one group share a header and stand together."""
-        return (candidate.session_id or "", self.header(candidate))
+        return (candidate.subject or "", candidate.session_id or "", self.header(candidate))
 
     def header(self, candidate: Candidate) -> str:
-        """The line above a group: when, from where, and how far to trust it where that is not the ordinary.
+        """The line above a group: about whom, when, from where, and how far to trust it where that is not the ordinary.
 
         A time written before the text gives way to the day alone when it is the event's: a header costs half as much.
         """
         parts = list(candidate.origin) or [self._date(candidate)]
+        if self._subjects and candidate.subject:
+            parts.insert(0, f"user {candidate.subject}")
         if self._sections and candidate.section:
             parts.insert(0, candidate.section)
         if not candidate.origin:
@@ -151,8 +154,8 @@ class JsonLayout(Layout):
     structured = True
     slack = 1  # the last object's end, which has no comma
 
-    def __init__(self) -> None:
-        super().__init__(sections=True)
+    def __init__(self, *, subjects: bool) -> None:
+        super().__init__(sections=True, subjects=subjects)
         self.open = _JSON_OPEN
         self.close = _JSON_CLOSE
 
@@ -160,7 +163,7 @@ class JsonLayout(Layout):
         return ""
 
     def group(self, candidate: Candidate) -> GroupKey:
-        return (candidate.session_id,) if candidate.session_id else ("", candidate.id)
+        return (candidate.subject or "", candidate.session_id) if candidate.session_id else ("", "", candidate.id)
 
     def line(self, shown: Shown, number: int) -> str:
         candidate = shown.candidate
@@ -168,6 +171,7 @@ class JsonLayout(Layout):
         if candidate.event_time:
             fields["when"] = candidate.event_time.date().isoformat()
         named = {
+            "user_id": candidate.subject if self._subjects else None,
             "who": candidate.speaker,
             "section": candidate.section,
             "source": None if candidate.source_type in _ORDINARY_SOURCES else candidate.source_type,
@@ -188,11 +192,11 @@ class JsonLayout(Layout):
         return f"{self.open}{''.join(lines).removesuffix(chr(44) + chr(10))}\n{self.close}"
 
 
-def layout_for(form: Format, *, sections: bool) -> Layout:
-    """The layout of a format; ``sections`` puts section names into the headers."""
+def layout_for(form: Format, *, sections: bool, subjects: bool) -> Layout:
+    """The layout of a format; ``sections`` puts section names into the headers, ``subjects`` whom the items are about."""
     if form is Format.JSON:
-        return JsonLayout()
-    return Layout(sections=sections, messages=form is Format.MESSAGES)
+        return JsonLayout(subjects=subjects)
+    return Layout(sections=sections, subjects=subjects, messages=form is Format.MESSAGES)
 
 
 def arranged(shown: Sequence[Shown], layout: Layout, order: Order) -> list[list[Shown]]:

@@ -70,6 +70,7 @@ class Candidate:
 
     ``position`` is the place inside the session or document: turns of one session and time, and chunks, which have no time, are
     laid out by it under one header.
+    ``subject`` is whom it is about: shown where a request has candidates about several, and never merged with another's.
     ``trust`` is a short label for the reader, such as ``"untrusted"``; ``confidence`` is in ``[0, 1]``. ``origin`` names the
     place in a document (its title, the headings, the pages) and stands in the header instead of a day. ``matched_at`` is the
     character at which the passage begins that was found: where no word of the query tells what to show, that is shown.
@@ -80,6 +81,7 @@ class Candidate:
     score: float
     kind: str = "episodic"
     section: str = ""
+    subject: str | None = None
     speaker: str | None = None
     event_time: datetime | None = None
     source_type: str | None = None
@@ -130,6 +132,7 @@ class PackedItem:
     tokens: int
     why: str
     section: str
+    subject: str | None
     source_type: str | None
     source_uri: str | None
     spans: tuple[Span, ...]

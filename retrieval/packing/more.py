@@ -18,7 +18,7 @@ def more(
     Where the whole is no longer than what was seen, it is the whole. Raises :class:`retrieval.errors.BudgetTooSmall` when
     there is more but none of it fits. Pure and deterministic.
     """
-    layout = layout_for(Format.TEXT, sections=False)
+    layout = layout_for(Format.TEXT, sections=False, subjects=False)
     renditions = _larger(candidate, seen_chars, terms)
     for shown in reversed(renditions):
         line = layout.line(shown, 1)
@@ -54,6 +54,7 @@ def _item(shown: Shown, tokens: int) -> PackedItem:
         tokens=tokens,
         why="expanded",
         section=candidate.section,
+        subject=candidate.subject,
         source_type=candidate.source_type,
         source_uri=candidate.source_uri,
         spans=shown.spans,

@@ -25,7 +25,9 @@ def pack(
     :class:`retrieval.errors.BudgetTooSmall` when the ``must_include`` items do not fit even as pointers.
     """
     ranked = sorted(candidates, key=_rank_key)
-    layout = layout_for(request.format, sections=bool(request.section_budgets))
+    # What a document says is about no user.
+    subjects = {candidate.subject for candidate in ranked if not candidate.origin}
+    layout = layout_for(request.format, sections=bool(request.section_budgets), subjects=len(subjects) > 1)
     items = Items(ranked, layout, Extractor(request.query, request.term_weights, sentence_scorer), counter)
     must = must_indices(items)
     frame = counter.count(layout.open) + counter.count(layout.close) + layout.slack
@@ -90,6 +92,7 @@ def _item(shown: Shown, citation: int, tokens: int, items: Items) -> PackedItem:
         tokens=tokens,
         why=f"must_include, {why}" if candidate.must_include else why,
         section=candidate.section,
+        subject=candidate.subject,
         source_type=candidate.source_type,
         source_uri=candidate.source_uri,
         spans=shown.spans,

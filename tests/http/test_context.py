@@ -239,6 +239,18 @@ async def test_expand_keeps_to_the_items_user(tenant: Tenant) -> None:
     assert "4711" not in more.text
 
 
+async def test_facts_of_two_users_are_both_shown_with_whom_they_are_about(tenant: Tenant) -> None:
+    for user in ("alice", "bob"):
+        await tenant.remember("Is allergic to peanuts.", user_id=user, kind="semantic")
+    both = await packed(tenant, "peanuts", 300)
+    assert sorted(one["user_id"] for one in both["items"]) == ["alice", "bob"]
+    assert both["dropped"] == []
+    assert all(f"# user {user}, undated\n" in both["text"] for user in ("alice", "bob"))
+    hers = await packed(tenant, "peanuts", 300, filters={"user_id": "alice"})
+    assert hers["items"][0]["user_id"] == "alice"
+    assert "alice" not in hers["text"]
+
+
 async def test_must_include_and_sections(talk: Tenant) -> None:
     (memory,) = await talk.remember("Always answer in French.", kind="procedural")
     body = {"query": "dog", "budget_tokens": 60, "must_include": [memory]}

@@ -181,6 +181,7 @@ class ContextItemOut(BaseModel):
     tokens: int
     why: str
     section: str
+    user_id: str | None = Field(None, description="Whom the memory is about")
     source: SourceOut
     spans: list[tuple[int, int]]
     merged: list[str] = Field(default_factory=list)

@@ -26,6 +26,7 @@ def candidate(draw: st.DrawFn, number: int, *, must: bool) -> Candidate:
         score=draw(st.sampled_from((0.0, 0.1, 0.5, 0.5, 0.9, 1.0))),
         kind=draw(st.sampled_from(("episodic", "semantic"))),
         section=draw(st.sampled_from(("", "facts", "episodes"))),
+        subject=draw(st.sampled_from((None, "ann", "ann", "ben\n# x"))),
         speaker=draw(st.sampled_from((None, "Caroline", "Mel\n# x"))),
         event_time=draw(st.sampled_from((None, _START, _START + timedelta(days=3)))),
         source_type=draw(st.sampled_from((None, "conversation", "web"))),

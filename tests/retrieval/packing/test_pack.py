@@ -181,6 +181,43 @@ def test_near_duplicates_and_contained_texts_are_dropped_in_favour_of_the_better
     assert {item.id for item in context.items} == {"a", "d", "e"}
 
 
+FACTS = [
+    Candidate("c1", "Is allergic to peanuts.", 0.9, kind="semantic", subject="alice"),
+    Candidate("c2", "Is allergic to peanuts.", 0.8, kind="semantic", subject="bob"),
+    Candidate("c3", "Likes peanuts.", 0.7, kind="semantic", subject="bob", session_id="s"),
+    Candidate("c4", "Likes walnuts.", 0.6, kind="semantic", subject="alice", session_id="s"),
+    Candidate("c5", "Nuts are in the cupboard.", 0.5, origin=("Kitchen",)),
+]
+
+
+def test_what_is_said_of_two_users_is_two_facts_and_says_of_whom() -> None:
+    context = packed(FACTS)
+    assert context.text.splitlines()[2:-1] == [
+        "# user alice, undated",
+        "1 Is allergic to peanuts.",
+        "# user bob, undated",
+        "2 Is allergic to peanuts.",
+        "# user bob, undated",
+        "3 Likes peanuts.",
+        "# user alice, undated",
+        "4 Likes walnuts.",
+        "# Kitchen",
+        "5 Nuts are in the cupboard.",
+    ]
+    assert [item.subject for item in context.items] == ["alice", "bob", "bob", "alice", None]
+    document = json.loads(packed(FACTS, form=Format.JSON).text)
+    assert [one.get("user_id") for one in document["items"]] == ["alice", "bob", "bob", "alice", None]
+
+
+@pytest.mark.parametrize("form", Format)
+def test_of_one_user_nothing_is_said(form: Format) -> None:
+    facts = [one for one in FACTS if one.subject != "bob"]
+    nobodys = [replace(one, subject=None) for one in facts]
+    assert packed(facts, form=form).text == packed(nobodys, form=form).text
+    some = [replace(FACTS[0], subject=None), FACTS[3]]
+    assert "alice" in packed(some, form=form).text, "what is about nobody in particular is not about her"
+
+
 def test_the_same_words_on_another_day_are_another_event() -> None:
     assert len(packed([turn(1, "Thanks!", day=8), turn(2, "Thanks!", day=9)]).items) == 2
     assert len(packed([turn(1, "Thanks!", day=8), turn(2, "Thanks!", day=8)]).items) == 1

@@ -63,6 +63,7 @@ class KnowledgeBases:
     async def update(self, scope: Scope, name: str, change: BaseChange) -> KnowledgeBase:
         """Raises ``NotFound``, ``InvalidRequest``."""
         require(scope, Action.WRITE)
+        require(scope, Action.READ)  # the answer is all that is known of it
         base = await self._bases.get(scope, name)
         if not isinstance(change.description, Unset):
             base = replace(base, description=change.description)

@@ -45,6 +45,7 @@ class Revise:
         A repeated request is answered with the revision that the first one made, whatever happened since.
         """
         require(scope, Action.WRITE)
+        require(scope, Action.READ)  # the answer is the whole memory, whatever was changed of it
         for _ in range(_ATTEMPTS):
             earlier = await self._earlier(scope, idempotency)
             if earlier is not None:
@@ -71,6 +72,7 @@ class Revise:
     ) -> Revision:
         """Make the content of an earlier revision current again; also undoes a deletion or a supersession."""
         require(scope, Action.WRITE)
+        require(scope, Action.READ)  # the answer is the whole memory
         for _ in range(_ATTEMPTS):
             earlier = await self._earlier(scope, idempotency)
             if earlier is not None:

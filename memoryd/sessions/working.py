@@ -135,6 +135,7 @@ class Sessions:
     ) -> Session:
         """Change how long it lives and when it is committed; ``clear`` leaves that to the tenant's setting."""
         require(scope, Action.WRITE)
+        require(scope, Action.READ)  # the answer is the session as it stands
         await self._find(
             scope,
             session_id,
@@ -182,6 +183,7 @@ class Sessions:
     async def record_effect(self, scope: Scope, session_id: str, key: str, value: JsonValue) -> Effect:
         """The first write wins."""
         require(scope, Action.WRITE)
+        require(scope, Action.READ)  # the answer is what somebody else wrote, if it was first
         text = self._json(value, "the value")
         return await self._find(scope, session_id, lambda target: self._effects.record(scope, target, key, text), birth=Birth())
 
@@ -214,6 +216,7 @@ class Sessions:
     async def restore(self, scope: Scope, session_id: str, checkpoint_id: UUID, once: Idempotency | None) -> RestoredCheckpoint:
         """Back to a checkpoint; what came after is set aside, and ``undo`` brings it back. Raises ``NotFound``."""
         require(scope, Action.WRITE)
+        require(scope, Action.READ)  # the answer is the checkpoint, with its label and metadata
         done = await self._find(
             scope, session_id, lambda target: self._checkpoints.restore(scope, target, checkpoint_id), once=once
         )

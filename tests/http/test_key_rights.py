@@ -40,6 +40,38 @@ async def test_a_read_key_reads_only(app: FastAPI, tenant: Tenant) -> None:
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
 
 
+async def test_a_write_key_is_answered_with_nothing_that_was_there_before(app: FastAPI, tenant: Tenant) -> None:
+    (memory,) = await tenant.remember("the lighthouse is white")
+    await tenant.http.patch(f"/v1/memories/{memory}", json={"text": "the lighthouse is red"})
+    session = "/v1/sessions/lighthouse"
+    await tenant.http.post(f"{session}/messages", json={"messages": [{"role": "user", "content": "the lighthouse"}]})
+    await tenant.http.put(f"{session}/state/colour", json={"value": "white lighthouse"})
+    await tenant.http.put(f"{session}/effects/painted", json={"value": "the lighthouse"})
+    kept = await tenant.http.post(f"{session}/checkpoints", json={"label": "white lighthouse"})
+    await tenant.http.post("/v1/knowledge-bases", json={"name": "towers", "description": "of the lighthouse"})
+    async with await _confined(app, tenant, actions=["write"]) as http:
+        for answer in (
+            await http.patch(f"/v1/memories/{memory}", json={}),
+            await http.post(f"/v1/memories/{memory}/revert", json={"revision": 1}),
+            await http.put(f"{session}/effects/painted", json={"value": "x"}),
+            await http.post(f"{session}/restore", json={"checkpoint_id": kept.json()["id"]}),
+            await http.patch(session, json={}),
+            await http.patch("/v1/knowledge-bases/towers", json={}),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+        for answer in (
+            await http.post("/v1/memories", json={"memories": [{"text": "the lighthouse is red"}]}),
+            await http.post(f"{session}/messages", json={"messages": [{"role": "user", "content": "x"}]}),
+            await http.put(f"{session}/state/colour", json={"value": "x"}),
+            await http.post(f"{session}/checkpoints", json={}),
+            await http.post(f"{session}/commit", json={}),
+        ):
+            assert answer.is_success, answer.text
+            assert "lighthouse" not in answer.text
+    async with await _confined(app, tenant, actions=["read", "write"]) as http:
+        assert (await http.patch(f"/v1/memories/{memory}", json={})).json()["text"] == "the lighthouse is red"
+
+
 async def test_a_confined_key_is_held_to_its_space(app: FastAPI, tenant: Tenant) -> None:
     (inside,) = await tenant.remember("the lighthouse is white", space="inside")
     (outside,) = await tenant.remember("the lighthouse is black", space="outside")

@@ -79,7 +79,7 @@ async def test_what_forget_says_of_coming_back_is_so(app: FastAPI, agent: Client
     assert "a revert over REST brings it back" in (tools["forget"].description or "")
     (memory,) = await tenant.remember("forgotten by mistake")
     await agent.call_tool("forget", {"id": memory})
-    key = (await tenant.http.post("/v1/keys", json={"name": "writer", "actions": ["write"]})).json()["key"]
+    key = (await tenant.http.post("/v1/keys", json={"name": "writer", "actions": ["read", "write"]})).json()["key"]
     async with client(app, key) as writer:  # no admin
         assert (await writer.post(f"/v1/memories/{memory}/revert", json={"revision": 1})).status_code == 200
 

@@ -6,7 +6,7 @@ Vectors are float32 arrays of shape ``(n, dimension)``, L2-normalised, so an inn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
@@ -17,6 +17,8 @@ from retrieval.scope import Scope
 from retrieval.temporal import Interval
 
 if TYPE_CHECKING:
+    from asyncio import Future
+
     from retrieval.vectors import Vectors
 
 CHUNK: Final = "knowledge"
@@ -108,11 +110,18 @@ class PinnedSource:
 @dataclass(frozen=True, slots=True)
 class Query:
     """Where to look: memories of the spaces that the filters let through, and chunks of the pinned knowledge bases, each named
-    once. One of the two may be empty; the filters speak of memories only."""
+    once. One of the two may be empty; the filters speak of memories only.
+
+    ``facets`` is what adapters have worked out of topics and metadata, by filters and spaces: the arms of one question, which
+    are asked at once, do so once. A copy with other spaces shares it.
+    """
 
     spaces: tuple[UUID, ...]
     filters: Filters
     pins: tuple[PinnedSource, ...] = ()
+    facets: dict[tuple[Filters, tuple[UUID, ...]], Future[list[list[int]]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ class PgChronicle:
         limit: int,
     ) -> list[Moment]:
         """In order of time. ``filters`` without topics and metadata, which are conditions on passages."""
-        filtered = conditions(filters, spaces)
+        filtered = await conditions(filters, spaces)
         where, params = filtered.where, filtered.params | {"tenant": scope.tenant_id, "ids": list(spaces), "limit": limit}
         if period.after is not None:
             where, params = where + _AFTER, params | {"period_after": period.after}

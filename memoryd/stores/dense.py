@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from psycopg.rows import TupleRow
 
 from memoryd.stores.database import Database
-from memoryd.stores.filter_sql import Conditions, conditions
+from memoryd.stores.filter_sql import Conditions, conditions_of
 from memoryd.stores.generations import Generation
 from memoryd.stores.vectors import HalfVectorParam
 from retrieval.ports import ArmHit, Query
@@ -148,7 +148,7 @@ class PgDenseIndex:
             "generation": self._generation.number,
             "limit": limit,
         }
-        filtered = conditions(query.filters, query.spaces) if query.filters.selective else None
+        filtered = await conditions_of(query) if query.filters.selective else None
         if filtered is not None:
             params |= filtered.params
         exact = _EXACT if filtered is None else _FILTERED_EXACT.format(where=filtered.where)

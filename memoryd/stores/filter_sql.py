@@ -1,11 +1,17 @@
 """The filters of a recall as SQL conditions on ``memory_revisions r`` and ``passages p``."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 from memoryd.stores.terms import metadata_term, topic_term
+from memoryd.threads import QUICK
 from retrieval.filters import Filters
+from retrieval.ports import Query
+
+# A microsecond each: a few terms are hashed where they are needed, many of them once a question and beside the event loop.
+_HASHED_IN_PLACE = 500
 
 # The memory's, not the revision's: a correction does not make it new.
 _CREATED = "EXISTS (SELECT FROM memories c WHERE c.tenant_id = %(tenant)s AND c.memory_id = r.memory_id AND {})"
@@ -39,8 +45,23 @@ class Conditions:
         return "".join(f" AND {condition}" for condition in self.sql)
 
 
-def conditions(filters: Filters, spaces: Sequence[UUID]) -> Conditions:
-    """Every condition of ``filters``, the time axes included."""
+async def conditions_of(query: Query) -> Conditions:
+    """Every condition of a question's filters, the time axes included."""
+    filters, spaces = query.filters, query.spaces
+    if _lookups(filters, spaces) <= _HASHED_IN_PLACE:
+        return _conditions(filters, _facets(filters, spaces))
+    if (filters, spaces) not in query.facets:
+        query.facets[filters, spaces] = asyncio.ensure_future(QUICK.run(_facets, filters, spaces))
+    # An arm that is out of time takes nothing from the others, which wait for the same.
+    return _conditions(filters, await asyncio.shield(query.facets[filters, spaces]))
+
+
+async def conditions(filters: Filters, spaces: Sequence[UUID]) -> Conditions:
+    """As :func:`conditions_of`, where it is asked for once."""
+    return await conditions_of(Query(tuple(spaces), filters))
+
+
+def _conditions(filters: Filters, facets: Sequence[list[int]]) -> Conditions:
     result = Conditions()
     _time_axes(filters, result)
     for name, condition in _SIMPLE:
@@ -54,7 +75,10 @@ def conditions(filters: Filters, spaces: Sequence[UUID]) -> Conditions:
     if filters.source_types:
         result.sql.append("r.source_type = ANY(%(source_types)s)")
         result.params["source_types"] = list(filters.source_types)
-    _facets(filters, spaces, result)
+    for number, terms in enumerate(facets):
+        name = f"facet{number}"
+        result.sql.append(_FACET.format(name=name))
+        result.params[name] = terms
     return result
 
 
@@ -68,13 +92,15 @@ def _time_axes(filters: Filters, result: Conditions) -> None:
     result.params |= {"known_at": filters.known_at, "as_of": filters.as_of}
 
 
-def _facets(filters: Filters, spaces: Sequence[UUID], result: Conditions) -> None:
+def _lookups(filters: Filters, spaces: Sequence[UUID]) -> int:
+    return len(spaces) * (len(filters.topics_any) + len(filters.topics_all) + len(filters.metadata))
+
+
+def _facets(filters: Filters, spaces: Sequence[UUID]) -> list[list[int]]:
+    """The terms of the facets, in every space: of each list one has to be there."""
     groups: list[list[int]] = []
     if filters.topics_any:
         groups.append([topic_term(space, topic) for space in spaces for topic in filters.topics_any])
     groups += [[topic_term(space, topic) for space in spaces] for topic in filters.topics_all]
     groups += [[metadata_term(space, key, value) for space in spaces] for key, value in filters.metadata]
-    for number, terms in enumerate(groups):
-        name = f"facet{number}"
-        result.sql.append(_FACET.format(name=name))
-        result.params[name] = terms
+    return groups

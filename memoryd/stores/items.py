@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from psycopg.rows import TupleRow
 
 from memoryd.stores.database import Database
-from memoryd.stores.filter_sql import conditions
+from memoryd.stores.filter_sql import conditions_of
 from retrieval.candidates import PREVIOUS_CHARACTERS
 from retrieval.ports import ArmHit, Following, Item, Query, Turn
 from retrieval.scope import Scope
@@ -109,7 +109,7 @@ class PgItems:
         """Items by pid, the filters applied once more: what was deleted since the arms looked is missing."""
         if not pids:
             return {}
-        filtered = conditions(query.filters, query.spaces)
+        filtered = await conditions_of(query)
         params = {
             "tenant": scope.tenant_id,
             "spaces": list(query.spaces),
@@ -135,13 +135,13 @@ class PgItems:
         return {pid: Turn(speaker, text) for pid, speaker, text in found}
 
     async def _near(self, scope: Scope, query: Query, pids: Sequence[int], sql: str, extra: dict[str, object]) -> list[TupleRow]:
-        filtered = conditions(query.filters, query.spaces)
+        filtered = await conditions_of(query)
         params = filtered.params | {"tenant": scope.tenant_id, "spaces": list(query.spaces), "pids": list(pids)} | extra
         return await self._database.read(scope, sql.format(where=filtered.where), params)
 
     async def search(self, scope: Scope, query: Query, interval: Interval, *, limit: int) -> list[ArmHit]:
         """Memories with an event time inside the interval, newest first; the score is seconds since the epoch."""
-        filtered = conditions(query.filters, query.spaces)
+        filtered = await conditions_of(query)
         params = filtered.params | {
             "tenant": scope.tenant_id,
             "spaces": list(query.spaces),

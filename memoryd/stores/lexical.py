@@ -11,7 +11,7 @@ from uuid import UUID
 
 from memoryd.errors import InvalidRequest
 from memoryd.stores.database import Database
-from memoryd.stores.filter_sql import conditions
+from memoryd.stores.filter_sql import conditions_of
 from memoryd.threads import QUICK
 from retrieval.analysis import Analyzer
 from retrieval.bm25 import Bm25Params, CorpusStatistics, mean_idf, query_weights
@@ -110,7 +110,7 @@ class PgLexicalIndex:
         }
         sql = _LIVE
         if query.filters.selective:
-            filtered = conditions(query.filters, query.spaces)
+            filtered = await conditions_of(query)
             params |= filtered.params
             sql = _FILTERED.format(which="true" if query.filters.time_travel else "o.live", where=filtered.where)
         rows = await self._database.read(scope, sql, params)

@@ -114,7 +114,7 @@ class PgMemoryReader:
     async def page(self, scope: Scope, spaces: Sequence[UUID], filters: Filters, *, after: int | None, limit: int) -> Page:
         """Memories in arrival order, from behind position ``after``."""
         faceted = filters.topics_any or filters.topics_all or filters.metadata
-        filtered = conditions(filters, spaces)
+        filtered = await conditions(filters, spaces)
         params = filtered.params | {
             "tenant": scope.tenant_id,
             "ids": list(spaces),

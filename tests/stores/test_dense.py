@@ -240,7 +240,7 @@ def _counted(database: Database, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def _plan(database: Database, generation: Generation, crowd: Crowd, graph: int, filters: Filters | None) -> str:
-    filtered = None if filters is None else conditions(filters, (crowd.library.space,))
+    filtered = None if filters is None else await conditions(filters, (crowd.library.space,))
     params: dict[str, object] = {
         "tenant": crowd.library.scope.tenant_id,
         "spaces": [crowd.library.space],

@@ -13,6 +13,17 @@ from memoryd.embedded.valkey import ValkeyServer
 from memoryd.settings import Settings
 from memoryd.stores.names import DATABASE
 
+# The API's pool of connections, and those of the worker's four parts: upkeep, sessions, jobs, generations.
+_POOLS = 5
+# For what stands beside the pools: migrations, the superuser's own, `memoryd doctor` and `psql`.
+_OTHER_CONNECTIONS = 10
+_LEAST_CONNECTIONS = 60
+
+
+def max_connections(settings: Settings) -> int:
+    """How many connections the PostgreSQL of a data directory has to take."""
+    return max(_LEAST_CONNECTIONS, _POOLS * settings.database_pool_size + _OTHER_CONNECTIONS)
+
 
 def stack_settings(data: DataDir, postgres: PostgresServer, valkey: ValkeyServer, settings: Settings) -> Settings:
     """The caller's settings, with the stores and secrets of this data directory."""

@@ -12,7 +12,7 @@ from typing import TextIO
 
 import click
 
-from memoryd.cli.stack import stack_settings
+from memoryd.cli.stack import max_connections, stack_settings
 from memoryd.embedded import datadir
 from memoryd.embedded.abandonable import abandonable
 from memoryd.embedded.datadir import DataDir
@@ -81,7 +81,8 @@ async def _run(data: DataDir, options: UpOptions, settings: Settings) -> None:
     remembered = Ports(data.run / "ports.json")
     postgres_port = remembered.pick("postgres", options.postgres_port)
     valkey_port = remembered.pick("valkey", options.valkey_port)
-    postgres, valkey = PostgresServer(data, port=postgres_port), ValkeyServer(data, port=valkey_port)
+    postgres = PostgresServer(data, port=postgres_port, max_connections=max_connections(settings))
+    valkey = ValkeyServer(data, port=valkey_port)
     supervisor = Supervisor(
         data,
         events=EventLog(data.logs / "supervisor.log", stderr=_terminal(options)),

@@ -8,6 +8,7 @@ from memoryd.access.audit import AuditService
 from memoryd.access.authenticate import Authenticator
 from memoryd.access.service import KeyService, SpaceService
 from memoryd.access.tenants import TenantService
+from memoryd.errors import WorkingMemoryUnavailable
 from memoryd.generations.service import Generations
 from memoryd.jobs.services import JobServices
 from memoryd.knowledge.services import KnowledgeServices
@@ -42,7 +43,7 @@ class Readiness(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything that REST needs, and nothing of how it is made."""
+    """Everything that REST and MCP need, and nothing of how it is made."""
 
     authenticator: Authenticator
     keys: KeyService
@@ -68,3 +69,10 @@ class Services:
     knowledge: KnowledgeServices
     generations: Generations
     jobs: JobServices
+
+    @property
+    def working_memory(self) -> SessionServices:
+        """The use cases of sessions. Raises ``WorkingMemoryUnavailable`` where the installation has no Redis."""
+        if self.sessions is None:
+            raise WorkingMemoryUnavailable("this installation has no working memory: set MEMORYD_REDIS_URL")
+        return self.sessions

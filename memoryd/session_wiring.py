@@ -12,6 +12,7 @@ from memoryd.sessions.commit import Commit
 from memoryd.sessions.events import Events
 from memoryd.sessions.lifecycle import Lifecycle
 from memoryd.sessions.model import Limits
+from memoryd.sessions.repeats import Repeats
 from memoryd.sessions.rounds import SessionRounds
 from memoryd.sessions.services import SessionServices
 from memoryd.sessions.snapshots import Snapshots
@@ -95,16 +96,18 @@ async def open_sessions(
         timeout_s=_HEARTBEAT_S + settings.redis_timeout_s,
         connections=settings.session_streams,
     )
+    working = Sessions(
+        base.finder,
+        base.messages,
+        RedisState(base.scripts, some),
+        RedisEffects(base.scripts, some),
+        RedisCheckpoints(base.scripts, some),
+        some,
+    )
     try:
         yield SessionServices(
-            working=Sessions(
-                base.finder,
-                base.messages,
-                RedisState(base.scripts, some),
-                RedisEffects(base.scripts, some),
-                RedisCheckpoints(base.scripts, some),
-                some,
-            ),
+            working=working,
+            repeats=Repeats(base.finder, base.messages, working, clock),
             lifecycle=Lifecycle(base.finder, base.life, base.snapshots, base.records),
             commit=Commit(base.finder, base.messages, base.progress, remember, clock),
             windows=Windows(base.finder, base.messages, tokenizers),

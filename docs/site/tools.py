@@ -26,5 +26,6 @@ def _tool(entry: Entry) -> Iterator[str]:
     }
     yield f"## `{entry.tool.name}`\n"
     yield f"{entry.tool.description}\n"
-    yield f"Needs the action `{entry.action.value}`; {', '.join(word for word, true in said.items() if true)}.\n"
+    needed = " or ".join(f"`{action.value}`" for action in sorted(entry.actions))
+    yield f"Needs the action {needed}; {', '.join(word for word, true in said.items() if true)}.\n"
     yield table(entry.tool.input_schema)

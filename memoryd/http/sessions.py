@@ -7,7 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Response
 
-from memoryd.errors import InvalidRequest, WorkingMemoryUnavailable
+from memoryd.errors import InvalidRequest
 from memoryd.http.caller import Caller, Once, Uses
 from memoryd.http.document import VERSIONED
 from memoryd.http.problems import documented
@@ -50,10 +50,8 @@ router = APIRouter(prefix="/v1/sessions/{session_id}", tags=["sessions"], route_
 
 
 async def session_services(use: Uses) -> SessionServices:
-    """The use cases of sessions. Raises ``WorkingMemoryUnavailable`` where the installation has no Redis."""
-    if use.sessions is None:
-        raise WorkingMemoryUnavailable("this installation has no working memory: set MEMORYD_REDIS_URL")
-    return use.sessions
+    """The use cases of sessions. Raises ``WorkingMemoryUnavailable``."""
+    return use.working_memory
 
 
 async def expected_version(

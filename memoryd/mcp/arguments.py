@@ -1,15 +1,17 @@
 """What each tool takes: models that validate, and the short JSON schemas that agents are shown of them."""
 
-from collections.abc import Mapping
-from typing import Annotated, Literal, cast
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Literal, Self, cast
 from uuid import UUID
 
-from pydantic import BeforeValidator, Field, JsonValue, StrictBool, WithJsonSchema
+from pydantic import BeforeValidator, Field, JsonValue, StrictBool, WithJsonSchema, model_validator
 
 from memoryd.access.model import DEFAULT_SPACE
 from memoryd.http.closed import Closed
 from memoryd.http.fields import IdempotencyKey, Identifier, Name, Query, Reason, Text, Time, Topic, Whole
 from memoryd.http.schemas.knowledge_search import KbReference
+from memoryd.http.schemas.sessions import MAX_APPEND, Key, SessionMessageIn, Short, Step
 from memoryd.memory.model import Kind
 
 DEFAULT_BUDGET = 1_000
@@ -118,6 +120,78 @@ class TimelineArguments(_Whose):
     budget_tokens: Budget = DEFAULT_BUDGET
 
 
+_MESSAGE: dict[str, JsonValue] = {
+    "type": "object",
+    "properties": {
+        "role": {"type": "string", "enum": ["user", "assistant", "system", "tool"]},
+        "content": {"type": "string"},
+        "name": {"type": "string"},
+        "tool_calls": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"id": {"type": "string"}, "name": {"type": "string"}, "arguments": {}},
+                "required": ["id", "name"],
+            },
+        },
+        "tool_call_id": {"type": "string"},
+        "id": {"type": "string", "description": "yours; the same is appended once"},
+        "pinned": {"type": "boolean"},
+    },
+    "required": ["role"],
+}
+# What agents are told of is what they need; REST's other fields of a message are taken too.
+Messages = Annotated[
+    list[SessionMessageIn],
+    Field(min_length=1, max_length=MAX_APPEND),
+    WithJsonSchema({"type": "array", "items": _MESSAGE}),
+]
+_ALWAYS = frozenset({"action", "session_id"})
+SESSION = "session"
+"""The tool's name."""
+READS, WRITES = ("read",), ("append", "checkpoint", "restore")
+"""The actions of ``session``, by what a key must be allowed."""
+_TAKES: Mapping[str, frozenset[str]] = {
+    "append": frozenset({"messages", "space", "user_id", "agent_id", "idempotency_key"}),
+    "read": frozenset({"budget_tokens"}),
+    "checkpoint": frozenset({"label", "step", "idempotency_key"}),
+    "restore": frozenset({"checkpoint_id", "idempotency_key"}),
+}
+_NEEDS = {"append": "messages", "restore": "checkpoint_id"}
+
+
+class SessionArguments(Arguments):
+    """``session``: one tool with four actions, as every tool costs each agent tokens."""
+
+    action: Literal["append", "read", "checkpoint", "restore"]
+    session_id: Key = Field(description="your name for it; append begins it")
+    messages: Messages | None = None
+    space: Name | None = None
+    user_id: Short | None = None
+    agent_id: Short | None = None
+    label: Short | None = None
+    step: Step | None = None
+    checkpoint_id: MemoryId | None = None
+    budget_tokens: Budget = DEFAULT_BUDGET
+    idempotency_key: IdempotencyKey | None = None
+
+    @model_validator(mode="after")
+    def _of_its_action(self) -> Self:
+        """Nothing that was meant is passed over; a budget for what is not read is no harm."""
+        given = {name for name in self.model_fields_set - _ALWAYS if getattr(self, name) is not None}
+        if stray := sorted(given - _TAKES[self.action] - {"budget_tokens"}):
+            raise ValueError(f"{self.action} takes no {', '.join(stray)}")
+        if (needed := _NEEDS.get(self.action)) and needed not in given:
+            raise ValueError(f"{self.action} needs {needed}")
+        return self
+
+
+def fingerprint(name: str, arguments: Arguments) -> bytes:
+    """What a repetition under the same key must have in common with the first call."""
+    text = arguments.model_dump_json(exclude={"idempotency_key", "reason"})
+    return hashlib.sha256(f"mcp {name} {text}".encode()).digest()
+
+
 # What costs an agent tokens and tells it nothing: limits that it will not meet, or that the error explains.
 _UNSAID = frozenset({"title", "minLength", "maxLength", "pattern", "maxItems", "minItems", "additionalProperties", "ge", "le"})
 _OBVIOUS = (("format", "uuid"),)
@@ -129,6 +203,16 @@ def schema(model: type[Arguments]) -> dict[str, JsonValue]:
     definitions = full.pop("$defs", {})
     full.pop("description", None)
     return cast("dict[str, JsonValue]", _short(full, cast("Mapping[str, JsonValue]", definitions)))
+
+
+def session_schema(actions: Iterable[str]) -> dict[str, JsonValue]:
+    """That of ``session``, for a key that may do only these of its actions."""
+    allowed = list(actions)
+    whole = schema(SessionArguments)
+    taken = _ALWAYS.union(*(_TAKES[action] for action in allowed))
+    properties = cast("dict[str, JsonValue]", whole["properties"])
+    shown = {name: one for name, one in properties.items() if name in taken}
+    return whole | {"properties": shown | {"action": {"type": "string", "enum": list[JsonValue](allowed)}}}
 
 
 def _short(node: JsonValue, definitions: Mapping[str, JsonValue]) -> JsonValue:

@@ -2,9 +2,7 @@
 
 import base64
 import binascii
-import hashlib
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -21,10 +19,13 @@ from memoryd.mcp.arguments import (
     RecallArguments,
     RememberArguments,
     SearchKnowledgeArguments,
+    SessionArguments,
     TimelineArguments,
+    fingerprint,
 )
 from memoryd.mcp.ports import Period, Position
-from memoryd.mcp.shown import Entry, of_hit, of_revision, reference, show
+from memoryd.mcp.sessions import session
+from memoryd.mcp.shown import Answer, Entry, of_hit, of_revision, reference, show
 from memoryd.memory.context import Context, ContextRequest
 from memoryd.memory.handles import Handle
 from memoryd.memory.model import Content, Draft, Idempotency
@@ -45,14 +46,6 @@ _NOTHING = "Nothing found."
 _CHUNKS = 10
 # What names a chunk, as results do.
 _CHUNK = re.compile(r"([a-z0-9][a-z0-9._-]{0,99})@([1-9][0-9]{0,17})/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """The same twice: to read, and to compute with."""
-
-    text: str
-    structured: dict[str, JsonValue]
 
 
 async def recall(scope: Scope, use: Services, asked: RecallArguments) -> Answer:
@@ -110,7 +103,7 @@ async def remember(scope: Scope, use: Services, told: RememberArguments) -> Answ
         metadata={},
         supersedes=told.supersedes,
     )
-    once = None if told.idempotency_key is None else Idempotency(told.idempotency_key, _fingerprint("remember", told))
+    once = None if told.idempotency_key is None else Idempotency(told.idempotency_key, fingerprint("remember", told))
     (written,) = await use.remember(scope, [Draft(told.space, None, content)], once)
     known = " (known already)" if written.outcome == "duplicate" else ""
     return Answer(f"Remembered as {written.memory_id}{known}.", {"id": str(written.memory_id), "status": str(written.outcome)})
@@ -119,7 +112,7 @@ async def remember(scope: Scope, use: Services, told: RememberArguments) -> Answ
 async def forget(scope: Scope, use: Services, asked: ForgetArguments) -> Answer:
     """Forget one memory. A repeated call is answered like the first."""
     # What is purged never comes back, so that its key may be derived; what is only deleted may, and be deleted again.
-    once = Idempotency(f"mcp-purge-{asked.id}", _fingerprint("purge", asked)) if asked.purge else None
+    once = Idempotency(f"mcp-purge-{asked.id}", fingerprint("purge", asked)) if asked.purge else None
     try:
         await use.revise.delete(scope, asked.id, purge=asked.purge, reason=asked.reason, if_match=None, idempotency=once)
     except NotFound:
@@ -219,11 +212,6 @@ async def _deleted(scope: Scope, use: Services, memory_id: UUID) -> bool:
     return bool(history) and history[0].deleted_at is not None
 
 
-def _fingerprint(name: str, arguments: Arguments) -> bytes:
-    text = arguments.model_dump_json(exclude={"idempotency_key", "reason"})
-    return hashlib.sha256(f"mcp {name} {text}".encode()).digest()
-
-
 def _id(handle: str) -> UUID | None:
     """The id that a handle is, if it is one; anything else is a signed handle of the REST API."""
     try:
@@ -266,4 +254,6 @@ async def call(scope: Scope, use: Services, arguments: Arguments) -> Answer:
             return await expand(scope, use, arguments)
         case TimelineArguments():
             return await timeline(scope, use, arguments)
+        case SessionArguments():
+            return await session(scope, use, arguments)
     raise AssertionError  # the catalogue has no others

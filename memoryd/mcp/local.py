@@ -51,12 +51,13 @@ class Local:
         if entry is None:
             raise MCPError(INVALID_PARAMS, f"no such tool; there are {', '.join(ENTRIES)}")
         try:
-            require(scope, entry.action)
+            if entry.offered(scope) is None:
+                require(scope, min(entry.actions))
             answer = await call(scope, self._use, entry.arguments.model_validate(asked.arguments or {}))
         except ValidationError as error:
             return of_arguments(error)
         except MemorydError as error:
-            return of_error(error)
+            return of_error(error, asked.name)
         except Exception as error:  # noqa: BLE001 - the outermost handler of a tool
             _note(scope, error)
             return refused("internal", f"an unexpected error; it was logged under the request id {scope.request_id}")

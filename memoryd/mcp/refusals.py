@@ -3,6 +3,7 @@
 from mcp.types import CallToolResult, TextContent
 from pydantic import JsonValue, ValidationError
 
+from memoryd.mcp.arguments import SESSION
 from retrieval.errors import MemorydError
 
 _AGAIN = "Take an id from a fresh recall or timeline."
@@ -17,6 +18,10 @@ _ADVICE = {
     "conflict": "Recall the present state and decide again.",
     "idempotency_key_reused": "Leave the key out, or make another.",
 }
+_ADVICE_OF_SESSIONS = {
+    "not_found": "append begins a session; read lists its checkpoints.",
+    "conflict": "Leave out the space, or name another session.",
+}
 _SHOWN_NAME = 40
 
 
@@ -29,9 +34,10 @@ def refused(code: str, detail: str, retry_after_s: float | None = None) -> CallT
     return CallToolResult(content=content, structured_content=structured, is_error=True)
 
 
-def of_error(error: MemorydError) -> CallToolResult:
-    """One of our errors."""
-    detail, advice = str(error) or error.code, _ADVICE.get(error.code, "")
+def of_error(error: MemorydError, tool: str) -> CallToolResult:
+    """One of our errors, that ``tool`` met."""
+    known = _ADVICE | _ADVICE_OF_SESSIONS if tool == SESSION else _ADVICE
+    detail, advice = str(error) or error.code, known.get(error.code, "")
     if error.retryable:
         advice = f"Try again in {max(1, round(error.retry_after_s or 1))} s; repeating is safe."
     return refused(error.code, f"{detail}. {advice}" if advice else detail, error.retry_after_s)

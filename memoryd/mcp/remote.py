@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TypeVar
+from uuid import uuid4
 
 import httpx2
 from mcp import Client
@@ -28,6 +29,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from memoryd.client.http import DIRECT
 from memoryd.errors import Forbidden, StoreUnavailable, Unauthenticated
+from memoryd.mcp.arguments import SESSION
 from memoryd.mcp.installation import Address, Where
 from memoryd.mcp.refusals import of_error
 from memoryd.mcp.server import Paging
@@ -65,9 +67,10 @@ class Remote:
     async def call(self, context: ServerRequestContext, asked: CallToolRequestParams) -> CallToolResult:
         """The server's result. That it cannot be reached is a result too: the model should know."""
         try:
-            return await self._ask(lambda client: client.call_tool(asked.name, asked.arguments))
+            arguments = _repeatable(asked)
+            return await self._ask(lambda client: client.call_tool(asked.name, arguments))
         except MemorydError as error:
-            return of_error(error)
+            return of_error(error, asked.name)
 
     async def resources(self, context: ServerRequestContext, page: Paging) -> ListResourcesResult:
         """As the server lists them."""
@@ -126,6 +129,14 @@ class Remote:
                 event_hooks={"response": [_checked]},
             )
         return self._lines[address]
+
+
+def _repeatable(asked: CallToolRequestParams) -> dict[str, JsonValue] | None:
+    """Its arguments, such that it can be asked again: two calls of all tools know a repetition by a key alone."""
+    given = asked.arguments
+    if asked.name != SESSION or given is None or given.get("action") not in ("checkpoint", "restore"):
+        return given
+    return given if given.get("idempotency_key") else given | {"idempotency_key": uuid4().hex}
 
 
 async def _checked(response: httpx2.Response) -> None:

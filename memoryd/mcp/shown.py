@@ -31,6 +31,14 @@ _MOST_WORDS = 200
 
 
 @dataclass(frozen=True, slots=True)
+class Answer:
+    """The same twice: to read, and to compute with."""
+
+    text: str
+    structured: dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One memory or chunk to show. ``span`` is what matched of the text, ``score`` ``None`` where nothing was asked.
 

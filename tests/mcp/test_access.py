@@ -23,11 +23,14 @@ class Victim:
     memory: str
     handle: str
     cursor: str
+    checkpoint: str
 
     async def everything(self) -> list[object]:
         """All that A can see of its own."""
         http = self.tenant.http
-        paths = (f"/v1/memories/{self.memory}", f"/v1/memories/{self.memory}/history", "/v1/memories", "/v1/spaces")
+        of_memory, of_session = f"/v1/memories/{self.memory}", f"/v1/sessions/{CANARY}"
+        paths = [of_memory, f"{of_memory}/history", "/v1/memories", "/v1/spaces"]
+        paths += [f"{of_session}/messages", f"{of_session}/checkpoints"]
         return [(await http.get(path)).json() for path in paths]
 
 
@@ -39,7 +42,10 @@ async def victim(app: FastAPI, tenant: Tenant) -> Victim:
     packed = (await tenant.http.post("/v1/context", json={"query": "vault code"})).json()
     async with connected(app, tenant.key) as own:
         page = (await own.call_tool("timeline", {"limit": 1})).structured_content
-    return Victim(tenant, memory, packed["items"][0]["handle"], page["next_cursor"])
+        session = {"session_id": CANARY}
+        await own.call_tool("session", session | {"action": "append", "messages": [{"role": "user", "content": CANARY}]})
+        made = (await own.call_tool("session", session | {"action": "checkpoint", "label": CANARY})).structured_content
+    return Victim(tenant, memory, packed["items"][0]["handle"], page["next_cursor"], made["checkpoint_id"])
 
 
 # For each tool: B's call at A, and the code of its error; none: an answer without anything of A.
@@ -52,6 +58,13 @@ MATRIX: dict[str, list[tuple[dict[str, object], str | None]]] = {
     "expand": [({"handle": "{memory}"}, "not_found"), ({"handle": "{handle}"}, "handle_invalid")],
     "timeline": [
         ({"user_id": CANARY}, None), ({"cursor": "{cursor}"}, None), ({"spaces": [f"space-{CANARY}"]}, "space_not_found"),
+    ],
+    "session": [
+        ({"action": "read", "session_id": CANARY}, "not_found"),
+        ({"action": "checkpoint", "session_id": CANARY}, "not_found"),
+        ({"action": "restore", "session_id": CANARY, "checkpoint_id": "{checkpoint}"}, "not_found"),
+        ({"action": "append", "session_id": "mine", "messages": [{"role": "user", "content": "x"}]}, None),
+        ({"action": "restore", "session_id": "mine", "checkpoint_id": "{checkpoint}"}, "not_found"),
     ],
 }  # fmt: skip
 
@@ -69,7 +82,9 @@ async def test_another_tenants_ids_tell_and_change_nothing(
         async with connected(app, other.key) as stranger:
             for template, code in MATRIX[tool]:
                 asked = {
-                    name: value.format(memory=victim.memory, handle=victim.handle, cursor=victim.cursor)
+                    name: value.format(
+                        memory=victim.memory, handle=victim.handle, cursor=victim.cursor, checkpoint=victim.checkpoint
+                    )
                     if isinstance(value, str)
                     else value
                     for name, value in template.items()
@@ -110,7 +125,7 @@ async def test_a_key_is_offered_what_it_may_do(app: FastAPI, tenant: Tenant) -> 
         key = (await tenant.http.post("/v1/keys", json={"name": "k", "actions": actions})).json()["key"]
         async with connected(app, key) as weak:
             offered = {tool.name for tool in (await weak.list_tools()).tools}
-            assert offered == {name for name, entry in ENTRIES.items() if entry.action in actions}
+            assert offered == {name for name, entry in ENTRIES.items() if entry.actions & set(actions)}
             for name in set(ENTRIES) - offered:
                 refused = await weak.call_tool(name, {"id": memory, "text": "x", "query": "x", "handle": memory})
                 assert refused.structured_content["code"] == "forbidden", name
@@ -144,6 +159,45 @@ async def test_a_confined_key_stays_in_its_spaces(app: FastAPI, tenant: Tenant) 
         assert "outside" not in (await confined.read_resource("memoryd://spaces")).model_dump_json()
         with pytest.raises(MCPError, match="space_not_found"):
             await confined.read_resource("memoryd://spaces/outside/profile")
+
+
+async def test_a_key_is_offered_its_part_of_the_session(app: FastAPI, tenant: Tenant) -> None:
+    said: dict[str, object] = {"action": "append", "session_id": "s", "messages": [{"role": "user", "content": "x"}]}
+    calls: list[dict[str, object]] = [said, {"action": "read", "session_id": "s"}, {"action": "checkpoint", "session_id": "s"}]
+    parts: list[tuple[str, list[object], bool | None]] = [
+        ("read", ["read"], True), ("write", ["append", "checkpoint", "restore"], None),
+    ]  # fmt: skip
+    for action, allowed, reads in parts:
+        key = (await tenant.http.post("/v1/keys", json={"name": "k", "actions": [action]})).json()["key"]
+        async with connected(app, tenant.key) as own, connected(app, key) as weak:
+            await own.call_tool("session", said)
+            (tool,) = [tool for tool in (await weak.list_tools()).tools if tool.name == "session"]
+            properties = tool.input_schema["properties"]
+            assert properties["action"]["enum"] == allowed
+            assert ("messages" in properties) == ("append" in allowed)
+            assert ("budget_tokens" in properties) == ("read" in allowed)
+            assert tool.annotations is not None
+            assert tool.annotations.read_only_hint is reads
+            for asked in calls:
+                answer = await weak.call_tool("session", asked)
+                assert (asked["action"] in allowed) != bool(answer.is_error), text(answer)
+                assert not answer.is_error or answer.structured_content["code"] == "forbidden"
+    assert len((await tenant.http.get("/v1/sessions/s/messages")).json()["messages"]) == 1
+
+
+async def test_a_confined_key_has_the_sessions_of_its_spaces(app: FastAPI, tenant: Tenant) -> None:
+    made = await tenant.http.post("/v1/keys", json={"name": "k", "spaces": ["inside"], "actions": ["read", "write"]})
+    said = {"action": "append", "messages": [{"role": "user", "content": "the lighthouse is black"}]}
+    async with connected(app, tenant.key) as own, connected(app, made.json()["key"]) as confined:
+        await own.call_tool("session", said | {"session_id": "far", "space": "outside"})
+        refusals = [
+            await confined.call_tool("session", {"action": "read", "session_id": "far"}),
+            await confined.call_tool("session", said | {"session_id": "far"}),
+            await confined.call_tool("session", said | {"session_id": "new", "space": "outside"}),
+        ]
+        assert [one.structured_content["code"] for one in refusals] == ["not_found", "not_found", "space_not_found"]
+        assert not (await confined.call_tool("session", said | {"session_id": "near", "space": "inside"})).is_error
+        assert "black" in text(await confined.call_tool("session", {"action": "read", "session_id": "near"}))
 
 
 def _nested(depth: int) -> object:
@@ -193,6 +247,22 @@ HOSTILE: list[tuple[str, dict[str, object]]] = [
     ("timeline", {"cursor": "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OjE"}),
     ("timeline", {"cursor": "MTp-MQ"}),
     ("timeline", {"order": "sideways"}),
+    ("session", {"session_id": "s"}),
+    ("session", {"action": "drop", "session_id": "s"}),
+    ("session", {"action": ["append"], "session_id": "s"}),
+    ("session", {"action": "append", "session_id": "s"}),
+    ("session", {"action": "append", "session_id": "a/b", "messages": [{"role": "user", "content": "x"}]}),
+    ("session", {"action": "append", "session_id": "s", "messages": [{"role": "user", "content": "a\0b"}]}),
+    ("session", {"action": "append", "session_id": "s", "messages": [{"role": "wizard", "content": "x"}]}),
+    ("session", {"action": "append", "session_id": "s", "messages": [{"role": "user", "content": "x"}] * 501}),
+    ("session", {"action": "append", "session_id": "s", "messages": [{"role": "user", "content": [{"deep": _nested(100)}]}]}),
+    ("session", {"action": "append", "session_id": "s", "label": "l", "messages": [{"role": "user", "content": "x"}]}),
+    ("session", {"action": "read", "session_id": "s", "messages": [{"role": "user", "content": "x"}]}),
+    ("session", {"action": "read", "session_id": "s", "budget_tokens": 10**9}),
+    ("session", {"action": "checkpoint", "session_id": "s", "step": -1}),
+    ("session", {"action": "restore", "session_id": "s"}),
+    ("session", {"action": "restore", "session_id": "s", "checkpoint_id": "*"}),
+    ("session", {"action": "restore", "session_id": "s", "checkpoint_id": "00000000-0000-0000-0000-000000000000"}),
 ]
 
 
@@ -205,6 +275,7 @@ async def test_hostile_arguments_are_errors_that_change_nothing(
     assert answer.structured_content["code"] in {"invalid_request", "handle_invalid", "not_found"}, text(answer)
     assert len(text(answer)) < 600
     assert (await tenant.http.get("/v1/memories")).json()["memories"] == []
+    assert (await tenant.http.get("/v1/sessions")).json()["sessions"] == []
 
 
 async def test_an_unknown_tool_is_an_error_of_the_protocol(agent: Client) -> None:

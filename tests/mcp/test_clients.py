@@ -50,6 +50,10 @@ async def test_stdio_says_what_http_says(app: FastAPI, tenant: Tenant, mode: str
         asked = {"query": "When does the red boat leave?"}
         for tool in ("recall", "context"):
             assert text(await client.call_tool(tool, asked)) == text(await direct.call_tool(tool, asked))
+        said = {"action": "append", "session_id": "s", "messages": [{"role": "user", "content": "At six."}]}
+        assert (await client.call_tool("session", said)).structured_content["appended"] == 1
+        read = {"action": "read", "session_id": "s"}
+        assert "At six." in text(await client.call_tool("session", read)) == text(await direct.call_tool("session", read))
         refused = await client.call_tool("forget", {"id": "nothing"})
         assert refused.structured_content["code"] == "invalid_request"
         assert (await client.list_resources()).resources == (await direct.list_resources()).resources

@@ -56,6 +56,7 @@ Json = Annotated[JsonValue, AfterValidator(_sound)]
 Short = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
 # Refused at the first part that is wrong: each would be an error, and there may be millions.
 _Parts = Annotated[list[dict[str, JsonValue]], Field(fail_fast=True)]
+Step = Annotated[Whole, Field(ge=0, le=2**53 - 1)]
 Ttl = Annotated[Whole, Field(ge=10, le=MAX_TTL_S, description="Seconds; each use of the session begins them anew")]
 
 
@@ -230,7 +231,7 @@ class EffectOut(BaseModel):
 class CheckpointIn(Body):
     """What to remember of this moment, beside messages and state."""
 
-    step: Annotated[Whole, Field(ge=0, le=2**53 - 1)] | None = None
+    step: Step | None = None
     label: Short | None = Field(None, description="Labelled checkpoints outlive unlabelled ones")
     metadata: Metadata = Field(default_factory=dict)
 

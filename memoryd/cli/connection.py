@@ -38,6 +38,14 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
+class Here:
+    """The ``memoryd up`` of a data directory on this machine. ``key`` ``None``: the first one that it made."""
+
+    path: Path
+    key: str | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Connection:
     """What was said about it."""
 
@@ -69,6 +77,11 @@ class Connection:
 
     def address(self) -> Address:
         """Where, and with which key. Raises ``click.UsageError``."""
+        found = self.place()
+        return found if isinstance(found, Address) else _running(found)
+
+    def place(self) -> Address | Here:
+        """What was said, before anybody looks whether it runs. Raises ``click.UsageError``."""
         self._one_of({"--url": self.url, "--profile": self.profile, "--data-dir": self.data_dir})
         said = _environment("MEMORYD_URL")
         if self.url is not None:
@@ -76,13 +89,13 @@ class Connection:
         if self.profile is not None:
             return self._of_profile(profile(self.profile))
         if self.data_dir is not None:
-            return self._running(self.data_dir, None if said else _environment(*_KEY_NAMES))
+            return Here(self.data_dir, self.key or (None if said else _environment(*_KEY_NAMES)))
         if said is not None:
             return self._known(said, _environment(*_KEY_NAMES))
         found = profile(_environment("MEMORYD_PROFILE"))
         if found is not None:
             return self._of_profile(found)
-        return self._running(datadir.default_path(), _environment(*_KEY_NAMES))
+        return Here(datadir.default_path(), self.key or _environment(*_KEY_NAMES))
 
     def _known(self, url: str, key: str | None) -> Address:
         key = self.key or key
@@ -97,15 +110,6 @@ class Connection:
         if not key:
             raise click.UsageError(f"the profile {found.name} has no key: set MEMORYD_KEY, or give --key")
         return Address(found.url, key)
-
-    def _running(self, where: Path, key: str | None) -> Address:
-        state = datadir.read_state(where)
-        if state is None or not state.alive or state.url is None:
-            raise click.UsageError(f"set MEMORYD_URL, give --url or --profile, or start `memoryd up`: none runs on {where}")
-        key = self.key or key or _first_key(where)
-        if not key:
-            raise click.UsageError(f"set MEMORYD_KEY: the first key in {where} cannot be read")
-        return Address(state.url, key)
 
     @staticmethod
     def _one_of(given: dict[str, object]) -> None:
@@ -151,6 +155,16 @@ def environment_key(url: str, *names: str) -> str | None:
 def _environment(*names: str) -> str | None:
     """The first of these that says something."""
     return next((value for name in names if (value := os.environ.get(name))), None)
+
+
+def _running(here: Here) -> Address:
+    state = datadir.read_state(here.path)
+    if state is None or not state.alive or state.url is None:
+        raise click.UsageError(f"set MEMORYD_URL, give --url or --profile, or start `memoryd up`: none runs on {here.path}")
+    key = here.key or _first_key(here.path)
+    if not key:
+        raise click.UsageError(f"set MEMORYD_KEY: the first key in {here.path} cannot be read")
+    return Address(state.url, key)
 
 
 def _first_key(where: Path) -> str:

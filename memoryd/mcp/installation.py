@@ -61,11 +61,13 @@ class Embedded:
     """What ``memoryd up`` runs on a data directory: found there, or started.
 
     Several programs may each have their own ``memoryd mcp`` on one directory: the first starts it, the others find it. When
-    the first ends it stops what it started, and the next call of any other starts it again.
+    the first ends it stops what it started, and the next call of any other starts it again. Without a ``key`` of its own it
+    asks with the first one, which may do everything.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, key: str | None = None) -> None:
         self._path = path
+        self._key = key
         self._lock = asyncio.Lock()
         self._known: Address | None = None
         self._child: Process | None = None
@@ -106,7 +108,7 @@ class Embedded:
                 if failures == _FAILURES:
                     raise StoreUnavailable(f"memoryd does not start on {self._path}: `memoryd up` says why")
             elif state.state == "running" and state.url is not None:
-                key = await asyncio.to_thread(_read, self._path / "secrets" / FIRST_KEY)
+                key = self._key or await asyncio.to_thread(_read, self._path / "secrets" / FIRST_KEY)
                 if key:
                     return Address(state.url, key)
             await asyncio.sleep(_PAUSE_S)
@@ -125,7 +127,7 @@ class Embedded:
             await child.wait()
             return None
         ready = json.loads(line)
-        return Address(str(ready["url"]), str(ready["api_key"]))
+        return Address(str(ready["url"]), self._key or str(ready["api_key"]))
 
 
 def _read(path: Path) -> str:

@@ -147,7 +147,9 @@ async def _checked(response: httpx2.Response) -> None:
     problem = _PROBLEM.validate_json(response.content)
     detail = str(problem.get("detail", ""))
     if response.status_code == HTTPStatus.UNAUTHORIZED:
-        raise Unauthenticated(f"{detail}; set MEMORYD_API_KEY to a key of that server")
+        raise Unauthenticated(
+            f"{detail}; give `memoryd mcp` a key of that server: MEMORYD_KEY (or MEMORYD_API_KEY), or its profile's"
+        )
     if response.status_code in _LATER:
         raise StoreUnavailable(detail)
     refusal = Forbidden(detail)

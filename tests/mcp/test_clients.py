@@ -67,7 +67,7 @@ async def test_stdio_tells_a_refused_key_and_survives_a_server_that_is_away(app:
     async with served(app) as url, Client(_stdio(url, "mdk_nonsense")) as client:
         refused = await client.call_tool("recall", {"query": "x"})
         assert refused.structured_content["code"] == "unauthenticated"
-        assert "MEMORYD_API_KEY" in text(refused)
+        assert "MEMORYD_KEY" in text(refused)
     async with Client(_stdio(url, tenant.key)) as client:
         away = await client.call_tool("remember", {"text": "said to nobody"})
         assert away.structured_content["code"] == "store_unavailable"

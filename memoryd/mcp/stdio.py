@@ -14,9 +14,9 @@ from retrieval.errors import MemorydError
 
 
 async def serve(where: Where) -> None:
-    """Until standard input ends, or SIGTERM. What anything else writes to standard output goes to standard error meanwhile."""
+    """Until standard input or a signal ends it. What anything else writes to standard output goes to standard error meanwhile."""
     remote = Remote(where)
-    _stop_on_sigterm(where)
+    _stop_on_signals(where)
     try:
         async with stdio_server() as (incoming, outgoing):
             # An embedded memoryd starts while the client still reads who we are.
@@ -35,16 +35,23 @@ async def _begun(where: Where) -> None:
 
 
 _STOPPING: set[asyncio.Task[None]] = set()
+# Ctrl-C, a terminal that is closed, and what applications send. The embedded memoryd is in a session of its own: nobody else
+# would end it.
+_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def _stop_on_sigterm(where: Where) -> None:
-    """Reading standard input cannot be interrupted: stop what was started, and leave."""
+def _stop_on_signals(where: Where) -> None:
+    """Reading standard input cannot be interrupted: stop what was started, and leave. A second signal does not wait for that."""
 
-    async def leave() -> None:
+    async def leave(number: signal.Signals) -> None:
         try:
             await where.close()
         finally:
-            os._exit(128 + signal.SIGTERM)
+            os._exit(128 + number)
+
+    def end(number: signal.Signals) -> None:
+        _STOPPING.add(loop.create_task(leave(number)))
 
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, lambda: _STOPPING.add(loop.create_task(leave())))
+    for number in _ENDS:
+        loop.add_signal_handler(number, end, number)

@@ -6,6 +6,7 @@ module                  noun
 ``arguments``           what each tool takes
 ``catalogue``           the tools: names, descriptions, annotations, the action each needs
 ``calls``               what each tool does, by the same use cases as REST
+``expansion``           more of what was shown; ``names`` are what results call it
 ``sessions``            what the tool ``session`` does
 ``shown``               results within a token budget, fenced as data
 ``library``             resources and the prompt

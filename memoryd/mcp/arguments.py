@@ -12,6 +12,7 @@ from memoryd.http.closed import Closed
 from memoryd.http.fields import IdempotencyKey, Identifier, Name, Query, Reason, Text, Time, Topic, Whole
 from memoryd.http.schemas.knowledge_search import KbReference
 from memoryd.http.schemas.sessions import MAX_APPEND, Key, SessionMessageIn, Short, Step
+from memoryd.mcp.names import MemoryName, parse
 from memoryd.memory.model import Kind
 
 DEFAULT_BUDGET = 1_000
@@ -26,9 +27,11 @@ Kinds = Annotated[list[Kind], Field(max_length=4), WithJsonSchema({"type": "arra
 
 
 def _id(value: object) -> object:
-    # pydantic also takes bytes and braces for a UUID; an id that we gave out has one form.
-    if isinstance(value, UUID) or (isinstance(value, str) and len(value) == 36):
+    # pydantic also takes bytes and braces for a UUID. An id that we gave out may name a revision or a place: the memory counts.
+    if isinstance(value, UUID):
         return value
+    if isinstance(value, str) and isinstance(name := parse(value), MemoryName):
+        return name.memory_id
     raise ValueError("must be an id from an earlier result")
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -23,29 +22,25 @@ from memoryd.mcp.arguments import (
     TimelineArguments,
     fingerprint,
 )
+from memoryd.mcp.expansion import NOTHING, expand, packed, without_list
 from memoryd.mcp.ports import Period, Position
 from memoryd.mcp.sessions import session
-from memoryd.mcp.shown import Answer, Entry, of_hit, of_revision, reference, show
-from memoryd.memory.context import Context, ContextRequest
-from memoryd.memory.handles import Handle
+from memoryd.mcp.shown import Answer, Entry, of_hit, of_revision, show
+from memoryd.memory.context import ContextRequest
 from memoryd.memory.model import Content, Draft, Idempotency
+from memoryd.memory.ports import NOW, Moment
 from memoryd.memory.recall import Recalled, RecallRequest
 from memoryd.memory.sources import KnowledgeSource
 from memoryd.services import Services
 from memoryd.threads import QUICK
 from retrieval.filters import Filters
-from retrieval.packing import DEFAULT_TOKENIZER, Order, Rendition
+from retrieval.packing import DEFAULT_TOKENIZER, Order
 from retrieval.scope import Action, Scope
 from retrieval.search import Arm
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-# Kept of a budget for the list of what can be expanded.
-_LIST_SHARE = 0.15
-_NOTHING = "Nothing found."
 # Of a knowledge base; the budget decides how many are shown.
 _CHUNKS = 10
-# What names a chunk, as results do.
-_CHUNK = re.compile(r"([a-z0-9][a-z0-9._-]{0,99})@([1-9][0-9]{0,17})/([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 
 
 async def recall(scope: Scope, use: Services, asked: RecallArguments) -> Answer:
@@ -62,25 +57,30 @@ async def search_knowledge(scope: Scope, use: Services, asked: SearchKnowledgeAr
 
 
 async def _shown(recalled: Recalled, asked: RecallArguments | SearchKnowledgeArguments, use: Services) -> Answer:
-    entries = [of_hit(hit, recalled.spaces[hit.item.space_id]) for hit in recalled.result.hits]
+    at = _moment(asked)
+    entries = [of_hit(hit, recalled.spaces[hit.item.space_id], at) for hit in recalled.result.hits]
     shown = await QUICK.run(show, entries, asked.budget_tokens, use.tokenizers.counter(), asked.query)
     omitted = len(entries) - shown.count
     degraded = list(dict.fromkeys(recalled.result.degraded))
     notes = [f"{omitted} more did not fit: ask with a larger budget_tokens."] if omitted else []
     notes += [f"Incomplete, for these did not answer: {', '.join(degraded)}."] if degraded else []
     structured: dict[str, JsonValue] = {"hits": shown.entries, "omitted": omitted, "degraded": list[JsonValue](degraded)}
-    return Answer("\n".join([shown.text or _NOTHING, *notes]), structured)
+    return Answer("\n".join([shown.text or NOTHING, *notes]), structured)
+
+
+def _moment(asked: RecallArguments | SearchKnowledgeArguments) -> Moment:
+    return NOW if isinstance(asked, SearchKnowledgeArguments) else Moment(asked.as_of, asked.known_at)
 
 
 async def context(scope: Scope, use: Services, asked: ContextArguments) -> Answer:
     """Memories packed into the budget."""
     request = ContextRequest(
         recall=_request(asked, 50),
-        budget_tokens=asked.budget_tokens - int(asked.budget_tokens * _LIST_SHARE),
+        budget_tokens=without_list(asked.budget_tokens),
         tokenizer=DEFAULT_TOKENIZER,
         order=Order.BEST_FIRST,
     )
-    return await QUICK.run(_packed, await use.contexts.pack(scope, request), asked.budget_tokens, use)
+    return await packed(scope, use, await use.contexts.pack(scope, request), asked.budget_tokens)
 
 
 async def remember(scope: Scope, use: Services, told: RememberArguments) -> Answer:
@@ -122,24 +122,6 @@ async def forget(scope: Scope, use: Services, asked: ForgetArguments) -> Answer:
     return Answer(f"Memory {asked.id} is {done}.", {"id": str(asked.id), "status": done})
 
 
-async def expand(scope: Scope, use: Services, asked: ExpandArguments) -> Answer:
-    """More of one memory: its text, or with ``around`` the turns before and after it too; of a chunk, its section."""
-    require(scope, Action.READ)
-    handle = asked.handle
-    memory_id, rendition = _id(handle), Rendition.FULL if asked.around else Rendition.EXCERPT
-    if chunk := _CHUNK.fullmatch(handle):
-        kb, version, chunk_id = chunk.groups()
-        handle = await use.contexts.handle_of_chunk(scope, kb, version, UUID(chunk_id), shown=rendition)
-    if memory_id is not None:
-        revision = await use.reader.get(scope, memory_id)
-        if revision is None:
-            raise NotFound("no such memory")
-        handle = use.handles.issue(scope, Handle(memory_id, revision.space, rendition), use.clock.now())
-    budget = asked.budget_tokens - int(asked.budget_tokens * _LIST_SHARE)
-    found = await use.contexts.expand(scope, handle, budget, DEFAULT_TOKENIZER)
-    return await QUICK.run(_packed, found, asked.budget_tokens, use)
-
-
 async def timeline(scope: Scope, use: Services, asked: TimelineArguments) -> Answer:
     """Memories in order of time, a page at a time; what does not fit the budget begins the next page."""
     require(scope, Action.READ)
@@ -160,36 +142,7 @@ async def timeline(scope: Scope, use: Services, asked: TimelineArguments) -> Ans
         raise InvalidRequest("budget_tokens: too small for the next memory")
     cursor = _cursor(page[shown.count - 1].position) if shown.count < len(moments) else None
     notes = [f"There is more: go on with cursor {cursor}"] if cursor else []
-    return Answer("\n".join([shown.text or _NOTHING, *notes]), {"memories": shown.entries, "next_cursor": cursor})
-
-
-def _packed(found: Context, budget_tokens: int, use: Services) -> Answer:
-    """A packed context, and as the budget allows, which of its items there is more of."""
-    packed, counter = found.packed, use.tokenizers.counter()
-    left = budget_tokens - packed.used_tokens
-    notes: list[str] = []
-    items: list[JsonValue] = []
-    for item in packed.items:
-        if item.rendition is Rendition.FULL:
-            continue
-        cited = found.cited.get(item.id)
-        handle = reference(cited.citation, UUID(item.id)) if cited else item.id
-        line = f"{item.citation}: {handle}"
-        left -= counter.count(line + "\n") + (0 if notes else counter.count("Shortened; expand these ids:\n"))
-        if left < 0:
-            break
-        notes.append(line)
-        items.append({"citation": item.citation, "handle": handle, "rendition": str(item.rendition)})
-    degraded = list(found.degraded)
-    text = "\n".join([packed.text or _NOTHING, *(["Shortened; expand these ids:", *notes] if notes else [])])
-    structured: dict[str, JsonValue] = {
-        "text": packed.text,
-        "used_tokens": packed.used_tokens,
-        "expandable": items,
-        "omitted": len(packed.dropped),
-        "degraded": list[JsonValue](degraded),
-    }
-    return Answer(text, structured)
+    return Answer("\n".join([shown.text or NOTHING, *notes]), {"memories": shown.entries, "next_cursor": cursor})
 
 
 def _request(asked: RecallArguments | ContextArguments, limit: int) -> RecallRequest:
@@ -210,14 +163,6 @@ async def _deleted(scope: Scope, use: Services, memory_id: UUID) -> bool:
     """Whether it is one of the caller's, and forgotten already."""
     history = await use.reader.history(scope, memory_id, before=None, limit=1)
     return bool(history) and history[0].deleted_at is not None
-
-
-def _id(handle: str) -> UUID | None:
-    """The id that a handle is, if it is one; anything else is a signed handle of the REST API."""
-    try:
-        return UUID(handle) if len(handle) == 36 else None
-    except ValueError:
-        return None
 
 
 def _cursor(position: Position) -> str:

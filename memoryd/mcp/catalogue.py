@@ -99,7 +99,7 @@ _ENTRIES = (
     _entry(
         "forget", Action.DELETE, ForgetArguments, "Take a memory out of recall; a revert over REST brings it back unless purged."
     ),
-    _entry("expand", Action.READ, ExpandArguments, "The full text of a shortened result."),
+    _entry("expand", Action.READ, ExpandArguments, "More of a shortened result, or all of it; long texts in parts."),
     _entry("timeline", Action.READ, TimelineArguments, "Memories by time, without a question; next_cursor goes on."),
     _session(),
 )

@@ -3,16 +3,18 @@
 import json
 import re
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from uuid import UUID
 
 from pydantic import JsonValue
 
+from memoryd.mcp.names import ChunkName, MemoryName, Named
 from memoryd.memory.chunks import origin
 from memoryd.memory.model import Revision
+from memoryd.memory.ports import NOW, Moment
+from retrieval.packing import Place
 from retrieval.packing.fence import CLOSE, OPEN, label, quote
-from retrieval.ports import Citation, TokenCounter
+from retrieval.ports import TokenCounter
 from retrieval.search import Hit
 
 # Below so many tokens a part of a text says too little to be worth its line.
@@ -42,10 +44,10 @@ class Answer:
 class Entry:
     """One memory or chunk to show. ``span`` is what matched of the text, ``score`` ``None`` where nothing was asked.
 
-    ``reference`` is what names it to ``expand``; ``origin`` the place in its document, of a chunk.
+    ``name`` is what ``expand`` takes; ``origin`` the place in its document, of a chunk.
     """
 
-    reference: str
+    name: Named
     space: str
     kind: str
     text: str
@@ -71,12 +73,18 @@ class Shown:
         return len(self.entries)
 
 
-def of_hit(hit: Hit, space: str) -> Entry:
-    """What a recall found."""
+def of_hit(hit: Hit, space: str, at: Moment) -> Entry:
+    """What a recall ``at`` that moment found. What was true or known at another time than now is a revision, whose head may
+    say something else."""
     item = hit.item
     moment = item.event_time or item.recorded_at
+    name: Named
+    if item.citation is not None:
+        name = ChunkName(item.citation.kb, str(item.citation.version), item.memory_id)
+    else:
+        name = MemoryName(item.memory_id) if at == NOW else MemoryName(item.memory_id, item.revision, at)
     return Entry(
-        reference=str(item.memory_id) if item.citation is None else reference(item.citation, item.memory_id),
+        name=name,
         space=space,
         kind=item.kind,
         text=item.text,
@@ -89,16 +97,11 @@ def of_hit(hit: Hit, space: str) -> Entry:
     )
 
 
-def reference(citation: Citation, chunk_id: UUID) -> str:
-    """The name of a chunk in one version, by which ``expand`` finds it."""
-    return f"{citation.kb}@{citation.version}/{chunk_id}"
-
-
 def of_revision(revision: Revision, moment: datetime) -> Entry:
     """A memory of a timeline."""
     content = revision.content
     return Entry(
-        reference=str(revision.memory_id),
+        name=MemoryName(revision.memory_id),
         space=revision.space,
         kind=content.kind,
         text=content.text,
@@ -152,22 +155,30 @@ def _fitted(
 def _line(entry: Entry, number: int, start: int, end: int) -> str:
     who = f", {label(entry.speaker)}" if entry.speaker else ""
     about = entry.origin or f"{entry.kind}, {entry.moment:%Y-%m-%d}, space {entry.space}{who}"
-    head = f"{number} id {entry.reference} ({about})"
+    head = f"{number} id {_name(entry, start, end)} ({about})"
     before, after = "…" if start else "", "… [shortened: expand this id]" if end < len(entry.text) else ""
     return quote(f"{head}: {before}{entry.text[start:end]}{after}") + "\n"
+
+
+def _name(entry: Entry, start: int, end: int) -> Named:
+    """Of a text that is cut, with the middle of what is shown: there is more around it."""
+    cut = end - start < len(entry.text)
+    return replace(entry.name, place=Place((start + end) // 2, around=True)) if cut else entry.name
 
 
 def _structured(entry: Entry, start: int, end: int) -> dict[str, JsonValue]:
     """Without what it does not have: an agent pays for every key."""
     structured: dict[str, JsonValue] = {
-        "id": entry.reference,
+        "id": entry.name.id,
         "space": entry.space,
         "kind": entry.kind,
         "text": entry.text[start:end],
         "time": entry.moment.isoformat(timespec="seconds"),
     }
     if end - start < len(entry.text):
-        structured |= {"truncated": True, "handle": entry.reference}
+        structured["truncated"] = True
+    if (name := str(_name(entry, start, end))) != entry.name.id:
+        structured["handle"] = name
     if entry.origin:
         structured["source"] = entry.origin
     if entry.speaker:

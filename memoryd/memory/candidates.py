@@ -29,7 +29,7 @@ def of_hit(hit: Hit) -> Candidate:
     )
 
 
-def of_revision(revision: Revision, *, score: float, must_include: bool = False, matched_at: int = 0) -> Candidate:
+def of_revision(revision: Revision, *, score: float = 1.0, must_include: bool = False, matched_at: int = 0) -> Candidate:
     """A memory as one revision of it says."""
     content = revision.content
     return Candidate(

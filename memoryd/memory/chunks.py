@@ -73,10 +73,12 @@ class Chunks:
         self._sources = sources
         self._reader = reader
 
-    async def find(self, scope: Scope, kb: str, version: str, chunk_id: UUID, *, shown: Rendition) -> ChunkHandle:
-        """A handle of a chunk by its name, as if so much of it was shown. Raises ``NotFound``, ``VersionGone``."""
+    async def text(self, scope: Scope, kb: str, version: str, chunk_id: UUID, *, in_section: bool) -> tuple[Candidate, int]:
+        """A chunk by its name, or the section around it, and where in that it begins. Raises ``NotFound``, ``VersionGone``."""
         pin = await self._sources.pin(scope, kb, version)
-        return ChunkHandle(chunk_id, pin.space, shown, pin.kb_id, pin.name, pin.seq)
+        chunk, section, document = await self._reader.section(scope, pin, chunk_id)
+        shown, _ = _shown(pin, chunk, section, document, in_section=in_section)
+        return shown, max(0, section.text.find(chunk.text)) if in_section else 0
 
     async def open(self, scope: Scope, handle: ChunkHandle) -> tuple[Candidate, Cited]:
         """The chunk, or where all of it was shown, the section that it stands in. Raises ``NotFound``, ``VersionGone``."""
@@ -85,30 +87,34 @@ class Chunks:
             raise NotFound("no such knowledge base")
         chunk, section, document = await self._reader.section(scope, pin, handle.chunk_id)
         in_section = handle.in_section or handle.rendition == Rendition.FULL
-        citation = Citation(
-            kb=pin.name,
-            version=pin.seq,
-            document_id=document.document_id,
-            title=document.title,
-            media_type=document.media_type,
-            section=section.path,
-            pages=_pages(section) if in_section else chunk.pages,
-            span=(section.start, section.end) if in_section else chunk.span,
-            prefix=chunk.prefix,
-        )
-        shown = Candidate(
-            id=str(chunk.chunk_id),
-            text=section.text if in_section else chunk.text,
-            score=1.0,
-            kind=CHUNK,
-            section=CHUNK,
-            source_type=DOCUMENT,
-            source_uri=document.source_uri,
-            external_id=document.document_id,
-            origin=origin(citation),
-            matched_at=max(0, chunk.span[0] - section.start) if in_section else 0,
-        )
-        return shown, Cited(citation, pin.kb_id, pin.space, document.source_uri, in_section)
+        return _shown(pin, chunk, section, document, in_section=in_section)
+
+
+def _shown(pin: Pin, chunk: Chunk, section: ReadySection, document: Document, *, in_section: bool) -> tuple[Candidate, Cited]:
+    citation = Citation(
+        kb=pin.name,
+        version=pin.seq,
+        document_id=document.document_id,
+        title=document.title,
+        media_type=document.media_type,
+        section=section.path,
+        pages=_pages(section) if in_section else chunk.pages,
+        span=(section.start, section.end) if in_section else chunk.span,
+        prefix=chunk.prefix,
+    )
+    shown = Candidate(
+        id=str(chunk.chunk_id),
+        text=section.text if in_section else chunk.text,
+        score=1.0,
+        kind=CHUNK,
+        section=CHUNK,
+        source_type=DOCUMENT,
+        source_uri=document.source_uri,
+        external_id=document.document_id,
+        origin=origin(citation),
+        matched_at=max(0, chunk.span[0] - section.start) if in_section else 0,
+    )
+    return shown, Cited(citation, pin.kb_id, pin.space, document.source_uri, in_section)
 
 
 def _pages(section: ReadySection) -> tuple[int, int] | None:

@@ -172,7 +172,9 @@ class Contexts:
         handle = self._handles.read(scope, text, self._clock.now())
         if isinstance(handle, ChunkHandle):
             return await self._expand_chunk(scope, handle, budget_tokens, counter)
-        revision = await self._pinned(scope, handle)
+        revision = await self.revision(scope, handle.memory_id, handle.revision, handle.at)
+        if revision.space != handle.space:
+            raise NotFound("no such memory")
         shown = of_revision(revision, score=1.0, matched_at=handle.matched_at)
         turns = [revision]
         if handle.rendition == Rendition.FULL:
@@ -189,10 +191,25 @@ class Contexts:
         origins[shown.id] = _Origin(revision.space, revision.revision, handle.matched_at)
         return Context(packed, counter.name, self._issue(scope, packed, origins, _Asked(handle.terms, handle.at)), {}, None)
 
-    async def handle_of_chunk(self, scope: Scope, kb: str, version: str, chunk_id: UUID, *, shown: Rendition) -> str:
-        """What expands a chunk of which so much was shown. Raises ``NotFound``, ``VersionGone``."""
+    async def chunk(self, scope: Scope, kb: str, version: str, chunk_id: UUID, *, in_section: bool) -> tuple[Candidate, int]:
+        """A chunk by its name, or the section around it, and where in that it begins. Raises ``NotFound``, ``VersionGone``."""
         require(scope, Action.READ)
-        return self._handles.issue(scope, await self._chunks.find(scope, kb, version, chunk_id, shown=shown), self._clock.now())
+        return await self._chunks.text(scope, kb, version, chunk_id, in_section=in_section)
+
+    async def revision(self, scope: Scope, memory_id: UUID, number: int | None = None, at: Moment = NOW) -> Revision:
+        """A memory's head, or the revision of that number. One that was deleted since is shown no more, unless it was asked
+        for as of before that. Raises ``NotFound``."""
+        require(scope, Action.READ)
+        if number is None:
+            head = await self._reader.get(scope, memory_id)
+            found = [] if head is None else [head]
+        else:
+            found = await self._reader.history(scope, memory_id, before=number + 1, limit=1)
+            found = [one for one in found if one.revision == number]
+            found = [one for one in found if one.deleted_at is None or (at.known_at is not None and at.known_at < one.deleted_at)]
+        if not found or not scope.may_use(found[0].space):
+            raise NotFound("no such memory")
+        return found[0]
 
     async def _expand_chunk(self, scope: Scope, handle: ChunkHandle, budget_tokens: int, counter: TokenCounter) -> Context:
         shown, found = await self._chunks.open(scope, handle)
@@ -202,19 +219,6 @@ class Contexts:
         of_chunks = {shown.id: found}
         handles = self._issue(scope, packed, of_chunks, _Asked(handle.terms))
         return Context(packed, counter.name, handles, {}, None, cited=of_chunks)
-
-    async def _pinned(self, scope: Scope, handle: Handle) -> Revision:
-        """The revision of a handle. One that was deleted since is shown no more, unless it was asked for as of before that."""
-        if handle.revision is None:
-            head = await self._reader.get(scope, handle.memory_id)
-            found = [] if head is None else [head]
-        else:
-            found = await self._reader.history(scope, handle.memory_id, before=handle.revision + 1, limit=1)
-            found = [one for one in found if one.revision == handle.revision]
-            found = [one for one in found if one.deleted_at is None or handle.at.known_at is not None]
-        if not found or found[0].space != handle.space:
-            raise NotFound("no such memory")
-        return found[0]
 
     async def _wanted(self, scope: Scope, ids: Sequence[UUID], at: Moment) -> dict[str, Revision]:
         """What must be shown. It takes from the caller's time but is not cut off by it: a context without it is none."""

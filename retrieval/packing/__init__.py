@@ -16,6 +16,7 @@ from retrieval.packing.model import (
 )
 from retrieval.packing.more import more
 from retrieval.packing.pack import pack
+from retrieval.packing.part import Place, part
 from retrieval.packing.renditions import Extractor, Extracts, Part, SentenceScorer, query_terms
 from retrieval.packing.tokens import (
     DEFAULT_TOKENIZER,
@@ -42,6 +43,7 @@ __all__ = [
     "Packed",
     "PackedItem",
     "Part",
+    "Place",
     "Rendition",
     "SentenceScorer",
     "Span",
@@ -49,5 +51,6 @@ __all__ = [
     "counter",
     "more",
     "pack",
+    "part",
     "query_terms",
 ]

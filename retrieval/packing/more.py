@@ -25,7 +25,7 @@ def more(
         text = layout.finish([layout.header(candidate), line])
         used = counter.count(text)
         if used <= budget_tokens:
-            return Packed(text, used, (_item(shown, counter.count(line)),), ())
+            return Packed(text, used, (expanded(shown, counter.count(line)),), ())
     if not renditions:
         return Packed("", 0, (), ())
     needed = counter.count(layout.finish([layout.header(candidate), layout.line(renditions[0], 1)]))
@@ -44,7 +44,8 @@ def _larger(candidate: Candidate, seen_chars: int, terms: Sequence[str]) -> list
     return [Shown(candidate, 1, rendition, spans) for rendition, spans in (*larger, (Rendition.FULL, extracts.full))]
 
 
-def _item(shown: Shown, tokens: int) -> PackedItem:
+def expanded(shown: Shown, tokens: int) -> PackedItem:
+    """The manifest's entry of what is shown more of."""
     candidate = shown.candidate
     return PackedItem(
         id=candidate.id,

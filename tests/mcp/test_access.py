@@ -55,7 +55,13 @@ MATRIX: dict[str, list[tuple[dict[str, object], str | None]]] = {
     "search_knowledge": [({"query": "vault code", "kb": CANARY}, "not_found")],
     "remember": [({"text": "mine", "supersedes": "{memory}"}, "not_found")],
     "forget": [({"id": "{memory}"}, "not_found"), ({"id": "{memory}", "purge": True}, "not_found")],
-    "expand": [({"handle": "{memory}"}, "not_found"), ({"handle": "{handle}"}, "handle_invalid")],
+    "expand": [
+        ({"handle": "{memory}"}, "not_found"),
+        ({"handle": "{memory}.r1+0"}, "not_found"),
+        ({"handle": "{memory}.r1.k1714564800000000"}, "not_found"),
+        ({"handle": "{memory}", "around": True}, "not_found"),
+        ({"handle": "{handle}"}, "handle_invalid"),
+    ],
     "timeline": [
         ({"user_id": CANARY}, None), ({"cursor": "{cursor}"}, None), ({"spaces": [f"space-{CANARY}"]}, "space_not_found"),
     ],
@@ -149,12 +155,13 @@ async def test_a_confined_key_stays_in_its_spaces(app: FastAPI, tenant: Tenant) 
             assert "black" not in shown
         refusals = [
             await confined.call_tool("expand", {"handle": outside}),
+            await confined.call_tool("expand", {"handle": f"{outside}.r1"}),
             await confined.call_tool("forget", {"id": outside}),
             await confined.call_tool("remember", {"text": "x", "space": "outside"}),
             await confined.call_tool("timeline", {"spaces": ["outside"]}),
         ]
         assert [one.structured_content["code"] for one in refusals] == [
-            "not_found", "not_found", "space_not_found", "space_not_found",
+            "not_found", "not_found", "not_found", "space_not_found", "space_not_found",
         ]  # fmt: skip
         assert "outside" not in (await confined.read_resource("memoryd://spaces")).model_dump_json()
         with pytest.raises(MCPError, match="space_not_found"):
@@ -243,6 +250,8 @@ HOSTILE: list[tuple[str, dict[str, object]]] = [
     ("expand", {"handle": "e30.e30"}),
     ("expand", {"handle": "é"}),
     ("expand", {"handle": "z" * 36}),
+    ("expand", {"handle": f"00000000-0000-0000-0000-000000000000.k{'9' * 18}"}),
+    ("expand", {"handle": "00000000-0000-0000-0000-000000000000.r999999999.k1+999999999"}),
     ("timeline", {"cursor": "é"}),
     ("timeline", {"cursor": "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OjE"}),
     ("timeline", {"cursor": "MTp-MQ"}),

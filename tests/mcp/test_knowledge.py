@@ -1,6 +1,7 @@
 """Knowledge bases over MCP: found with their sources, expanded by the ids of results, and never another tenant's."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -75,11 +76,20 @@ async def test_what_is_shortened_can_be_expanded(agent: Client, handbook: Bookca
     cut = next(hit for hit in answer.structured_content["hits"] if hit.get("truncated"))
     part = await agent.call_tool("expand", {"handle": cut["handle"], "budget_tokens": 500})
     assert COUNTER.count(text(part)) <= 500
-    (more,) = part.structured_content["expandable"]
-    assert more["handle"] == cut["handle"]
-    whole = text(await agent.call_tool("expand", {"handle": more["handle"], "budget_tokens": 4_000}))
+    whole = text(await agent.call_tool("expand", {"handle": cut["handle"], "budget_tokens": 4_000}))
     assert "Rule 0:" in whole
     assert "Rule 59:" in whole
+    # In parts, from what was found to the end of its section: each goes on where the one before ended.
+    handle: str | None = part.structured_content.get("first_handle", cut["id"])
+    seen: list[str] = []
+    while handle is not None:
+        part = await agent.call_tool("expand", {"handle": handle, "around": True, "budget_tokens": 500})
+        assert COUNTER.count(text(part)) <= 500
+        seen += re.findall(r"Rule \d+:", text(part))
+        first, handle = part.structured_content.get("first_handle"), part.structured_content["next_handle"]
+        if first is not None:
+            seen, handle = [], first
+    assert seen == [f"Rule {n}:" for n in range(60)]
 
 
 async def test_another_tenants_knowledge_base_does_not_exist(app: FastAPI, handbook: Bookcase, other: Tenant) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from types import ModuleType
 from uuid import uuid4
 
 import pytest
@@ -10,7 +11,7 @@ from mcp import Client
 from mcp.types import ListToolsResult
 from pydantic import ValidationError
 
-from memoryd.mcp import calls
+from memoryd.mcp import calls, expansion
 from memoryd.mcp.arguments import RecallArguments
 from memoryd.mcp.catalogue import ENTRIES
 from memoryd.mcp.refusals import of_arguments
@@ -135,7 +136,7 @@ async def test_a_shortened_hit_shows_what_matched_and_expands(agent: Client, ten
     assert "swordfish" in hit["text"]
     assert "[shortened: expand this id]" in text(answer)
     full = await agent.call_tool("expand", {"handle": hit["handle"], "budget_tokens": 8_000})
-    assert hit["handle"] == memory
+    assert hit["id"] == memory
     assert "Paragraph 0" in text(full)
     assert "Paragraph 39" in text(full)
 
@@ -226,23 +227,28 @@ async def test_many_unknown_arguments_are_one_fault() -> None:
     assert "10000 unknown fields, such as a0, a1, a2" in text(of_arguments(caught.value))
 
 
-async def test_results_are_fitted_off_the_event_loop(agent: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_results_are_fitted_off_the_event_loop(agent: Client, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: dict[str, bool] = {}
 
-    def watched(name: str) -> None:
-        work = getattr(calls, name)
+    def watched(module: ModuleType, name: str) -> None:
+        work = getattr(module, name)
 
         def run(*given: object) -> object:
             ran[name] = threading.current_thread() is threading.main_thread()
             return work(*given)
 
-        monkeypatch.setattr(calls, name, run)
+        monkeypatch.setattr(module, name, run)
 
-    watched("show")
-    watched("_packed")
+    watched(calls, "show")
+    watched(expansion, "_with_list")
+    watched(expansion, "_of_part")
     for tool, arguments in (("recall", {"query": "x"}), ("context", {"query": "x"})):
         assert not (await agent.call_tool(tool, arguments)).is_error
-    assert ran == {"show": False, "_packed": False}
+    assert ran == {"show": False, "_with_list": False}
+    ran.clear()
+    (memory,) = await tenant.remember("short")
+    assert not (await agent.call_tool("expand", {"handle": memory})).is_error
+    assert ran == {"_of_part": False}
     ran.clear()
     assert not (await agent.call_tool("timeline", {})).is_error
     assert ran == {"show": False}

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from memoryd.client.errors import lasting
 from memoryd.client.steps import Answer, Lost
 
-_LATER = frozenset(
+AGAIN = frozenset(
     {
         HTTPStatus.REQUEST_TIMEOUT,
         HTTPStatus.TOO_MANY_REQUESTS,
@@ -17,6 +17,7 @@ _LATER = frozenset(
         HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
+"""Statuses that say later, of the service or of a proxy before it."""
 _chance = random.SystemRandom().random
 
 
@@ -48,7 +49,7 @@ def worth_another(reply: Answer | Lost) -> bool:
         return reply.part is None
     if reply.status == HTTPStatus.SERVICE_UNAVAILABLE and lasting(reply.content):
         return False
-    return reply.status in _LATER or (reply.status == HTTPStatus.CONFLICT and retry_after(reply.headers) is not None)
+    return reply.status in AGAIN or (reply.status == HTTPStatus.CONFLICT and retry_after(reply.headers) is not None)
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

@@ -1,8 +1,9 @@
 """Answers by asking a server elsewhere, over its ``/mcp``: each question is one request, and may be repeated."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http import HTTPStatus
 from typing import TypeVar
 from uuid import uuid4
@@ -25,9 +26,10 @@ from mcp.types import (
     ReadResourceRequestParams,
     ReadResourceResult,
 )
-from pydantic import JsonValue, TypeAdapter
+from pydantic import JsonValue, TypeAdapter, ValidationError
 
 from memoryd.client.http import DIRECT
+from memoryd.client.retries import AGAIN, retry_after
 from memoryd.errors import Forbidden, StoreUnavailable, Unauthenticated
 from memoryd.mcp.arguments import SESSION
 from memoryd.mcp.installation import Address, Where
@@ -39,9 +41,9 @@ from retrieval.errors import MemorydError
 _VERSION = "2026-07-28"
 _ATTEMPTS = 4
 _PAUSE_S = 0.5
+_PATIENCE_S = 20.0  # from the first failure: a model waits
 _TIMEOUT_S = 130.0  # a little more than the server's own
 
-_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
 _PROBLEM: TypeAdapter[dict[str, JsonValue]] = TypeAdapter(dict[str, JsonValue])
 
 Result = TypeVar("Result")
@@ -100,17 +102,25 @@ class Remote:
     async def _ask(self, question: Callable[[Client], Awaitable[Result]]) -> Result:
         """Asks again where the server was lost or busy: no tool does anything twice. Raises ours, or its ``MCPError``."""
         lost: Address | None = None
-        for attempt in range(_ATTEMPTS):
+        until = math.inf
+        for attempt in range(1, _ATTEMPTS + 1):
             address = await self._where.find(lost)
+            pause = _PAUSE_S * 2 ** (attempt - 1)
             try:
                 return await self._once(address, question)
-            except httpx2.TransportError:
+            except httpx2.TransportError as error:
                 lost = address
-            except StoreUnavailable:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-            await asyncio.sleep(_PAUSE_S * 2**attempt)
-        raise StoreUnavailable(f"memoryd does not answer at {address.url}; is it running?")
+                failure = StoreUnavailable(f"memoryd does not answer at {address.url}; is it running?")
+                failure.__cause__ = error
+            except _Later as error:
+                failure = error
+                pause = max(pause, error.retry_after_s or 0.0)
+            now = asyncio.get_running_loop().time()
+            until = min(until, now + _PATIENCE_S)
+            if attempt == _ATTEMPTS or now + pause > until:
+                break
+            await asyncio.sleep(pause)
+        raise failure
 
     async def _once(self, address: Address, question: Callable[[Client], Awaitable[Result]]) -> Result:
         transport = streamable_http_client(f"{address.url}/mcp", http_client=self._line(address))
@@ -139,21 +149,40 @@ def _repeatable(asked: CallToolRequestParams) -> dict[str, JsonValue] | None:
     return given if given.get("idempotency_key") else given | {"idempotency_key": uuid4().hex}
 
 
+class _Later(StoreUnavailable):
+    """The server, or a proxy before it, says that the same may work later."""
+
+    def __init__(self, detail: str, code: str, retry_after_s: float | None) -> None:
+        super().__init__(detail)
+        self.code = code
+        if retry_after_s is not None:
+            self.retry_after_s = retry_after_s
+
+
 async def _checked(response: httpx2.Response) -> None:
-    """Problems become our errors again: the SDK would keep neither their status nor their words."""
-    if response.is_success or not response.headers.get("content-type", "").startswith("application/problem+json"):
+    """Problems become our errors again, and a proxy's pages too: the SDK would keep neither their status nor their words.
+
+    Only what is an answer of the protocol is left to it.
+    """
+    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    later = response.status_code in AGAIN
+    if response.is_success or (kind == "application/json" and not later):
         return
-    await response.aread()
-    problem = _PROBLEM.validate_json(response.content)
-    detail = str(problem.get("detail", ""))
-    if response.status_code == HTTPStatus.UNAUTHORIZED:
+    status = response.status_code
+    detail, code = f"{response.url.host} answered {status}", ""
+    if kind == "application/problem+json":
+        await response.aread()
+        with suppress(ValidationError):
+            problem = _PROBLEM.validate_json(response.content)
+            detail, code = str(problem.get("detail", detail)), str(problem.get("code", ""))
+    if status == HTTPStatus.UNAUTHORIZED:
         raise Unauthenticated(
             f"{detail}; give `memoryd mcp` a key of that server: MEMORYD_KEY (or MEMORYD_API_KEY), or its profile's"
         )
-    if response.status_code in _LATER:
-        raise StoreUnavailable(detail)
-    refusal = Forbidden(detail)
-    refusal.code = str(problem.get("code", refusal.code))
+    if later:
+        raise _Later(detail, code or StoreUnavailable.code, retry_after(response.headers))
+    refusal = Forbidden(detail if code else f"{detail}, not as memoryd does: is its address right?")
+    refusal.code = code or (Forbidden.code if status == HTTPStatus.FORBIDDEN else "internal")
     raise refusal
 
 

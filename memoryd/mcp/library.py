@@ -114,8 +114,8 @@ async def read(scope: Scope, use: Services, uri: str) -> TextResourceContents:
     if uri.startswith(shelves.BASES):
         return _contents(uri, await shelves.read(scope, use, uri))
     if uri == _SPACES:
-        spaces = await use.spaces.list(scope, after="", limit=_READ)
-        return _contents(uri, {"spaces": [_space(one) for one in spaces]})
+        spaces = await use.spaces.list(scope, after="", limit=_READ + 1)
+        return _contents(uri, {"spaces": [_space(one) for one in spaces[:_READ]], "more": len(spaces) > _READ})
     name = shelves.named(uri, f"{_SPACES}/", _PROFILE)
     if name is None:
         raise NotFound(f"no such resource; {_SPACES} and {shelves.BASES} list what there is")

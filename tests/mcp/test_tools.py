@@ -11,7 +11,7 @@ from mcp import Client
 from mcp.types import ListToolsResult
 from pydantic import ValidationError
 
-from memoryd.mcp import calls, expansion
+from memoryd.mcp import calls, expansion, library
 from memoryd.mcp.arguments import RecallArguments
 from memoryd.mcp.catalogue import ENTRIES
 from memoryd.mcp.refusals import of_arguments
@@ -201,6 +201,15 @@ async def test_resources_list_spaces_and_their_profiles(agent: Client, tenant: T
         "memoryd://spaces/{space}/profile",
         "memoryd://knowledge-bases/{name}/versions",
     ]
+
+
+async def test_a_list_of_spaces_that_is_cut_says_so(agent: Client, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    await tenant.remember("one", space="work")
+    for most, shown, more in ((2, ["default", "work"], False), (1, ["default"], True)):
+        monkeypatch.setattr(library, "_READ", most)
+        (spaces,) = (await agent.read_resource("memoryd://spaces")).contents
+        listed = json.loads(plain(spaces))
+        assert ([one["name"] for one in listed["spaces"]], listed["more"]) == (shown, more)
 
 
 async def test_the_prompt_teaches_every_tool(agent: Client) -> None:

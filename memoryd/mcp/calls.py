@@ -35,6 +35,7 @@ from memoryd.services import Services
 from memoryd.threads import QUICK
 from retrieval.filters import Filters
 from retrieval.packing import DEFAULT_TOKENIZER, Order
+from retrieval.packing.fence import NOTICE
 from retrieval.scope import Action, Scope
 from retrieval.search import Arm
 
@@ -64,7 +65,12 @@ async def _shown(recalled: Recalled, asked: RecallArguments | SearchKnowledgeArg
     degraded = list(dict.fromkeys(recalled.result.degraded))
     notes = [f"{omitted} more did not fit: ask with a larger budget_tokens."] if omitted else []
     notes += [f"Incomplete, for these did not answer: {', '.join(degraded)}."] if degraded else []
-    structured: dict[str, JsonValue] = {"hits": shown.entries, "omitted": omitted, "degraded": list[JsonValue](degraded)}
+    structured: dict[str, JsonValue] = {
+        "notice": NOTICE,
+        "hits": shown.entries,
+        "omitted": omitted,
+        "degraded": list[JsonValue](degraded),
+    }
     return Answer("\n".join([shown.text or NOTHING, *notes]), structured)
 
 
@@ -142,7 +148,9 @@ async def timeline(scope: Scope, use: Services, asked: TimelineArguments) -> Ans
         raise InvalidRequest("budget_tokens: too small for the next memory")
     cursor = _cursor(page[shown.count - 1].position) if shown.count < len(moments) else None
     notes = [f"There is more: go on with cursor {cursor}"] if cursor else []
-    return Answer("\n".join([shown.text or NOTHING, *notes]), {"memories": shown.entries, "next_cursor": cursor})
+    return Answer(
+        "\n".join([shown.text or NOTHING, *notes]), {"notice": NOTICE, "memories": shown.entries, "next_cursor": cursor}
+    )
 
 
 def _request(asked: RecallArguments | ContextArguments, limit: int) -> RecallRequest:

@@ -34,7 +34,11 @@ _MOST_WORDS = 200
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The same twice: to read, and to compute with."""
+    """The same twice: to read, and to compute with.
+
+    Retrieved texts are fenced in ``text``. In ``structured`` they are values as they were stored, after a notice: what
+    computes with them needs them so, and what gives the JSON to a model has strings that end where they end.
+    """
 
     text: str
     structured: dict[str, JsonValue]

@@ -15,6 +15,7 @@ from mcp.server import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.types import (
     INTERNAL_ERROR,
+    CallToolRequest,
     CallToolRequestParams,
     CallToolResult,
     GetPromptRequestParams,
@@ -69,8 +70,9 @@ class Remote:
     async def call(self, context: ServerRequestContext, asked: CallToolRequestParams) -> CallToolResult:
         """The server's result. That it cannot be reached is a result too: the model should know."""
         try:
-            arguments = _repeatable(asked)
-            return await self._ask(lambda client: client.call_tool(asked.name, arguments))
+            # Not by the client's own method: it asks for the list of tools as well, for output schemas that ours do not have.
+            request = CallToolRequest(params=CallToolRequestParams(name=asked.name, arguments=_repeatable(asked)))
+            return await self._ask(lambda client: client.session.send_request(request, CallToolResult))
         except MemorydError as error:
             return of_error(error, asked.name)
 

@@ -21,7 +21,8 @@ _WORTH = 3
 class Hold:
     """Keeps a claim: while the context of :meth:`kept` is open, the lease is renewed three times in its length.
 
-    ``others_wait``: another tenant stands in line for the slot. ``lost``: the job is another worker's.
+    ``others_wait``: another tenant stands in line for the slot. ``yielded``: an item gave way to it, and none is to follow in
+    this turn. ``lost``: the job is another worker's.
     """
 
     def __init__(self, desk: Desk, claim: Claim, clock: Clock, others_wait: Callable[[], bool]) -> None:
@@ -30,6 +31,7 @@ class Hold:
         self._claim = claim
         self._clock = clock
         self.lost = False
+        self.yielded = False
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -74,9 +76,18 @@ class Share:
     def __init__(self, slice_s: float, others_wait: Callable[[], bool], clock: Callable[[], float]) -> None:
         self._clock = clock
         self._others_wait = others_wait
-        self._began = clock()
-        self._until = self._began + slice_s
+        self._slice_s = slice_s
+        self.begins()
+
+    def begins(self) -> None:
+        """The work begins only now: what was waited before gives no right to the slot."""
+        self._began = self._clock()
+        self._until = self._began + self._slice_s
         self._came: float | None = None
+
+    def waits(self) -> None:
+        """It cannot begin yet, and loses nothing when it gives way. Raises ``Yielded``."""
+        self._look(self._clock())
 
     def stored(self) -> None:
         """Something was stored that was not there before. Raises ``Yielded``."""
@@ -84,6 +95,9 @@ class Share:
         if self._came is None:
             self._came = now
             self._until = max(self._until, now + _WORTH * (now - self._began))
+        self._look(now)
+
+    def _look(self, now: float) -> None:
         if now >= self._until and self._others_wait():
             raise Yielded
 
@@ -100,7 +114,19 @@ class ItemControl:
 
     async def checkpoint(self, *, chunks: int = 0, tokens: int = 0) -> None:
         """See :class:`memoryd.jobs.ports.Control`."""
-        await self._hold.advance(self._item, chunks, tokens)
-        self._stalled.reschedule(asyncio.get_running_loop().time() + self._stall_s)
+        await self._advance(chunks, tokens)
         if chunks:
             self._share.stored()
+
+    async def waits(self) -> None:
+        """See :class:`memoryd.jobs.ports.Control`."""
+        await self._advance(0, 0)
+        self._share.waits()
+
+    def begins(self) -> None:
+        """See :class:`memoryd.jobs.ports.Control`."""
+        self._share.begins()
+
+    async def _advance(self, chunks: int, tokens: int) -> None:
+        await self._hold.advance(self._item, chunks, tokens)
+        self._stalled.reschedule(asyncio.get_running_loop().time() + self._stall_s)

@@ -123,6 +123,12 @@ class Control(Protocol):
         Renews the lease. Raises ``Paused``, ``Cancelled``, ``Yielded`` or ``LeaseLost``, which a handler lets through.
         """
 
+    async def waits(self) -> None:
+        """A sign of life of an item that has to wait before it can begin. Raises as :meth:`checkpoint`."""
+
+    def begins(self) -> None:
+        """The item begins only now, and with that its share of the slot."""
+
 
 class ItemHandler(Protocol):
     """One kind of job. Both methods may be interrupted anywhere and called again for the same item: they go on from what they

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -41,13 +42,22 @@ class Runner:
     """Works on jobs of the kinds that it has handlers of."""
 
     def __init__(
-        self, desk: Desk, courier: Courier, handlers: Mapping[str, ItemHandler], clock: Clock, policy: RunPolicy
+        self,
+        desk: Desk,
+        courier: Courier,
+        handlers: Mapping[str, ItemHandler],
+        clock: Clock,
+        policy: RunPolicy,
+        *,
+        passed: Callable[[], float] = time.monotonic,
     ) -> None:
+        """``passed``: seconds, by which turns and shares are measured."""
         self._desk = desk
         self._courier = courier
         self._handlers = handlers
         self._clock = clock
         self._policy = policy
+        self._passed = passed
 
     async def claim(self, tenant_id: UUID) -> Claim | None:
         """A turn at a job of this tenant, if there is one to be had."""
@@ -69,15 +79,17 @@ class Runner:
                 raise
 
     async def _slice(self, claim: Claim, hold: Hold) -> None:
-        clock, slice_s = asyncio.get_running_loop().time, self._policy.slice_s
+        clock, slice_s = self._passed, self._policy.slice_s
         end = clock() + slice_s
         lanes, begun = Lanes(self._policy.at_once), False
 
         def ended(seconds: float) -> bool:
-            return lanes.ended(seconds) and clock() < end
+            return lanes.ended(seconds) and clock() < end and not hold.yielded
 
         try:
             while True:
+                if hold.yielded:
+                    break
                 if begun and clock() >= end:
                     # At the end of a slice the items under way run dry, and the next begins with one: not for nobody.
                     if hold.others_wait() or not await self._may_stay(claim, len(lanes)):
@@ -120,7 +132,7 @@ class Runner:
 
     async def _lane(self, claim: Claim, first: JobItem, hold: Hold, ended: Callable[[float], bool]) -> None:
         """One item after the other. ``ended`` hears the seconds of each, and says whether another may follow."""
-        clock, item = asyncio.get_running_loop().time, first
+        clock, item = self._passed, first
         while True:
             began = clock()
             verdict = await self._verdict(claim, item, hold)
@@ -135,14 +147,17 @@ class Runner:
     async def _verdict(self, claim: Claim, item: JobItem, hold: Hold) -> Outcome | Again | Dead:
         try:
             return await self._outcome(claim, item, hold)
-        except (Paused, Cancelled, Yielded):
+        except Yielded:
+            hold.yielded = True
+            return Again(self._clock.now(), counted=False)
+        except (Paused, Cancelled):
             return Again(self._clock.now(), counted=False)
 
     async def _outcome(self, claim: Claim, item: JobItem, hold: Hold) -> Outcome | Again | Dead:
         handler, stall_s = self._handlers[claim.job.kind], self._policy.stall_s
         try:
             async with asyncio.timeout(stall_s) as stalled:
-                share = Share(self._policy.slice_s, hold.others_wait, asyncio.get_running_loop().time)
+                share = Share(self._policy.slice_s, hold.others_wait, self._passed)
                 control = ItemControl(hold, item.item, share, stalled, stall_s)
                 return await handler.process(claim.scope, claim.job, item, control)
         except Stopped:

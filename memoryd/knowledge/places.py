@@ -23,8 +23,9 @@ class Places:
         """One of the tenant's places; who waits for it gives a sign of life now and then. Raises what ``control`` does."""
         places = self._places.setdefault(tenant_id, asyncio.Semaphore(_AT_ONCE))
         while not await _had(places):
-            await control.checkpoint()
+            await control.waits()
         try:
+            control.begins()
             yield
         finally:
             places.release()

@@ -80,6 +80,15 @@ class SessionReport:
     failed: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """A tenant's settings, as they were."""
+
+    scope: Scope
+    read_at: datetime
+    settings: TenantSettings
+
+
 class SessionRounds:
     """Each of the three runs once at a time, beside the others."""
 
@@ -109,7 +118,7 @@ class SessionRounds:
         # cannot be written waits for as long again.
         self._dirty = WorkList("dirty", _SAVED_AT_ONCE, _BATCH, wait=snapshot_interval / 2)
         self._retention = retention
-        self._settings: dict[UUID, tuple[datetime, TenantSettings]] = {}  # in one round
+        self._settings: dict[UUID, _Known] = {}  # in one round
         self._swept: datetime | None = None
         self._sought: datetime | None = None
         self._reached: dict[UUID, str] = {}  # where to go on, by tenant
@@ -134,6 +143,7 @@ class SessionRounds:
         self._settings = {}
         for work, step in ((_DUE, self._expire), (_UNCOMMITTED, self._idle)):
             report.failed += await self._walks.drain(work, partial(step, report))
+        await self._reconsidered(report)
         if report.stuck:
             log.warning("%d expired sessions stay in Redis: set MEMORYD_OBJECT_STORE for their snapshots", report.stuck)
         now = self._clock.now()
@@ -191,12 +201,24 @@ class SessionRounds:
 
     async def _of_tenant(self, scope: Scope) -> TenantSettings:
         """As they were within the last second: a tenant may have thousands of sessions to look at."""
-        now = self._clock.now()
-        seen, settings = self._settings.get(scope.tenant_id, (None, TenantSettings()))
-        if seen is None or now - seen > _FRESH:
-            settings = await self._records.settings(scope)
-            self._settings[scope.tenant_id] = now, settings
-        return settings
+        known = self._settings.get(scope.tenant_id)
+        if known is None or self._clock.now() - known.read_at > _FRESH:
+            known = await self._read(scope)
+        return known.settings
+
+    async def _read(self, scope: Scope) -> "_Known":
+        now, before = self._clock.now(), self._settings.get(scope.tenant_id)
+        known = self._settings[scope.tenant_id] = _Known(scope, now, await self._records.settings(scope))
+        if before is not None and before.settings != known.settings:
+            # Sessions may have been put off by what they were before.
+            await self._life.reconsider(scope)
+        return known
+
+    async def _reconsidered(self, report: SessionReport) -> None:
+        """Tenants whose settings changed while their sessions were looked at: these wait in their list as if they never had."""
+        for known in list(self._settings.values()):
+            if not await attempted(round_of(known.scope), self._read(known.scope)):
+                report.failed += 1
 
     async def _committed(self, report: SessionReport, scope: Scope, session_id: str) -> None:
         done = await self._commit(scope, session_id)  # apart from the sum, which others add to meanwhile

@@ -1,5 +1,6 @@
 """Jobs on a real PostgreSQL, with a clock that tests move and handlers that do what a test says."""
 
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -96,8 +97,8 @@ class Bench:
     desk: PgDesk
     ledger: PgLedger
 
-    def runner(self, handler: ItemHandler, policy: RunPolicy = POLICY) -> Runner:
-        return Runner(self.desk, self.courier, {KIND: handler}, self.clock, policy)
+    def runner(self, handler: ItemHandler, policy: RunPolicy = POLICY, *, passed: Callable[[], float] = time.monotonic) -> Runner:
+        return Runner(self.desk, self.courier, {KIND: handler}, self.clock, policy, passed=passed)
 
     async def make(self, *documents: str, space: str | None = None, payload: str = "") -> UUID:
         items = [NewItem(one, {"name": one}) for one in documents]

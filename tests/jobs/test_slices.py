@@ -69,46 +69,82 @@ async def test_a_turn_goes_on_while_nothing_else_waits_and_the_tenant_is_not_sus
 
 
 async def test_a_long_item_gives_way_to_another_tenant_and_goes_on_later(bench: Bench) -> None:
+    passed, waits = 0.0, True
     stored: list[int] = []
-    others = True
 
     async def long(item: JobItem, control: Control) -> Outcome | None:
-        nonlocal others
-        for number in range(len(stored), 200):
-            await asyncio.sleep(0.001)
+        nonlocal passed, waits
+        for number in range(len(stored), 60):
+            passed += 1
             stored.append(number)
-            others = others or number == 100  # somebody comes while nobody waited
+            waits = waits or number == 40  # somebody comes while nobody waited
             await control.checkpoint(chunks=1, tokens=1)
-        return Outcome(ItemState.SUCCEEDED, chunks=200, tokens=200)
+        return Outcome(ItemState.SUCCEEDED, chunks=60, tokens=60)
 
-    handler = Handler({"long": long})
+    async def later(item: JobItem, control: Control) -> Outcome | None:
+        nonlocal passed
+        passed += 30
+        return None
+
+    handler = Handler({"long": long, "short": later})
     job_id = await bench.make("long", "short")
-    runner = bench.runner(handler, replace(POLICY, slice_s=1e-9))
+    runner = bench.runner(handler, replace(POLICY, slice_s=10), passed=lambda: passed)
 
-    async def turn(waits: bool) -> list[ItemState]:
-        nonlocal others
-        others = waits
+    async def turn(others: bool) -> list[ItemState]:
+        nonlocal waits
+        waits = others
         bench.clock.pass_(1)
         claim = await runner.claim(bench.scope.tenant_id)
         assert claim is not None
-        await runner.work(claim, lambda: others)
+        await runner.work(claim, lambda: waits)
         return await bench.states(job_id)
 
     assert await turn(True) == [ItemState.QUEUED, ItemState.QUEUED]
-    assert 1 < len(stored) < 100
+    assert len(stored) == 10
     assert (await bench.items(job_id))[0].attempts == 0
-    assert (await bench.job(job_id)).counters.chunks == len(stored)
+    assert (await bench.job(job_id)).counters.chunks == 10
     assert await turn(True) == [ItemState.QUEUED, ItemState.SUCCEEDED]  # what never had its turn comes first
     assert await turn(False) == [ItemState.QUEUED, ItemState.SUCCEEDED]
-    assert len(stored) == 101
+    assert len(stored) == 41
     assert await turn(False) == [ItemState.SUCCEEDED, ItemState.SUCCEEDED]
-    assert stored == list(range(200))
+    assert stored == list(range(60))
+
+
+async def test_what_gave_way_is_not_begun_again_in_a_turn_that_had_become_longer(bench: Bench) -> None:
+    passed, waits, beside = 0.0, False, asyncio.Event()
+
+    async def long(item: JobItem, control: Control) -> Outcome | None:
+        nonlocal passed, waits
+        for number in range(60):
+            passed += 1
+            if number == 30:
+                beside.set()
+                await asyncio.sleep(0.2)  # for a new slice, as nobody waits
+            waits = number > 30
+            await control.checkpoint(chunks=1, tokens=1)
+        return None
+
+    async def short(item: JobItem, control: Control) -> Outcome | None:
+        await beside.wait()
+        return None
+
+    handler = Handler({"long": long, "short": short})
+    await bench.make("first", "long", "short")
+    runner = bench.runner(handler, replace(POLICY, slice_s=10, at_once=2), passed=lambda: passed)
+    claim = await runner.claim(bench.scope.tenant_id)
+    assert claim is not None
+    await runner.work(claim, lambda: waits)
+    assert handler.done == ["first", "long", "short"]
 
 
 @pytest.mark.parametrize(("came", "until"), [(1.0, 10.0), (5.0, 20.0)])
 def test_an_items_share_is_a_slice_and_three_times_what_it_took_to_come_to_new_chunks(came: float, until: float) -> None:
-    now, waits = 0.0, True
+    now, waits = -500.0, True
     share = Share(10.0, lambda: waits, lambda: now)
+    now = -495.0
+    share.waits()
+    now = 0.0
+    share.begins()  # after a long time of waiting for a place
     now = came
     share.stored()
     now = until - 0.1
@@ -118,6 +154,16 @@ def test_an_items_share_is_a_slice_and_three_times_what_it_took_to_come_to_new_c
     waits = True
     with pytest.raises(Yielded):
         share.stored()
+
+
+def test_who_cannot_begin_yet_gives_way_after_a_slice() -> None:
+    now, waits = 0.0, False
+    share = Share(10.0, lambda: waits, lambda: now)
+    now = 10.0
+    share.waits()
+    waits = True
+    with pytest.raises(Yielded):
+        share.waits()
 
 
 async def test_a_suspended_tenants_jobs_wait(bench: Bench) -> None:

@@ -90,6 +90,12 @@ class Control:
         self.signs.append(chunks)
         await asyncio.sleep(0)
 
+    async def waits(self) -> None:
+        await self.checkpoint()
+
+    def begins(self) -> None:
+        """Nobody asks."""
+
 
 class Worker:
     """Ingests one document at a time. ``drafts`` and ``control`` are those of the last."""

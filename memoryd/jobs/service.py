@@ -59,6 +59,7 @@ class Jobs:
         """Cancel, pause, resume, or queue the failed items again. A job that a worker holds stops at its next checkpoint; until
         then ``wish`` says so. Raises ``NotFound``, ``WrongState``."""
         require(scope, Action.WRITE)
+        require(scope, Action.READ)  # the answer is the whole job, which may be another key's
         job = await self._ledger.act(scope, job_id, command, self._clock.now(), once)
         if job.state is JobState.QUEUED:
             await self._courier.enqueue(scope.tenant_id, job_id)
@@ -74,6 +75,7 @@ class Jobs:
     ) -> int:
         """Queue dead items of a job again, all or these; how many. Raises ``NotFound``, ``WrongState``."""
         require(scope, Action.WRITE)
+        require(scope, Action.READ)  # the answer is the whole job, which may be another key's
         replayed = await self._ledger.replay(scope, job_id, items, self._clock.now(), once)
         if replayed:
             await self._courier.enqueue(scope.tenant_id, job_id)

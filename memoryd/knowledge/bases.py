@@ -42,6 +42,7 @@ class KnowledgeBases:
     ) -> KnowledgeBase:
         """Raises ``AlreadyExists``, ``Forbidden`` for a space that the key is not for, ``InvalidRequest``."""
         require(scope, Action.WRITE)
+        require(scope, Action.READ)  # the answer is all that is known of it
         if not scope.may_use(space):
             raise Forbidden("this key is confined to other spaces")
         _check(chunking)

@@ -41,6 +41,7 @@ class Versioning:
     async def publish(self, scope: Scope, name: str, *, note: str | None) -> Version:
         """Make the draft the next version, and live. Raises ``Conflict`` while a job still writes to the draft."""
         require(scope, Action.WRITE)
+        require(scope, Action.READ)  # the answer is the version, with what others staged for it
         base = await self._bases.get(scope, name)
         running = await self._jobs.active(scope, base.kb_id)
         if running:
@@ -69,6 +70,7 @@ class Versioning:
     async def rollback(self, scope: Scope, name: str, to: str) -> Version:
         """Make a published version live: ``to`` is its number or tag. Raises ``NotFound``, ``VersionGone``."""
         require(scope, Action.WRITE)
+        require(scope, Action.READ)  # the answer is the version
         base = await self._bases.get(scope, name)
         pin = await self._versions.resolve(scope, name, to)
         return await self._versions.rollback(scope, base.kb_id, pin.seq, self._clock.now())

@@ -57,6 +57,7 @@ async def test_a_write_key_is_answered_with_nothing_that_was_there_before(app: F
             await http.post(f"{session}/restore", json={"checkpoint_id": kept.json()["id"]}),
             await http.patch(session, json={}),
             await http.patch("/v1/knowledge-bases/towers", json={}),
+            await http.post("/v1/knowledge-bases", json={"name": "towers"}),
         ):
             assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
         for answer in (
@@ -70,6 +71,26 @@ async def test_a_write_key_is_answered_with_nothing_that_was_there_before(app: F
             assert "lighthouse" not in answer.text
     async with await _confined(app, tenant, actions=["read", "write"]) as http:
         assert (await http.patch(f"/v1/memories/{memory}", json={})).json()["text"] == "the lighthouse is red"
+
+
+async def test_a_write_key_orders_jobs_and_does_nothing_to_those_that_are_there(app: FastAPI, tenant: Tenant) -> None:
+    async with await _confined(app, tenant, actions=["write"]) as http:
+        made = await http.post("/v1/knowledge-bases", json={"name": "towers"})
+        assert (made.status_code, made.json()["code"]) == (403, "forbidden")
+        assert (await tenant.http.get("/v1/knowledge-bases/towers")).status_code == 404
+        assert (await tenant.http.post("/v1/knowledge-bases", json={"name": "towers"})).status_code == 201
+        ingest = {"documents": [{"document_id": "tower", "text": "The tower is white."}]}
+        ordered = await http.post("/v1/knowledge-bases/towers/jobs", json=ingest)
+        assert (ordered.status_code, ordered.json()["state"]) == (202, "queued")
+        job = f"/v1/jobs/{ordered.json()['id']}"
+        for answer in (
+            *[await http.post(f"{job}/{command}") for command in ("cancel", "pause", "resume", "retry")],
+            await http.post("/v1/dead-letters/replay", json={"job_id": ordered.json()["id"]}),
+        ):
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert (await tenant.http.get(job)).json()["state"] == "queued"
+    async with await _confined(app, tenant, actions=["read", "write"]) as http:
+        assert (await http.post(f"{job}/cancel")).json()["state"] == "cancelled"
 
 
 async def test_a_confined_key_is_held_to_its_space(app: FastAPI, tenant: Tenant) -> None:

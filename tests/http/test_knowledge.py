@@ -122,6 +122,18 @@ async def test_publish_pin_roll_back_and_collect(desk: Desk) -> None:
     assert await answers(version="stable") == "walnut"
 
 
+async def test_who_may_not_see_the_version_moves_no_pointer(app: FastAPI, desk: Desk) -> None:
+    await desk.ingest(a="one")
+    await desk.ingest(b="two")
+    await desk.ingest(publish=False, c="three")
+    made = await desk.http.post("/v1/keys", json={"name": "writer", "actions": ["write"]})
+    async with client(app, made.json()["key"]) as writer:
+        for path, body in (("publish", {}), ("rollback", {"to": "1"})):
+            answer = await writer.post(f"/v1/knowledge-bases/handbook/{path}", json=body)
+            assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+            assert (await desk.get())["live"] == 2
+
+
 async def test_a_job_may_only_publish(desk: Desk) -> None:
     await desk.ingest(publish=False, **{"travel.md": "# Travel\n\nBook your train early."})
     assert (await desk.get())["live"] is None

@@ -84,7 +84,9 @@ class Extractor:
         scores = self._scores(text, sentences, found)
         first = next((i for i, span in enumerate(sentences) if span.end > matched_at), 0)
         ranked = sorted(range(len(sentences)), key=lambda i: (-scores[i], i < first, i))
-        told = (first + i for i in telling(text, sentences[first:], GIST_CHARS))
+        # What is defined far behind the passage that was found says nothing of it.
+        near = GIST_CHARS if matched_at else None
+        told = (first + i for i in telling(text, sentences[first:], GIST_CHARS, within=near))
         chosen = _gist(sentences, scores, ranked) if any(scores) else list(told)
         gist = with_headers(text, _join(sentences, chosen))
         if _chars(gist) > 0.8 * length:

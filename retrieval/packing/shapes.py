@@ -29,11 +29,11 @@ def with_headers(text: str, spans: tuple[Span, ...]) -> tuple[Span, ...]:
     return spans
 
 
-def telling(text: str, sentences: Sequence[Span], most: int) -> list[int]:
+def telling(text: str, sentences: Sequence[Span], most: int, *, within: int | None = None) -> list[int]:
     """The numbers of the sentences that stand for a text of which no sentence is relevant.
 
-    Of a table it is the header and the first row; of code the lines that define something, up to ``most`` characters;
-    else the first sentence.
+    Of a table it is the header and the first row; of code the lines that define something, up to ``most`` characters, and of
+    those that begin ``within`` so many characters, if that is given; else the first sentence.
     """
     first = sentences[0]
     table = _HEADER.match(text, first.start)
@@ -42,6 +42,8 @@ def telling(text: str, sentences: Sequence[Span], most: int) -> list[int]:
     chosen: list[int] = []
     used = 0
     for i, span in enumerate(sentences):
+        if within is not None and span.start >= first.start + within:
+            break
         if _SIGNATURE.fullmatch(text, span.start, span.end) and (not chosen or used + span.end - span.start <= most):
             chosen.append(i)
             used += span.end - span.start

@@ -115,6 +115,18 @@ def test_without_overlap_the_passage_that_was_found_is_shown() -> None:
     assert all(a <= found < b for part in growing for a, b in part.spans)
 
 
+def test_code_far_behind_the_passage_that_was_found_does_not_stand_for_it() -> None:
+    prose = f"{'Nothing of note. ' * 30}Her greyhound limps since the fall. {'It was mild. ' * 35}"
+    text = f"{prose}\n\n```\ndef handler(x):\n    return x\n```\n"
+    for of, query, at, shown in (
+        (text, "Is the pet hurt?", "Her greyhound", "Her greyhound limps since the fall."),
+        (CODE, "zebra", "def halt", "def halt(self) -> None:"),
+    ):
+        extracts = Extractor(query).extract(of, matched_at=of.index(at))
+        assert extracts.gist is not None
+        assert [of[a:b].strip() for a, b in extracts.gist.spans] == [shown]
+
+
 def test_of_places_with_the_same_words_the_one_that_was_found_is_shown() -> None:
     text = f"The dog barked. {PASSAGES} The dog slept. {PASSAGES}"
     for at, shown in ((0, "The dog barked."), (text.index("The dog slept."), "The dog slept.")):

@@ -26,7 +26,9 @@ _CHARS_A_TOKEN = 4
 _FRAME_TOKENS = 64
 # What any entry may take, however many are behind it: its attributes alone are about 90 tokens as JSON.
 _ROOM = 160
-_LONGEST_SESSION = 64
+# And where each says about whom it is: that id, and its key.
+_ROOM_WITH_SUBJECT = 224
+_LONGEST_ID = 64
 # Words that say something, roughly: the short ones are in every sentence.
 _WORD = re.compile(r"\w{4,}")
 _MOST_WORDS = 200
@@ -48,7 +50,7 @@ class Answer:
 class Entry:
     """One memory or chunk to show. ``span`` is what matched of the text, ``score`` ``None`` where nothing was asked.
 
-    ``name`` is what ``expand`` takes; ``origin`` the place in its document, of a chunk.
+    ``name`` is what ``expand`` takes; ``origin`` the place in its document, of a chunk; ``subject`` the user that it is about.
     """
 
     name: Named
@@ -59,6 +61,7 @@ class Entry:
     moment: datetime
     speaker: str | None
     session_id: str | None
+    subject: str | None
     score: float | None = None
     origin: str | None = None
 
@@ -96,6 +99,7 @@ def of_hit(hit: Hit, space: str, at: Moment) -> Entry:
         moment=moment,
         speaker=item.speaker,
         session_id=item.session_id,
+        subject=item.user_id,
         score=round(hit.score, 4),
         origin=None if item.citation is None else ", ".join(label(part) for part in origin(item.citation)),
     )
@@ -113,12 +117,17 @@ def of_revision(revision: Revision, moment: datetime) -> Entry:
         moment=moment,
         speaker=content.speaker,
         session_id=content.session_id,
+        subject=content.user_id,
     )
 
 
 def show(entries: Sequence[Entry], budget_tokens: int, counter: TokenCounter, query: str = "") -> Shown:
     """The first of ``entries`` that fit. A long text leaves half of the rest to those behind it: it is cut around the match,
-    and within a long match to where the words of ``query`` are densest."""
+    and within a long match to where the words of ``query`` are densest. Where they are about several users (those without
+    one are about none of them), each says about whom it is, as in a context."""
+    room = _ROOM_WITH_SUBJECT
+    if len({entry.subject for entry in entries if not entry.origin}) < 2:
+        room, entries = _ROOM, [replace(entry, subject=None) for entry in entries]
     words = frozenset(_WORD.findall(query.casefold()))
     left = budget_tokens - _FRAME_TOKENS
     lines: list[str] = []
@@ -126,7 +135,7 @@ def show(entries: Sequence[Entry], budget_tokens: int, counter: TokenCounter, qu
     cut = 0
     for number, entry in enumerate(entries, 1):
         behind = len(entries) - number
-        found = _fitted(entry, number, max(left // 2, min(left, _ROOM)) if behind else left, counter, words)
+        found = _fitted(entry, number, max(left // 2, min(left, room)) if behind else left, counter, words)
         if found is None:
             break
         line, structured, tokens = found
@@ -157,8 +166,9 @@ def _fitted(
 
 
 def _line(entry: Entry, number: int, start: int, end: int) -> str:
+    whose = f"user {label(entry.subject)}, " if entry.subject else ""
     who = f", {label(entry.speaker)}" if entry.speaker else ""
-    about = entry.origin or f"{entry.kind}, {entry.moment:%Y-%m-%d}, space {entry.space}{who}"
+    about = entry.origin or f"{whose}{entry.kind}, {entry.moment:%Y-%m-%d}, space {entry.space}{who}"
     head = f"{number} id {_name(entry, start, end)} ({about})"
     before, after = "…" if start else "", "… [shortened: expand this id]" if end < len(entry.text) else ""
     return quote(f"{head}: {before}{entry.text[start:end]}{after}") + "\n"
@@ -187,8 +197,8 @@ def _structured(entry: Entry, start: int, end: int) -> dict[str, JsonValue]:
         structured["source"] = entry.origin
     if entry.speaker:
         structured["speaker"] = label(entry.speaker)
-    if entry.session_id and len(entry.session_id) <= _LONGEST_SESSION:
-        structured["session_id"] = entry.session_id
+    ids = {"user_id": entry.subject, "session_id": entry.session_id}
+    structured |= {name: value for name, value in ids.items() if value and len(value) <= _LONGEST_ID}
     if entry.score is not None:
         structured["score"] = entry.score
     return structured

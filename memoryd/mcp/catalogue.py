@@ -67,11 +67,12 @@ def _session() -> Entry:
     """Offered with the actions that a key has. What it takes back is set aside, and a restore has its undo; but without a key
     each checkpoint is another one, so that a client is not told that it may repeat any call."""
     reading = "Working memory of a task: read it within budget_tokens."
-    writing = "append messages (again at once: appended once), checkpoint, restore."
+    writing = "append messages (again at once: appended once), checkpoint"
     kinds = {
         frozenset({Action.READ}): (READS, reading),
-        frozenset({Action.WRITE}): (WRITES, f"Working memory of a task: {writing}"),
-        frozenset({Action.READ, Action.WRITE}): (READS + WRITES, f"{reading[:-1]}, {writing}"),
+        # A restore takes both: what does it is answered with the checkpoint, its label and metadata.
+        frozenset({Action.WRITE}): ([one for one in WRITES if one != "restore"], f"Working memory of a task: {writing}."),
+        frozenset({Action.READ, Action.WRITE}): (READS + WRITES, f"{reading[:-1]}, {writing}, restore."),
     }
     forms = {
         held: Tool(

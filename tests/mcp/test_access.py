@@ -172,12 +172,13 @@ async def test_a_key_is_offered_its_part_of_the_session(app: FastAPI, tenant: Te
     said: dict[str, object] = {"action": "append", "session_id": "s", "messages": [{"role": "user", "content": "x"}]}
     calls: list[dict[str, object]] = [said, {"action": "read", "session_id": "s"}, {"action": "checkpoint", "session_id": "s"}]
     parts: list[tuple[str, list[object], bool | None]] = [
-        ("read", ["read"], True), ("write", ["append", "checkpoint", "restore"], None),
+        ("read", ["read"], True), ("write", ["append", "checkpoint"], None),
     ]  # fmt: skip
     for action, allowed, reads in parts:
         key = (await tenant.http.post("/v1/keys", json={"name": "k", "actions": [action]})).json()["key"]
         async with connected(app, tenant.key) as own, connected(app, key) as weak:
             await own.call_tool("session", said)
+            kept = (await own.call_tool("session", calls[-1])).structured_content["checkpoint_id"]
             (tool,) = [tool for tool in (await weak.list_tools()).tools if tool.name == "session"]
             properties = tool.input_schema["properties"]
             assert properties["action"]["enum"] == allowed
@@ -185,7 +186,7 @@ async def test_a_key_is_offered_its_part_of_the_session(app: FastAPI, tenant: Te
             assert ("budget_tokens" in properties) == ("read" in allowed)
             assert tool.annotations is not None
             assert tool.annotations.read_only_hint is reads
-            for asked in calls:
+            for asked in (*calls, {"action": "restore", "session_id": "s", "checkpoint_id": kept}):
                 answer = await weak.call_tool("session", asked)
                 assert (asked["action"] in allowed) != bool(answer.is_error), text(answer)
                 assert not answer.is_error or answer.structured_content["code"] == "forbidden"

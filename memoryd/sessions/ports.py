@@ -80,6 +80,9 @@ class MessageStore(Protocol):
     ) -> Page:
         """Visible messages with ``after < position < before``, in order: the first of them, or the newest."""
 
+    async def positions(self, scope: Scope, target: Target, ids: Sequence[str]) -> Mapping[str, tuple[int, ...]]:
+        """Of callers' own ids, those that there are, and every position that each was given: one at most is visible."""
+
     async def end(self, scope: Scope, target: Target, *, limit: int, size: int) -> End:
         """What a context begins with, in one round trip; renews the session.
 

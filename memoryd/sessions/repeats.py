@@ -1,19 +1,22 @@
 """Appends of callers that may say the same again without a key: agents, and what carries their calls and lost an answer.
 
 A message's own id makes a repetition safe, and so does a key; a model gives neither reliably. So what is sent is also a
-repetition when it is the end of the session already, message for message, and was said within minutes. A key made of what was
-seen then lets two that are sent at once be one: the session cannot have grown between the look and the append of both.
+repetition when it is the end of the session already, message for message, and was said within minutes; where some messages have
+ids, the others are. A key made of what was seen then lets two that are sent at once be one: the session cannot have grown
+between the look and the append of both. What repeats calls by itself gives each a key, and others may have spoken meanwhile.
 """
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from memoryd.access.service import require
 from memoryd.errors import NotFound
 from memoryd.memory.model import Idempotency
 from memoryd.memory.ports import Clock
+from memoryd.sessions import ranges
 from memoryd.sessions.model import Appended, Birth, NewMessage, Page, Placed
 from memoryd.sessions.ports import MessageStore, Target
 from memoryd.sessions.working import Finder, Sessions
@@ -25,6 +28,14 @@ WITHIN = timedelta(minutes=10)
 _WHEN = "recorded_at"
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """The newest messages of a session, and where those are that have one of some ids."""
+
+    page: Page
+    known: Mapping[str, int]
+
+
 class Repeats:
     """:meth:`memoryd.sessions.working.Sessions.append` for callers without a key."""
 
@@ -34,38 +45,57 @@ class Repeats:
         self._working = working
         self._clock = clock
 
-    async def append(self, scope: Scope, session_id: str, messages: Sequence[NewMessage], birth: Birth) -> Appended:
-        """Raises what an append raises."""
+    async def append(
+        self, scope: Scope, session_id: str, messages: Sequence[NewMessage], birth: Birth, once: str | None = None
+    ) -> Appended:
+        """``once``: the key of what carries the call, and may carry it again after others spoke. Raises what an append raises."""
         require(scope, Action.WRITE)
-        if all(one.client_id is not None for one in messages):  # a key would outlive a restore, after which they are new
+        given = [one.client_id for one in messages if one.client_id is not None]
+        if len(given) == len(messages):  # a key would outlive a restore, after which they are new
             return await self._working.append(scope, session_id, messages, birth, None)
         said = [_said(json.loads(one.payload)) for one in messages]
-        page = await self._end(scope, session_id, len(messages))
-        if page is not None and self._is_end(page, said):
-            placed = tuple(Placed(one.position, created=False) for one in page.messages)
-            return Appended(page.session.head, placed, page.session.restored_from)
-        digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-        seen = "" if page is None else f"{page.session.incarnation} {page.session.head} {page.session.restores}"
-        once = Idempotency(f"said {seen} {digest.hexdigest()}", digest.digest())
-        return await self._working.append(scope, session_id, messages, birth, once)
+        end = await self._end(scope, session_id, given, len(messages))
+        if end is not None and (positions := self._repeated(end, messages, said)):
+            placed = tuple(Placed(one, created=False) for one in positions)
+            return Appended(end.page.session.head, placed, end.page.session.restored_from)
+        digest = hashlib.sha256("\n".join(said).encode())
+        if once is None:
+            was = None if end is None else end.page.session
+            seen = "" if was is None else f"{was.incarnation} {was.head} {was.restores}"
+            key = f"said {seen} {digest.hexdigest()}"
+        else:
+            key = f"call {once}"
+        return await self._working.append(scope, session_id, messages, birth, Idempotency(key, digest.digest()))
 
-    async def _end(self, scope: Scope, session_id: str, limit: int) -> Page | None:
-        """The newest messages; ``None`` where there is no session yet."""
+    async def _end(self, scope: Scope, session_id: str, ids: Sequence[str], limit: int) -> _End | None:
+        """``None`` where there is no session yet."""
 
-        async def read(target: Target) -> Page:
-            return await self._messages.read(scope, target, after=0, before=None, limit=limit, newest=True, renew=False)
+        async def read(target: Target) -> _End:
+            # In this order: who appends between the two is seen at the end, with whatever ids.
+            known = await self._messages.positions(scope, target, ids) if ids else {}
+            page = await self._messages.read(scope, target, after=0, before=None, limit=limit, newest=True, renew=False)
+            visible = page.session.visible
+            return _End(page, {one: at for one, every in known.items() for at in every if ranges.contains(visible, at)})
 
         try:
             return await self._find(scope, session_id, read)
         except NotFound:
             return None
 
-    def _is_end(self, page: Page, said: Sequence[Mapping[str, JsonValue]]) -> bool:
-        if [_said(one.payload) for one in page.messages] != said:
-            return False
-        recorded = datetime.fromisoformat(str(page.messages[0].payload[_WHEN]))
-        return self._clock.now() - recorded <= WITHIN
+    def _repeated(self, end: _End, messages: Sequence[NewMessage], said: Sequence[str]) -> list[int] | None:
+        """Where the messages are, when all that no id tells are the end of the session, but for those that an id does tell."""
+        known = [end.known.get(one.client_id or "") for one in messages]
+        new = [text for text, position in zip(said, known, strict=True) if position is None]
+        others = [one for one in end.page.messages if one.position not in known][-len(new) :]
+        if [_said(one.payload) for one in others] != new:
+            return None
+        recorded = datetime.fromisoformat(str(others[0].payload[_WHEN]))
+        if self._clock.now() - recorded > WITHIN:
+            return None
+        found = iter(others)
+        return [next(found).position if position is None else position for position in known]
 
 
-def _said(payload: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    return {name: value for name, value in payload.items() if name != _WHEN}
+def _said(payload: Mapping[str, JsonValue]) -> str:
+    """What tells a message from others: as text, for Python takes ``True`` for ``1``."""
+    return json.dumps({name: value for name, value in payload.items() if name != _WHEN}, sort_keys=True)

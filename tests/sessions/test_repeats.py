@@ -1,6 +1,7 @@
 """Appends without ids and keys that are sent again, on a real Valkey."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -36,6 +37,67 @@ async def test_the_end_of_a_session_said_again_is_known_for_a_while(repeats: Rep
     working.clock.pass_(WITHIN.total_seconds())
     assert (await say(repeats, working, "two")).placed[0].created
     assert await working.said("s") == ["one", "two", "two"]
+
+
+async def say_each(repeats: Repeats, working: Working, *said: tuple[str | None, str], once: str | None = None) -> Appended:
+    """Messages of which some have ids, which are stored with them."""
+    now = working.clock.now().isoformat()
+    written = [{"role": "user", "content": text, "id": one, "recorded_at": now} for one, text in said]
+    messages = [NewMessage(one, None, False, json.dumps(payload)) for (one, _), payload in zip(said, written, strict=True)]
+    return await repeats.append(working.scope, "s", messages, Birth(), once)
+
+
+async def test_where_some_have_ids_the_others_are_known_by_the_end(repeats: Repeats, working: Working) -> None:
+    await say_each(repeats, working, ("m1", "plan"))
+    await say_each(repeats, working, (None, "x"))
+    for _ in range(3):
+        again = await say_each(repeats, working, ("m1", "plan"), (None, "result"))
+        assert [one.position for one in again.placed] == [1, 3]
+    assert [one.created for one in again.placed] == [False, False]
+    assert await working.said("s") == ["plan", "x", "result"]
+    # The id at the end, in the middle, and new.
+    for said in ([(None, "a"), ("m2", "b")], [(None, "c"), ("m1", "plan"), ("m3", "d"), (None, "e")]):
+        for _ in range(2):
+            again = await say_each(repeats, working, *said)
+        assert not any(one.created for one in again.placed)
+    assert await working.said("s") == ["plan", "x", "result", "a", "b", "c", "d", "e"]
+    # What the end says is not what comes behind a message that is new.
+    assert all(one.created for one in (await say_each(repeats, working, ("m4", "f"), (None, "e"))).placed)
+
+
+async def test_many_at_once_of_which_some_have_ids_are_one(repeats: Repeats, working: Working) -> None:
+    await say_each(repeats, working, ("m1", "plan"), ("m2", "plan"))
+    await asyncio.gather(*(say_each(repeats, working, ("m1", "plan"), (None, "y"), ("m3", "z")) for _ in range(10)))
+    assert await working.said("s") == ["plan", "plan", "y", "z"]
+
+
+async def test_an_id_that_a_restore_set_aside_is_new_among_others(repeats: Repeats, working: Working) -> None:
+    await working.say("s", "begin")
+    made = await working.sessions.checkpoint(working.scope, "s", CheckpointWish(None, None, {}), None)
+    for _ in range(3):
+        for _ in range(2):
+            await say_each(repeats, working, ("m1", "yes"), (None, "no"))
+        assert await working.said("s") == ["begin", "yes", "no"]
+        await working.sessions.restore(working.scope, "s", made.checkpoint_id, None)
+
+
+async def test_one_and_true_are_not_the_same(repeats: Repeats, working: Working) -> None:
+    for value in ("true", "1", "1.0"):
+        payload = f'{{"role":"tool","content":{{"ok":{value}}},"recorded_at":"{working.clock.now().isoformat()}"}}'
+        for created in (True, False):
+            done = await repeats.append(working.scope, "s", [NewMessage(None, None, False, payload)], Birth())
+            assert done.placed[0].created is created, value
+
+
+async def test_who_repeats_calls_is_known_by_its_key_whatever_came_between(repeats: Repeats, working: Working) -> None:
+    for key in ("one", "two"):
+        for _ in range(2):
+            await say_each(repeats, working, ("m1", "plan"), (None, "yes"), once=key)
+            await working.say("s", "meanwhile")
+    assert await working.said("s") == ["plan", "yes", "meanwhile", "meanwhile", "yes", "meanwhile", "meanwhile"]
+    # Another call that says what is the end is a repetition all the same: the model's.
+    await say_each(repeats, working, (None, "bye"), once="three")
+    assert not (await say_each(repeats, working, (None, "bye"), once="four")).placed[0].created
 
 
 async def test_what_others_said_meanwhile_makes_it_new(repeats: Repeats, working: Working) -> None:

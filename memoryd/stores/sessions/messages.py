@@ -1,6 +1,6 @@
 """:class:`memoryd.sessions.ports.MessageStore` on Redis: a stream a session, whose ids are the positions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pydantic_core import from_json
 
@@ -48,6 +48,11 @@ class RedisMessages:
         last = _END if before is None else before - 1
         arguments = [after + 1, last, limit, _PAGE_BYTES, "back" if newest else "forth", "1" if renew else "0", "0"]
         return _page(target, await self._scripts("read", scope, target, arguments), newest=newest)
+
+    async def positions(self, scope: Scope, target: Target, ids: Sequence[str]) -> Mapping[str, tuple[int, ...]]:
+        (found,) = await self._scripts("positions", scope, target, ids)
+        told = zip(ids, map(str_of, list_of(found)), strict=True)
+        return {one: tuple(map(int, every.split())) for one, every in told if every}
 
     async def end(self, scope: Scope, target: Target, *, limit: int, size: int) -> End:
         arguments: list[str | int] = [1, _END, limit, min(size, _PAGE_BYTES), "back", "1", "1"]

@@ -26,6 +26,7 @@ _CHECKPOINTS = ("state", "checkpoints", "checkpoint_states", "checkpoint_order")
 _KEYS: dict[str, tuple[str, ...]] = {
     "append": (*_WRITE, "messages", "ids", "pins", "agents", "sessions", "uncommitted", "unsummarised", DELETED),
     "read": ("meta", "messages", "agents", "due", "pins", "summary"),
+    "positions": ("meta", "ids"),
     "state_put": (*_WRITE, "state", "sessions", DELETED),
     "state_get": ("meta", "state"),
     "state_delete": (*_WRITE, "state"),

@@ -190,8 +190,8 @@ def _position(cursor: str) -> Position:
     return position
 
 
-async def call(scope: Scope, use: Services, arguments: Arguments) -> Answer:
-    """The tool that takes these arguments. Raises what its use case raises."""
+async def call(scope: Scope, use: Services, arguments: Arguments, once: str | None) -> Answer:
+    """The tool that takes these arguments. ``once``: the key of what carries the call. Raises what its use case raises."""
     match arguments:
         case SearchKnowledgeArguments():
             return await search_knowledge(scope, use, arguments)
@@ -208,5 +208,5 @@ async def call(scope: Scope, use: Services, arguments: Arguments) -> Answer:
         case TimelineArguments():
             return await timeline(scope, use, arguments)
         case SessionArguments():
-            return await session(scope, use, arguments)
+            return await session(scope, use, arguments, once)
     raise AssertionError  # the catalogue has no others

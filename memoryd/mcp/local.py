@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from memoryd.access.service import require
 from memoryd.mcp import library
+from memoryd.mcp.arguments import ONCE
 from memoryd.mcp.calls import call
 from memoryd.mcp.catalogue import ENTRIES, tools
 from memoryd.mcp.refusals import of_arguments, of_error, refused
@@ -30,6 +31,8 @@ from memoryd.mcp.server import Paging
 from memoryd.services import Services
 from retrieval.errors import MemorydError
 from retrieval.scope import Scope
+
+_KEY_CHARS = 64
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +56,7 @@ class Local:
         try:
             if entry.offered(scope) is None:
                 require(scope, min(entry.actions))
-            answer = await call(scope, self._use, entry.arguments.model_validate(asked.arguments or {}))
+            answer = await call(scope, self._use, entry.arguments.model_validate(asked.arguments or {}), _once(asked))
         except ValidationError as error:
             return of_arguments(error)
         except MemorydError as error:
@@ -104,6 +107,12 @@ def _scope(context: ServerRequestContext) -> Scope:
         raise AssertionError("a request without HTTP has no caller")
     scope: Scope = context.request.state.scope
     return scope
+
+
+def _once(asked: CallToolRequestParams) -> str | None:
+    """The key of what carries the call, where it has one: anything else that stands there is not ours."""
+    key = (asked.meta or {}).get(ONCE)
+    return key if isinstance(key, str) and 0 < len(key) <= _KEY_CHARS else None
 
 
 def _note(scope: Scope, error: Exception) -> None:

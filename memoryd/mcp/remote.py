@@ -32,7 +32,7 @@ from pydantic import JsonValue, TypeAdapter, ValidationError
 from memoryd.client.http import DIRECT
 from memoryd.client.retries import AGAIN, retry_after
 from memoryd.errors import Forbidden, StoreUnavailable, Unauthenticated
-from memoryd.mcp.arguments import SESSION
+from memoryd.mcp.arguments import ONCE, SESSION, WRITES
 from memoryd.mcp.installation import Address, Where
 from memoryd.mcp.refusals import of_error
 from memoryd.mcp.server import Paging
@@ -71,7 +71,7 @@ class Remote:
         """The server's result. That it cannot be reached is a result too: the model should know."""
         try:
             # Not by the client's own method: it asks for the list of tools as well, for output schemas that ours do not have.
-            request = CallToolRequest(params=CallToolRequestParams(name=asked.name, arguments=_repeatable(asked)))
+            request = CallToolRequest(params=_repeatable(asked))
             return await self._ask(lambda client: client.session.send_request(request, CallToolResult))
         except MemorydError as error:
             return of_error(error, asked.name)
@@ -143,12 +143,18 @@ class Remote:
         return self._lines[address]
 
 
-def _repeatable(asked: CallToolRequestParams) -> dict[str, JsonValue] | None:
-    """Its arguments, such that it can be asked again: two calls of all tools know a repetition by a key alone."""
-    given = asked.arguments
-    if asked.name != SESSION or given is None or given.get("action") not in ("checkpoint", "restore"):
-        return given
-    return given if given.get("idempotency_key") else given | {"idempotency_key": uuid4().hex}
+def _repeatable(asked: CallToolRequestParams) -> CallToolRequestParams:
+    """The same, such that it can be asked again: what ``session`` writes is known by a key alone, once others wrote too.
+
+    Messages may be a repetition of the model's as well, which has no key: an append's is not the model's.
+    """
+    given, key = asked.arguments, uuid4().hex
+    action = given.get("action") if asked.name == SESSION and given is not None else None
+    if given is None or given.get("idempotency_key") or action not in WRITES:
+        return CallToolRequestParams(name=asked.name, arguments=given)
+    if action == "append":
+        return CallToolRequestParams(name=asked.name, arguments=given, _meta={ONCE: key})
+    return CallToolRequestParams(name=asked.name, arguments=given | {"idempotency_key": key})
 
 
 class _Later(StoreUnavailable):

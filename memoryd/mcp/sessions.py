@@ -29,12 +29,12 @@ _LISTED = 5
 _TRIES = 10
 
 
-async def session(scope: Scope, use: Services, asked: SessionArguments) -> Answer:
-    """One action. Raises what its use case raises."""
+async def session(scope: Scope, use: Services, asked: SessionArguments, carried: str | None) -> Answer:
+    """One action. ``carried``: the key of what carries the call. Raises what its use case raises."""
     memory = use.working_memory
     match asked.action:
         case "append":
-            return await _append(scope, memory, asked)
+            return await _append(scope, memory, asked, carried)
         case "read":
             return await _read(scope, use, memory, asked)
         case "checkpoint":
@@ -43,13 +43,13 @@ async def session(scope: Scope, use: Services, asked: SessionArguments) -> Answe
             return await _restore(scope, memory, asked)
 
 
-async def _append(scope: Scope, memory: SessionServices, asked: SessionArguments) -> Answer:
+async def _append(scope: Scope, memory: SessionServices, asked: SessionArguments, carried: str | None) -> Answer:
     """All messages or none; what was appended before is not appended again."""
     body = AppendIn(messages=asked.messages or [], space=asked.space, user_id=asked.user_id, agent_id=asked.agent_id)
     messages, birth = new_messages(body, memory.clock.now()), Birth(asked.space, asked.user_id, asked.agent_id)
     once = _once(asked)
     if once is None:
-        done = await memory.repeats.append(scope, asked.session_id, messages, birth)
+        done = await memory.repeats.append(scope, asked.session_id, messages, birth, carried)
     else:
         done = await memory.working.append(scope, asked.session_id, messages, birth, once)
     created = sum(one.created for one in done.placed)

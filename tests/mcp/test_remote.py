@@ -36,6 +36,7 @@ class Proxy:
     page: tuple[bytes, str] = PAGE
     headers: Mapping[str, str] = field(default_factory=dict)
     handed_on: bool = False
+    between: Callable[[], Awaitable[None]] | None = None
     asked: int = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,6 +46,8 @@ class Proxy:
             return
         if self.handed_on:
             await self.app(scope, receive, _nobody)
+        if self.between is not None:
+            await self.between()
         body, kind = self.page
         headers = [(name.encode(), value.encode()) for name, value in {"content-type": kind, **self.headers}.items()]
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
@@ -104,6 +107,23 @@ async def test_what_was_done_though_the_answer_was_lost_is_done_once(
     assert (len(messages), len(checkpoints)) == {"append": (3, 1), "checkpoint": (2, 2), "restore": (1, 2)}[action]
     if action == "restore":
         assert done.structured_content["set_aside"] == 1
+
+
+async def test_an_append_whose_answer_was_lost_is_not_appended_again_after_others(
+    app: FastAPI, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def meanwhile() -> None:
+        await tenant.http.post("/v1/sessions/s/messages", json={"messages": [{"role": "user", "content": "meanwhile"}]})
+
+    said = [{"role": "user", "content": "known", "id": "m1"}, {"role": "user", "content": "once"}]
+    async with through(Proxy(app, failures=1, handed_on=True, between=meanwhile), tenant, monkeypatch) as ask:
+        done = await ask("session", action="append", session_id="s", messages=said)
+        assert done.structured_content["appended"] == 2, text(done)
+        # The model's own repetition is another call.
+        assert (await ask("session", action="append", session_id="t", messages=said[1:])).structured_content["appended"] == 1
+        assert (await ask("session", action="append", session_id="t", messages=said[1:])).structured_content["known"] == 1
+    messages = (await tenant.http.get("/v1/sessions/s/messages")).json()["messages"]
+    assert [one["content"] for one in messages] == ["known", "once", "meanwhile"]
 
 
 async def test_retry_after_is_kept_to_and_the_models_to_decide_when_it_is_long(

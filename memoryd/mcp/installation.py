@@ -70,7 +70,8 @@ class Embedded:
         self._key = key
         self._lock = asyncio.Lock()
         self._known: Address | None = None
-        self._child: Process | None = None
+        self._spawning: asyncio.Task[Process] | None = None
+        self._closing = False
 
     async def find(self, lost: Address | None) -> Address:
         """Within three minutes: a first start also unpacks the model and initialises the database."""
@@ -84,10 +85,18 @@ class Embedded:
             return self._known
 
     async def close(self) -> None:
-        """End the child that this process started, as Ctrl-C would."""
-        child, self._child = self._child, None
-        if child is None or child.returncode is not None:
+        """End the child that this process started, as Ctrl-C would; also one that is just being made. No other is started."""
+        self._closing = True
+        spawning = self._spawning
+        if spawning is None:
             return
+        try:
+            child = await asyncio.shield(spawning)
+        except OSError:  # there is none; who asked for it is told
+            return
+        if self._spawning is not spawning or child.returncode is not None:  # another call is ending it, or it has ended
+            return
+        self._spawning = None
         with suppress(ProcessLookupError):
             child.send_signal(signal.SIGTERM)
         try:
@@ -101,6 +110,8 @@ class Embedded:
         while True:
             state = await asyncio.to_thread(datadir.read_state, self._path)
             if state is None or not state.alive:
+                if self._closing:
+                    raise StoreUnavailable("memoryd mcp is ending")
                 started = await self._start()
                 if started is not None:
                     return started
@@ -118,8 +129,10 @@ class Embedded:
         command = (sys.executable, "-m", "memoryd", "up", "--data-dir", str(self._path), "--port", "0", "--print-json")
         # Its standard output is not ours, which carries the protocol. A session of its own: Ctrl-C in the agent's terminal
         # reaches this process, which then stops it in order.
-        child = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, start_new_session=True, env=os.environ)
-        self._child = child
+        # Nobody else would end it, so it is known from before it begins, and made to the end whatever becomes of who asked.
+        spawning = asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, start_new_session=True, env=os.environ)
+        self._spawning = asyncio.create_task(spawning)
+        child = await asyncio.shield(self._spawning)
         if child.stdout is None:
             raise AssertionError("asked for a pipe")
         line = await child.stdout.readline()

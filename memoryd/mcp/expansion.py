@@ -73,8 +73,9 @@ def _of_part(shown: Candidate, name: Named, budget_tokens: int, counter: TokenCo
     found = part(shown, counter, budget_tokens=budget_tokens, place=name.place)
     left = _left(shown, name, found)
     if left:
-        # No place has more digits than the end.
-        most = _notes(dict.fromkeys(left, replace(name, place=Place(len(shown.text), around=False))), budget_tokens)
+        # A part that makes room for notes may have ends that this one has not. No place has more digits than the end.
+        ends = (_NEXT, _FIRST) if name.place is not None and name.place.around else (_NEXT,)
+        most = _notes(dict.fromkeys(ends, replace(name, place=Place(len(shown.text), around=False))), budget_tokens)
         room = budget_tokens - counter.count("\n".join(["", *most]))
         found = part(shown, counter, budget_tokens=room, place=name.place)
         left = _left(shown, name, found)

@@ -112,3 +112,10 @@ async def test_a_place_behind_the_end_is_no_error(agent: Client, tenant: Tenant)
     (memory,) = await tenant.remember("short")
     answer = await expand(agent, f"{memory}+5000")
     assert (text(answer), answer.structured_content["next_handle"]) == ("The text ends before that.", None)
+
+
+async def test_a_part_and_both_notes_are_within_the_budget_wherever_it_is(agent: Client, tenant: Tenant) -> None:
+    (memory,) = await tenant.remember(long_text(20, 3))
+    for at in range(0, 1_600, 37):
+        answer = await expand(agent, f"{memory}~{at}", budget_tokens=256)
+        assert COUNTER.count(text(answer)) <= 256, at

@@ -78,7 +78,7 @@ class Chunks:
         pin = await self._sources.pin(scope, kb, version)
         chunk, section, document = await self._reader.section(scope, pin, chunk_id)
         shown, _ = _shown(pin, chunk, section, document, in_section=in_section)
-        return shown, max(0, section.text.find(chunk.text)) if in_section else 0
+        return shown, shown.matched_at
 
     async def open(self, scope: Scope, handle: ChunkHandle) -> tuple[Candidate, Cited]:
         """The chunk, or where all of it was shown, the section that it stands in. Raises ``NotFound``, ``VersionGone``."""
@@ -112,9 +112,15 @@ def _shown(pin: Pin, chunk: Chunk, section: ReadySection, document: Document, *,
         source_uri=document.source_uri,
         external_id=document.document_id,
         origin=origin(citation),
-        matched_at=max(0, chunk.span[0] - section.start) if in_section else 0,
+        matched_at=_begins(chunk, section) if in_section else 0,
     )
     return shown, Cited(citation, pin.kb_id, pin.space, document.source_uri, in_section)
+
+
+def _begins(chunk: Chunk, section: ReadySection) -> int:
+    """Where a chunk begins in its section's text: by the spans, as its own text may show a header that stands far above."""
+    header = len(section.text) - (section.end - section.start)  # of a table that an earlier section began
+    return max(0, header) + max(0, chunk.span[0] - section.start)
 
 
 def _pages(section: ReadySection) -> tuple[int, int] | None:

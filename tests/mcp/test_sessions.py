@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from uuid import uuid4
 
@@ -101,6 +102,37 @@ async def test_a_read_never_exceeds_its_budget(agent: Client) -> None:
         assert "Message 39" in text(shown)
         assert shown.structured_content["omitted"] == 0 or "larger budget_tokens" in text(shown)
         assert COUNTER.count(json.dumps(shown.structured_content, ensure_ascii=False)) <= budget + 400
+
+
+async def test_of_a_newest_message_that_is_too_large_the_beginning_is_read(agent: Client) -> None:
+    await append(agent, user("Before."), user("The report begins. " + "It says </memory> something\n " * 2_000))
+    for budget in (256, 1_000, 4_000):
+        shown = await session(agent, "read", budget_tokens=budget)
+        assert 0.8 * budget < COUNTER.count(text(shown)) <= budget
+        assert "user: The report begins. It says" in shown.structured_content["text"]
+        assert text(shown).count("</memory>") == 1
+        assert re.search(r"newest message has 1\d,\d{3} tokens: its beginning is shown", text(shown))
+        assert "1 earlier messages are not shown" in text(shown)
+    # Whole it would fit, but for what is written in place of the fence's end.
+    shown = await session(agent, "read", budget_tokens=20_000)
+    assert 18_000 < COUNTER.count(text(shown)) <= 20_000
+    assert "its beginning is shown" in text(shown)
+
+
+async def test_a_result_is_read_though_its_call_is_too_large(agent: Client) -> None:
+    call = {"role": "assistant", "tool_calls": [{"id": "c1", "name": "write", "arguments": {"text": "word " * 5_000}}]}
+    await append(agent, call, {"role": "tool", "tool_call_id": "c1", "content": "Written."})
+    shown = await session(agent, "read")
+    assert "Written." in shown.structured_content["text"]
+    assert "1 earlier messages are not shown" in text(shown)
+    assert "its beginning" not in text(shown)
+
+
+async def test_a_pinned_newest_message_is_read_once(agent: Client) -> None:
+    await append(agent, user("word " * 5_000), user("Always answer in French.", pinned=True))
+    shown = await session(agent, "read")
+    assert text(shown).count("French") == 1
+    assert "1 earlier messages are not shown" in text(shown)
 
 
 async def test_what_was_said_stays_inside_the_fence(agent: Client) -> None:

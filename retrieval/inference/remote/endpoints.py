@@ -23,8 +23,9 @@ _ENOUGH: Final = 20
 _HEDGES_A_CALL: Final = 0.1
 """Second requests are at most this share of all: when everything is slow they would only make it slower."""
 _SAVED_HEDGES: Final = 5.0
-_VERIFIED_S: Final = 2.0
-"""A server that was well half a minute ago says so long at most what model it has; it computes nothing for that."""
+_VERIFIED_S: Final = 0.5
+"""How long one that was well half a minute ago may take to say what model it has, for which it computes nothing. A recall has
+two seconds for the whole dense arm, and what is slower than this says nothing of the model."""
 _INLINE_BYTES: Final = 32_768
 """What is read on the event loop: as JSON, half a millisecond."""
 
@@ -156,7 +157,7 @@ class Endpoints:
         """One asks, and those who come meanwhile wait for what it hears: of one load, no part is to be another model's."""
         check = self._checks.get(endpoint)
         if check is None:
-            check = asyncio.create_task(self._verified(endpoint, min(timeout_s, _VERIFIED_S)))
+            check = asyncio.create_task(self._still(endpoint))
             self._checks[endpoint] = check
             check.add_done_callback(lambda done: self._checked(endpoint, done))
         try:
@@ -164,6 +165,19 @@ class Endpoints:
                 await asyncio.shield(check)
         except TimeoutError as error:
             raise InferenceUnavailable(f"{endpoint.name} does not say what model it has.") from error
+
+    async def _still(self, endpoint: Endpoint) -> None:
+        """Verify one that was well when it was used last. It is believed until it says otherwise: where it is too busy to say
+        anything, or does not answer any more, the call itself finds that out."""
+        try:
+            with _expecting(endpoint):
+                async with asyncio.timeout(_VERIFIED_S):
+                    await self._verify(endpoint)
+        except (TimeoutError, InferenceOverloaded) as error:
+            if endpoint.verified_at is None:  # another call failed meanwhile
+                raise InferenceUnavailable(f"{endpoint.name} does not say what model it has.") from error
+            log.info("inference endpoint %s does not say what model it has, and is believed to have the same", endpoint.name)
+        endpoint.verified_at = time.monotonic()
 
     def _checked(self, endpoint: Endpoint, done: asyncio.Task[None]) -> None:
         del self._checks[endpoint]

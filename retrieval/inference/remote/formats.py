@@ -121,7 +121,9 @@ class TeiFormat:
             raise ModelMismatch(f"{endpoint.name} serves {name}, not {wanted.served_as}.")
         told = revision if isinstance(revision, str) else None
         dimension = wanted.dimension
-        if not dimension or told is None or wanted.revision is None:  # else the revision has that dimension, or is another
+        # Of a model that is known nothing is computed, which would wait behind what the server has to do: vectors of another
+        # dimension are noticed when they come.
+        if not dimension or wanted.revision is None:
             probe = self.call([_PROBE], TextKind.PASSAGE, Lane.INTERACTIVE, _card(wanted, 0, None))
             rows = as_list((await endpoint.ask(probe, timeout_s=timeout_s)).json())
             dimension = len(as_list(rows[0]))

@@ -130,7 +130,7 @@ def vector(text: str, *, scale: float = 1.0) -> list[float]:
     return [float(value) for value in scale * found / np.linalg.norm(found)]
 
 
-def tei(heard: Heard, *, scale: float = 1.0, name: str = "model", sha: str = "abc") -> Said:
+def tei(heard: Heard, *, scale: float = 1.0, name: str = "model", sha: str | None = "abc") -> Said:
     """What text-embeddings-inference says."""
     if heard.path == "/info":
         return Said(body={"model_id": name, "model_sha": sha, "max_input_length": 128, "max_client_batch_size": 3})

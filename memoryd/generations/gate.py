@@ -95,6 +95,13 @@ def report(figures: Figures, thresholds: Thresholds = DEFAULT) -> Report:
     return {"passed": passed, "checks": checks, "longer_than_the_model_reads": figures.cut}
 
 
+def lacks(made: Report) -> bool:
+    """True when a report counts items without a vector."""
+    checks = made["checks"]
+    counts = checks["counts"] if isinstance(checks, Mapping) else None
+    return isinstance(counts, Mapping) and counts["passed"] is False
+
+
 def ndcg(found: Sequence[str], relevant: frozenset[str], depth: int = NEIGHBOURS) -> float:
     """Normalised discounted cumulative gain with binary relevance (Järvelin and Kekäläinen, 2002). A name counts once."""
     distinct = list(dict.fromkeys(found))[:depth]

@@ -121,12 +121,8 @@ class Rebuild:
             await self._hands.purging.gone(generation.number)
         elif generation.state is State.BUILDING:
             await self._fill(found, ends, refusals)
-        elif found.gaps or generation.state is State.CATCHING_UP:
-            if await self._reconcile(generation, refusals):
-                await self._hands.work.moved(generation.number, State.CATCHING_UP, State.VERIFYING)
         else:
-            report = await self._hands.verify(generation, asked_for(found.owed))
-            await self._hands.keep(generation.number, report, found.owed)
+            await self._complete(found, refusals)
 
     async def _fill(self, found: Registered, ends: float, refusals: Refusals) -> None:
         """The backfill, from the mark on, until the round is over."""
@@ -150,18 +146,31 @@ class Rebuild:
                     return
         await self._hands.work.moved(generation.number, State.BUILDING, State.CATCHING_UP)
 
-    async def _reconcile(self, generation: Generation, refusals: Refusals) -> bool:
+    async def _complete(self, found: Registered, refusals: Refusals) -> None:
+        """Find what is missing, and measure where that is due: in one step, so that what is refused is told beside the report."""
+        generation = found.generation
+        number, state = generation.number, generation.state
+        unmeasured = state is State.VERIFYING and found.report is None
+        verifying = state is State.CATCHING_UP or unmeasured or found.owed is not None
+        if not await self._reconcile(generation, refusals, verifying=verifying) or not verifying:
+            return
+        if state is State.CATCHING_UP and not await self._hands.work.moved(number, state, State.VERIFYING):
+            return
+        report = await self._hands.verify(generation, asked_for(found.owed))
+        await self._hands.keep(number, report, found.owed)
+
+    async def _reconcile(self, generation: Generation, refusals: Refusals, *, verifying: bool) -> bool:
         """Look at every item again until none is without a vector but what the model refuses, and then close what writers noted
-        before.
+        before. ``verifying``: of every tenant, and not only of those with such a note; what was refused once may be taken now.
 
         False when some still are: writers hold them for longer than this waits, and the next round looks again. What is refused
-        would be so again: the gate is told to count anew, and does not let the generation pass without.
+        is not tried again before a verification is asked for: the gate counts anew, and does not let the generation pass without.
         """
         model = await self._hands.models.of(generation)
         whole = True
         async for tenant_id in self._tenants(generation, None):
             gap = await self._hands.items.gap(generation, tenant_id)
-            if generation.state is not State.CATCHING_UP and not gap:
+            if not verifying and not gap:
                 continue
             for _ in range(_PASSES):
                 if not await self._pass(generation, model, tenant_id, refusals):
@@ -170,7 +179,7 @@ class Rebuild:
             else:
                 whole = False
                 continue
-            if refusals and generation.state is not State.LIVE:  # what serves passes no gate any more
+            if refusals and not verifying and generation.state is not State.LIVE:  # what serves passes no gate any more
                 await self._hands.work.measure(generation.number)
             if gap:
                 await self._hands.items.close_gap(generation, tenant_id, gap)

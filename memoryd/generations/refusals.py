@@ -42,7 +42,8 @@ class Refusals:
     async def embedded(self, model: Embedder, at: Mark, items: Sequence[Unembedded]) -> tuple[list[Unembedded], Vectors]:
         """The items of a tenant that the model takes, with their vectors, shape ``(len(items), dimension)``.
 
-        One by one where it refuses them together. Raises ``InferenceError`` when the model cannot be had, or refuses everything.
+        One by one where it refuses them together. Raises ``InferenceError`` when the model cannot be had, or refuses everything
+        by the end: a server may have begun to refuse in the middle.
         """
         try:
             return list(items), await _vectors(model, at, items)
@@ -60,8 +61,9 @@ class Refusals:
                 if not _of_items(error):
                     raise
                 refused[_name(at, one)] = str(error)
-        if not taken:
-            await _vectors(model, at, [Unembedded(0, _ANYTHING)])
+        if not refused:
+            return taken, np.concatenate(vectors)
+        await _vectors(model, at, [Unembedded(0, _ANYTHING)])
         log.warning("a model refused %d of %d items: %s", len(refused), len(items), ", ".join(refused))
         self._why |= refused
         return taken, np.concatenate(vectors) if vectors else np.empty((0, model.card.dimension), dtype=np.float32)

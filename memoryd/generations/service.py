@@ -8,6 +8,7 @@ from uuid import UUID
 
 from memoryd.errors import Forbidden, GateFailed, InvalidRequest, WrongState
 from memoryd.generations.embedders import Embedders
+from memoryd.generations.gate import lacks
 from memoryd.generations.model import Actor, NewGeneration, Registered, ScopeKind, State
 from memoryd.generations.owed import owing, shown
 from memoryd.generations.ports import Asked, Labelled, Registry
@@ -105,8 +106,8 @@ class Generations:
         return await self._registry.set_paused(actor, number, paused=False)
 
     async def verify(self, actor: Actor, number: int, labelled: Sequence[Labelled] = ()) -> Registered:
-        """Measure now, and keep the report; what takes longer than a request may is left to the worker. ``labelled`` questions
-        are a tenant's own.
+        """Measure now, and keep the report; what takes longer than a request may is left to the worker, and so is what lacks
+        vectors: it tries again to embed these items, and measures then. ``labelled`` questions are a tenant's own.
 
         Raises ``NotFound``, ``Forbidden``, ``InferenceUnavailable``, ``WrongState`` before it has caught up, or where it is
         paused and the worker would have to.
@@ -129,7 +130,10 @@ class Generations:
                 paused = f"generation {number} is paused, and takes the worker to verify: resume it"
                 raise WrongState(paused, state.value) from None
             return await self._registry.owe_report(actor, number, owing(asked))
-        return await self._registry.keep_report(actor, number, report | {"at": self._clock.now().isoformat()})
+        kept = await self._registry.keep_report(actor, number, report | {"at": self._clock.now().isoformat()})
+        if found.paused or not lacks(report):
+            return kept
+        return await self._registry.owe_report(actor, number, owing(asked))
 
     async def cut_over(self, actor: Actor, number: int, *, forced: str | None) -> Registered:
         """Reads are answered from it from now on; what it replaces drains. Asked again, it is so already.

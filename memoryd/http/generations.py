@@ -90,7 +90,8 @@ async def resume_generation(number: Number, asking: Asking, use: Using) -> Gener
 async def verify_generation(number: Number, asking: Asking, use: Using, body: VerifyIn | None = None) -> GenerationOut:
     """Measure again, and keep the report: counts, digests, samples, neighbours, and with questions nDCG. Safe to repeat.
 
-    What takes longer than a request may is left to the worker: `measuring` is true until its report is there.
+    What takes longer than a request may is left to the worker, and so is what lacks vectors, which it first tries again to embed:
+    `measuring` is true until its report is there.
     """
     queries = [] if body is None else [Labelled(one.query, frozenset(one.relevant)) for one in body.queries]
     return out(await use.verify(asking, number, queries))

@@ -8,6 +8,7 @@ import pytest
 
 from memoryd.errors import AlreadyExists, Conflict, Forbidden, GateFailed, InvalidRequest, NotFound, WrongState
 from memoryd.generations.model import ScopeKind, State
+from memoryd.generations.owed import shown
 from memoryd.stores.database import Database
 from memoryd.stores.generation_evidence import PgGenerationEvidence
 from memoryd.stores.generation_items import PgGenerationItems
@@ -143,7 +144,7 @@ async def test_a_failed_gate_blocks_unless_a_reason_is_given(world: World, tenan
     }
     with pytest.raises(GateFailed) as refused:
         await world.generations.cut_over(world.operator, 2, forced=None)
-    assert refused.value.report == report
+    assert refused.value.report == shown(report)
     assert await _state(world, 1) is State.LIVE
     forced = await world.generations.cut_over(world.operator, 2, forced="a drill")
     assert forced.forced == "a drill"

@@ -229,15 +229,22 @@ async def test_what_the_model_refuses_holds_up_nothing_else(
     assert every - has == {pid[0] for pid in pids if pid is not None}
     assert str(found.report).count(f"of tenant {tenant.scope.tenant_id}") == 2, "named in the report"
     assert asked.count("memory number 17") <= 5, "tried again once, and then left"
-    # What is written after it passed takes that back.
-    refused -= {"memory number 17", "memory number 90"}
-    with psycopg.connect(world.superuser_url) as connection:
-        connection.execute(
-            "INSERT INTO memoryd.generation_gaps (tenant_id, generation) VALUES (%s, 2)", (tenant.scope.tenant_id,)
-        )
+    assert found.failure is not None
+    assert f"passage {pids[0][0]} of tenant {tenant.scope.tenant_id} and 1 more" in found.failure, "told beside the report"
+    # Asked to verify again, the worker tries again what is missing.
+    asked.clear()
+    owed = await world.generations.verify(world.operator, 2)
+    assert (owed.owed, owed.passed) == ({}, False)
     await world.work()
+    found = await world.generations.get(world.operator, 2)
+    assert (found.owed, found.passed, found.failure is None) == (None, False, False)
+    assert 1 <= asked.count("memory number 17") <= 2
+    refused -= {"memory number 17", "memory number 90"}
     await world.generations.verify(world.operator, 2)
-    assert (await world.generations.get(world.operator, 2)).passed
+    await world.work()
+    found = await world.generations.get(world.operator, 2)
+    assert (found.owed, found.passed, found.failure) == (None, True, None)
+    # What is written after it passed takes that back.
     await tenant.say("written later")
     await world.work()
     assert not (await world.generations.get(world.operator, 2)).passed

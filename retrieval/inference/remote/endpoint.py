@@ -26,6 +26,15 @@ _CONNECTIONS: Final = 32
 _LONGEST_ANSWER: Final = 256 * 2**20
 """A server of the wrong kind may answer anything."""
 _DEFAULT_REST_S: Final = 1.0
+_UNWELL: Final = (
+    HTTPStatus.UNAUTHORIZED,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.REQUEST_TIMEOUT,
+    HTTPStatus.FAILED_DEPENDENCY,
+    HTTPStatus.TOO_EARLY,
+)
+"""Beside 5xx: not the request is to blame, and another server may answer. A token that is not taken is the installation's fault;
+424 is what text-embeddings-inference says when its backend failed, the others are a proxy's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +162,7 @@ class Endpoint:
         status = response.status_code
         if status == HTTPStatus.TOO_MANY_REQUESTS:
             return InferenceOverloaded(f"{self.name} has too much to do.", retry_after_s=_rest_s(response) or _DEFAULT_REST_S)
-        # A token that is not taken is the installation's fault, not the request's: another server may answer.
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _UNWELL:
             return _Unwell(status, _rest_s(response))
         if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
             return BatchTooLarge(f"{self.name} does not take so much at once: split the batch")
@@ -164,7 +172,7 @@ class Endpoint:
 
 
 class _Unwell(Exception):
-    """A 5xx, or a token that is not taken."""
+    """A 5xx, or what is as good as one (:data:`_UNWELL`)."""
 
     def __init__(self, status: int, rest_s: float) -> None:
         super().__init__(status)

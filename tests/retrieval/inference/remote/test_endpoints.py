@@ -222,7 +222,12 @@ async def test_bulk_waits_as_long_as_a_busy_server_asks() -> None:
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(413, BatchTooLarge), (422, InferenceError), (404, ModelMismatch), (401, InferenceUnavailable), (500, InferenceUnavailable)],
+    [
+        (413, BatchTooLarge),
+        (422, InferenceError),
+        (404, ModelMismatch),
+        *((status, InferenceUnavailable) for status in (401, 408, 424, 425, 500)),
+    ],
 )
 async def test_what_statuses_mean(status: int, error: type[InferenceError]) -> None:
     async with scripted(tei) as server, embedder(server) as made:

@@ -6,6 +6,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 from uuid import UUID
 
 import numpy as np
@@ -25,6 +26,8 @@ log = logging.getLogger(__name__)
 # before, which writers reach as well. Writers look again in their transaction.
 TTL_S = 1.0
 _REMEMBERED = 10_000
+
+Made = TypeVar("Made")
 
 
 class Embedders:
@@ -73,7 +76,7 @@ class Embedders:
         found = await asyncio.gather(
             *(self.embed(one, texts, tenant_id=tenant_id, lane=lane, needed=one.number == serving) for one in generations)
         )
-        return {one.number: vectors for one, vectors in zip(generations, found, strict=True) if vectors is not None}
+        return self.made(generations, found)
 
     async def serving(self, tenant_id: UUID, kb_id: UUID | None) -> tuple[Generation, Embedder]:
         """What a read is answered from, with its model.
@@ -105,9 +108,16 @@ class Embedders:
         except InferenceError as error:
             if needed:
                 raise
-            self._shelf.failed(generation, str(error))
             log.warning("generation %d is written without: %s", generation.number, error)
             return None
+
+    def made(self, generations: Sequence[Generation], found: Sequence[Made | None]) -> dict[int, Made]:
+        """What was embedded for each generation, by number. A generation without is :meth:`missing` from now on, and not from
+        when its model failed: the others may have taken minutes since."""
+        for one, vectors in zip(generations, found, strict=True):
+            if vectors is None:
+                self._shelf.left_out(one)
+        return {one.number: vectors for one, vectors in zip(generations, found, strict=True) if vectors is not None}
 
 
 class Pinned:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from memoryd.generations.catalogue import Catalogue
@@ -13,6 +13,8 @@ from memoryd.memory.model import Idempotency
 from retrieval.filters import JsonValue
 from retrieval.ports import Embedder, Lane
 from retrieval.vectors import Vectors
+
+Made = TypeVar("Made")
 
 Missing = Callable[[Generation], bool]
 """True for a generation that this process cannot embed for at present."""
@@ -41,6 +43,9 @@ class WriteEmbedders(Protocol):
         self, generation: Generation, texts: Sequence[str], *, tenant_id: UUID, lane: Lane, needed: bool
     ) -> Vectors | None:
         """Vectors for one generation; ``None`` when its model cannot be had and it is not ``needed``."""
+
+    def made(self, generations: Sequence[Generation], found: Sequence[Made | None]) -> dict[int, Made]:
+        """What :meth:`embed` gave for each generation, by number, when all is embedded that is to be stored together."""
 
     def forget(self) -> None:
         """Read the catalogues again when they are asked for next."""

@@ -47,6 +47,7 @@ class ModelShelf:
         self._loading: dict[Key, asyncio.Task[Embedder]] = {}
         self._began: dict[Key, float] = {}
         self._failed: dict[Key, tuple[float, str]] = {}
+        self._left_out: dict[Key, float] = {}
 
     def ready(self, generation: Generation) -> Embedder | None:
         """The model that made a generation, if it is loaded and is what it was."""
@@ -56,8 +57,12 @@ class ModelShelf:
         return opened.embedder if opened is not None and _made(opened.embedder.card, generation) else None
 
     def missing(self, generation: Generation) -> bool:
-        """True when it failed in the last half minute, or is being loaded for longer than a writer waits."""
-        began = self._began.get(_key(generation))
+        """True when it failed, or a write was embedded without it, in the last half minute, or when it is being loaded for
+        longer than a writer waits."""
+        key = _key(generation)
+        began, left_out = self._began.get(key), self._left_out.get(key)
+        if left_out is not None and self._now() < left_out + _RETRY_S:
+            return True
         return self._refused(generation) or (began is not None and self._now() >= began + PATIENCE_S)
 
     async def of(self, generation: Generation) -> Embedder:
@@ -85,10 +90,10 @@ class ModelShelf:
                 raise InferenceUnavailable(f"{generation.model} is still being loaded")
         return await self.of(generation)
 
-    def failed(self, generation: Generation, why: str) -> None:
-        """It was there, and did not embed. Whoever asks is given it all the same: it may do so again."""
-        if self.ready(generation) is not None:
-            self._failed[_key(generation)] = (self._now(), why)
+    def left_out(self, generation: Generation) -> None:
+        """A write that is to be stored now has no vectors of it. Whoever asks is given it all the same, or loads it: it may
+        embed again."""
+        self._left_out[_key(generation)] = self._now()
 
     def prepare(self, generation: Generation) -> None:
         """Begin to load its model, for nobody in particular."""

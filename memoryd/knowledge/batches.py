@@ -104,7 +104,7 @@ async def prepared(
             )
         ),
     )
-    found = {one.number: made for one, made in zip(generations, vectors, strict=True) if made is not None}
+    found = embedders.made(generations, vectors)
     batch.ready = [
         ReadyChunk(
             section=chunk.section,

@@ -7,11 +7,15 @@ from uuid import uuid4
 
 import pytest
 
+from ingestion.chunk import Chunk
+from ingestion.chunk.model import Kind as ChunkKind
 from memoryd.generations.catalogue import Catalogue
 from memoryd.generations.embedders import Embedders
 from memoryd.generations.model import Generation, State
 from memoryd.generations.shelf import ModelShelf, Opened
 from memoryd.generations.upkeep import kept_up
+from memoryd.knowledge.batches import Batch, content_hash, prepared
+from retrieval.analysis import Analyzer
 from retrieval.errors import (
     BatchTooLarge,
     InferenceError,
@@ -21,6 +25,7 @@ from retrieval.errors import (
     ModelMismatch,
 )
 from retrieval.ports import Lane
+from retrieval.scope import Scope
 from retrieval.vectors import Vectors
 from tests.generations.tiny import Shop, Tiny
 
@@ -184,7 +189,6 @@ async def test_a_write_does_not_wait_for_a_model_that_takes_minutes(monkeypatch:
     assert embedders.missing(SECOND), "so that the write goes on without, and says so"
     fetched.set()
     assert await shelf.of(SECOND) is B
-    assert not embedders.missing(SECOND)
     assert set(await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)) == {1, 2}
     await shelf.close()
 
@@ -211,6 +215,42 @@ async def test_a_write_goes_on_without_a_model_that_does_not_embed(
         with pytest.raises(refusal, match="not now"):
             await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)
     assert set(await embedders.passages(["x"], tenant_id=tenant, kb_id=None, lane=Lane.BULK)) == {1, 2}
+    clock.now += 31
+    assert not embedders.missing(SECOND)
+
+
+@pytest.mark.parametrize("failing", ["loading", "embedding"])
+async def test_a_write_goes_on_without_however_long_the_others_take(monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
+    """The serving model may take minutes in which another, which failed at once, would be worth another attempt."""
+    shop, clock, scope = Shop(A, B), Clock(), Scope(uuid4(), "test", frozenset())
+    embedders = Embedders(Registry(FIRST, SECOND), ModelShelf(A, shop, now=clock), now=clock)
+
+    async def away(texts: list[str], **_named: object) -> Vectors:
+        raise InferenceUnavailable("not now")
+
+    async def slow(texts: list[str], **_named: object) -> Vectors:
+        await asyncio.sleep(0.01)
+        clock.now += 40
+        return A.vectors(texts)
+
+    async def memory() -> set[int]:
+        return set(await embedders.passages(["x"], tenant_id=scope.tenant_id, kb_id=None, lane=Lane.BULK))
+
+    async def chunk() -> set[int]:
+        span = Chunk(0, 0, "x", "", ChunkKind.PROSE, 0, 1, None, None, 1)
+        batch = Batch([], [span], [content_hash(span)], [])
+        ready = await prepared(batch, {}, [FIRST, SECOND], scope, uuid4(), embedders, Analyzer())
+        return set(ready.ready[0].vectors)
+
+    monkeypatch.setattr(A, "embed_passages", slow)
+    if failing == "embedding":
+        monkeypatch.setattr(B, "embed_passages", away)
+    else:
+        shop.out.add("b")
+    for write in (memory, chunk, memory):
+        assert await write() == {1}
+        assert embedders.missing(SECOND), "so that the write goes on without, and says so"
+    assert len(shop.loads) == (1 if failing == "embedding" else 3), "and it is tried again each time"
     clock.now += 31
     assert not embedders.missing(SECOND)
 

@@ -64,9 +64,14 @@ class Models:
         return self.runtime.card
 
     @property
-    def healthy(self) -> bool:
-        """True when the models are loaded and their thread runs, or a server may be asked."""
-        return self.runtime.healthy
+    def embeds(self) -> bool:
+        """True when the embedder is loaded and computes, or a server may be asked."""
+        return self.runtime.embeds
+
+    @property
+    def reranks(self) -> bool:
+        """The same of the reranker, where there is one."""
+        return self.runtime.reranks
 
 
 @asynccontextmanager
@@ -102,20 +107,25 @@ async def _opened(settings: Settings, stack: AsyncExitStack, request_s: float | 
     if not embedding_servers(settings):
         elsewhere = reranking and bool(rerank_servers(settings))
         files = ModelStore(settings.model_cache).locate(settings.embedding_model)
-        own = settings.rerank_model if reranking and not elsewhere else ""
-        runtime = await stack.enter_async_context(_local(settings, files, own, request_s))
+        here = settings.rerank_model if reranking and not elsewhere else ""
+        runtime = await stack.enter_async_context(_local(settings, files, here, request_s))
         if not elsewhere:
             return runtime, files.name, files.tokenizer
         reranker = await stack.enter_async_context(open_remote_reranker(settings))
-        return Composed(runtime, reranker, lambda: runtime.healthy), files.name, files.tokenizer
+        both = Composed(runtime, reranker, embeds=lambda: runtime.embeds, reranks=lambda: reranker.usable)
+        return both, files.name, files.tokenizer
     remote = await stack.enter_async_context(open_remote_embedder(settings))
-    scorer: Reranker | None = None
-    if reranking and rerank_servers(settings):
-        scorer = await stack.enter_async_context(open_remote_reranker(settings))
-    elif reranking:
-        scorer = await stack.enter_async_context(_local(settings, None, settings.rerank_model, request_s))
     embedder = remote.embedder
-    return Composed(embedder, scorer, lambda: embedder.usable), embedder.card.name, remote.tokenizer
+    scorer: Reranker | None = None
+    reranks: Callable[[], bool] | None = None
+    if reranking and rerank_servers(settings):
+        servers = await stack.enter_async_context(open_remote_reranker(settings))
+        scorer, reranks = servers, lambda: servers.usable
+    elif reranking:
+        own = await stack.enter_async_context(_local(settings, None, settings.rerank_model, request_s))
+        scorer, reranks = own, lambda: own.reranks
+    composed = Composed(embedder, scorer, embeds=lambda: embedder.usable, reranks=reranks)
+    return composed, embedder.card.name, remote.tokenizer
 
 
 @asynccontextmanager

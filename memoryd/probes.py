@@ -14,6 +14,7 @@ from memoryd.stores.redis import Redis
 
 _FRESH_S = 1.0
 _PATIENCE_S = 3.0
+_DOES_NOT_RUN = "the model does not run"
 
 Ping = Callable[[], Awaitable[object]]
 
@@ -51,20 +52,23 @@ class Probes:
         self._models = models
 
     async def checks(self) -> Mapping[str, Check]:
-        """PostgreSQL, its migrations and a model of this process are needed; recall goes on without Redis, and without an
-        inference server."""
+        """PostgreSQL, its migrations and the embedder of this process are needed; recall goes on without Redis, without a
+        reranker, and without an inference server."""
         postgres, schema, redis = await asyncio.gather(
             _probe(self._db.ping),
             _probe(partial(migrated, self._db)),
             _probe(self._redis.ping if self._redis else None),
         )
-        healthy = self._models.healthy
-        return {
+        models = self._models
+        checks = {
             "postgresql": Check(postgres[0], True, postgres[1]),
             "schema": Check(schema[0], True, schema[1]),
             "redis": Check(redis[0], False, redis[1]),
-            "embedder": Check(healthy, self._models.local, self._models.card.name if healthy else "the model does not run"),
+            "embedder": Check(models.embeds, models.local, models.card.name if models.embeds else _DOES_NOT_RUN),
         }
+        if models.has_reranker:
+            checks["reranker"] = Check(models.reranks, False, "answers" if models.reranks else _DOES_NOT_RUN)
+        return checks
 
 
 async def _probe(ping: Ping | None) -> tuple[bool, str]:

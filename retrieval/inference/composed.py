@@ -19,8 +19,12 @@ class Inference(Protocol):
         """The embedder's."""
 
     @property
-    def healthy(self) -> bool:
+    def embeds(self) -> bool:
         """True when an embedding can be asked for with hope."""
+
+    @property
+    def reranks(self) -> bool:
+        """True when a score can be asked for with hope, where there is a reranker."""
 
     async def embed_queries(self, texts: Sequence[str], *, owner: UUID | None = None) -> Vectors: ...
     async def embed_passages(self, texts: Sequence[str], *, lane: Lane = Lane.BULK, owner: UUID | None = None) -> Vectors: ...
@@ -31,10 +35,18 @@ class Inference(Protocol):
 class Composed:
     """Implements :class:`Inference` over its parts."""
 
-    def __init__(self, embedder: Embedder, reranker: Reranker | None, healthy: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        embedder: Embedder,
+        reranker: Reranker | None,
+        *,
+        embeds: Callable[[], bool],
+        reranks: Callable[[], bool] | None = None,
+    ) -> None:
         self._embedder = embedder
         self._reranker = reranker
-        self._healthy = healthy
+        self._embeds = embeds
+        self._reranks = reranks
 
     @property
     def card(self) -> ModelCard:
@@ -42,9 +54,14 @@ class Composed:
         return self._embedder.card
 
     @property
-    def healthy(self) -> bool:
+    def embeds(self) -> bool:
         """What the constructor was told to ask."""
-        return self._healthy()
+        return self._embeds()
+
+    @property
+    def reranks(self) -> bool:
+        """What the constructor was told to ask."""
+        return self._reranks is None or self._reranks()
 
     async def embed_queries(self, texts: Sequence[str], *, owner: UUID | None = None) -> Vectors:
         """See :meth:`retrieval.ports.Embedder.embed_queries`."""

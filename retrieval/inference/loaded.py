@@ -79,9 +79,14 @@ class LoadedModels:
         return self.second is not None
 
     @property
-    def sound(self) -> bool:
-        """False while a model fails on everything."""
-        return self.questions.sound and self.bulk.sound and (self.pairs is None or self.pairs.sound)
+    def embeds(self) -> bool:
+        """False while the embedder fails on everything."""
+        return self.questions.sound and self.bulk.sound
+
+    @property
+    def reranks(self) -> bool:
+        """False while the reranker, if there is one, fails on everything."""
+        return self.pairs is None or self.pairs.sound
 
     @property
     def half(self) -> int | None:

@@ -128,9 +128,21 @@ class InferenceRuntime:
     @property
     def healthy(self) -> bool:
         """True between a successful :meth:`start` and :meth:`close`, while the compute threads live and the models compute."""
-        threads = (self._thread, self._bulk_thread)
-        alive = self._thread is not None and all(one is None or one.alive for one in threads)
-        return alive and self._models is not None and self._models.sound
+        return self.embeds and self.reranks
+
+    @property
+    def embeds(self) -> bool:
+        """As :attr:`healthy`, of the embedder alone."""
+        return self._alive and self._models is not None and self._models.embeds
+
+    @property
+    def reranks(self) -> bool:
+        """As :attr:`healthy`, of the reranker alone, where there is one."""
+        return self._alive and self._models is not None and self._models.reranks
+
+    @property
+    def _alive(self) -> bool:
+        return self._thread is not None and all(one is None or one.alive for one in (self._thread, self._bulk_thread))
 
     @property
     def card(self) -> ModelCard:

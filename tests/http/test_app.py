@@ -9,6 +9,7 @@ import pytest
 from blockbuster import BlockBuster
 from fastapi import FastAPI
 
+from retrieval.inference import InferenceRuntime
 from tests.http.conftest import Tenant
 from tests.stack import Stack
 
@@ -18,8 +19,25 @@ async def test_health(anonymous: httpx.AsyncClient) -> None:
     ready = await anonymous.get("/readyz")
     assert ready.status_code == 200, ready.text
     checks = ready.json()["checks"]
-    assert {name for name, check in checks.items() if check["ok"]} == {"postgresql", "schema", "redis", "embedder"}
+    assert {name for name, check in checks.items() if check["ok"]} == {"postgresql", "schema", "redis", "embedder", "reranker"}
     assert {key for check in checks.values() for key in check} == {"ok", "required"}, "no versions, no addresses"
+
+
+async def test_ready_without_a_reranker_that_computes_and_not_without_an_embedder(
+    anonymous: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recalls go on without a reranker."""
+    for broken, status in (("reranks", 200), ("embeds", 503)):
+        with monkeypatch.context() as patch:
+            patch.setattr(InferenceRuntime, broken, property(lambda runtime: False))
+            await asyncio.sleep(1.1)  # what is known is a second old at most
+            found = await anonymous.get("/readyz")
+        assert found.status_code == status, found.text
+        if broken == "reranks":
+            assert found.json()["checks"]["reranker"] == {"ok": False, "required": False}
+        else:
+            assert "embedder" in found.json()["detail"]
+    await asyncio.sleep(1.1)
 
 
 async def test_not_ready_without_a_migration(anonymous: httpx.AsyncClient, stack: Stack) -> None:

@@ -50,6 +50,11 @@ class RemoteReranker:
         """Close the connections."""
         await self._endpoints.close()
 
+    @property
+    def usable(self) -> bool:
+        """False while every server is left alone after failures."""
+        return self._endpoints.usable
+
     async def score(self, query: str, passages: Sequence[str], *, owner: UUID | None = None) -> Sequence[float]:
         """See :meth:`retrieval.ports.Reranker.score`. Not asked twice: it is the dearest thing that a server does."""
         if not self._known:

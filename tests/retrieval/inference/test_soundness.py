@@ -10,7 +10,7 @@ from retrieval.inference.batches import BatchLimits, Throughput
 from retrieval.inference.lanes import LaneQueue
 from retrieval.inference.soundness import TEXT, Soundness
 from retrieval.ports import Lane
-from tests.retrieval.inference.held import HeldEmbedder, running
+from tests.retrieval.inference.held import HeldEmbedder, LengthReranker, running
 from tests.retrieval.inference.test_lanes import Caller, LengthModel, step
 
 
@@ -102,3 +102,17 @@ async def test_a_runtime_is_unhealthy_until_every_model_computes_again_though_no
         with pytest.raises(InferenceUnavailable):
             await runtime.embed_queries(["fine"])
     assert not runtime.healthy
+
+
+async def test_a_reranker_that_fails_on_everything_says_nothing_of_the_embedder(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(HeldEmbedder()) as runtime:
+        assert (runtime.embeds, runtime.reranks, runtime.healthy) == (True, True, True)
+
+        def dead(_self: object, _pairs: object) -> list[float]:
+            raise ValueError("dead")
+
+        monkeypatch.setattr(LengthReranker, "score", dead)
+        with pytest.raises(InferenceUnavailable):
+            await runtime.score("fine", ["fine"])
+        assert (runtime.embeds, runtime.reranks, runtime.healthy) == (True, False, False)
+        assert (await runtime.embed_queries(["fine"])).shape == (1, 2)

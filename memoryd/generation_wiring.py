@@ -1,5 +1,6 @@
 """The part of the composition root that builds embedding generations, for the API and for the worker."""
 
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
@@ -40,7 +41,8 @@ def generations(settings: Settings, db: Database, embedders: Embedders, models: 
     verifier = Verifier(embedders, models, PgGenerationItems(db), PgGenerationEvidence(db))
     patience_s = min(_PATIENCE_S, settings.request_timeout_s / 2)
     cards = partial(card_of, settings)
-    return Generations(PgRegistry(db), embedders, verifier, cards, _Bases(db), clock, patience_s=patience_s)
+    registry = PgRegistry(db, idempotency_ttl=timedelta(seconds=settings.idempotency_ttl_s))
+    return Generations(registry, embedders, verifier, cards, _Bases(db), clock, patience_s=patience_s)
 
 
 def rebuild(db: Database, embedders: Embedders, models: Models, clock: Clock) -> Rebuild:

@@ -73,6 +73,9 @@ class Registry(Protocol):
     async def get(self, actor: Actor, number: int) -> Registered:
         """Raises ``NotFound``."""
 
+    async def earlier(self, actor: Actor, idempotency: Idempotency) -> Registered | None:
+        """What the first of repeated requests to :meth:`add` made. Raises ``IdempotencyKeyReused``."""
+
     async def add(self, actor: Actor, new: NewGeneration, *, idempotency: Idempotency | None) -> Registered:
         """Make one, with what its vectors are stored in; the one that the first of repeated requests made.
 

@@ -77,6 +77,9 @@ class Generations:
             raise Forbidden("a generation of the installation is the operator's to make, any other a tenant's own")
         if (kind is ScopeKind.KNOWLEDGE_BASE) != (knowledge_base is not None):
             raise InvalidRequest("knowledge_base: must be named for a generation of one, and for no other")
+        # Whatever has become of the model and the knowledge base: a repeated request needs neither.
+        if idempotency is not None and (made := await self._registry.earlier(actor, idempotency)) is not None:
+            return made
         if knowledge_base is not None and actor.tenant_id is not None:
             owner = Scope(actor.tenant_id, actor.principal, frozenset({Action.READ}), request_id=actor.request_id)
             kb_id = await self._bases.id_of(owner, knowledge_base)

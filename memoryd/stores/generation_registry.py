@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
@@ -12,8 +12,9 @@ from memoryd.generations.model import Actor, Generation, ItemKind, Mark, NewGene
 from memoryd.generations.owed import settled
 from memoryd.generations.ports import Report
 from memoryd.memory.model import Idempotency
+from memoryd.memory.ports import Receipt
 from memoryd.stores.database import Database
-from memoryd.stores.generation_requests import answered, log, reserved
+from memoryd.stores.generation_requests import answered, earlier, log, reserved
 from memoryd.stores.generations import ALONE, COLUMNS, generation
 from memoryd.stores.trips import Connection
 from retrieval.filters import JsonValue
@@ -75,13 +76,15 @@ _MOST = 32
 """Unretired generations of an installation, and as many of all its tenants: each is a table, which every plan over vectors has
 to look at. Apart, for tenants must not keep the operator from changing the model."""
 _MOST_OF_A_TENANT = 8
+_TTL = timedelta(days=1)
 
 
 class PgRegistry:
-    """:class:`memoryd.generations.ports.Registry` on PostgreSQL."""
+    """:class:`memoryd.generations.ports.Registry` on PostgreSQL. ``idempotency_ttl``: how long the operator's keys are kept."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, idempotency_ttl: timedelta = _TTL) -> None:
         self._database = database
+        self._ttl = idempotency_ttl
 
     async def page(self, actor: Actor, *, after: int, limit: int) -> list[Registered]:
         """By number; a tenant sees its own and the installation's."""
@@ -93,6 +96,11 @@ class PgRegistry:
         """Raises ``NotFound``."""
         async with self._database.operator() as connection:
             return await _one(connection, actor, number)
+
+    async def earlier(self, actor: Actor, idempotency: Idempotency) -> Registered | None:
+        """What the first of repeated requests made, as it is by now. Raises ``IdempotencyKeyReused``."""
+        receipt = await earlier(self._database, actor, idempotency, self._ttl)
+        return None if receipt is None else await self.get(actor, _number(receipt))
 
     async def add(self, actor: Actor, new: NewGeneration, *, idempotency: Idempotency | None) -> Registered:
         """Make one, with the table of its vectors; the one that the first of repeated requests made, as it is by now.
@@ -111,9 +119,9 @@ class PgRegistry:
             "now": actor.at,
         }
         async with self._alone() as connection:
-            replay = None if idempotency is None else await reserved(connection, actor, idempotency)
+            replay = None if idempotency is None else await reserved(connection, actor, idempotency, self._ttl)
             if replay is not None:
-                return await _one(connection, actor, int(str(replay["generation"])))
+                return await _one(connection, actor, _number(replay))
             rows = await (await connection.execute(_OF_SCOPE, params)).fetchall()
             for one in map(generation, rows):
                 if (one.model, one.revision) == (new.model, new.revision):
@@ -241,6 +249,10 @@ async def _one(connection: Connection, actor: Actor, number: int) -> Registered:
     if row is None:
         raise NotFound("no such generation")
     return registered(row)
+
+
+def _number(receipt: Receipt) -> int:
+    return int(str(receipt["generation"]))
 
 
 async def _own(connection: Connection, actor: Actor, number: int) -> Registered:

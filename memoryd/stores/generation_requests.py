@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
@@ -12,6 +13,7 @@ from memoryd.memory.ports import Receipt
 from memoryd.stores import idempotency as idempotency_store
 from memoryd.stores import operator_idempotency
 from memoryd.stores.audit import Entry, append_audit
+from memoryd.stores.database import Database
 from memoryd.stores.trips import Connection
 from retrieval.filters import JsonValue
 from retrieval.scope import Scope
@@ -34,9 +36,19 @@ async def log(connection: Connection, actor: Actor, of: Generation, verb: str, d
         await append_audit(connection, scope, Entry(action, "generation", (), told), actor.at)
 
 
-async def reserved(connection: Connection, actor: Actor, given: Idempotency) -> Receipt | None:
-    """Take the key for this transaction; an earlier request's receipt when it was taken before."""
+async def earlier(database: Database, actor: Actor, given: Idempotency, ttl: timedelta) -> Receipt | None:
+    """An earlier request's receipt. ``ttl``: how long the operator's are kept; those of tenants are forgotten by the worker."""
     if actor.tenant_id is None:
+        async with database.operator() as connection:
+            await operator_idempotency.forget(connection, actor.at - ttl)
+            return await operator_idempotency.receipt(connection, given)
+    return await idempotency_store.earlier_receipt(database, _scope(actor, actor.tenant_id), given)
+
+
+async def reserved(connection: Connection, actor: Actor, given: Idempotency, ttl: timedelta) -> Receipt | None:
+    """Take the key for this transaction; an earlier request's receipt, as :func:`earlier`, when it was taken before."""
+    if actor.tenant_id is None:
+        await operator_idempotency.forget(connection, actor.at - ttl)
         return await operator_idempotency.reserve(connection, given, actor.at)
     async with _as_tenant(connection, actor, actor.tenant_id) as scope:
         return await idempotency_store.reserve(connection, scope, given)
@@ -56,5 +68,9 @@ async def _as_tenant(connection: Connection, actor: Actor, tenant_id: UUID) -> A
     """With the tenant's rights instead of the operator's, which are back at the end unless it fails."""
     await connection.execute("RESET ROLE")
     await connection.execute("SELECT set_config('memoryd.tenant_id', %s, true)", (str(tenant_id),))
-    yield Scope(tenant_id, actor.principal, frozenset(), request_id=actor.request_id)
+    yield _scope(actor, tenant_id)
     await connection.execute("SET LOCAL ROLE memoryd_operator")
+
+
+def _scope(actor: Actor, tenant_id: UUID) -> Scope:
+    return Scope(tenant_id, actor.principal, frozenset(), request_id=actor.request_id)

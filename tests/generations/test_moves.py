@@ -1,6 +1,7 @@
 """Which generation is live after a cutover or a rollback, whatever was retired; who may see what of it; repeated requests."""
 
 from dataclasses import replace
+from datetime import timedelta
 from uuid import uuid4
 
 import psycopg
@@ -118,3 +119,32 @@ async def test_a_repeated_request_finds_the_generation_it_made(world: World, ten
         with pytest.raises(AlreadyExists):
             await create(actor, "b", kind, knowledge_base=None, idempotency=replace(once, key=f"other {uuid4()}"))
     assert len(await tenant.states()) == 1
+
+
+async def test_a_repeated_request_needs_no_model(world: World, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be out of reach by now, and to load it takes a while."""
+    create, once = world.generations.create, Idempotency(f"again {uuid4()}", b"first")
+    for actor, kind in ((world.operator, ScopeKind.INSTALLATION), (tenant.actor, ScopeKind.TENANT)):
+        made = await create(actor, "b", kind, knowledge_base=None, idempotency=once)
+        with monkeypatch.context() as patch:
+            patch.setattr(world.generations, "_card_of", None)
+            again = await create(actor, "b", kind, knowledge_base=None, idempotency=once)
+            assert again.generation.number == made.generation.number
+            with pytest.raises(IdempotencyKeyReused):
+                await create(actor, "b", kind, knowledge_base=None, idempotency=replace(once, fingerprint=b"other"))
+
+
+async def test_the_operators_keys_are_forgotten(world: World, tenant: Tenant) -> None:
+    first, second = (Idempotency(f"{which} {uuid4()}", b"first") for which in ("first", "second"))
+    made = await world.generations.create(world.operator, "b", ScopeKind.INSTALLATION, knowledge_base=None, idempotency=first)
+    await world.generations.retire(world.operator, made.generation.number)
+    later = replace(world.operator, at=world.operator.at + timedelta(days=1, minutes=1))
+    other = await world.generations.create(later, "b", ScopeKind.INSTALLATION, knowledge_base=None, idempotency=second)
+    with psycopg.connect(world.superuser_url) as connection:
+        kept = connection.execute("SELECT key FROM memoryd.operator_idempotency_keys").fetchall()
+    assert (first.key,) not in kept
+    assert (second.key,) in kept
+    await world.generations.retire(world.operator, other.generation.number)
+    much_later = replace(later, at=later.at + timedelta(days=1, minutes=1))
+    anew = await world.generations.create(much_later, "b", ScopeKind.INSTALLATION, knowledge_base=None, idempotency=second)
+    assert anew.generation.number > other.generation.number, "it means nothing any more"

@@ -202,7 +202,7 @@ async def card_of(settings: Settings, name: str, trusted: bool) -> ModelCard:
     else:
         raise _not_at_hand()
     card = await _described(opened)
-    if name not in (card.name, settings.embedding_model) and not await _found_again(settings, card):
+    if name != settings.embedding_model and not await _found_again(settings, name, card):
         raise ModelNotFound(
             f"a generation's model is loaded by its name, and {card.name!r} is not found, or is another model: put the folder, "
             f"or a link to it, into {settings.model_cache} under a name of its own, on every machine of the API and the workers"
@@ -222,10 +222,19 @@ async def _opened_to_describe(settings: Settings, name: str) -> Opened:
         raise
 
 
-async def _found_again(settings: Settings, card: ModelCard) -> bool:
-    """True when every process will find this very model, which was asked for by another name, such as a folder's path."""
+async def _found_again(settings: Settings, name: str, card: ModelCard) -> bool:
+    """True when every process will find this very model by the name of its description: in the cache or on servers, and not in
+    the folder that this process happens to run in. It may have been asked for by another ``name``, such as a folder's path."""
     try:
-        return await _described(await open_embedder(settings, card.name)) == card
+        here = (
+            card.name in KNOWN_MODELS or await asyncio.to_thread(ModelStore(settings.model_cache).cached, card.name) is not None
+        )
+        if here and name == card.name:
+            return True
+        if not here and not _asks_servers(settings):
+            return False
+        opened = await (open_embedder if here else _open_served)(settings, card.name)
+        return await _described(opened) == card
     except InferenceError:
         return False
 

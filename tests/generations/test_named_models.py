@@ -60,6 +60,19 @@ async def test_a_folder_is_another_processs_model_too_or_no_generation_is_made_o
         await card_of(settings, str(ours), trusted=True)
 
 
+@pytest.mark.parametrize("name", ["ours", "./ours"])
+async def test_a_folder_where_this_process_runs_is_nowhere_for_others(
+    settings: Settings, ours: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(ours.parent)
+    with pytest.raises(ModelNotFound, match="'ours' is not found"):
+        await card_of(settings, name, trusted=True)
+    configured = settings.model_copy(update={"embedding_model": name})
+    assert (await card_of(configured, name, trusted=True)).name == "ours"
+    (settings.model_cache / "ours").symlink_to(ours)
+    assert (await card_of(settings, name, trusted=True)).name == "ours"
+
+
 async def test_the_configured_folder_is_known_to_every_process(settings: Settings, ours: Path) -> None:
     configured = settings.model_copy(update={"embedding_model": str(ours)})
     assert (await card_of(configured, str(ours), trusted=True)).name == "ours"

@@ -1,14 +1,16 @@
 """Verifications that the worker owes, and what stays of a report when another is made."""
 
+import json
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from memoryd.errors import GateFailed, WrongState
-from memoryd.generations.model import Registered, ScopeKind
+from memoryd.generations.model import Registered, ScopeKind, State
 from memoryd.generations.owed import OWED, asked_for, owing, settled
 from memoryd.generations.ports import Asked, Labelled, Report
-from tests.generations.conftest import TEXTS
+from tests.generations.conftest import TEXTS, B
 from tests.generations.world import Tenant, World
 
 FINE: Report = {"passed": True, "checks": {"counts": {"passed": True}}}
@@ -74,3 +76,30 @@ async def test_of_what_is_retired_nothing_is_owed(world: World, tenant: Tenant, 
     assert (await _verified(world, tenant, number)).owed is not None
     retired = await world.generations.retire(tenant.actor, number)
     assert retired.owed is None, "who waits for it is told to go"
+
+
+@pytest.mark.parametrize("state", [State.VERIFYING, State.DRAINING])
+async def test_what_lacks_vectors_is_completed_and_measured_again(world: World, tenant: Tenant, state: State) -> None:
+    await tenant.say(*TEXTS[:20])
+    number = (await world.generations.create(tenant.actor, "b", ScopeKind.TENANT, knowledge_base=None)).generation.number
+    await world.work()
+    if state is State.DRAINING:
+        await world.generations.cut_over(tenant.actor, number, forced=None)
+        await world.generations.roll_back(tenant.actor, number, forced=None)
+    with psycopg.connect(world.superuser_url) as connection:
+        connection.execute("DELETE FROM memoryd.embeddings WHERE generation = %s AND pid %% 2 = 0", (number,))
+    question = Labelled("memory number 3", frozenset({"nothing"}))
+    await world.generations.pause(tenant.actor, number)
+    paused = await _verified(world, tenant, number, question)
+    assert (paused.owed, paused.passed) == (None, False), "the worker would not come"
+    await world.generations.resume(tenant.actor, number)
+    owed = await _verified(world, tenant, number, question)
+    assert asked_for(owed.owed) == Asked(tenant.scope.tenant_id, [question])
+    await world.work()
+    done = await world.generations.get(tenant.actor, number)
+    assert (done.generation.state, done.owed, done.failure) == (state, None, None)
+    every, has = tenant.stored(number, B)
+    assert has == every
+    assert done.report is not None
+    assert '"questions_without_an_answer": 1' in json.dumps(done.report["checks"]), "with its questions"
+    await world.generations.retire(tenant.actor, number)

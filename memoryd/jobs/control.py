@@ -76,18 +76,14 @@ class Share:
     def __init__(self, slice_s: float, others_wait: Callable[[], bool], clock: Callable[[], float]) -> None:
         self._clock = clock
         self._others_wait = others_wait
-        self._slice_s = slice_s
-        self.begins()
-
-    def begins(self) -> None:
-        """The work begins only now: what was waited before gives no right to the slot."""
-        self._began = self._clock()
-        self._until = self._began + self._slice_s
+        self._began = clock()
+        self._until = self._began + slice_s
         self._came: float | None = None
 
-    def waits(self) -> None:
-        """It cannot begin yet, and loses nothing when it gives way. Raises ``Yielded``."""
-        self._look(self._clock())
+    def waited(self, seconds: float) -> None:
+        """So long it could not go on: that gives no right to the slot, as what was done before does."""
+        self._began += seconds
+        self._until += seconds
 
     def stored(self) -> None:
         """Something was stored that was not there before. Raises ``Yielded``."""
@@ -95,9 +91,6 @@ class Share:
         if self._came is None:
             self._came = now
             self._until = max(self._until, now + _WORTH * (now - self._began))
-        self._look(now)
-
-    def _look(self, now: float) -> None:
         if now >= self._until and self._others_wait():
             raise Yielded
 
@@ -121,11 +114,18 @@ class ItemControl:
     async def waits(self) -> None:
         """See :class:`memoryd.jobs.ports.Control`."""
         await self._advance(0, 0)
-        self._share.waits()
+        self._unless_yielded()
 
-    def begins(self) -> None:
+    def waited(self, seconds: float) -> None:
         """See :class:`memoryd.jobs.ports.Control`."""
-        self._share.begins()
+        self._share.waited(seconds)
+        if seconds:
+            self._unless_yielded()
+
+    def _unless_yielded(self) -> None:
+        # One that waits follows those before it, which are not to be followed in this turn.
+        if self._hold.yielded:
+            raise Yielded
 
     async def _advance(self, chunks: int, tokens: int) -> None:
         await self._hold.advance(self._item, chunks, tokens)

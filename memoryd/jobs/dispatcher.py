@@ -31,7 +31,7 @@ class Dispatcher(Generic[Held]):
         self._news.set()
 
     def others_wait(self, tenant_id: UUID) -> bool:
-        """Another tenant stands in line for a slot."""
+        """Another tenant, with fewer turns under way, stands in line for a slot."""
         return self._turns.others_wait(tenant_id)
 
     @asynccontextmanager

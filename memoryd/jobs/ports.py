@@ -124,10 +124,10 @@ class Control(Protocol):
         """
 
     async def waits(self) -> None:
-        """A sign of life of an item that has to wait before it can begin. Raises as :meth:`checkpoint`."""
+        """A sign of life of an item that cannot go on before another of its job has ended. Raises as :meth:`checkpoint`."""
 
-    def begins(self) -> None:
-        """The item begins only now, and with that its share of the slot."""
+    def waited(self, seconds: float) -> None:
+        """It goes on after so long, which is no part of its share of the slot. Raises ``Yielded``."""
 
 
 class ItemHandler(Protocol):

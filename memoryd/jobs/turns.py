@@ -21,8 +21,12 @@ class Turns:
         return len(self._line)
 
     def others_wait(self, tenant_id: UUID) -> bool:
-        """Somebody else than this tenant stands in the line."""
-        return any(one != tenant_id for one in self._line)
+        """Somebody who has fewer turns under way than this tenant stands in the line.
+
+        Others with as many are served as well; they may stand there only because they could have another job.
+        """
+        mine = self._running[tenant_id]
+        return any(self._running[one] < mine for one in self._line)
 
     def come(self, tenant_id: UUID) -> None:
         """Stand at the end of the line; who is in it already keeps its place."""

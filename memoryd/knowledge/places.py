@@ -22,10 +22,13 @@ class Places:
     async def taken(self, tenant_id: UUID, control: Control) -> AsyncIterator[None]:
         """One of the tenant's places; who waits for it gives a sign of life now and then. Raises what ``control`` does."""
         places = self._places.setdefault(tenant_id, asyncio.Semaphore(_AT_ONCE))
+        clock = asyncio.get_running_loop().time
+        came = clock()
+        free = not places.locked()
         while not await _had(places):
             await control.waits()
         try:
-            control.begins()
+            control.waited(0.0 if free else clock() - came)
             yield
         finally:
             places.release()

@@ -3,14 +3,18 @@
 A message's own id makes a repetition safe, and so does a key; a model gives neither reliably. So what is sent is also a
 repetition when it is the end of the session already, message for message, and was said within minutes; where some messages have
 ids, the others are. A key made of what was seen then lets two that are sent at once be one: the session cannot have grown
-between the look and the append of both. What repeats calls by itself gives each a key, and others may have spoken meanwhile.
+between the look and the append of both. What repeats calls by itself gives each a key, and others may have spoken meanwhile;
+of such calls those that say the same go one after the other in a process, so that the second finds what the first has said.
 """
 
+import asyncio
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
+from weakref import WeakValueDictionary
 
 from memoryd.access.service import require
 from memoryd.errors import NotFound
@@ -44,6 +48,7 @@ class Repeats:
         self._messages = messages
         self._working = working
         self._clock = clock
+        self._saying: WeakValueDictionary[tuple[UUID, str, bytes], asyncio.Lock] = WeakValueDictionary()
 
     async def append(
         self, scope: Scope, session_id: str, messages: Sequence[NewMessage], birth: Birth, once: str | None = None
@@ -54,18 +59,14 @@ class Repeats:
         if len(given) == len(messages):  # a key would outlive a restore, after which they are new
             return await self._working.append(scope, session_id, messages, birth, None)
         said = [_said(json.loads(one.payload)) for one in messages]
-        end = await self._end(scope, session_id, given, len(messages))
-        if end is not None and (positions := self._repeated(end, messages, said)):
-            placed = tuple(Placed(one, created=False) for one in positions)
-            return Appended(end.page.session.head, placed, end.page.session.restored_from)
-        digest = hashlib.sha256("\n".join(said).encode())
-        if once is None:
-            was = None if end is None else end.page.session
-            seen = "" if was is None else f"{was.incarnation} {was.head} {was.restores}"
-            key = f"said {seen} {digest.hexdigest()}"
-        else:
-            key = f"call {once}"
-        return await self._working.append(scope, session_id, messages, birth, Idempotency(key, digest.digest()))
+        digest = hashlib.sha256("\n".join(said).encode()).digest()
+        async with self._saying.setdefault((scope.tenant_id, session_id, digest), asyncio.Lock()):
+            end = await self._end(scope, session_id, given, len(messages))
+            if end is not None and (positions := self._repeated(end, messages, said)):
+                placed = tuple(Placed(one, created=False) for one in positions)
+                return Appended(end.page.session.head, placed, end.page.session.restored_from)
+            key = Idempotency(_key(digest, end) if once is None else f"call {once}", digest)
+            return await self._working.append(scope, session_id, messages, birth, key)
 
     async def _end(self, scope: Scope, session_id: str, ids: Sequence[str], limit: int) -> _End | None:
         """``None`` where there is no session yet."""
@@ -94,6 +95,13 @@ class Repeats:
             return None
         found = iter(others)
         return [next(found).position if position is None else position for position in known]
+
+
+def _key(digest: bytes, end: _End | None) -> str:
+    """The same for all that say the same to the session as it was seen."""
+    was = None if end is None else end.page.session
+    seen = "" if was is None else f"{was.incarnation} {was.head} {was.restores}"
+    return f"said {seen} {digest.hex()}"
 
 
 def _said(payload: Mapping[str, JsonValue]) -> str:

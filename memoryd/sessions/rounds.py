@@ -208,10 +208,11 @@ class SessionRounds:
 
     async def _read(self, scope: Scope) -> "_Known":
         now, before = self._clock.now(), self._settings.get(scope.tenant_id)
-        known = self._settings[scope.tenant_id] = _Known(scope, now, await self._records.settings(scope))
+        known = _Known(scope, now, await self._records.settings(scope))
         if before is not None and before.settings != known.settings:
             # Sessions may have been put off by what they were before.
             await self._life.reconsider(scope)
+        self._settings[scope.tenant_id] = known
         return known
 
     async def _reconsidered(self, report: SessionReport) -> None:

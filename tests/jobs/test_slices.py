@@ -141,10 +141,8 @@ async def test_what_gave_way_is_not_begun_again_in_a_turn_that_had_become_longer
 def test_an_items_share_is_a_slice_and_three_times_what_it_took_to_come_to_new_chunks(came: float, until: float) -> None:
     now, waits = -500.0, True
     share = Share(10.0, lambda: waits, lambda: now)
-    now = -495.0
-    share.waits()
     now = 0.0
-    share.begins()  # after a long time of waiting for a place
+    share.waited(500.0)  # for a place
     now = came
     share.stored()
     now = until - 0.1
@@ -156,14 +154,40 @@ def test_an_items_share_is_a_slice_and_three_times_what_it_took_to_come_to_new_c
         share.stored()
 
 
-def test_who_cannot_begin_yet_gives_way_after_a_slice() -> None:
-    now, waits = 0.0, False
-    share = Share(10.0, lambda: waits, lambda: now)
-    now = 10.0
-    share.waits()
-    waits = True
-    with pytest.raises(Yielded):
-        share.waits()
+async def test_what_waits_for_one_that_gave_way_gives_way_too(bench: Bench) -> None:
+    passed, given = 0.0, asyncio.Event()
+
+    async def long(item: JobItem, control: Control) -> Outcome | None:
+        nonlocal passed
+        try:
+            while True:
+                passed += 1
+                await control.checkpoint(chunks=1, tokens=1)
+        finally:
+            given.set()
+
+    async def behind(item: JobItem, control: Control) -> Outcome | None:
+        await control.waits()
+        await given.wait()
+        while True:  # as often as it takes for the turn to know
+            await asyncio.sleep(0)
+            await control.waits()
+
+    async def place(item: JobItem, control: Control) -> Outcome | None:
+        control.waited(0.0)
+        await given.wait()
+        while True:
+            await asyncio.sleep(0)
+            control.waited(5.0)
+
+    handler = Handler({"long": long, "behind": behind, "place": place})
+    job_id = await bench.make("first", "long", "behind", "place")
+    runner = bench.runner(handler, replace(POLICY, slice_s=10, at_once=3), passed=lambda: passed)
+    claim = await runner.claim(bench.scope.tenant_id)
+    assert claim is not None
+    async with asyncio.timeout(20):
+        await runner.work(claim)
+    assert await bench.states(job_id) == [ItemState.SUCCEEDED, *[ItemState.QUEUED] * 3]
 
 
 async def test_a_suspended_tenants_jobs_wait(bench: Bench) -> None:

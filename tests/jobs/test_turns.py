@@ -40,6 +40,22 @@ def test_after_its_turn_a_tenant_stands_behind_those_that_came_meanwhile() -> No
     assert (turns.take(), turns.take()) == (B, A)
 
 
+def test_who_has_as_many_turns_under_way_waits_for_nothing() -> None:
+    turns = Turns()
+    for one in (A, B):
+        turns.come(one)
+        assert turns.take() == one
+    for one in (A, B):  # each may have another job
+        turns.come(one)
+    assert not turns.others_wait(A)
+    assert not turns.others_wait(B)
+    turns.come(C)
+    assert turns.others_wait(A)
+    assert (turns.take(), turns.take()) == (C, A)
+    assert turns.others_wait(A)  # B has one, and A two
+    assert not turns.others_wait(C)
+
+
 @given(st.lists(st.sampled_from((A, B, C)), max_size=60), st.integers(1, 4))
 def test_nobody_has_two_turns_while_another_waits_for_its_first(arrivals: list[UUID], slots: int) -> None:
     """Tenants come in any order and want more always: until its turn, each other has one turn a slot at most, and one more."""

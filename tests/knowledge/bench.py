@@ -93,7 +93,7 @@ class Control:
     async def waits(self) -> None:
         await self.checkpoint()
 
-    def begins(self) -> None:
+    def waited(self, seconds: float) -> None:
         """Nobody asks."""
 
 

@@ -14,10 +14,15 @@ from retrieval.scope import Action, Scope
 from tests.sessions.conftest import LIMITS, Working, no_snapshot
 
 
-@pytest.fixture
-def repeats(working: Working) -> Repeats:
+def made(working: Working) -> Repeats:
+    """As one process has them."""
     finder = Finder(no_snapshot, working.clock)
     return Repeats(finder, RedisMessages(working.scripts, LIMITS), working.sessions, working.clock)
+
+
+@pytest.fixture
+def repeats(working: Working) -> Repeats:
+    return made(working)
 
 
 async def say(repeats: Repeats, working: Working, *texts: str, client_id: str | None = None) -> Appended:
@@ -108,10 +113,12 @@ async def test_what_others_said_meanwhile_makes_it_new(repeats: Repeats, working
 
 
 async def test_many_at_once_are_one(repeats: Repeats, working: Working) -> None:
-    await asyncio.gather(*(say(repeats, working, "yes") for _ in range(10)))
-    assert await working.said("s") == ["yes"]
-    await asyncio.gather(*(say(repeats, working, "no") for _ in range(10)))
+    # Of several processes, and of one that was sent them with a key each.
+    for text in ("yes", "no"):
+        await asyncio.gather(*(say(made(working), working, text) for _ in range(10)))
     assert await working.said("s") == ["yes", "no"]
+    await asyncio.gather(*(say_each(repeats, working, (None, "on"), once=f"k{n}") for n in range(10)))
+    assert await working.said("s") == ["yes", "no", "on"]
 
 
 @pytest.mark.parametrize("client_id", [None, "m1"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -131,13 +132,19 @@ async def test_both_threads_do_a_late_job_and_every_text_gets_its_own_vector(mon
             assert {name for what, name, _ in model.events if what == "run"} == {thread}
 
 
+def opened(loans: Loans) -> None:
+    while loans._wake is None:
+        time.sleep(0.001)
+
+
 async def test_it_ends_while_bulk_waits_for_a_turn_of_the_first_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("retrieval.inference.lending._LATE_S", -1.0)
     backend = TwofoldEmbedder()
     runtime = InferenceRuntime(lambda: backend)
     await runtime.start()
-    asked = threading.Event()
-    runtime._running().lent.open(asked.set)
+    asked, lent = threading.Event(), runtime._running().lent
+    await asyncio.to_thread(opened, lent)  # by its thread, which may be after the start
+    lent.open(asked.set)
     backend.gate.clear()
     question = asyncio.ensure_future(runtime.embed_queries(["held"]))
     await asyncio.sleep(0.02)

@@ -6,7 +6,7 @@ import click
 
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.refusals import REFUSED
-from memoryd.cli.shown import prose
+from memoryd.cli.shown import confirmed, prose, unasked
 from memoryd.client import NotFound
 
 
@@ -14,12 +14,11 @@ from memoryd.client import NotFound
 @click.argument("memory_ids", nargs=-1, required=True, type=click.UUID, metavar="ID...")
 @click.option("--purge", is_flag=True, help="Erase every trace of them: it cannot be undone.")
 @click.option("--reason", default=None, help="For the history.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@unasked
 @connecting
 def forget(connection: Connection, memory_ids: tuple[UUID, ...], purge: bool, reason: str | None, yes: bool) -> None:
     """Take memories out of recall. Exit status 1 when one is not there."""
-    if purge and not yes:
-        click.confirm(f"Erase {len(memory_ids):,} for good?", abort=True, err=True)
+    confirmed(f"Erase {len(memory_ids):,} for good?", yes or not purge)
     missing = 0
     with connection.client() as memoryd:
         for one in memory_ids:

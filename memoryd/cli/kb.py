@@ -8,7 +8,7 @@ from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.hits import hits
 from memoryd.cli.kb_documents import collect, documents, original
 from memoryd.cli.kb_settings import change, create, show
-from memoryd.cli.shown import as_json, line, minute, table
+from memoryd.cli.shown import as_json, confirmed, line, minute, table, unasked
 from memoryd.cli.values import Pair, words
 from memoryd.client import Version
 from memoryd.client.questions import Rerank, Scalar
@@ -111,12 +111,11 @@ def publish(connection: Connection, name: str, note: str | None, as_json: bool) 
 
 @kb.command("discard")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@unasked
 @connecting
 def discard(connection: Connection, name: str, yes: bool) -> None:
     """Drop the draft: all that was staged and not published. Versions stay."""
-    if not yes:
-        click.confirm(f"Drop all that was staged for {name} and not published?", abort=True, err=True)
+    confirmed(f"Drop all that was staged for {name} and not published?", yes)
     with connection.client() as memoryd:
         memoryd.knowledge.discard(name)
     click.echo(f"{name} has no draft any more")
@@ -124,12 +123,11 @@ def discard(connection: Connection, name: str, yes: bool) -> None:
 
 @kb.command("delete")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@unasked
 @connecting
 def delete(connection: Connection, name: str, yes: bool) -> None:
     """Delete a knowledge base for good, with all its versions and originals."""
-    if not yes:
-        click.confirm(f"Delete {name} with all its versions and originals?", abort=True, err=True)
+    confirmed(f"Delete {name} with all its versions and originals?", yes)
     with connection.client() as memoryd:
         memoryd.knowledge.delete(name)
     click.echo(f"{name} is deleted")

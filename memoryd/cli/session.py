@@ -8,7 +8,7 @@ import click
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.session_messages import append, context, messages
 from memoryd.cli.session_state import checkpoint, checkpoints, restore, set_value, state, unset
-from memoryd.cli.shown import as_json, fields, line, minute, seconds, table
+from memoryd.cli.shown import as_json, confirmed, fields, line, minute, seconds, table, unasked
 from memoryd.client import Session
 from memoryd.client.session_models import Role
 
@@ -97,12 +97,11 @@ def snapshots(connection: Connection, session_id: str, as_json: bool) -> None:
 
 @session.command("delete")
 @click.argument("session_id")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@unasked
 @connecting
 def delete(connection: Connection, session_id: str, yes: bool) -> None:
     """Erase a session and its snapshots, for good. What was committed stays in long-term memory."""
-    if not yes:
-        click.confirm(f"Erase the session {session_id} for good?", abort=True, err=True)
+    confirmed(f"Erase the session {session_id} for good?", yes)
     with connection.client() as memoryd:
         memoryd.sessions.delete(session_id)
     click.echo(f"session {session_id} is gone")

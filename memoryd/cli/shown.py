@@ -20,6 +20,13 @@ _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff
 _UNESCAPED = re.compile("[\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 as_json = click.option("--json", "as_json", is_flag=True, help="For pipes: one object a line.")
+unasked = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def confirmed(question: str, yes: bool) -> None:
+    """Ask on standard error, unless ``--yes`` was given. Raises ``click.Abort``."""
+    if not yes:
+        click.confirm(question, abort=True, err=True)
 
 
 def line(model: BaseModel) -> None:

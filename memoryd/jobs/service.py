@@ -75,7 +75,7 @@ class Jobs:
     ) -> int:
         """Queue dead items of a job again, all or these; how many. Raises ``NotFound``, ``WrongState``."""
         require(scope, Action.WRITE)
-        require(scope, Action.READ)  # the answer is the whole job, which may be another key's
+        require(scope, Action.READ)  # how many were dead is of a job that may be another key's
         replayed = await self._ledger.replay(scope, job_id, items, self._clock.now(), once)
         if replayed:
             await self._courier.enqueue(scope.tenant_id, job_id)

@@ -155,7 +155,7 @@ SESSION = "session"
 ONCE = "memoryd/once"
 """Of a call's ``_meta``: what carries it may repeat it by itself, under this key. A key of the model's is an argument."""
 READS, WRITES = ("read",), ("append", "checkpoint", "restore")
-"""The actions of ``session``, by what a key must be allowed."""
+"""The actions of ``session``, by what they do; ``restore`` answers with what was there, and needs both rights."""
 _TAKES: Mapping[str, frozenset[str]] = {
     "append": frozenset({"messages", "space", "user_id", "agent_id", "idempotency_key"}),
     "read": frozenset({"budget_tokens"}),

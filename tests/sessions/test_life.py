@@ -1,32 +1,26 @@
 """Snapshots, loss, expiry and the worker's rounds, on a real Valkey and a real folder."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import pytest
 
-from memoryd.errors import Conflict, NotFound, StoreUnavailable
+from memoryd.errors import Conflict, StoreUnavailable
 from memoryd.sessions.archive import SnapshotCorrupt, decode
-from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Expected, NewMessage, Restored, Session
-from memoryd.sessions.ports import Changed, SessionGone, SnapshotRecord, Target, TenantSettings
-from memoryd.sessions.snapshots import KEPT, Reason
+from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Expected, NewMessage, Restored
+from memoryd.sessions.ports import SnapshotRecord, Target, TenantSettings
+from memoryd.sessions.snapshots import KEPT
 from memoryd.stores.objects import ObstoreObjects
 from memoryd.stores.redis import Redis
 from retrieval.scope import Scope
 from tests.sessions.conftest import LIMITS, tenant
-from tests.sessions.whole import INTERVAL_S, Whole, folder
+from tests.sessions.whole import INTERVAL_S, Whole, files, folder
 
 
 @pytest.fixture
 def whole(redis: Redis, tmp_path: Path) -> Whole:
     return Whole(redis, tenant(), folder(tmp_path))
-
-
-def objects(tmp_path: Path) -> list[Path]:
-    return [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 async def test_a_lost_session_comes_back_whole_and_says_so(whole: Whole) -> None:
@@ -103,7 +97,7 @@ async def test_a_damaged_snapshot_is_passed_over_and_named(whole: Whole, tmp_pat
     with pytest.raises(SnapshotCorrupt):
         await whole.say("s", "over what was")
     await whole.lifecycle.delete(whole.scope, "s")
-    assert objects(tmp_path) == []
+    assert files(tmp_path) == []
 
 
 async def test_a_snapshot_of_another_session_or_tenant_is_refused(whole: Whole, tmp_path: Path) -> None:
@@ -126,7 +120,7 @@ async def test_rounds_snapshot_what_changed_and_keep_a_few(whole: Whole, tmp_pat
         whole.clock.pass_(INTERVAL_S / 2)
         assert (await whole.rounds.run()).snapshots == 1
         assert (await whole.rounds.run()).snapshots == 0  # nothing changed
-    assert len(objects(tmp_path)) == KEPT
+    assert len(files(tmp_path)) == KEPT
     await whole.lose_redis()
     assert await whole.said("s") == ["0", "1", "2", "3", "4"]
 
@@ -253,113 +247,6 @@ async def test_a_commit_that_died_in_the_middle_repeats_itself_without_doubles(w
     assert whole.memory.texts == [f"turn {number}" for number in range(450)]
 
 
-async def test_a_session_deleted_while_its_snapshot_is_written_stays_deleted(whole: Whole, tmp_path: Path) -> None:
-    await whole.say("s", "a")
-    assert whole.objects is not None
-    put = whole.objects.put
-
-    async def slow(key: str, data: bytes) -> None:
-        await put(key, data)
-        await whole.lifecycle.delete(whole.scope, "s")
-
-    whole.objects.put = slow  # type: ignore[method-assign]
-    with pytest.raises(SessionGone):
-        await whole.snapshots.take(whole.scope, "s", Reason.PERIODIC)
-    assert objects(tmp_path) == []
-    with pytest.raises(NotFound):
-        await whole.said("s")
-
-
-async def test_what_a_deletion_could_not_erase_does_not_come_back_by_itself(whole: Whole) -> None:
-    async def refuse(keys: Sequence[str]) -> None:
-        raise StoreUnavailable("away")
-
-    await whole.say("s", "a")
-    await whole.lifecycle.snapshot(whole.scope, "s")
-    assert whole.objects is not None
-    whole.objects.delete = refuse  # type: ignore[method-assign]
-    with pytest.raises(StoreUnavailable):
-        await whole.lifecycle.delete(whole.scope, "s")
-    # Nor when somebody asked for it while it was marked.
-    with pytest.raises(NotFound):
-        await whole.said("s")
-    await whole.lose_redis()  # the mark of its deletion too
-    assert (await whole.rounds.tend()).reclaimed == 0
-
-
-async def test_a_deletion_that_gave_up_leaves_a_session_that_can_be_lost_and_found(whole: Whole) -> None:
-    evict = whole.life.evict
-
-    async def busy(scope: Scope, session: Session, **how: Any) -> None:
-        await whole.say("s", "b")
-        await evict(scope, session, **how)
-
-    await whole.say("s", "a")
-    whole.life.evict = busy  # type: ignore[method-assign]
-    with pytest.raises(Changed):
-        await whole.lifecycle.delete(whole.scope, "s")
-    whole.life.evict = evict  # type: ignore[method-assign]
-    said = await whole.said("s")
-    await whole.lifecycle.snapshot(whole.scope, "s")
-    await whole.lose_redis()
-    assert await whole.said("s") == said
-
-
-async def test_a_snapshot_recorded_during_a_deletion_goes_with_the_others(whole: Whole, tmp_path: Path) -> None:
-    await whole.say("s", "a")
-    await whole.lifecycle.snapshot(whole.scope, "s")
-    evict, tries = whole.life.evict, list[Session]()
-
-    async def meanwhile(scope: Scope, session: Session, **how: Any) -> None:
-        tries.append(session)
-        if len(tries) == 1:
-            await whole.say("s", "b")
-            await whole.lifecycle.snapshot(scope, "s")
-        await evict(scope, session, **how)
-
-    whole.life.evict = meanwhile  # type: ignore[method-assign]
-    await whole.lifecycle.delete(whole.scope, "s")
-    assert len(tries) == 2
-    assert (objects(tmp_path), await whole.records.snapshots(whole.scope, "s", 9)) == ([], [])
-
-
-async def test_who_reads_a_session_while_it_is_deleted_does_not_bring_it_back(whole: Whole) -> None:
-    """Neither one that finds it gone before its snapshots are, nor one that was reading a snapshot already."""
-    assert whole.objects is not None
-    delete, get = whole.objects.delete, whole.objects.get
-
-    async def deleting(keys: Sequence[str]) -> None:
-        with pytest.raises(NotFound):
-            await whole.said("s")
-        await delete(keys)
-
-    await whole.say("s", "a")
-    await whole.lifecycle.snapshot(whole.scope, "s")
-    whole.objects.delete = deleting  # type: ignore[method-assign]
-    await whole.lifecycle.delete(whole.scope, "s")
-    whole.objects.delete = delete  # type: ignore[method-assign]
-
-    async def getting(key: str) -> bytes | None:
-        data = await get(key)
-        await whole.lifecycle.delete(whole.scope, "t")
-        return data
-
-    await whole.say("t", "a")
-    await whole.lifecycle.snapshot(whole.scope, "t")
-    await whole.lose_redis()
-    whole.objects.get = getting  # type: ignore[method-assign]
-    with pytest.raises(NotFound):
-        await whole.said("t")
-    whole.objects.get = get  # type: ignore[method-assign]
-    with pytest.raises(NotFound):
-        await whole.said("t")
-    # A new one of that name is a session like any other.
-    await whole.say("t", "b")
-    await whole.lifecycle.snapshot(whole.scope, "t")
-    await whole.lose_redis()
-    assert await whole.said("t") == ["b"]
-
-
 async def test_positions_that_redis_gave_out_again_are_committed_too(whole: Whole) -> None:
     """A power cut may take the last second from Redis, and leave what was committed of it."""
     await whole.say("s", "a")
@@ -386,7 +273,7 @@ async def test_a_snapshot_that_cannot_be_recorded_leaves_no_object(whole: Whole,
     whole.records.add = refuse  # type: ignore[method-assign]
     with pytest.raises(Conflict):
         await whole.lifecycle.snapshot(whole.scope, "s")
-    assert objects(tmp_path) == []
+    assert files(tmp_path) == []
 
 
 async def test_old_snapshots_are_erased_and_living_sessions_keep_one(whole: Whole, tmp_path: Path) -> None:
@@ -402,7 +289,7 @@ async def test_old_snapshots_are_erased_and_living_sessions_keep_one(whole: Whol
     after = await whole.lifecycle.snapshots(whole.scope, "alive")
     assert len(after) == 1
     assert after[0].snapshot_id != before[0].snapshot_id
-    assert len(objects(tmp_path)) == 1
+    assert len(files(tmp_path)) == 1
 
 
 async def test_an_object_store_that_is_gone_is_named(monkeypatch: pytest.MonkeyPatch, redis: Redis) -> None:

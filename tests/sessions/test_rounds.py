@@ -18,7 +18,7 @@ from memoryd.stores.redis import Redis
 from retrieval.scope import Scope
 from tests.sessions.conftest import LIMITS, tenant
 from tests.sessions.fakes import Memory, Records
-from tests.sessions.whole import INTERVAL_S, Whole, folder
+from tests.sessions.whole import INTERVAL_S, Whole, files, folder
 
 
 class Killed(BaseException):
@@ -65,10 +65,6 @@ class Picky(Memory):
 @pytest.fixture
 def whole(redis: Redis, tmp_path: Path) -> Whole:
     return Whole(redis, tenant(), folder(tmp_path))
-
-
-def files(tmp_path: Path) -> list[Path]:
-    return [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 async def made(whole: Whole, names: Sequence[str], text: str = "a") -> None:

@@ -127,6 +127,11 @@ class Whole:
                 return
 
 
+def files(root: Path) -> list[Path]:
+    """What lies in a folder of objects."""
+    return [path for path in root.rglob("*") if path.is_file()]
+
+
 def folder(path: Path) -> ObstoreObjects:
     """Objects below a folder."""
     return ObstoreObjects(str(path), timeout_s=5)

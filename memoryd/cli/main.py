@@ -33,6 +33,7 @@ _SECTIONS: Sections = {
     "Administration": {
         "tenants": Entry("memoryd.cli.tenants:tenants", "Tenants of the installation"),
         "keys": Entry("memoryd.cli.keys:keys", "API keys of a tenant"),
+        "audit": Entry("memoryd.cli.audit:audit", "Who did what in the tenant"),
         "generations": Entry(
             "memoryd.cli.generations:generations", "Embedding models: put another one beside the one that serves"
         ),

@@ -7,6 +7,7 @@ import click
 
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.session_messages import append, context, messages
+from memoryd.cli.session_settings import settings
 from memoryd.cli.session_state import checkpoint, checkpoints, restore, set_value, state, unset
 from memoryd.cli.shown import as_json, confirmed, fields, line, minute, seconds, table, unasked
 from memoryd.client import Session
@@ -107,7 +108,7 @@ def delete(connection: Connection, session_id: str, yes: bool) -> None:
     click.echo(f"session {session_id} is gone")
 
 
-for command in (append, messages, context, state, set_value, unset, checkpoint, checkpoints, restore):
+for command in (append, messages, context, state, set_value, unset, checkpoint, checkpoints, restore, settings):
     session.add_command(command)
 
 

@@ -128,3 +128,15 @@ def test_completion_is_a_script_for_the_shell(command: Command, shell: str) -> N
     assert said.exit_code == 0
     assert "_MEMORYD_COMPLETE" in said.stdout
     assert f"{shell}_complete" in said.stdout
+
+
+def test_settings_are_shown_and_what_is_given_is_changed(command: Command, service: Service) -> None:
+    settings = {"auto_commit": "off", "idle_s": 900}
+    service.answers = [httpx.Response(200, json=settings)]
+    shown = " ".join(command("session", "settings").stdout.split())
+    assert shown == "commit themselves off idle after 15 min 0 s without a new message"
+    service.answers = [httpx.Response(200, json=settings), httpx.Response(200, json={"auto_commit": "idle", "idle_s": 900})]
+    said = command("session", "settings", "--auto-commit", "idle", "--json")
+    assert json.loads(said.stdout) == {"auto_commit": "idle", "idle_s": 900}
+    assert sent(service) == {"auto_commit": "idle", "idle_s": 900}
+    assert [one.method for one in service.asked] == ["GET", "GET", "PUT"]

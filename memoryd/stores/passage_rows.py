@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from memoryd.stores.arrays import int8s, uuids
 from memoryd.stores.passage_blocks import Addressed, blocks, count
-from memoryd.stores.trips import Connection, Statement
+from memoryd.stores.trips import Connection, Statement, trip
 from memoryd.threads import UNIT
 
 _PIDS = "SELECT nextval('passages_pid_seq') FROM generate_series(1, %s)"
@@ -104,9 +104,8 @@ class PassageRows:
         pids = [pid for pid, *_ in retired]
         found = [np.array(terms, dtype=np.int64) for *_, terms in retired]
         terms = int8s(np.unique(np.concatenate(found)))
-        async with self._connection.pipeline():
-            await self._connection.execute(_RETIRE_POSTINGS, params | {"terms": terms, "pids": pids})
-            await self._connection.execute(_RETIRE_EMBEDDINGS, params | {"pids": pids})
+        postings = _RETIRE_POSTINGS, params | {"terms": terms, "pids": pids}
+        await trip(self._connection, [postings, (_RETIRE_EMBEDDINGS, params | {"pids": pids})])
         for (_, space_id, length, _), array in zip(retired, found, strict=True):
             self._count(space_id, array, length, -1)
 

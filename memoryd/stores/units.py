@@ -22,7 +22,7 @@ from memoryd.stores.generations import CATALOGUE, generation
 from memoryd.stores.passage_blocks import Addressed
 from memoryd.stores.passage_rows import PassageRows
 from memoryd.stores.revisions import HEADS, KNOWN_IDENTITIES, revision, row
-from memoryd.stores.trips import Connection, Statement
+from memoryd.stores.trips import Connection, Statement, last_trip, trip
 from memoryd.threads import UNIT
 from retrieval.scope import Scope
 
@@ -145,10 +145,8 @@ class PgUnit:
             "rows": await UNIT.run(_rows, memories) if large else _rows(memories),
         }
         pids = PassageRows.pids(sum(len(memory.passages) for memory in memories))
-        async with self._connection.pipeline():
-            inserting = await self._connection.execute(_INSERT, params)
-            reserving = await self._connection.execute(*pids)
-            registered = await self._connection.execute(CATALOGUE, {"tenant": self._scope.tenant_id})
+        registry = CATALOGUE, {"tenant": self._scope.tenant_id}
+        inserting, reserving, registered = await trip(self._connection, [(_INSERT, params), pids, registry])
         inserted = {memory_id for (memory_id,) in await inserting.fetchall()}
         new = [memory for memory in memories if memory.memory_id in inserted]
         addressed = [Addressed(m.memory_id, 1, m.space_id, m.passages, live=True) for m in new]
@@ -170,10 +168,8 @@ class PgUnit:
             return {}
         await self._flush()
         params = {"tenant": self._scope.tenant_id, "memories": list(memory_ids)}
-        async with self._connection.pipeline():
-            await self._connection.execute(_LOCK, params)
-            # Sees what was committed while the lock was waited for: each statement has a snapshot of its own.
-            reading = await self._connection.execute(HEADS, params)
+        # The second sees what was committed while the lock was waited for: each statement has a snapshot of its own.
+        _, reading = await trip(self._connection, [(_LOCK, params), (HEADS, params)])
         heads = map(revision, await reading.fetchall())
         return {head.memory_id: head for head in heads if self._scope.may_use(head.space)}
 
@@ -196,9 +192,8 @@ class PgUnit:
             await self._connection.execute(_ADVANCE, params | {"revision": number})
         except psycopg.errors.UniqueViolation as error:
             raise AlreadyExists("the space has another memory with this very content") from error
-        async with self._connection.pipeline():
-            await self._connection.execute(_RETIRE, params | {"revision": head.revision})
-            await self._connection.execute(_INSERT_REVISION, self._revision(head, new, number, now, live=live))
+        retiring = _RETIRE, params | {"revision": head.revision}
+        await trip(self._connection, [retiring, (_INSERT_REVISION, self._revision(head, new, number, now, live=live))])
         await self._passages.retire(head.memory_id)
         if new.passages is not None:
             await self._index(head, new, number, live=live)
@@ -237,16 +232,14 @@ class PgUnit:
             self._pending.append(idempotency_store.answer_statement(self._scope, self._idempotency, receipt))
 
     async def finish(self) -> None:
-        """Send what waits, and the statistics last; called by the unit of work just before it commits."""
-        self._pending += await self._passages.statistics()
-        await self._flush()
+        """Send what waits, the statistics last, and with it the commit; called by the unit of work at its end."""
+        statements, self._pending = [*self._pending, *await self._passages.statistics()], []
+        await last_trip(self._connection, statements)
 
     async def _flush(self) -> None:
         if self._pending:
             statements, self._pending = self._pending, []
-            async with self._connection.pipeline():
-                for sql, params in statements:
-                    await self._connection.execute(sql, params)
+            await trip(self._connection, statements)
 
     async def _same(self, memories: Sequence[Prepared]) -> dict[tuple[UUID, bytes], UUID]:
         """Who has the identities of these, which were not inserted."""
@@ -262,9 +255,8 @@ class PgUnit:
 
     async def _index(self, head: Revision, new: NewRevision, number: int, *, live: bool) -> None:
         passages = new.passages or ()
-        async with self._connection.pipeline():
-            reserving = await self._connection.execute(*PassageRows.pids(len(passages)))
-            registered = await self._connection.execute(CATALOGUE, {"tenant": self._scope.tenant_id})
+        registry = CATALOGUE, {"tenant": self._scope.tenant_id}
+        reserving, registered = await trip(self._connection, [PassageRows.pids(len(passages)), registry])
         pids = [pid for (pid,) in await reserving.fetchall()]
         catalogue = Catalogue(tuple(map(generation, await registered.fetchall())))
         addressed = Addressed(head.memory_id, number, head.space_id, passages, live=live)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from uuid import UUID, uuid4
 
 import pytest
+from psycopg import waiting
+from psycopg.waiting import Wait
 
 from memoryd.errors import Conflict, NotFound
 from memoryd.stores.database import Database
@@ -46,6 +48,32 @@ async def test_all_or_none_of_what_is_sent_at_once(database: Database, scope: Sc
     with pytest.raises(Exception, match="NUL"):
         await database.at_once(scope, unsendable)
     assert await names(database, scope) == ["a", "b"]
+
+
+async def test_what_the_driver_cannot_send_leaves_no_half_sent_transaction(database: Database, scope: Scope) -> None:
+    most = 65_535  # parameters, by the protocol
+    unsendable = f"SELECT cardinality(ARRAY[{', '.join(['%s'] * (most + 1))}]::text[])", ["x"] * (most + 1)
+    for _ in range(5):  # more often than there are connections
+        with pytest.raises(Exception, match="cannot be reached"):
+            await database.at_once(scope, [*adding(scope.tenant_id, "a"), unsendable, *adding(scope.tenant_id, "b")])
+    assert await names(database, scope) == []
+
+
+async def test_a_trip_is_one_message_for_the_server(database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    looked = waiting._ready  # before each message the driver looks whether it may send
+
+    def ready(fileno: int, events: Wait) -> int:
+        sent.append("look")
+        return looked(fileno, events)
+
+    monkeypatch.setattr(waiting, "_ready", ready)
+    looks: list[int] = []
+    for count in (1, 9):
+        sent.clear()
+        await database.at_once(scope, [("SELECT 1", None)] * count)
+        looks.append(len(sent))
+    assert looks[0] == looks[1] > 0
 
 
 async def test_a_row_of_another_tenant_is_refused_at_once(database: Database, scope: Scope) -> None:

@@ -27,7 +27,7 @@ from memoryd.jobs.retry import WORKER_LOST
 from memoryd.stores.database import Database
 from memoryd.stores.jobs.rows import BEAT, ITEM, JOB, OF, RELEASE, cancel, changed, job
 from memoryd.stores.jobs.rows import item as item_of
-from memoryd.stores.trips import Connection, Statement
+from memoryd.stores.trips import Connection, Statement, last_trip
 from retrieval.scope import Scope
 
 # Claims of one tenant take turns, so that its limit holds however many workers there are.
@@ -188,11 +188,9 @@ class PgDesk:
     async def progress(self, claim: Claim, item: int | None, *, chunks: int, tokens: int, now: datetime) -> Wish | None:
         """See :class:`memoryd.jobs.ports.Desk`."""
         params = _params(claim, now) | {"item": item, "chunks": chunks, "tokens": tokens, "seen": int(bool(chunks or tokens))}
+        beats = [(_PROGRESS, params)] if item is None or not params["seen"] else [(_PROGRESS, params), (_ITEM_PROGRESS, params)]
         async with self._database.transaction(claim.scope) as connection:
-            async with connection.pipeline():
-                held = await connection.execute(_PROGRESS, params)
-                if item is not None and params["seen"]:
-                    await connection.execute(_ITEM_PROGRESS, params)
+            held, *_ = await last_trip(connection, beats)
             row = await held.fetchone()
         if row is None:
             raise LeaseLost

@@ -12,7 +12,7 @@ from psycopg.rows import TupleRow
 from memoryd.stores.arrays import int8s
 from memoryd.stores.gaps import uncopied_chunks
 from memoryd.stores.generations import HOLD, covering
-from memoryd.stores.trips import Connection
+from memoryd.stores.trips import Connection, trip
 
 PATIENCE = "SET LOCAL statement_timeout = '10min'"
 """For transactions whose statements take as long as a knowledge base is large."""
@@ -93,9 +93,8 @@ async def close(connection: Connection, tenant: UUID, documents: Sequence[int], 
         ends = {"tenant": tenant, "documents": int8s(part), "to": to, "most": None}
         await connection.execute(_END_DOCUMENTS, ends)
         for pids in _slices(await _chunks(connection, ends)):
-            async with connection.pipeline():
-                for sql in (_END_CHUNKS, _END_VECTORS, _END_POSTINGS):
-                    await connection.execute(sql, ends | {"pids": int8s(pids)})
+            params = ends | {"pids": int8s(pids)}
+            await trip(connection, [(sql, params) for sql in (_END_CHUNKS, _END_VECTORS, _END_POSTINGS)])
 
 
 async def copy(connection: Connection, tenant: UUID, documents: Sequence[int], seq: int) -> list[int]:
@@ -107,9 +106,8 @@ async def copy(connection: Connection, tenant: UUID, documents: Sequence[int], s
     for part in _slices(documents, _DOCUMENTS):
         made = [pid for (pid,) in await (await connection.execute(_NEW_PIDS, (len(part),))).fetchall()]
         params = {"tenant": tenant, "documents": int8s(part), "copies": int8s(made), "seq": seq}
-        async with connection.pipeline():
-            for sql in (_COPY_DOCUMENTS, _COPY_SECTIONS, _COPY_CHUNKS, _COPY_VECTORS, _COPY_POSTINGS):
-                await connection.execute(sql, params)
+        copying = (_COPY_DOCUMENTS, _COPY_SECTIONS, _COPY_CHUNKS, _COPY_VECTORS, _COPY_POSTINGS)
+        await trip(connection, [(sql, params) for sql in copying])
         copies += made
     if copies:
         await _note_gaps(connection, tenant, copies)
@@ -133,9 +131,7 @@ async def erase(connection: Connection, tenant: UUID, documents: Sequence[int], 
     params = {"tenant": tenant, "documents": int8s(documents), "most": most}
     found = await _chunks(connection, params)
     for pids in _slices(found):
-        async with connection.pipeline():
-            for sql in (_ERASE_POSTINGS, _ERASE_CHUNKS):
-                await connection.execute(sql, params | {"pids": int8s(pids)})
+        await trip(connection, [(sql, params | {"pids": int8s(pids)}) for sql in (_ERASE_POSTINGS, _ERASE_CHUNKS)])
     if most is not None and len(found) == most:
         return len(found), False
     await connection.execute(_ERASE_DOCUMENTS, params)

@@ -25,6 +25,7 @@ from memoryd.jobs.model import (
     Wish,
 )
 from memoryd.memory.model import Idempotency
+from retrieval.errors import MemorydError
 from retrieval.scope import Scope
 
 
@@ -139,7 +140,18 @@ class ItemHandler(Protocol):
         """Do one item."""
 
     async def finished(self, scope: Scope, job: Job) -> None:
-        """Every item is through and at least one of them well (or there is none). After a retry it is called again."""
+        """Every item is through and at least one of them well (or there is none). After a retry it is called again.
+
+        Raises ``NotYet`` where other jobs have to come first.
+        """
+
+
+class NotYet(MemorydError):
+    """A job that is through but for its finishing waits for others, as often as it takes: that is no attempt."""
+
+    code = "others_write"
+    retryable = True
+    retry_after_s = 2.0
 
 
 class Stopped(Exception):

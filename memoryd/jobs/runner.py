@@ -12,7 +12,7 @@ from uuid import UUID
 from memoryd.jobs.control import Hold, ItemControl, Share
 from memoryd.jobs.lanes import Lanes
 from memoryd.jobs.model import Again, Busy, Claim, Dead, Failure, ItemState, Job, JobItem, Outcome, Settled, Through, Waits
-from memoryd.jobs.ports import Cancelled, Courier, Desk, ItemHandler, LeaseLost, Paused, Stopped, Yielded
+from memoryd.jobs.ports import Cancelled, Courier, Desk, ItemHandler, LeaseLost, NotYet, Paused, Stopped, Yielded
 from memoryd.jobs.retry import INTERNAL, Retries, failure_of
 from memoryd.memory.ports import Clock
 from retrieval.errors import MemorydError
@@ -176,13 +176,15 @@ class Runner:
             if counters.succeeded or counters.unchanged or not counters.items:
                 async with asyncio.timeout(self._policy.stall_s):
                     await self._handlers[job.kind].finished(claim.scope, job)
+        except NotYet as error:
+            due = self._clock.now() + timedelta(seconds=error.retry_after_s or 0.0)
+            verdict = Again(due, failure_of(error)[0], counted=False)
         except Exception as error:  # noqa: BLE001 - it is the job's end, and told there
             failure, retryable = self._failed(job, error)
-            verdict = failure
-            if retryable and (again := self._again(job.attempts + 1, failure, error)):
-                verdict = again
-                wait = (again.not_before - self._clock.now()).total_seconds()
-                await self._courier.enqueue(claim.scope.tenant_id, job.job_id, max(0.0, wait))
+            verdict = (self._again(job.attempts + 1, failure, error) if retryable else None) or failure
+        if isinstance(verdict, Again):
+            wait = (verdict.not_before - self._clock.now()).total_seconds()
+            await self._courier.enqueue(claim.scope.tenant_id, job.job_id, max(0.0, wait))
         return await self._desk.finish(claim, verdict, self._clock.now())
 
     def _failed(self, job: Job, error: Exception) -> tuple[Failure, bool]:

@@ -185,8 +185,8 @@ class Ingest:
             return
         if (await self._bases.get(scope, str(job.payload["kb"]))).kb_id != job.kb_id:
             raise NotFound("the knowledge base was deleted; another one has its name now")
-        note = job.payload.get("note")
-        await self._versions.published_by_job(scope, str(job.payload["kb"]), note=note if isinstance(note, str) else None)
+        note = _text(job.payload, "note")
+        await self._versions.published_by_job(scope, str(job.payload["kb"]), job.job_id, note=note)
 
     async def _base(self, scope: Scope, job: Job) -> KnowledgeBase:
         """The job's knowledge base as it was within the last second; whether it is there still is seen when it is written to."""

@@ -92,10 +92,11 @@ class Drafts(Protocol):
     async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
         """Stage a removal; false when the draft has no such document, which begins none. Raises ``Conflict`` as ``begin``."""
 
-    async def discard(self, scope: Scope, kb_id: UUID, *, unless_changed: bool = False) -> bool:
+    async def discard(self, scope: Scope, kb_id: UUID, *, unchanged_by: UUID | None = None) -> bool:
         """Drop the draft with all that was staged; false when there is none. Raises ``NotFound``.
 
-        ``unless_changed``: only one that adds, removes and changes no document, else false; nothing can slip in between.
+        ``unchanged_by``, a job: only one that adds, removes and changes no document, else false; nothing can slip in between.
+        Raises ``NotYet`` and ``Conflict`` for it as ``publish`` does.
         Interrupted, the draft takes nothing more until this is asked again or garbage is collected.
         """
 
@@ -112,9 +113,11 @@ class Versions(Protocol):
     async def page(self, scope: Scope, kb_id: UUID, *, before: int | None, limit: int) -> list[Version]:
         """Newest first, the draft among them."""
 
-    async def publish(self, scope: Scope, kb_id: UUID, *, note: str | None, now: datetime) -> Version:
+    async def publish(self, scope: Scope, kb_id: UUID, *, note: str | None, now: datetime, job_id: UUID | None = None) -> Version:
         """Verify the draft in every index, make it the next version, and move the pointer to it by compare-and-swap.
 
+        ``job_id``, the job that does it: raises ``NotYet`` while other jobs are half way with what they write to the draft, and
+        ``Conflict`` where one of them is paused.
         Raises ``Conflict``: there is no draft, another publish is under way, or what was live when the draft was begun is not
         live any more; ``StoreUnavailable`` when verification finds rows missing or changed.
         """

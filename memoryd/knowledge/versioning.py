@@ -1,6 +1,7 @@
 """The use cases of versions: publish, roll back, tag, compare, collect."""
 
 from datetime import datetime
+from uuid import UUID
 
 from memoryd.access.service import require
 from memoryd.errors import Conflict, InvalidRequest, NotFound
@@ -48,8 +49,9 @@ class Versioning:
             raise Conflict(f"{running} job(s) still write to the draft: wait until they are through, or cancel them")
         return await self._versions.publish(scope, base.kb_id, note=note, now=self._clock.now())
 
-    async def published_by_job(self, scope: Scope, name: str, *, note: str | None) -> None:
-        """What a job does that was asked to publish when it is through: it does not wait for itself.
+    async def published_by_job(self, scope: Scope, name: str, job_id: UUID, *, note: str | None) -> None:
+        """What a job does that was asked to publish when it is through. It waits for other jobs that are half way (``NotYet``),
+        not for itself, nor for one that is through too: one of the two publishes what both have done.
 
         Nothing without a draft, which an earlier attempt or another job has published; and a draft that changes nothing is
         dropped, so that a nightly job makes a version only when there is something new.
@@ -58,10 +60,10 @@ class Versioning:
         newest = await self._newest(scope, base)
         if newest is None or newest.state is not VersionState.DRAFT:
             return
-        if newest.base_seq and await self._drafts.discard(scope, base.kb_id, unless_changed=True):
+        if newest.base_seq and await self._drafts.discard(scope, base.kb_id, unchanged_by=job_id):
             return
         try:
-            await self._versions.publish(scope, base.kb_id, note=note, now=self._clock.now())
+            await self._versions.publish(scope, base.kb_id, note=note, now=self._clock.now(), job_id=job_id)
         except Conflict:
             newest = await self._newest(scope, base)
             if newest is not None and newest.state is VersionState.DRAFT:

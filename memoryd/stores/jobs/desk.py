@@ -22,7 +22,7 @@ from memoryd.jobs.model import (
     Waits,
     Wish,
 )
-from memoryd.jobs.ports import LeaseLost
+from memoryd.jobs.ports import LeaseLost, NotYet
 from memoryd.jobs.retry import WORKER_LOST
 from memoryd.stores.database import Database
 from memoryd.stores.jobs.rows import BEAT, ITEM, JOB, OF, RELEASE, cancel, changed, job
@@ -32,10 +32,15 @@ from retrieval.scope import Scope
 
 # Claims of one tenant take turns, so that its limit holds however many workers there are.
 _TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(tenant)s::text, 9))"
+# None begins while another is to publish what is in the draft, and waits for those that are at it: jobs that come one after the
+# other would keep it waiting for ever.
 _RUNNABLE: LiteralString = """
 tenant_id = %(tenant)s AND state IN ('queued', 'running') AND not_before <= %(now)s
 AND (lease_until IS NULL OR lease_until <= %(now)s)
 AND EXISTS (SELECT FROM tenants WHERE tenant_id = %(tenant)s AND suspended_at IS NULL)
+AND (started_at IS NOT NULL OR NOT EXISTS (
+    SELECT FROM jobs w WHERE w.tenant_id = %(tenant)s AND w.kb_id = jobs.kb_id AND w.state IN ('queued', 'running')
+        AND w.error_code = %(not_yet)s))
 """
 _NEXT_JOB = f"""
 SELECT {JOB} FROM jobs WHERE {_RUNNABLE} AND kind = ANY(%(kinds)s)
@@ -124,8 +129,8 @@ WHERE {OF} AND item = %(item)s AND state = 'running' AND {_STILL}
 """
 _LEFT = f"SELECT EXISTS (SELECT FROM job_items WHERE {OF} AND state IN ('queued', 'running'))"
 _LATER = f"""
-UPDATE jobs SET attempts = attempts + 1, not_before = %(due)s, error_code = %(code)s, error_detail = %(detail)s, {RELEASE},
-    revision = revision + 1
+UPDATE jobs SET attempts = attempts + %(counted)s, not_before = %(due)s, error_code = %(code)s, error_detail = %(detail)s,
+    {RELEASE}, revision = revision + 1
 WHERE {OF} RETURNING {JOB}
 """
 _FINISH = f"""
@@ -154,6 +159,7 @@ class PgDesk:
             "until": now + lease,
             "lease_s": lease.total_seconds(),
             "attempts": self._attempts,
+            "not_yet": NotYet.code,
         }
         async with self._database.tenant(tenant_id) as connection:
             await connection.execute(_TAKE_TURNS, params)
@@ -237,14 +243,14 @@ class PgDesk:
 
     async def may_stay(self, claim: Claim, under_way: int, now: datetime) -> bool:
         """See :class:`memoryd.jobs.ports.Desk`."""
-        params = _params(claim, now) | {"under_way": under_way}
+        params = _params(claim, now) | {"under_way": under_way, "not_yet": NotYet.code}
         ((may,),) = await self._database.read(claim.scope, _MAY_STAY, params)
         return bool(may)
 
     async def waiting(self, tenant_id: UUID, now: datetime) -> UUID | None:
         """See :class:`memoryd.jobs.ports.Waiting`."""
         nobody = Scope(tenant_id, "worker", frozenset())
-        rows = await self._database.read(nobody, _WAITING, {"tenant": tenant_id, "now": now})
+        rows = await self._database.read(nobody, _WAITING, {"tenant": tenant_id, "now": now, "not_yet": NotYet.code})
         return rows[0][0] if rows else None
 
     async def forget(self, tenant_id: UUID, before: datetime) -> int:
@@ -329,6 +335,6 @@ async def _finish(connection: Connection, found: Job, verdict: Failure | Again |
     failure = verdict.failure if isinstance(verdict, Again) else verdict
     said = {"code": failure.code if failure else None, "detail": failure.detail if failure else None}
     if isinstance(verdict, Again):
-        return await changed(connection, _LATER, params | said | {"due": verdict.not_before})
+        return await changed(connection, _LATER, params | said | {"due": verdict.not_before, "counted": int(verdict.counted)})
     state: JobState = ended(found.counters, failed=failure is not None)
     return await changed(connection, _FINISH, params | said | {"state": state})

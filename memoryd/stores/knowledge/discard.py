@@ -6,6 +6,7 @@ From the first of them on the draft takes nothing. Interrupted, it goes on when 
 from uuid import UUID
 
 from memoryd.stores.database import Database
+from memoryd.stores.jobs.active import wait_for_others
 from memoryd.stores.knowledge.diff import differs
 from memoryd.stores.knowledge.locks import find_base, find_draft, naming
 from memoryd.stores.knowledge.rows import close, erase
@@ -26,17 +27,21 @@ _DELETE = "DELETE FROM kb_versions WHERE tenant_id = %(tenant)s AND kb_id = %(kb
 _DOCUMENTS, _CHUNKS = 50, 2_000
 
 
-async def discard(database: Database, scope: Scope, kb_id: UUID, *, unless_changed: bool = False) -> bool:
+async def discard(database: Database, scope: Scope, kb_id: UUID, *, unchanged_by: UUID | None = None) -> bool:
     """Erase what the draft opened, then open again what it closed, then it; false when there is none. Raises ``NotFound``.
 
-    ``unless_changed``: false also for a draft with which a document would be added, removed or changed. What others write to it
-    is waited for before it is looked at.
+    ``unchanged_by``: for this job, and false also for a draft with which a document would be added, removed or changed. What
+    others write to it is waited for before it is looked at; raises ``NotYet`` or ``Conflict`` while other jobs are half way.
     """
     async with database.transaction(scope) as connection:
         await find_base(connection, scope, kb_id)
         draft = await find_draft(connection, scope, kb_id, " FOR UPDATE")
-        if draft is None or (unless_changed and await differs(connection, scope, kb_id, draft.base_seq or 0, draft.seq)):
+        if draft is None:
             return False
+        if unchanged_by is not None:
+            await wait_for_others(connection, scope, kb_id, unchanged_by)
+            if await differs(connection, scope, kb_id, draft.base_seq or 0, draft.seq):
+                return False
         await connection.execute(_STOP, naming(scope, kb_id) | {"seq": draft.seq})
     while not await _step(database, scope, kb_id, draft.seq):
         pass

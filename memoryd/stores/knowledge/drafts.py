@@ -289,9 +289,9 @@ class PgDrafts:
             await lock_document(connection, kb_id, document_id)
             return await self._take_out(connection, scope, seq, await (await connection.execute(_OPEN_OF_ID, params)).fetchone())
 
-    async def discard(self, scope: Scope, kb_id: UUID, *, unless_changed: bool = False) -> bool:
+    async def discard(self, scope: Scope, kb_id: UUID, *, unchanged_by: UUID | None = None) -> bool:
         """See :func:`memoryd.stores.knowledge.discard.discard`."""
-        return await discard(self._database, scope, kb_id, unless_changed=unless_changed)
+        return await discard(self._database, scope, kb_id, unchanged_by=unchanged_by)
 
     async def hashes(self, scope: Scope, kb_id: UUID, document_ids: Sequence[str]) -> Mapping[str, str]:
         """SHA-256 (hex) of the originals, by document id, of those that the draft, or without one the live version, has."""

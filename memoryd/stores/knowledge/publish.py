@@ -6,6 +6,7 @@ from uuid import UUID
 from memoryd.errors import Collision, Conflict, StoreUnavailable
 from memoryd.stores.database import Database
 from memoryd.stores.generations import covering
+from memoryd.stores.jobs.active import wait_for_others
 from memoryd.stores.knowledge.locks import find_base, find_draft, naming
 from memoryd.stores.knowledge.rows import PATIENCE, erase
 from memoryd.stores.knowledge.trail import leave
@@ -61,11 +62,13 @@ WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND seq = %(seq)s
 _MOVED = "another version was made live since the draft was begun: discard the draft and ingest again"
 
 
-async def publish(database: Database, scope: Scope, kb_id: UUID, *, note: str | None, now: datetime) -> int:
-    """Make the draft the next version, and live; its number.
+async def publish(
+    database: Database, scope: Scope, kb_id: UUID, *, note: str | None, now: datetime, job_id: UUID | None = None
+) -> int:
+    """Make the draft the next version, and live; its number. ``job_id``: the job that does it, which waits for the others.
 
-    Raises ``NotFound``, ``Conflict``, ``Collision`` beside another publish or a discard, ``StoreUnavailable``. Whatever
-    interrupts it, nothing has changed, and it can be asked for again.
+    Raises ``NotFound``, ``Conflict``, ``Collision`` beside another publish or a discard, ``NotYet``, ``StoreUnavailable``.
+    Whatever interrupts it, nothing has changed, and it can be asked for again.
     """
     async with database.transaction(scope) as connection:
         for setting in (PATIENCE, _MEMORY):
@@ -82,6 +85,8 @@ async def publish(database: Database, scope: Scope, kb_id: UUID, *, note: str | 
             raise Collision("the draft is being discarded")
         if base.live_seq != draft.base_seq:
             raise Conflict(_MOVED)
+        if job_id is not None:
+            await wait_for_others(connection, scope, kb_id, job_id)
         generation = (await covering(connection, scope.tenant_id)).serving(kb_id)
         params = naming(scope, kb_id) | {"seq": draft.seq, "base": draft.base_seq, "generation": generation.number}
         await leave_out(connection, scope, params)

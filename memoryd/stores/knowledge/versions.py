@@ -82,9 +82,9 @@ class PgVersions:
         params = naming(scope, kb_id) | {"before": before, "limit": limit}
         return [_version(row) for row in await self._database.read(scope, _PAGE, params)]
 
-    async def publish(self, scope: Scope, kb_id: UUID, *, note: str | None, now: datetime) -> Version:
+    async def publish(self, scope: Scope, kb_id: UUID, *, note: str | None, now: datetime, job_id: UUID | None = None) -> Version:
         """See :func:`memoryd.stores.knowledge.publish.publish`."""
-        seq = await publish(self._database, scope, kb_id, note=note, now=now)
+        seq = await publish(self._database, scope, kb_id, note=note, now=now, job_id=job_id)
         return await self._one(scope, kb_id, seq)
 
     async def rollback(self, scope: Scope, kb_id: UUID, seq: int, now: datetime) -> Version:

@@ -34,6 +34,7 @@ from retrieval.scope import Scope
 from tests.stores.knowledge.shelf import Shelf
 
 LINES = [f"line {n} of the document" for n in range(5)]
+JOB = UUID(int=1)
 
 
 def use(shelf: Shelf) -> Versioning:
@@ -72,7 +73,7 @@ async def test_a_draft_that_somebody_is_just_changing_is_not_dropped_as_unchange
     monkeypatch.setattr(PgDrafts, "_take_out", slow)
     finishing = asyncio.create_task(shelf.finish(staging))
     await ending.wait()
-    publishes = asyncio.create_task(use(shelf).published_by_job(shelf.scope, "handbook", note=None))
+    publishes = asyncio.create_task(use(shelf).published_by_job(shelf.scope, "handbook", JOB, note=None))
     done, _ = await asyncio.wait([publishes], timeout=0.2)
     assert not done, "it waits for what is being written"
     go.set()
@@ -86,13 +87,13 @@ async def test_a_draft_that_changes_nothing_is_dropped_also_after_a_rollback(she
     await shelf.release(a=LINES[:1], b=LINES)
     await shelf.rollback(1)
     assert not await shelf.stage("a", LINES)
-    assert not await shelf.drafts.discard(shelf.scope, (await shelf.another("other")).kb, unless_changed=True)
-    await use(shelf).published_by_job(shelf.scope, "handbook", note=None)
+    assert not await shelf.drafts.discard(shelf.scope, (await shelf.another("other")).kb, unchanged_by=JOB)
+    await use(shelf).published_by_job(shelf.scope, "handbook", JOB, note=None)
     assert [one.seq for one in await shelf.versions.page(shelf.scope, shelf.kb, before=None, limit=9)] == [2, 1]
     assert (await shelf.actions())[-1] == "kb.discard"
     await shelf.remove("a")
-    assert not await shelf.drafts.discard(shelf.scope, shelf.kb, unless_changed=True)
-    await use(shelf).published_by_job(shelf.scope, "handbook", note=None)
+    assert not await shelf.drafts.discard(shelf.scope, shelf.kb, unchanged_by=JOB)
+    await use(shelf).published_by_job(shelf.scope, "handbook", JOB, note=None)
     assert await shelf.read() == {}
 
 
@@ -108,14 +109,14 @@ async def test_of_two_jobs_that_publish_at_once_the_second_has_nothing_left_to_d
         await go.wait()
 
     monkeypatch.setattr(publishing, "verify", slow)
-    first = asyncio.create_task(use(shelf).published_by_job(shelf.scope, "handbook", note="first"))
+    first = asyncio.create_task(use(shelf).published_by_job(shelf.scope, "handbook", JOB, note="first"))
     await begun.wait()
     with pytest.raises(Collision) as told:
-        await use(shelf).published_by_job(shelf.scope, "handbook", note="second")
+        await use(shelf).published_by_job(shelf.scope, "handbook", JOB, note="second")
     assert told.value.retryable, "its job tries again"
     go.set()
     await first
-    await use(shelf).published_by_job(shelf.scope, "handbook", note="second")
+    await use(shelf).published_by_job(shelf.scope, "handbook", JOB, note="second")
     assert [one.note for one in await shelf.versions.page(shelf.scope, shelf.kb, before=None, limit=9)] == ["first"]
 
 
@@ -129,7 +130,7 @@ async def test_a_publish_that_another_job_was_faster_with_is_no_failure(shelf: S
         return await publish(*given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(shelf.versions, "publish", late)
-    await use(shelf).published_by_job(shelf.scope, "handbook", note="mine")
+    await use(shelf).published_by_job(shelf.scope, "handbook", JOB, note="mine")
     assert [one.note for one in await shelf.versions.page(shelf.scope, shelf.kb, before=None, limit=9)] == ["theirs"]
     # Where the draft is still there, the conflict is told.
     await shelf.stage("a", LINES[:1])
@@ -137,7 +138,7 @@ async def test_a_publish_that_another_job_was_faster_with_is_no_failure(shelf: S
     await shelf.stage("b", LINES)
     await shelf.rollback(1)
     with pytest.raises(Conflict, match="made live"):
-        await use(shelf).published_by_job(shelf.scope, "handbook", note="mine")
+        await use(shelf).published_by_job(shelf.scope, "handbook", JOB, note="mine")
 
 
 async def test_what_meets_a_discard_is_to_be_tried_again(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,202 @@
+"""Jobs that publish what is staged, beside others that are staging."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+from memoryd.clock import SystemClock
+from memoryd.jobs.model import Command, ItemState, Job, JobItem, JobState, NewItem, NewJob, Outcome
+from memoryd.jobs.ports import Control
+from memoryd.jobs.runner import Runner
+from memoryd.jobs.service import Jobs
+from memoryd.knowledge.versioning import Versioning
+from memoryd.stores.jobs.active import PgActiveJobs
+from memoryd.stores.jobs.desk import PgDesk
+from memoryd.stores.jobs.ledger import PgLedger
+from retrieval.scope import Scope
+from tests.jobs.conftest import ATTEMPTS, KIND, POLICY, Clock, Reminders
+from tests.stores.knowledge.shelf import Shelf
+
+OLD, NEW = ["the old rule"], ["the new rule", "and why", "and since when"]
+
+
+async def nothing() -> None:
+    """Meanwhile."""
+
+
+@dataclass
+class Desk:
+    """A shelf whose documents are staged by jobs; ``meanwhile`` happens in the middle of a document."""
+
+    shelf: Shelf
+    clock: Clock = field(default_factory=Clock)
+    meanwhile: dict[str, Callable[[], Awaitable[object]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        database = self.shelf.database
+        self.jobs = Jobs(PgLedger(database), Reminders(), self.clock)
+        self.runner = Runner(PgDesk(database, attempts=ATTEMPTS), Reminders(), {KIND: self}, self.clock, POLICY)
+        drafts, active = self.shelf.drafts, PgActiveJobs(database)
+        self.versions = Versioning(self.shelf.bases, self.shelf.versions, drafts, active, None, SystemClock(), grace_s=0)
+
+    async def order(self, *documents: str, publish: bool) -> UUID:
+        items = [NewItem(one, {}) for one in documents]
+        new = NewJob(KIND, {"publish": publish}, items, kb_id=self.shelf.kb, space="default")
+        return (await self.jobs.create(self.shelf.scope, new)).job_id
+
+    async def process(self, scope: Scope, job: Job, item: JobItem, control: Control) -> Outcome:
+        staging = await self.shelf.begin(item.document_id, NEW)
+        if staging is None:
+            return Outcome(ItemState.UNCHANGED)
+        if not staging.stored:
+            staging = await self.shelf.part(staging, NEW)
+        await self.meanwhile.pop(item.document_id, nothing)()
+        await control.checkpoint()
+        await self.shelf.finish(staging, NEW)
+        return Outcome(ItemState.SUCCEEDED)
+
+    async def finished(self, scope: Scope, job: Job) -> None:
+        if job.payload["publish"]:
+            await self.versions.published_by_job(scope, self.shelf.base.name, job.job_id, note=None)
+
+    async def turn(self) -> bool:
+        """One turn at a job; false when none can be had."""
+        claim = await self.runner.claim(self.shelf.scope.tenant_id)
+        if claim is not None:
+            await self.runner.work(claim)
+        return claim is not None
+
+    async def turns(self) -> None:
+        while await self.turn():
+            pass
+
+    async def job(self, job_id: UUID) -> Job:
+        return await self.jobs.get(self.shelf.scope, job_id)
+
+    async def act(self, job_id: UUID, command: Command) -> Job:
+        return await self.jobs.act(self.shelf.scope, job_id, command)
+
+    async def live(self) -> dict[str, list[str]]:
+        return await self.shelf.read()
+
+    async def versions_made(self) -> int:
+        return len(await self.shelf.versions.page(self.shelf.scope, self.shelf.kb, before=None, limit=9))
+
+
+async def test_a_job_publishes_nothing_that_another_has_half_done(shelf: Shelf) -> None:
+    desk = Desk(shelf)
+    await shelf.release(one=OLD, two=OLD)
+
+    async def small_job() -> None:
+        small = await desk.order("small", publish=True)
+        await desk.turns()
+        job = await desk.job(small)
+        assert (job.state, job.attempts, job.error and job.error.code) == (JobState.RUNNING, 0, "others_write")
+        assert await desk.live() == {"one": OLD, "two": OLD}
+
+    desk.meanwhile["two"] = small_job
+    large = await desk.order("one", "two", publish=False)
+    await desk.turns()
+    large_job = await desk.job(large)
+    assert large_job.state is JobState.SUCCEEDED
+    assert [one.attempts for one in await desk.jobs.items(shelf.scope, large, limit=9)] == [1, 1], "nothing was thrown away"
+    assert await desk.live() == {"one": OLD, "two": OLD}
+    desk.clock.pass_(2)
+    await desk.turns()
+    assert await desk.live() == {"one": NEW, "two": NEW, "small": NEW}
+    assert await desk.versions_made() == 2
+
+
+async def test_two_jobs_that_publish_make_one_version_of_both_and_wait_for_nobody(shelf: Shelf) -> None:
+    desk = Desk(shelf)
+
+    async def second() -> None:
+        await desk.order("b", publish=True)
+        await desk.turns()
+
+    desk.meanwhile["a"] = second
+    first = await desk.order("a", publish=True)
+    await desk.turns()
+    assert (await desk.job(first)).state is JobState.SUCCEEDED, "the other is through too, but for its publishing"
+    assert await desk.live() == {"a": NEW, "b": NEW}
+    desk.clock.pass_(2)
+    await desk.turns()
+    assert {one.state for one in await desk.jobs.page(shelf.scope, limit=9)} == {JobState.SUCCEEDED}
+    assert await desk.versions_made() == 1
+
+
+async def test_a_paused_job_is_named_to_who_would_publish_the_half_of_it(shelf: Shelf) -> None:
+    desk = Desk(shelf)
+    large = await desk.order("one", "two", publish=False)
+
+    async def pause() -> None:
+        await desk.act(large, Command.PAUSE)
+
+    desk.meanwhile["two"] = pause
+    await desk.turns()
+    assert (await desk.job(large)).state is JobState.PAUSED
+    small = await desk.order("small", publish=True)
+    await desk.turns()
+    job = await desk.job(small)
+    assert (job.state, job.error and job.error.code) == (JobState.FAILED, "conflict")
+    assert job.error is not None
+    assert str(large) in job.error.detail
+    await desk.act(large, Command.CANCEL)
+    await desk.act(small, Command.RETRY)
+    await desk.turns()
+    assert (await desk.job(small)).state is JobState.SUCCEEDED
+    assert await desk.live() == {"one": NEW, "small": NEW}
+
+
+async def test_a_draft_that_changes_nothing_is_not_dropped_under_another_job(shelf: Shelf) -> None:
+    desk = Desk(shelf)
+    await shelf.release(same=NEW)
+
+    async def nightly() -> None:
+        await desk.order("same", publish=True)
+        await desk.turns()
+
+    desk.meanwhile["new"] = nightly
+    await desk.order("new", publish=False)
+    await desk.turns()
+    desk.clock.pass_(2)
+    await desk.turns()
+    assert await desk.live() == {"same": NEW, "new": NEW}
+
+
+async def test_jobs_that_come_one_after_the_other_keep_none_from_publishing(shelf: Shelf) -> None:
+    desk = Desk(shelf)
+    waiting, go = asyncio.Event(), asyncio.Event()
+
+    async def under_way() -> None:
+        waiting.set()
+        await go.wait()
+
+    desk.meanwhile["long"] = under_way
+    await desk.order("long", publish=False)
+    long = asyncio.create_task(desk.turn())
+    await waiting.wait()
+    await desk.order("a", publish=True)
+    await desk.turns()
+    others = await shelf.another("other")
+    late = await desk.order("late", publish=False)
+    elsewhere = await replace(desk, shelf=others).order(publish=False)
+    await desk.turns()
+    assert (await desk.job(late)).state is JobState.QUEUED, "it begins when what is staged is published"
+    assert (await desk.job(elsewhere)).state is JobState.SUCCEEDED
+    go.set()
+    await long
+    desk.clock.pass_(2)
+    await desk.turns()
+    assert await desk.live() == {"a": NEW, "long": NEW}
+    assert (await desk.job(late)).state is JobState.SUCCEEDED
+
+
+async def test_what_has_not_begun_is_not_waited_for(shelf: Shelf) -> None:
+    desk = Desk(shelf)
+    held = await desk.order("later", publish=False)
+    await desk.act(held, Command.PAUSE)
+    await desk.order("a", publish=True)
+    await desk.turns()
+    assert await desk.live() == {"a": NEW}

@@ -32,6 +32,7 @@ from memoryd.stores.jobs.active import PgActiveJobs
 from memoryd.stores.knowledge.bases import PgBases
 from memoryd.stores.knowledge.documents import PgDocuments
 from memoryd.stores.knowledge.drafts import PgDrafts
+from memoryd.stores.knowledge.orphans import PgOrphans
 from memoryd.stores.knowledge.versions import PgVersions
 from memoryd.stores.objects import ObstoreObjects
 from memoryd.stores.once import PgOnce
@@ -49,7 +50,7 @@ def knowledge_services(
 ) -> KnowledgeServices:
     """The use cases of the API."""
     bases, versions, drafts = PgBases(db), PgVersions(db), PgDrafts(db, missing=missing)
-    originals = ObjectOriginals(stored) if stored is not None else None
+    originals = _originals(db, stored)
     uploads = Uploads(bases, originals, urls=settings.fetch_urls)
     return KnowledgeServices(
         bases=KnowledgeBases(bases, originals, clock),
@@ -83,7 +84,9 @@ async def open_job_handlers(
         analyzer=Analyzer(),
     )
     versions = _versioning(settings, db, stored, clock)
-    ingest = Ingest(PgBases(db), PgDrafts(db, missing=embedders.missing), versions, ObjectOriginals(stored), tools, clock)
+    ingest = Ingest(
+        PgBases(db), PgDrafts(db, missing=embedders.missing), versions, ObjectOriginals(stored, PgOrphans(db)), tools, clock
+    )
     try:
         yield {INGEST: ingest}
     finally:
@@ -101,10 +104,14 @@ def _versioning(settings: Settings, db: Database, stored: ObstoreObjects | None,
         PgVersions(db),
         PgDrafts(db),
         PgActiveJobs(db),
-        ObjectOriginals(stored) if stored is not None else None,
+        _originals(db, stored),
         clock,
         grace_s=settings.request_timeout_s + _GRACE_S,
     )
+
+
+def _originals(db: Database, stored: ObstoreObjects | None) -> ObjectOriginals | None:
+    return ObjectOriginals(stored, PgOrphans(db)) if stored is not None else None
 
 
 def _cutter(models: Models) -> Cutter:

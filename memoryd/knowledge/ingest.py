@@ -208,6 +208,7 @@ class Ingest:
             raise NotFound("the uploaded file is not in object storage any more: upload it again")
         digest, size, packed = await BULK.run(_read, path)
         if url is not None:
+            await self._originals.wanted(scope, base.kb_id, [digest.hex()])
             key = await self._originals.keep(scope, base.kb_id, path, digest.hex())
         if given.get("text"):
             media_type = "text/markdown"

@@ -226,7 +226,7 @@ class Diff:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What garbage collection did: versions that can be read no more, rows that went, and originals that nothing names now."""
+    """What garbage collection did: versions that can be read no more, rows that went, and originals."""
 
     versions: tuple[int, ...]
     documents: int

@@ -131,11 +131,13 @@ class Versions(Protocol):
     async def diff(self, scope: Scope, kb_id: UUID, before: int, after: int, *, cursor: str | None, limit: int) -> Diff:
         """``before`` 0 is the empty version; either may be the draft's number. Changes after document id ``cursor``."""
 
-    async def collect(self, scope: Scope, kb_id: UUID, *, now: datetime, grace_s: float) -> Collected:
+    async def collect(
+        self, scope: Scope, kb_id: UUID, *, now: datetime, grace_s: float, erase: Callable[[Sequence[str]], Awaitable[None]]
+    ) -> Collected:
         """Give up the versions beyond the retention that are neither live nor tagged nor the base of the draft, and delete
         the rows of those given up for more than ``grace_s`` (nobody who pinned one is still reading).
 
-        ``object_keys`` are named in two rounds, so that an interruption after the first leaves no object for ever.
+        ``erase``: objects that nothing has named for an hour. Those that it fails of are given to it again in a later round.
         """
 
 
@@ -167,6 +169,10 @@ class ActiveJobs(Protocol):
 
 class Originals(Protocol):
     """Documents as they came, in object storage, addressed by their content. Raises ``StoreUnavailable``."""
+
+    async def wanted(self, scope: Scope, kb_id: UUID, sha256s: Sequence[str]) -> None:
+        """Said of contents before they are kept or held: garbage collection then erases none of them, and whatever it was just
+        erasing is gone when this returns."""
 
     async def keep(self, scope: Scope, kb_id: UUID, path: Path, sha256: str) -> str:
         """Store a file; its key. Storing the same again is no error, and nothing is read into memory whole."""

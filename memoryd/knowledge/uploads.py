@@ -62,6 +62,7 @@ class Uploads:
         async with temporary_folder(Purpose.UPLOAD) as folder:
             path = folder / "file"
             digest, size = await BULK.run(_copied, file, path)
+            await originals.wanted(scope, base.kb_id, [digest])
             key = await originals.keep(scope, base.kb_id, path, digest)
         return Kept(digest, key, size)
 
@@ -69,12 +70,15 @@ class Uploads:
         """What a job is told of each document. Texts are stored like files. Raises ``InvalidRequest`` for an unknown upload."""
         if any(one.url is not None for one in wishes) and not self._urls:
             raise InvalidRequest("url: this installation does not fetch documents (MEMORYD_FETCH_URLS)")
+        digests = await BULK.run(_digests, wishes)
+        if named := sorted({one for one in digests if one is not None}):
+            await self._store().wanted(scope, base.kb_id, named)
         turns = asyncio.Semaphore(_AT_ONCE)
 
-        async def source(wish: Wish) -> dict[str, JsonValue]:
+        async def source(wish: Wish, digest: str | None) -> dict[str, JsonValue]:
             async with turns:
                 return {
-                    "key": await self._key(scope, base, wish),
+                    "key": await self._key(scope, base, wish, digest),
                     "url": wish.url,
                     "file_name": wish.file_name or (wish.document_id if wish.text is None else None),
                     "text": wish.text is not None,
@@ -83,26 +87,26 @@ class Uploads:
                     "metadata": wish.metadata,
                 }
 
-        return await asyncio.gather(*(source(one) for one in wishes))
+        return await asyncio.gather(*map(source, wishes, digests))
 
-    async def _key(self, scope: Scope, base: KnowledgeBase, wish: Wish) -> str | None:
-        if wish.text is not None:
-            return await self._keep_text(scope, base, wish.text)
-        if wish.upload is None:
+    async def _key(self, scope: Scope, base: KnowledgeBase, wish: Wish, digest: str | None) -> str | None:
+        if digest is None:
             return None
-        key = await self._store().held(scope, base.kb_id, wish.upload)
+        if wish.text is not None:
+            return await self._store().keep_bytes(scope, base.kb_id, wish.text.encode(), digest)
+        key = await self._store().held(scope, base.kb_id, digest)
         if key is None:
-            raise InvalidRequest(f"upload: {wish.upload} was not uploaded to this knowledge base")
+            raise InvalidRequest(f"upload: {digest} was not uploaded to this knowledge base")
         return key
-
-    async def _keep_text(self, scope: Scope, base: KnowledgeBase, text: str) -> str:
-        data = text.encode()
-        return await self._store().keep_bytes(scope, base.kb_id, data, hashlib.sha256(data).hexdigest())
 
     def _store(self) -> Originals:
         if self._originals is None:
             raise StoreUnavailable("this installation has no object storage: set MEMORYD_OBJECT_STORE")
         return self._originals
+
+
+def _digests(wishes: Sequence[Wish]) -> list[str | None]:
+    return [one.upload if one.text is None else hashlib.sha256(one.text.encode()).hexdigest() for one in wishes]
 
 
 def _copied(file: BinaryIO, path: Path) -> tuple[str, int]:

@@ -1,5 +1,6 @@
 """The use cases of versions: publish, roll back, tag, compare, collect."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -111,10 +112,11 @@ class Versioning:
         """One round of garbage collection in one knowledge base; none while a job may be using what it would take away."""
         if await self._jobs.active(scope, base.kb_id):
             return Collected((), 0, 0, ())
-        done = await self._versions.collect(scope, base.kb_id, now=now, grace_s=self._grace_s)
-        if done.object_keys and self._originals is not None:
-            await self._originals.delete(done.object_keys)
-        return done
+        return await self._versions.collect(scope, base.kb_id, now=now, grace_s=self._grace_s, erase=self._erase)
+
+    async def _erase(self, keys: Sequence[str]) -> None:
+        if self._originals is not None:
+            await self._originals.delete(keys)
 
     async def _number(self, scope: Scope, base: KnowledgeBase, selector: str) -> int:
         if selector == DRAFT:

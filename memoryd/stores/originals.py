@@ -2,17 +2,30 @@
 
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Protocol
 from uuid import UUID
 
 from memoryd.stores.objects import ObstoreObjects
 from retrieval.scope import Scope
 
 
+class Orphans(Protocol):
+    """What is known of originals that no document names."""
+
+    async def wanted(self, scope: Scope, kb_id: UUID, keys: Sequence[str]) -> None:
+        """They are no garbage any more. Waits for who is just erasing one of them."""
+
+
 class ObjectOriginals:
     """Originals of all tenants; the tenant is the first part of every key."""
 
-    def __init__(self, objects: ObstoreObjects) -> None:
+    def __init__(self, objects: ObstoreObjects, orphans: Orphans) -> None:
         self._objects = objects
+        self._orphans = orphans
+
+    async def wanted(self, scope: Scope, kb_id: UUID, sha256s: Sequence[str]) -> None:
+        if sha256s:
+            await self._orphans.wanted(scope, kb_id, [_key(scope, kb_id, one) for one in sha256s])
 
     async def keep(self, scope: Scope, kb_id: UUID, path: Path, sha256: str) -> str:
         key = _key(scope, kb_id, sha256)

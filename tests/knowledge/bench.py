@@ -80,6 +80,11 @@ class Drafts:
         self.read = read
 
 
+class NoOrphans:
+    async def wanted(self, scope: Scope, kb_id: UUID, keys: Sequence[str]) -> None:
+        """Nothing is collected."""
+
+
 class Control:
     """Notes each sign of life: how many chunks it told of."""
 
@@ -101,7 +106,7 @@ class Worker:
     """Ingests one document at a time. ``drafts`` and ``control`` are those of the last."""
 
     def __init__(self, folder: Path, *, fetcher: Fetcher | None = None) -> None:
-        self.originals = ObjectOriginals(ObstoreObjects(str(folder / "objects"), timeout_s=30))
+        self.originals = ObjectOriginals(ObstoreObjects(str(folder / "objects"), timeout_s=30), NoOrphans())
         self._fetcher = fetcher
         self._parser = DocumentParser(ParseLimits(), forking=True)
         self._tokenizer = ModelTokenizer(ModelStore(model_cache()).locate(BGE_SMALL.name).tokenizer)

@@ -25,7 +25,7 @@ from memoryd.jobs.model import (
 from memoryd.jobs.ports import LeaseLost, NotYet
 from memoryd.jobs.retry import WORKER_LOST
 from memoryd.stores.database import Database
-from memoryd.stores.jobs.rows import BEAT, ITEM, JOB, OF, RELEASE, cancel, changed, job
+from memoryd.stores.jobs.rows import BEAT, ITEM, JOB, OF, RELEASE, cancel, changed, job, leave_behind
 from memoryd.stores.jobs.rows import item as item_of
 from memoryd.stores.trips import Connection, Statement, last_trip
 from retrieval.scope import Scope
@@ -54,10 +54,10 @@ SELECT EXISTS (SELECT FROM tenants WHERE tenant_id = %(tenant)s AND suspended_at
     AND NOT EXISTS (SELECT FROM jobs WHERE {_RUNNABLE})
     AND (SELECT count(*) FROM job_items WHERE {OF} AND state = 'running') <= %(under_way)s
 """
-_FORGET = """
-DELETE FROM jobs WHERE tenant_id = %(tenant)s AND job_id = ANY(ARRAY(
-    SELECT job_id FROM jobs WHERE tenant_id = %(tenant)s AND finished_at < %(before)s ORDER BY finished_at LIMIT %(batch)s))
+_OLD = """
+SELECT job_id FROM jobs WHERE tenant_id = %(tenant)s AND finished_at < %(before)s ORDER BY finished_at LIMIT %(batch)s FOR UPDATE
 """
+_FORGET = "DELETE FROM jobs WHERE tenant_id = %(tenant)s AND job_id = ANY(%(old)s::uuid[])"
 # Each brings up to ten thousand items with it.
 _FORGOTTEN = 10
 _RECOVER = f"""
@@ -257,7 +257,11 @@ class PgDesk:
         """See :class:`memoryd.jobs.ports.Waiting`."""
         params = {"tenant": tenant_id, "before": before, "batch": _FORGOTTEN}
         async with self._database.tenant(tenant_id) as connection:
-            return (await connection.execute(_FORGET, params)).rowcount
+            old = [job_id for (job_id,) in await (await connection.execute(_OLD, params)).fetchall()]
+            if old:
+                await leave_behind(connection, tenant_id, old, [ItemState.FAILED])
+                await connection.execute(_FORGET, params | {"old": old})
+        return len(old)
 
 
 def _params(claim: Claim, now: datetime) -> dict[str, object]:

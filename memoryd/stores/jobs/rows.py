@@ -1,6 +1,6 @@
 """Jobs and items as rows. Whoever changes items locks the row of their job first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import LiteralString
 from uuid import UUID
@@ -32,6 +32,16 @@ updated_at = %(now)s, beat_at = %(now)s, worked_s = worked_s
 """
 RELEASE: LiteralString = "lease_owner = NULL, lease_until = NULL, beat_at = NULL"
 
+_LEFT_BEHIND = """
+INSERT INTO kb_orphans (tenant_id, kb_id, object_key)
+SELECT DISTINCT b.tenant_id, b.kb_id, i.source ->> 'key'
+FROM jobs j
+JOIN knowledge_bases b ON b.tenant_id = j.tenant_id AND b.kb_id = j.kb_id
+JOIN job_items i ON i.tenant_id = j.tenant_id AND i.job_id = j.job_id
+WHERE j.tenant_id = %(tenant)s AND j.job_id = ANY(%(jobs)s::uuid[]) AND i.state = ANY(%(states)s)
+    AND i.source ->> 'key' IS NOT NULL
+ORDER BY 1, 2, 3 ON CONFLICT DO NOTHING
+"""
 _DROP = f"""
 UPDATE job_items SET state = 'cancelled', source = '{{}}', finished_at = %(now)s WHERE {OF} AND state IN ('queued', 'running')
 """
@@ -45,8 +55,14 @@ WHERE {OF} RETURNING {JOB}
 async def cancel(connection: Connection, tenant_id: UUID, job_id: UUID, now: datetime) -> Job:
     """Cancel what is left of a job whose row is locked, and the job."""
     params: dict[str, object] = {"tenant": tenant_id, "job": job_id, "now": now}
+    await leave_behind(connection, tenant_id, [job_id], [ItemState.QUEUED, ItemState.RUNNING])
     dropped = (await connection.execute(_DROP, params)).rowcount
     return await changed(connection, _CANCELLED, params | {"dropped": dropped})
+
+
+async def leave_behind(connection: Connection, tenant_id: UUID, job_ids: Sequence[UUID], states: Sequence[ItemState]) -> None:
+    """What items in these states were to be made from, garbage collection is to look at: no document may ever have named it."""
+    await connection.execute(_LEFT_BEHIND, {"tenant": tenant_id, "jobs": list(job_ids), "states": list(states)})
 
 
 async def changed(connection: Connection, sql: LiteralString, params: Mapping[str, object]) -> Job:

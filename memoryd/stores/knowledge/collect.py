@@ -1,5 +1,6 @@
 """Garbage collection: versions that nobody needs are given up, and rows that only they have are erased a while later."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import LiteralString
 from uuid import UUID
@@ -36,6 +37,8 @@ d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND (
         WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.seq = d.from_seq AND v.state = 'draft')))
 """
 _GARBAGE = f"SELECT document_pid FROM kb_documents d WHERE {_IS_GARBAGE} LIMIT %(documents)s FOR UPDATE OF d SKIP LOCKED"
+# For who has just been told that a content is there, and is about to order a job of it.
+_LOOKED_FOR = timedelta(hours=1)
 # Of an orphan: what failed of it may be tried again, for as long as its job is known.
 _UNWANTED: LiteralString = """
 NOT EXISTS (
@@ -46,7 +49,8 @@ NOT EXISTS (
 # Looked at first, for most knowledge bases have nothing to collect in most rounds.
 _DUE = f"""
 SELECT EXISTS (SELECT FROM kb_documents d WHERE {_IS_GARBAGE})
-    OR EXISTS (SELECT FROM kb_orphans o WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND {_UNWANTED})
+    OR EXISTS (SELECT FROM kb_orphans o WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s
+               AND (o.named_at IS NULL OR o.named_at <= %(ripe)s) AND {_UNWANTED})
     OR EXISTS (SELECT FROM kb_versions WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND state = 'draft' AND discarding)
     OR b.retain < (SELECT count(*) FROM kb_versions WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND state = 'published')
 FROM knowledge_bases b WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES}
@@ -56,27 +60,38 @@ DELETE FROM kb_orphans o
 WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND EXISTS (
     SELECT FROM kb_documents d WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.object_key = o.object_key)
 """
-_NAMED_ONCE = f"""
-DELETE FROM kb_orphans o WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND o.named_at IS NOT NULL AND {_UNWANTED}
-RETURNING object_key
-"""
 _NAME = f"""
 UPDATE kb_orphans o SET named_at = %(now)s
 WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND o.named_at IS NULL AND {_UNWANTED}
-RETURNING object_key
 """
+_RIPE = f"""
+SELECT object_key FROM kb_orphans o
+WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND o.named_at <= %(ripe)s AND {_UNWANTED}
+ORDER BY object_key LIMIT %(objects)s FOR UPDATE OF o SKIP LOCKED
+"""
+_ERASED = "DELETE FROM kb_orphans WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND object_key = ANY(%(keys)s::text[])"
 # Of one transaction.
-_DOCUMENTS, _CHUNKS = 50, 2_000
+_DOCUMENTS, _CHUNKS, _OBJECTS = 50, 2_000, 200
+
+EraseObjects = Callable[[Sequence[str]], Awaitable[None]]
 
 
-async def collect(database: Database, scope: Scope, kb_id: UUID, *, now: datetime, grace_s: float) -> Collected:
+async def collect(
+    database: Database, scope: Scope, kb_id: UUID, *, now: datetime, grace_s: float, erase_objects: EraseObjects
+) -> Collected:
     """Give versions up, erase in small transactions what was given up more than ``grace_s`` ago, finish an interrupted discard.
 
-    Originals that no document names any more are told in two rounds, so that an interruption after the first leaves none; and
-    not while there is a job, which may name them again, or one that failed of them and can be tried again.
+    Originals are erased (``erase_objects``) an hour after it was seen that no document names them; not while there is a job,
+    which may name them again, or one that failed of them and can be tried again.
     Raises ``NotFound``.
     """
-    params = naming(scope, kb_id) | {"now": now, "until": now - timedelta(seconds=grace_s), "documents": _DOCUMENTS}
+    params = naming(scope, kb_id) | {
+        "now": now,
+        "until": now - timedelta(seconds=grace_s),
+        "ripe": now - _LOOKED_FOR,
+        "documents": _DOCUMENTS,
+        "objects": _OBJECTS,
+    }
     due = await database.read(scope, _DUE, params)
     if due and not due[0][0]:
         return Collected((), 0, 0, ())
@@ -98,14 +113,29 @@ async def collect(database: Database, scope: Scope, kb_id: UUID, *, now: datetim
             gone, done = await erase(connection, scope.tenant_id, found, _CHUNKS)
         chunks += gone
         documents += len(found) if done else 0
-    async with database.transaction(scope) as connection:
-        await connection.execute(_NAMED_AGAIN, params)
-        keys: list[str] = []
-        # A job that came meanwhile may be about to make a document of one of them.
-        if not await active_jobs(connection, scope, kb_id):
-            for sql in (_NAMED_ONCE, _NAME):
-                keys += [key for (key,) in await (await connection.execute(sql, params)).fetchall()]
-        if versions or documents:
+    if versions or documents:
+        async with database.transaction(scope) as connection:
             numbers = {"documents": documents, "chunks": chunks}
             await leave(connection, scope, "kb.collect", kb_id, now, versions=list[JsonValue](versions), **numbers)
-    return Collected(tuple(versions), documents, chunks, tuple(sorted(keys)))
+    keys: list[str] = []
+    while some := await _objects(database, scope, kb_id, params, erase_objects):
+        keys += some
+    return Collected(tuple(versions), documents, chunks, tuple(keys))
+
+
+async def _objects(
+    database: Database, scope: Scope, kb_id: UUID, params: dict[str, object], erase_objects: EraseObjects
+) -> list[str]:
+    """Some originals, and then what is known of them: interrupted between, they are erased again. Their rows are locked
+    meanwhile, so that who wants one of them waits, and finds it gone."""
+    async with database.transaction(scope) as connection:
+        await connection.execute(_NAMED_AGAIN, params)
+        # A job that came meanwhile may be about to make a document of one of them.
+        if await active_jobs(connection, scope, kb_id):
+            return []
+        await connection.execute(_NAME, params)
+        keys = [key for (key,) in await (await connection.execute(_RIPE, params)).fetchall()]
+        if keys:
+            await erase_objects(keys)
+            await connection.execute(_ERASED, params | {"keys": keys})
+    return keys

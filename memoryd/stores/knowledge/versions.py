@@ -1,5 +1,6 @@
 """Versions of knowledge bases in PostgreSQL: which there are, which one a request reads, and moving the pointer."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -113,9 +114,11 @@ class PgVersions:
         """See :func:`memoryd.stores.knowledge.diff.diff`."""
         return await diff(self._database, scope, kb_id, before, after, cursor=cursor, limit=limit)
 
-    async def collect(self, scope: Scope, kb_id: UUID, *, now: datetime, grace_s: float) -> Collected:
+    async def collect(
+        self, scope: Scope, kb_id: UUID, *, now: datetime, grace_s: float, erase: Callable[[Sequence[str]], Awaitable[None]]
+    ) -> Collected:
         """See :func:`memoryd.stores.knowledge.collect.collect`."""
-        return await collect(self._database, scope, kb_id, now=now, grace_s=grace_s)
+        return await collect(self._database, scope, kb_id, now=now, grace_s=grace_s, erase_objects=erase)
 
     async def _one(self, scope: Scope, kb_id: UUID, seq: int) -> Version:
         rows = await self._database.read(scope, _ONE, naming(scope, kb_id) | {"seq": seq})

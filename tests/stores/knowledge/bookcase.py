@@ -21,6 +21,7 @@ from retrieval.analysis import Analyzer
 from retrieval.filters import JsonValue
 from retrieval.scope import Scope
 from retrieval.vectors import Vectors
+from tests.stores.knowledge.shelf import erased
 
 Embed = Callable[[Sequence[str]], Awaitable[Vectors]]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -110,7 +111,7 @@ class Bookcase:
 
     async def collect(self) -> None:
         """Give up every version but the live one."""
-        await self.versions.collect(self.scope, self.kb_id, now=NOW, grace_s=0)
+        await self.versions.collect(self.scope, self.kb_id, now=NOW, grace_s=0, erase=erased)
 
     async def tag(self, tag: str, seq: int) -> None:
         """Name a version."""

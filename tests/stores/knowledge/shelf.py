@@ -15,6 +15,7 @@ from memoryd.access.tenants import TenantService
 from memoryd.clock import SystemClock
 from memoryd.ids import uuid7
 from memoryd.knowledge.model import (
+    Collected,
     KnowledgeBase,
     NewDocument,
     Pin,
@@ -134,6 +135,9 @@ class Shelf:
     async def discard(self) -> bool:
         return await self.drafts.discard(self.scope, self.kb)
 
+    async def collect(self, grace_s: float = 0) -> Collected:
+        return await self.versions.collect(self.scope, self.kb, now=self.now(), grace_s=grace_s, erase=erased)
+
     async def publish(self, note: str | None = None) -> Version:
         return await self.versions.publish(self.scope, self.kb, note=note, now=self.now())
 
@@ -198,6 +202,10 @@ class Shelf:
     async def another(self, name: str, space: str = "default") -> "Shelf":
         """One more knowledge base of the tenant."""
         return await shelf_of(self.database, self.generation, self.scope, name, space)
+
+
+async def erased(keys: Sequence[str]) -> None:
+    """Of originals: none was kept."""
 
 
 async def new_shelf(database: Database, generation: Generation, name: str = "handbook", retain: int | None = None) -> Shelf:

@@ -14,7 +14,7 @@ from memoryd.stores.database import Database
 from memoryd.stores.generation_registry import PgRegistry
 from memoryd.stores.generations import Generation
 from memoryd.stores.knowledge import bases as module
-from tests.stores.knowledge.shelf import Shelf, new_shelf
+from tests.stores.knowledge.shelf import Shelf, erased, new_shelf
 
 LINES = [f"line {n} of the document" for n in range(5)]
 
@@ -170,5 +170,5 @@ def _of_another(owner: Shelf, stranger: Shelf) -> list[Awaitable[object]]:
         stranger.versions.tag(scope, kb, "mine", 1, now),
         stranger.versions.tag(scope, kb, "mine", None, now),
         stranger.versions.diff(scope, kb, 0, 1, cursor=None, limit=5),
-        stranger.versions.collect(scope, kb, now=now, grace_s=0),
+        stranger.versions.collect(scope, kb, now=now, grace_s=0, erase=erased),
     ]

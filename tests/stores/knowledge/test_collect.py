@@ -3,19 +3,16 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from uuid import UUID
 
 import pytest
 
 from memoryd.errors import Conflict, NotFound, VersionGone
 from memoryd.ids import uuid7
-from memoryd.jobs.model import NewItem, NewJob
 from memoryd.knowledge.model import Collected, VersionState
-from memoryd.stores.jobs.ledger import PgLedger
 from memoryd.stores.knowledge import collect as collecting
 from memoryd.stores.knowledge import discard as discarding
 from memoryd.stores.knowledge.rows import erase
-from tests.stores.knowledge.shelf import Shelf
+from tests.stores.knowledge.shelf import Shelf, erased
 
 LINES = [f"line {n} of the document" for n in range(5)]
 HOUR = 3600.0
@@ -25,15 +22,11 @@ async def _retain(shelf: Shelf, number: int | None) -> None:
     await shelf.bases.update(shelf.scope, replace(shelf.base, retain=number))
 
 
-async def _collect(shelf: Shelf, grace_s: float = 0) -> Collected:
-    return await shelf.versions.collect(shelf.scope, shelf.kb, now=shelf.now(), grace_s=grace_s)
-
-
 async def test_without_a_retention_everything_is_kept(shelf: Shelf) -> None:
     for n in range(3):
         await shelf.release(a=LINES[n:])
     before = await shelf.rows()
-    assert await _collect(shelf) == Collected((), 0, 0, ())
+    assert await shelf.collect() == Collected((), 0, 0, ())
     assert await shelf.rows() == before
 
 
@@ -44,9 +37,9 @@ async def test_a_round_with_nothing_to_collect_locks_nothing(shelf: Shelf) -> No
     async with shelf.database.transaction(shelf.scope) as connection:
         await connection.execute("SELECT FROM knowledge_bases WHERE tenant_id = %s FOR UPDATE", (shelf.scope.tenant_id,))
         async with asyncio.timeout(5):
-            assert await _collect(shelf) == Collected((), 0, 0, ())
+            assert await shelf.collect() == Collected((), 0, 0, ())
     with pytest.raises(NotFound):
-        await shelf.versions.collect(shelf.scope, uuid7(), now=shelf.now(), grace_s=0)
+        await shelf.versions.collect(shelf.scope, uuid7(), now=shelf.now(), grace_s=0, erase=erased)
 
 
 async def test_the_newest_the_live_the_tagged_and_the_base_of_the_draft_stay(shelf: Shelf) -> None:
@@ -57,7 +50,7 @@ async def test_the_newest_the_live_the_tagged_and_the_base_of_the_draft_stay(she
     await shelf.stage("b", ["draft"])
     await shelf.rollback(3)
     await _retain(shelf, 2)
-    done = await _collect(shelf)
+    done = await shelf.collect()
     assert done.versions == (1, 5, 6)
     page = await shelf.versions.page(shelf.scope, shelf.kb, before=None, limit=10)
     assert [one.seq for one in page if one.state is VersionState.COLLECTED] == [6, 5, 1]
@@ -74,13 +67,13 @@ async def test_who_pinned_a_version_reads_it_for_the_grace(shelf: Shelf) -> None
     pin = await shelf.pin()
     await shelf.release(a=LINES[:1])
     await _retain(shelf, 1)
-    done = await _collect(shelf, HOUR)
+    done = await shelf.collect(HOUR)
     assert (done.versions, done.documents) == ((1,), 0)
     with pytest.raises(VersionGone):
         await shelf.pin("1")
     assert await shelf.at(pin) == {"a": LINES, "b": ["stays"]}
     shelf.ticks += int(HOUR)
-    done = await _collect(shelf, HOUR)
+    done = await shelf.collect(HOUR)
     assert (done.versions, done.documents, done.chunks) == ((), 1, 5)
     assert await shelf.count("kb_chunks") == await shelf.count("kb_vectors") == 2
     assert await shelf.count("kb_postings") == 6
@@ -95,12 +88,12 @@ async def test_rows_stay_while_one_version_between_needs_them(shelf: Shelf) -> N
     await shelf.release(b=["other"])
     await shelf.versions.tag(shelf.scope, shelf.kb, "kept", 2, shelf.now())
     await _retain(shelf, 1)
-    done = await _collect(shelf)
+    done = await shelf.collect()
     assert (done.versions, done.documents) == ((1, 3), 0)
     assert await shelf.read("kept") == {"a": LINES, "b": ["b"]}
     await shelf.versions.tag(shelf.scope, shelf.kb, "kept", None, shelf.now())
-    await _collect(shelf)
-    done = await _collect(shelf)
+    await shelf.collect()
+    done = await shelf.collect()
     assert await shelf.count("kb_documents") == 2
     assert await shelf.read() == {"a": ["other"], "b": ["other"]}
 
@@ -121,56 +114,11 @@ async def test_much_garbage_goes_in_small_transactions(shelf: Shelf, monkeypatch
         return done
 
     monkeypatch.setattr(collecting, "erase", counted)
-    done = await _collect(shelf)
+    done = await shelf.collect()
     assert (done.documents, done.chunks) == (5, 25)
     assert sum(steps) == 25
     assert max(steps) == 3
     assert await shelf.count("kb_documents") == await shelf.count("kb_chunks") == 1
-
-
-async def test_originals_that_no_document_names_are_named_in_two_rounds(shelf: Shelf) -> None:
-    old, new, half = (str(shelf.new("a", lines).object_key) for lines in (LINES, LINES[:1], LINES[:2]))
-    await shelf.release(a=LINES, twin=LINES)
-    await shelf.remove("twin")
-    await shelf.release(a=LINES[:1])
-    await shelf.begin("a", LINES[:2])
-    await shelf.discard()
-    assert (await _collect(shelf)).object_keys == (half,), "what was staged and dropped"
-    await _retain(shelf, 1)
-    done = await _collect(shelf)
-    assert done.object_keys == tuple(sorted([half, old]))
-    assert (await _collect(shelf)).object_keys == (old,)
-    assert (await _collect(shelf)).object_keys == ()
-    await shelf.stage("a", LINES)
-    await shelf.discard()
-    await shelf.release(back=LINES)
-    assert old not in (await _collect(shelf)).object_keys, "named again"
-    assert await shelf.reader.object_key(shelf.scope, await shelf.pin(), "a") == new
-
-
-async def test_originals_of_what_failed_stay_for_another_try(shelf: Shelf) -> None:
-    key, job = str(shelf.new("a", LINES).object_key), uuid7()
-    wish = NewJob("ingest", {}, [NewItem("a", {"key": key}), NewItem("b", {"key": "other"})], kb_id=shelf.kb)
-    await PgLedger(shelf.database).add(shelf.scope, job, wish, shelf.now(), None)
-    await _end(shelf, job, "failed")
-    await shelf.begin("a", LINES)
-    await shelf.begin("b", LINES[:1])
-    await shelf.discard()
-    assert (await _collect(shelf)).object_keys == (str(shelf.new("b", LINES[:1]).object_key),)
-    await _collect(shelf)
-    assert (await _collect(shelf)).object_keys == ()
-    await _end(shelf, job, "succeeded")
-    assert (await _collect(shelf)).object_keys == (key,)
-
-
-async def _end(shelf: Shelf, job: UUID, state: str) -> None:
-    params = {"tenant": shelf.scope.tenant_id, "job": job, "state": state}
-    async with shelf.database.transaction(shelf.scope) as connection:
-        for sql in (
-            "UPDATE job_items SET state = %(state)s WHERE tenant_id = %(tenant)s AND job_id = %(job)s",
-            "UPDATE jobs SET state = 'partial', failed = 1 WHERE tenant_id = %(tenant)s AND job_id = %(job)s",
-        ):
-            await connection.execute(sql, params)
 
 
 async def test_an_interrupted_discard_takes_nothing_more_and_is_finished(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +144,7 @@ async def test_an_interrupted_discard_takes_nothing_more_and_is_finished(shelf: 
         if finish == "discard":
             assert await shelf.discard()
         else:
-            await _collect(shelf)
+            await shelf.collect()
         assert await shelf.rows() == before
 
 
@@ -206,6 +154,6 @@ async def test_what_was_begun_for_a_draft_that_is_gone_is_garbage(shelf: Shelf) 
     await shelf.part(staging, LINES)
     async with shelf.database.transaction(shelf.scope) as connection:
         await connection.execute("DELETE FROM kb_versions WHERE tenant_id = %(tenant)s", {"tenant": shelf.scope.tenant_id})
-    done = await shelf.versions.collect(shelf.scope, shelf.kb, now=shelf.now() + timedelta(days=1), grace_s=0)
+    done = await shelf.versions.collect(shelf.scope, shelf.kb, now=shelf.now() + timedelta(days=1), grace_s=0, erase=erased)
     assert (done.documents, done.chunks) == (1, 2)
     assert await shelf.count("kb_postings") == 0

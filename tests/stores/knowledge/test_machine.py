@@ -23,7 +23,7 @@ from memoryd.stores.generations import Generation, live_generation
 from memoryd.stores.knowledge import collect as collecting
 from memoryd.stores.knowledge import discard as discarding
 from memoryd.stores.knowledge import publish as publishing
-from tests.stores.knowledge.shelf import PART, Shelf, new_shelf, words
+from tests.stores.knowledge.shelf import PART, Shelf, erased, new_shelf, words
 
 Answer = TypeVar("Answer")
 Text = tuple[tuple[str, ...], int]
@@ -245,7 +245,7 @@ class Machine(RuleBasedStateMachine):
         self.shelf.ticks += seconds
         now = self.shelf.now()
         gone, interrupted = model.unneeded(), False
-        work = self.shelf.versions.collect(self.shelf.scope, self.shelf.kb, now=now, grace_s=GRACE_S)
+        work = self.shelf.versions.collect(self.shelf.scope, self.shelf.kb, now=now, grace_s=GRACE_S, erase=erased)
         with crashing(collecting, "erase", after or 1_000):
             try:
                 assert list(self.run(work).versions) == gone

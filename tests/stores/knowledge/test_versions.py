@@ -8,7 +8,7 @@ import pytest
 from memoryd.errors import Collision, Conflict, NotFound, VersionGone
 from memoryd.knowledge.model import VersionState
 from retrieval.bm25 import CorpusStatistics
-from tests.stores.knowledge.shelf import TITLE, Shelf, words
+from tests.stores.knowledge.shelf import TITLE, Shelf, erased, words
 
 ALPHA = ["the alpha goes first", "the beta goes second", "the gamma goes third"]
 OMEGA = ["omega is last", "psi is before it"]
@@ -326,7 +326,7 @@ async def test_what_is_collected_is_gone(shelf: Shelf) -> None:
     base = await shelf.bases.get(shelf.scope, "handbook")
     assert (base.live_seq, base.newest_seq) == (2, 2)
     await shelf.bases.update(shelf.scope, replace(base, retain=1))
-    done = await shelf.versions.collect(shelf.scope, shelf.kb, now=shelf.now(), grace_s=0)
+    done = await shelf.versions.collect(shelf.scope, shelf.kb, now=shelf.now(), grace_s=0, erase=erased)
     assert done.versions == (1,)
     for gone in (
         shelf.pin("1"),

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import psycopg
 from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
@@ -35,6 +36,10 @@ Begun = TypeVar("Begun")
 _LOST = (psycopg.OperationalError, psycopg.InterfaceError)
 # A pool may be full of connections that a restarted server has forgotten; each attempt discards one.
 _ATTEMPTS = 4
+# A machine that is lost, or a firewall that forgot a connection, ends it after 15 to 25 s, and not after hours; over TCP.
+_KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
+# Some statements are sent together, each of which may take as long as a statement may.
+_TOGETHER = 3
 # How long a server may take to stop a statement that nobody waits for any more, before its connection is dropped.
 _STOP_S = 1.0
 
@@ -55,9 +60,13 @@ class Database:
         self._timeout_s = timeout_s
         # For a free connection, then for the statement, then for the way there and back.
         self._read_timeout_s = timeout_s + statement_timeout_s + 1
+        # Without a lock in its first message, a transaction is begun at once or its connection is dead.
+        self._begin_s, self._first_s, self._answer_s = timeout_s, statement_timeout_s + 1, _TOGETHER * statement_timeout_s + 1
+        kept = {name: value for name, value in _KEEPALIVE.items() if name not in conninfo_to_dict(url)}
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
-            kwargs={"options": options, "autocommit": True, "connect_timeout": max(2, int(timeout_s))},
+            connection_class=Connection,
+            kwargs={"options": options, "autocommit": True, "connect_timeout": max(2, int(timeout_s))} | kept,
             min_size=2,
             max_size=size,
             timeout=timeout_s,
@@ -94,7 +103,7 @@ class Database:
     @asynccontextmanager
     async def writing(self, scope: Scope) -> AsyncIterator[Connection]:
         """As :meth:`transaction`, to write vectors in: which generations there are stays as it is until the end."""
-        async with self._begun(_of(scope.tenant_id, _WRITE_VECTORS)) as connection:
+        async with self._begun(_of(scope.tenant_id, _WRITE_VECTORS), self._first_s) as connection:
             yield connection
 
     @asynccontextmanager
@@ -104,7 +113,7 @@ class Database:
         For statements that find their rows by key: nothing in it is planned for its values.
         """
         first = [("BEGIN", None), (_PIPED_BY_KEY, {"tenant": _text(scope.tenant_id)}), *statements]
-        async with self._open(lambda connection: trip(connection, first)) as (connection, cursors):
+        async with self._open(lambda connection: trip(connection, first), self._first_s) as (connection, cursors):
             yield connection, cursors[2:]
 
     async def at_once(self, scope: Scope, statements: Sequence[Statement]) -> list[Cursor]:
@@ -117,7 +126,7 @@ class Database:
         try:
             async with (
                 asyncio.timeout(self._read_timeout_s),
-                self._open(lambda connection: trip(connection, alone)) as (_, cursors),
+                self._open(lambda connection: trip(connection, alone), self._first_s) as (_, cursors),
             ):
                 return cursors[1:]
         except TimeoutError as error:
@@ -175,6 +184,7 @@ class Database:
             for attempt in range(_ATTEMPTS):
                 try:
                     async with self._pool.connection() as connection:
+                        connection.answer_s = self._answer_s
                         return await _pipelined(connection, scope.tenant_id, statements, setup)
                 except _LOST as error:
                     if attempt == _ATTEMPTS - 1 or not _gone(error):
@@ -182,15 +192,19 @@ class Database:
         raise AssertionError  # the loop returns or raises
 
     @asynccontextmanager
-    async def _begun(self, first: str) -> AsyncIterator[Connection]:
+    async def _begun(self, first: str, answer_s: float | None = None) -> AsyncIterator[Connection]:
         # Both in one message: a pipeline of two costs a third more.
-        async with self._open(lambda connection: connection.execute(f"BEGIN; {first}", prepare=False)) as (connection, _):
+        begin = f"BEGIN; {first}"
+        opening = self._open(lambda connection: connection.execute(begin, prepare=False), answer_s or self._begin_s)
+        async with opening as (connection, _):
             yield connection
 
     @asynccontextmanager
-    async def _open(self, begin: Callable[[Connection], Awaitable[Begun]]) -> AsyncIterator[tuple[Connection, Begun]]:
+    async def _open(
+        self, begin: Callable[[Connection], Awaitable[Begun]], answer_s: float
+    ) -> AsyncIterator[tuple[Connection, Begun]]:
         with Translated():
-            connection, begun = await self._begin(begin)
+            connection, begun = await self._begin(begin, answer_s)
             try:
                 yield connection, begun
             except MemorydError:
@@ -211,16 +225,20 @@ class Database:
             finally:
                 await self._pool.putconn(connection)
 
-    async def _begin(self, begin: Callable[[Connection], Awaitable[Begun]]) -> tuple[Connection, Begun]:
+    async def _begin(self, begin: Callable[[Connection], Awaitable[Begun]], answer_s: float) -> tuple[Connection, Begun]:
         for attempt in range(_ATTEMPTS):
             connection = await self._pool.getconn()
             try:
-                return connection, await begin(connection)
+                connection.answer_s = answer_s
+                begun = await begin(connection)
             except BaseException as error:
                 await connection.close()
                 await self._pool.putconn(connection)
                 if not isinstance(error, _LOST) or attempt == _ATTEMPTS - 1 or not _gone(error):
                     raise
+            else:
+                connection.answer_s = self._answer_s
+                return connection, begun
         raise AssertionError
 
 

@@ -9,7 +9,6 @@ from memoryd.generations.model import Generation, ItemKind
 from memoryd.generations.ports import Counted, Sampled
 from memoryd.stores.arrays import int8s
 from memoryd.stores.database import Database
-from memoryd.stores.generation_items import PATIENCE
 from memoryd.stores.vectors import HalfVectorParam
 from retrieval.situate import situated
 from retrieval.vectors import Vectors
@@ -105,7 +104,7 @@ class PgGenerationEvidence:
         passages = ItemKind.PASSAGES in generation.kinds
         params = _params(generation, tenant_id) | {"passages": passages, "dimension": generation.dimension}
         async with self._database.tenant(tenant_id) as connection:
-            await connection.execute(PATIENCE)
+            await connection.be_patient()
             (row,) = await (await connection.execute(_COUNTED, params)).fetchall()
         return Counted(tenant_id, *row)
 
@@ -113,7 +112,7 @@ class PgGenerationEvidence:
         """Some items without a vector, in words."""
         found: list[str] = []
         async with self._database.tenant(tenant_id) as connection:
-            await connection.execute(PATIENCE)
+            await connection.be_patient()
             for kind in generation.kinds:
                 params = _params(generation, tenant_id) | {"limit": limit - len(found)}
                 rows = await (await connection.execute(_LACKING[kind], params)).fetchall()
@@ -124,7 +123,7 @@ class PgGenerationEvidence:
         """Some items that reads can find, with their vectors; of each kind up to ``limit``."""
         found: list[Sampled] = []
         async with self._database.tenant(tenant_id) as connection:
-            await connection.execute(PATIENCE)
+            await connection.be_patient()
             for kind in generation.kinds:
                 params = _params(generation, tenant_id)
                 table, shown = _TABLE[kind], _SHOWN[kind]
@@ -147,7 +146,7 @@ class PgGenerationEvidence:
         sql = _NEAREST.format(table=_TABLE[kind], shown=_SHOWN[kind])
         params = _params(generation, tenant_id) | {"vector": HalfVectorParam(vector), "limit": limit, "kb": kb_id}
         async with self._database.tenant(tenant_id) as connection:
-            await connection.execute(PATIENCE)
+            await connection.be_patient()
             return [pid for (pid,) in await (await connection.execute(sql.encode(), params)).fetchall()]
 
     async def named(self, generation: Generation, tenant_id: UUID, kind: ItemKind, names: Sequence[str]) -> dict[str, str]:

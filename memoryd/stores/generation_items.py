@@ -11,9 +11,6 @@ from memoryd.stores.vectors import HalfVectorArrayParam
 from retrieval.situate import situated
 from retrieval.vectors import Vectors
 
-PATIENCE = "SET LOCAL statement_timeout = '10min'"
-"""For statements that look at everything a tenant has."""
-
 _TENANTS = """
 SELECT tenant_id FROM tenants
 WHERE (%(after)s::uuid IS NULL OR tenant_id > %(after)s) AND (%(only)s::uuid IS NULL OR tenant_id = %(only)s)
@@ -94,7 +91,7 @@ class PgGenerationItems:
         """How many items a tenant has."""
         total = 0
         async with self._database.tenant(tenant_id) as connection:
-            await connection.execute(PATIENCE)
+            await connection.be_patient()
             for kind in generation.kinds:
                 row = await (await connection.execute(_COUNT[kind], _params(generation, tenant_id))).fetchone()
                 total += int(row[0]) if row else 0

@@ -1,15 +1,52 @@
 """Several statements in one round trip to PostgreSQL. A round trip costs more of a small statement than the statement does."""
 
+import asyncio
+import os
+import select
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
-from psycopg.abc import PQGen
+from psycopg.abc import RV, PQGen
 from psycopg.pq import ConnStatus
 from psycopg.rows import TupleRow
 
+_PATIENCE_S = 600
+
+
+class Connection(AsyncConnection[TupleRow]):
+    """Its server answers within ``answer_s``, or the connection is lost: a line that went dead says nothing, and who waits for it
+    waits for a quarter of an hour or for ever. A server that is alive has ended its statement by then, by its own limit."""
+
+    answer_s = 60.0
+
+    async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:  # noqa: ASYNC109
+        """As the driver's, for everything that is ever waited for."""
+        overdue = asyncio.get_running_loop().call_later(self.answer_s, self._hang_up)
+        try:
+            return await super().wait(gen, interval, timeout)
+        finally:
+            overdue.cancel()
+
+    async def be_patient(self) -> None:
+        """This transaction's statements take as long as a tenant or a knowledge base is large."""
+        await self.execute(f"SET LOCAL statement_timeout = {1000 * _PATIENCE_S}")
+        self.answer_s = _PATIENCE_S + 10.0
+
+    def _hang_up(self) -> None:
+        """Who waits learns it as if the server had closed the connection; unless its answer is there, and only was not read yet
+        by an event loop that stood still."""
+        if self.pgconn.status != ConnStatus.OK:
+            return
+        answered = select.poll()
+        answered.register(self.pgconn.socket, select.POLLIN)
+        if not answered.poll(0):
+            with suppress(OSError), socket.socket(fileno=os.dup(self.pgconn.socket)) as line:
+                line.shutdown(socket.SHUT_RDWR)
+
+
 Params = Mapping[str, object]
-Connection = AsyncConnection[TupleRow]
 Cursor = AsyncCursor[TupleRow]
 Statement = tuple[str, Params | Sequence[object] | None]
 """With its parameters; ``None``: nothing in it is a placeholder."""

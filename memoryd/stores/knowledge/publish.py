@@ -8,7 +8,7 @@ from memoryd.stores.database import Database
 from memoryd.stores.generations import covering
 from memoryd.stores.jobs.active import wait_for_others
 from memoryd.stores.knowledge.locks import find_base, find_draft, naming
-from memoryd.stores.knowledge.rows import PATIENCE, erase
+from memoryd.stores.knowledge.rows import erase
 from memoryd.stores.knowledge.trail import leave
 from memoryd.stores.knowledge.verify import verify
 from memoryd.stores.trips import Connection
@@ -71,8 +71,8 @@ async def publish(
     Whatever interrupts it, nothing has changed, and it can be asked for again.
     """
     async with database.transaction(scope) as connection:
-        for setting in (PATIENCE, _MEMORY):
-            await connection.execute(setting)
+        await connection.be_patient()
+        await connection.execute(_MEMORY)
         base = await find_base(connection, scope, kb_id)
         ((alone,),) = await (await connection.execute(_ALONE, {"kb": kb_id})).fetchall()
         if not alone:

@@ -14,9 +14,6 @@ from memoryd.stores.gaps import uncopied_chunks
 from memoryd.stores.generations import HOLD, covering
 from memoryd.stores.trips import Connection, trip
 
-PATIENCE = "SET LOCAL statement_timeout = '10min'"
-"""For transactions whose statements take as long as a knowledge base is large."""
-
 _CHUNKS_OF = """
 SELECT pid FROM kb_chunks WHERE tenant_id = %(tenant)s AND document_pid = ANY(%(documents)s::bigint[])
 ORDER BY document_pid, ordinal LIMIT %(most)s
@@ -101,7 +98,7 @@ async def copy(connection: Connection, tenant: UUID, documents: Sequence[int], s
     """Open copies of these documents from ``seq`` on, with everything that belongs to them; the copies' numbers."""
     copies: list[int] = []
     if documents:
-        await connection.execute(PATIENCE)
+        await connection.be_patient()
         await connection.execute(HOLD)
     for part in _slices(documents, _DOCUMENTS):
         made = [pid for (pid,) in await (await connection.execute(_NEW_PIDS, (len(part),))).fetchall()]

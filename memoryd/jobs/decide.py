@@ -19,19 +19,20 @@ class Change:
 
 
 def decide(state: JobState, wish: Wish | None, command: Command, *, held: bool) -> Change | None:
-    """What ``command`` makes of a job; ``None``: nothing, it is so already. ``held``: a worker has it, and is asked to stop.
+    """What ``command`` makes of a job; ``None``: nothing, it is so already. ``held``: a worker has it, and is asked to stop;
+    asked again when that worker is gone, it happens at once.
 
     Raises ``WrongState``.
     """
     if command is Command.CANCEL:
-        if state is JobState.CANCELLED or wish is Wish.CANCEL:
+        if state is JobState.CANCELLED or (wish is Wish.CANCEL and held):
             return None
         if state in _UNDER_WAY and held:
             return Change(state, Wish.CANCEL)
         if not state.final:
             return Change(JobState.CANCELLED, drop=True)
     if command is Command.PAUSE and wish is not Wish.CANCEL:
-        if state is JobState.PAUSED or wish is Wish.PAUSE:
+        if state is JobState.PAUSED or (wish is Wish.PAUSE and held):
             return None
         if state in _UNDER_WAY:
             return Change(state, Wish.PAUSE) if held else Change(JobState.PAUSED)

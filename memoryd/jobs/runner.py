@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
+from memoryd.errors import StoreUnavailable
 from memoryd.jobs.control import Hold, ItemControl, Share
 from memoryd.jobs.lanes import Lanes
 from memoryd.jobs.model import Again, Busy, Claim, Dead, Failure, ItemState, Job, JobItem, Outcome, Settled, Through, Waits
@@ -19,6 +20,8 @@ from retrieval.errors import MemorydError
 
 log = logging.getLogger(__name__)
 
+# Between looks whether a store that was lost is back.
+_AGAIN_S = 1.0
 # Of a worker that is told to stop, for handing back what it holds.
 _FAREWELL_S = 2.0
 
@@ -71,7 +74,11 @@ class Runner:
         hold = Hold(self._desk, claim, self._clock, others_wait)
         async with hold.kept():
             try:
-                await self._slice(claim, hold)
+                try:
+                    await self._slice(claim, hold)
+                except MemorydError as error:
+                    log.warning("a turn at job %s ended early: %s", claim.job.job_id, error.code)
+                    await self._hand_back(claim, hold)
             except LeaseLost:
                 log.warning("job %s belongs to another worker now", claim.job.job_id)
             except asyncio.CancelledError:
@@ -113,6 +120,16 @@ class Runner:
         finally:
             await lanes.stop()
         await self._desk.let_go(claim, self._clock.now())
+
+    async def _hand_back(self, claim: Claim, hold: Hold) -> None:
+        """What the store failed under is for another turn, and was no attempt: it is told so as soon as it answers again."""
+        while not hold.lost:
+            try:
+                await self._desk.let_go(claim, self._clock.now())
+            except StoreUnavailable:
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                return
 
     async def _may_stay(self, claim: Claim, under_way: int) -> bool:
         try:

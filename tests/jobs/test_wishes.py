@@ -105,3 +105,19 @@ async def test_a_job_whose_worker_died_is_paused_at_once_with_nothing_running(be
     await bench.act(job_id, Command.RESUME)
     await bench.run(Handler())
     assert [one.attempts for one in await bench.items(job_id)] == [2, 1]
+
+
+@pytest.mark.parametrize(("command", "state"), [(Command.PAUSE, JobState.PAUSED), (Command.CANCEL, JobState.CANCELLED)])
+async def test_what_is_asked_again_of_a_job_whose_worker_is_gone_happens_without_one(
+    bench: Bench, command: Command, state: JobState
+) -> None:
+    job_id = await bench.make("one")
+    claim = await bench.runner(Handler()).claim(bench.scope.tenant_id)
+    assert claim is not None
+    await bench.desk.next(claim, bench.clock.now())
+    for _ in range(2):
+        asked = await bench.act(job_id, command)
+        assert (asked.state, asked.wish) == (JobState.RUNNING, Wish(command.value))
+    bench.clock.pass_(31)
+    asked = await bench.act(job_id, command)
+    assert (asked.state, asked.wish) == (state, None)

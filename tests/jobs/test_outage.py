@@ -1,0 +1,80 @@
+"""Turns under which the store goes away."""
+
+import asyncio
+from datetime import datetime
+
+import pytest
+
+from memoryd.errors import StoreUnavailable
+from memoryd.jobs import runner as running
+from memoryd.jobs.model import Again, Claim, Dead, ItemState, JobItem, JobState, Outcome
+from memoryd.jobs.ports import Control
+from memoryd.stores.jobs.desk import PgDesk
+from tests.jobs.conftest import POLICY, Bench, Handler
+
+S = ItemState
+
+
+class Lossy(PgDesk):
+    """Down for some calls once an item is to be settled."""
+
+    def __init__(self, bench: Bench, down: int) -> None:
+        super().__init__(bench.database, attempts=3)
+        self.down = down
+        self.lost = False
+
+    def _fails(self) -> None:
+        if self.lost and self.down:
+            self.down -= 1
+            raise StoreUnavailable("the database cannot be reached")
+
+    async def settle_and_next(self, claim: Claim, item: int, verdict: Outcome | Dead, now: datetime) -> JobItem | None:
+        self.lost = True
+        self._fails()
+        return await super().settle_and_next(claim, item, verdict, now)
+
+    async def settle(self, claim: Claim, item: int, verdict: Outcome | Again | Dead, now: datetime) -> None:
+        self.lost = True
+        self._fails()
+        await super().settle(claim, item, verdict, now)
+
+    async def let_go(self, claim: Claim, now: datetime) -> None:
+        self._fails()
+        await super().let_go(claim, now)
+
+
+async def test_what_the_store_fails_under_is_handed_back_when_it_is_there_again(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "_AGAIN_S", 0.01)
+    bench.desk = Lossy(bench, down=3)
+    job_id = await bench.make("one", "two")
+    runner = bench.runner(Handler())
+    claim = await runner.claim(bench.scope.tenant_id)
+    assert claim is not None
+    await runner.work(claim)
+    assert [(one.state, one.attempts, one.reason) for one in await bench.items(job_id)] == [(S.QUEUED, 0, None)] * 2
+    await bench.run(Handler())  # at once, without waiting for the lease
+    assert (await bench.job(job_id)).state is JobState.SUCCEEDED
+    assert [one.attempts for one in await bench.items(job_id)] == [1, 1]
+
+
+async def test_who_lost_the_job_meanwhile_hands_nothing_back(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(running, "_AGAIN_S", 0.01)
+    bench.desk = Lossy(bench, down=2)
+    job_id = await bench.make("one")
+
+    async def taken_over(item: JobItem, control: Control) -> Outcome | None:
+        bench.clock.pass_(POLICY.lease.total_seconds() + 1)
+        assert await PgDesk(bench.database, attempts=3).claim(
+            bench.scope.tenant_id, ["test"], bench.clock.now(), lease=POLICY.lease, limit=2
+        )
+        return Outcome(S.SUCCEEDED)
+
+    runner = bench.runner(Handler({"one": taken_over}))
+    claim = await runner.claim(bench.scope.tenant_id)
+    assert claim is not None
+    async with asyncio.timeout(10):
+        await runner.work(claim)
+    (item,) = await bench.items(job_id)
+    assert (item.state, item.attempts, item.reason) == (S.QUEUED, 1, "worker_lost")

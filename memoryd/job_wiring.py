@@ -63,7 +63,8 @@ async def open_job_work(
     async with _courier(settings) as courier:
         runner = Runner(desk, courier, handlers, clock, policy)
         sweeper = Sweeper(desk, tenants, courier, clock, retention=timedelta(days=settings.jobs_retention_days))
-        async with JobWork(runner, sweeper, collecting, slots=settings.jobs_slots).running() as work:
+        sweep_s = settings.jobs_sweep_interval_s
+        async with JobWork(runner, sweeper, collecting, slots=settings.jobs_slots, sweep_s=sweep_s).running() as work:
             yield work
 
 

@@ -48,6 +48,15 @@ class ArqCourier:
             return False
         return True
 
+    async def reachable(self) -> bool:
+        """Its server answers within ``timeout_s``."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await (await self._connected()).ping()
+        except Exception:  # noqa: BLE001 - whatever is wrong with it
+            return False
+        return True
+
     async def close(self) -> None:
         """Give its connections back."""
         if self._pool is not None:
@@ -68,4 +77,8 @@ class NoCourier:
 
     async def enqueue(self, tenant_id: UUID, job_id: UUID, delay_s: float = 0.0) -> bool:
         """Always false."""
+        return False
+
+    async def reachable(self) -> bool:
+        """Never."""
         return False

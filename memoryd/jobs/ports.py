@@ -114,6 +114,9 @@ class Courier(Protocol):
     async def enqueue(self, tenant_id: UUID, job_id: UUID, delay_s: float = 0.0) -> bool:
         """Remind a worker of a job; false when that was not possible. Raises nothing for a courier that is down."""
 
+    async def reachable(self) -> bool:
+        """Whether it carries anything at present."""
+
 
 class Control(Protocol):
     """How a handler stays in touch while it works on one item."""

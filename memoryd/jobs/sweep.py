@@ -26,8 +26,14 @@ class Sweeper:
         self._retention = retention
         self._forgot: datetime | None = None
 
-    async def run(self) -> int:
-        """How many reminders were sent. A tenant that fails is logged, and does not stop the others."""
+    async def courier_is_away(self) -> bool:
+        """Then reminders reach nobody, and rounds that are due by it are not run."""
+        return not await self._courier.reachable()
+
+    async def run(self, courier: Courier | None = None) -> int:
+        """How many reminders were sent, with ``courier`` by that one. A tenant that fails is logged, and does not stop the
+        others."""
+        courier = courier or self._courier
         now = self._clock.now()
         forgets = self._forgot is None or now - self._forgot >= _FORGET_EVERY
         sent = 0
@@ -36,7 +42,7 @@ class Sweeper:
             nonlocal sent
             job_id = await self._waiting.waiting(tenant_id, now)
             if job_id is not None:
-                sent += await self._courier.enqueue(tenant_id, job_id)
+                sent += await courier.enqueue(tenant_id, job_id)
             while forgets and await self._waiting.forget(tenant_id, now - self._retention):
                 pass
 

@@ -56,6 +56,9 @@ class Reminders:
             self.sent.append((job_id, delay_s))
         return self.up
 
+    async def reachable(self) -> bool:
+        return self.up
+
 
 Work = Callable[[JobItem, Control], Awaitable[Outcome | None]]
 

@@ -1,16 +1,22 @@
-"""Turns under which the store goes away."""
+"""Jobs while the store, or the courier, is away."""
 
 import asyncio
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
 
 import pytest
 
 from memoryd.errors import StoreUnavailable
 from memoryd.jobs import runner as running
+from memoryd.jobs.courier import ArqCourier, NoCourier
 from memoryd.jobs.model import Again, Claim, Dead, ItemState, JobItem, JobState, Outcome
 from memoryd.jobs.ports import Control
+from memoryd.jobs.sweep import Sweeper
+from memoryd.jobs.work import JobWork
 from memoryd.stores.jobs.desk import PgDesk
 from tests.jobs.conftest import POLICY, Bench, Handler
+from tests.stack import Stack
 
 S = ItemState
 
@@ -78,3 +84,33 @@ async def test_who_lost_the_job_meanwhile_hands_nothing_back(bench: Bench, monke
         await runner.work(claim)
     (item,) = await bench.items(job_id)
     assert (item.state, item.attempts, item.reason) == (S.QUEUED, 1, "worker_lost")
+
+
+@dataclass
+class OneTenant:
+    tenant_id: UUID
+
+    async def tenants(self, after: UUID | None, limit: int) -> list[UUID]:
+        return [] if after else [self.tenant_id]
+
+
+async def test_while_the_courier_is_away_a_worker_finds_by_itself_what_there_is_to_do(bench: Bench) -> None:
+    sweeper = Sweeper(bench.desk, OneTenant(bench.scope.tenant_id), bench.courier, bench.clock, retention=timedelta(days=1))
+    handler, ended = Handler(), asyncio.Event()
+    handler.at_end = ended.set
+    work = JobWork(bench.runner(handler), sweeper, None, slots=1, sweep_s=0.05)
+    async with asyncio.timeout(20), work.running():
+        job_id = await bench.make("one")
+        await asyncio.sleep(0.2)
+        assert handler.done == [], "a courier that is there says when"
+        bench.courier.up = False
+        await ended.wait()
+    assert await bench.states(job_id) == [S.SUCCEEDED]
+
+
+async def test_a_courier_whose_server_is_not_there_is_away(stack: Stack) -> None:
+    for url, there in ((stack.redis_url, True), ("redis://127.0.0.1:1/0", False)):
+        courier = ArqCourier(url, timeout_s=2)
+        assert await courier.reachable() is there
+        await courier.close()
+    assert not await NoCourier().reachable()

@@ -103,6 +103,11 @@ class Counters:
         """Items that are through, however they ended."""
         return self.succeeded + self.unchanged + self.failed + self.cancelled
 
+    @property
+    def left(self) -> int:
+        """Items that are not."""
+        return self.items - self.ended
+
 
 @dataclass(frozen=True, slots=True)
 class Job:

@@ -15,7 +15,9 @@ WORKER_LOST = "worker_lost"
 
 @dataclass(frozen=True, slots=True)
 class Retries:
-    """Exponential backoff with jitter: the ``n``-th wait is between half and all of ``base_s * 2**(n - 1)``, at most ``cap_s``.
+    """Exponential backoff with jitter: the ``n``-th wait is between half and all of ``base_s * factor**(n - 1)``, at most
+    ``cap_s``. The waits of eight attempts come to 35 minutes at least: a store that is away for half an hour makes no dead
+    letters.
 
     Half of it is kept so that a server which is down is left alone; the other half is chance so that those who failed together
     do not come back together. ``chance`` gives numbers in ``[0, 1)``.
@@ -23,12 +25,13 @@ class Retries:
 
     attempts: int
     base_s: float = 2.0
-    cap_s: float = 300.0
+    factor: float = 4.0
+    cap_s: float = 1800.0
     chance: Callable[[], float] = random.random
 
     def wait_s(self, attempt: int, *, at_least_s: float = 0.0) -> float:
         """Seconds from the failure of attempt ``attempt`` (from 1) to the next one."""
-        full = min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 60))
+        full = min(self.cap_s, self.base_s * self.factor ** min(attempt - 1, 60))
         return max(at_least_s, full * (0.5 + 0.5 * self.chance()))
 
     def again(self, attempt: int, failure: Failure, now: datetime, *, at_least_s: float = 0.0) -> Again | None:

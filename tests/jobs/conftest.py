@@ -25,7 +25,7 @@ from tests.stack import Stack
 KIND = "test"
 ATTEMPTS = 3
 POLICY = RunPolicy(
-    retries=Retries(ATTEMPTS, base_s=2, cap_s=60, chance=lambda: 1.0),
+    retries=Retries(ATTEMPTS, base_s=2, factor=2, cap_s=60, chance=lambda: 1.0),
     slice_s=60,
     lease=timedelta(seconds=30),
     per_tenant=2,

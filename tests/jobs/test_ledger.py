@@ -14,6 +14,7 @@ from memoryd.jobs.model import MAX_ITEMS, Command, ItemState, JobState, NewItem,
 from memoryd.jobs.retry import Retries
 from memoryd.jobs.sweep import Sweeper
 from memoryd.memory.model import Idempotency
+from memoryd.settings import Settings
 from memoryd.stores.database import Database
 from retrieval.scope import Action
 from tests.jobs.conftest import KIND, Bench, Clock, Handler, Reminders, bench_of, new_tenant
@@ -177,11 +178,17 @@ async def test_jobs_that_ended_are_forgotten_in_time(bench: Bench) -> None:
 
 
 @given(st.integers(1, 200), st.floats(0, 0.999), st.floats(0, 1_000))
-def test_waits_double_up_to_a_cap_and_never_come_before_what_was_asked(attempt: int, chance: float, asked: float) -> None:
-    retries = Retries(8, base_s=2, cap_s=300, chance=lambda: chance)
-    full = min(300.0, 2.0 ** min(attempt, 60))
+def test_waits_grow_up_to_a_cap_and_never_come_before_what_was_asked(attempt: int, chance: float, asked: float) -> None:
+    retries = Retries(8, base_s=2, factor=3, cap_s=300, chance=lambda: chance)
+    full = min(300.0, 2 * 3.0 ** min(attempt - 1, 60))
     wait = retries.wait_s(attempt, at_least_s=asked)
     assert max(asked, full / 2) <= wait <= max(asked, full)
+
+
+def test_a_store_that_is_away_for_half_an_hour_makes_no_dead_letters() -> None:
+    attempts: int = Settings.model_fields["jobs_attempts"].default
+    retries = Retries(attempts, chance=lambda: 0.0)
+    assert sum(retries.wait_s(one) for one in range(1, attempts)) > 1800
 
 
 _S, _C = JobState, Command

@@ -10,12 +10,12 @@ import pytest
 from memoryd.errors import StoreUnavailable
 from memoryd.jobs import runner as running
 from memoryd.jobs.courier import ArqCourier, NoCourier
-from memoryd.jobs.model import Again, Claim, Dead, ItemState, JobItem, JobState, Outcome
+from memoryd.jobs.model import Again, Claim, Command, Dead, ItemState, JobItem, JobState, Outcome, Through
 from memoryd.jobs.ports import Control
 from memoryd.jobs.sweep import Sweeper
 from memoryd.jobs.work import JobWork
 from memoryd.stores.jobs.desk import PgDesk
-from tests.jobs.conftest import POLICY, Bench, Handler
+from tests.jobs.conftest import ATTEMPTS, POLICY, Bench, Handler
 from tests.stack import Stack
 
 S = ItemState
@@ -114,3 +114,24 @@ async def test_a_courier_whose_server_is_not_there_is_away(stack: Stack) -> None
         assert await courier.reachable() is there
         await courier.close()
     assert not await NoCourier().reachable()
+
+
+async def test_a_job_whose_finishing_is_the_end_of_its_workers_fails_like_any_other(bench: Bench) -> None:
+    job_id = await bench.make("one")
+    runner = bench.runner(Handler())
+    for number in range(ATTEMPTS):
+        claim = await runner.claim(bench.scope.tenant_id)
+        assert claim is not None
+        step = await bench.desk.next(claim, bench.clock.now())
+        if isinstance(step, JobItem):
+            await bench.desk.settle(claim, step.item, Outcome(S.SUCCEEDED), bench.clock.now())
+            step = await bench.desk.next(claim, bench.clock.now())
+        assert isinstance(step, Through)
+        assert step.job.attempts == number
+        bench.clock.pass_(POLICY.lease.total_seconds() + 1)  # it dies while it finishes
+    assert await runner.claim(bench.scope.tenant_id) is None
+    job = await bench.job(job_id)
+    assert (job.state, job.error and job.error.code) == (JobState.FAILED, "worker_lost")
+    await bench.act(job_id, Command.RETRY)
+    await bench.run(Handler())
+    assert (await bench.job(job_id)).state is JobState.SUCCEEDED

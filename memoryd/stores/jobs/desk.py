@@ -68,9 +68,11 @@ WITH lost AS (
     WHERE {OF} AND state = 'running' RETURNING dead)
 SELECT count(*) FILTER (WHERE dead) FROM lost
 """
+# One that was held to be finished lost its worker at that: it was an attempt.
 _CLAIM = f"""
 UPDATE jobs SET state = 'running', lease_owner = %(owner)s, lease_until = %(until)s, beat_at = %(now)s, turn_at = %(now)s,
-    started_at = coalesce(started_at, %(now)s), updated_at = %(now)s, failed = failed + %(lost)s, revision = revision + 1
+    started_at = coalesce(started_at, %(now)s), updated_at = %(now)s, failed = failed + %(lost)s, revision = revision + 1,
+    attempts = attempts + (lease_until IS NOT NULL AND succeeded + unchanged + failed + cancelled >= items)::int
 WHERE {OF} RETURNING {JOB}
 """
 _PAUSE = f"""
@@ -170,7 +172,13 @@ class PgDesk:
                 params["lost"] = lost[0] if lost else 0
                 claimed = await changed(connection, _CLAIM, params)
                 # Its worker died before it could do what was asked of it.
-                if not await _granted(connection, tenant_id, claimed, params, now):
+                if await _granted(connection, tenant_id, claimed, params, now):
+                    continue
+                if not claimed.counters.left and claimed.attempts >= self._attempts:
+                    await _finish(
+                        connection, claimed, Failure(WORKER_LOST, "the worker that finished this job ended in it"), params
+                    )
+                else:
                     return Claim(claimed, claimed.scope(tenant_id), owner, lease)
         return None
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from memoryd.database_wiring import database
 from memoryd.errors import ServiceError
+from memoryd.jobs.courier import ALIVE
 from memoryd.models import embedder_card
 from memoryd.remote_models import embedding_servers, open_remote_reranker, rerank_servers
 from memoryd.settings import Settings
@@ -15,6 +16,8 @@ from memoryd.stores.redis import Redis
 from retrieval.errors import MemorydError
 from retrieval.inference import ModelStore
 from retrieval.ports import ModelCard
+
+_NO_WORKER = "none within the last minute: nothing is ingested, committed or expired until `memoryd worker` runs"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ async def diagnose(settings: Settings) -> list[Finding]:
             findings += await _database(store, card)
         finally:
             await store.close()
-    findings.append(await _redis(settings))
+    findings += await _redis(settings)
     if settings.handle_secret is None:
         findings.append(
             Finding("handles", False, "MEMORYD_HANDLE_SECRET is not set", "set 16 characters or more, the same everywhere")
@@ -105,13 +108,18 @@ async def _generation(store: Database, card: ModelCard | None) -> Finding:
     )
 
 
-async def _redis(settings: Settings) -> Finding:
+async def _redis(settings: Settings) -> list[Finding]:
     if settings.redis_url is None:
-        return Finding("redis", False, "MEMORYD_REDIS_URL is not set", "set it; the worker needs it")
+        return [Finding("redis", False, "MEMORYD_REDIS_URL is not set", "set it; the worker needs it")]
     client = Redis(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
+    queue = Redis((settings.jobs_redis_url or settings.redis_url).get_secret_value(), timeout_s=settings.redis_timeout_s)
     try:
-        return Finding("redis", True, await client.ping())
+        found = Finding("redis", True, await client.ping())
+        there = await queue.command("EXISTS", ALIVE)
     except ServiceError as error:
-        return Finding("redis", False, str(error), "check MEMORYD_REDIS_URL and that the server runs")
+        return [Finding("redis", False, str(error), "check MEMORYD_REDIS_URL and that the server runs")]
     finally:
         await client.close()
+        await queue.close()
+    # Not missing: this is looked at before anything is started, too.
+    return [found, Finding("worker", True, "there is one" if there else _NO_WORKER)]

@@ -5,11 +5,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from memoryd.diagnosis import Finding, diagnose
+from memoryd.jobs.courier import ALIVE
 from memoryd.models import open_models
 from memoryd.settings import Settings
 from memoryd.stores.migrate import MigrationRefused
+from memoryd.stores.redis import Redis
 from memoryd.wiring import open_services
 from retrieval.errors import ModelNotFound
 from retrieval.inference import ModelStore
@@ -25,6 +28,21 @@ async def test_all_is_well(settings: Settings) -> None:
     assert all(one.ok for one in found.values()), found
     assert found["reranker"].detail == settings.rerank_model
     assert "reranker" not in await findings(settings, rerank_model="")
+
+
+async def test_whether_there_is_a_worker(settings: Settings) -> None:
+    assert settings.redis_url is not None
+    queue = settings.redis_url.get_secret_value().removesuffix("/0") + "/8"
+    other = {"jobs_redis_url": SecretStr(queue)}
+    found = (await findings(settings, **other))["worker"]
+    assert (found.ok, "memoryd worker" in found.detail) == (True, True)
+    redis = Redis(queue, timeout_s=5)
+    try:
+        await redis.command("SET", ALIVE, "1")
+        assert (await findings(settings, **other))["worker"].detail == "there is one"
+    finally:
+        await redis.command("DEL", ALIVE)
+        await redis.close()
 
 
 async def test_a_reranker_that_is_not_there(settings: Settings) -> None:

@@ -12,6 +12,8 @@ from arq.connections import ArqRedis, RedisSettings, create_pool
 
 QUEUE = "memoryd:jobs"
 RUN_JOB = "run_job"
+ALIVE = "memoryd:worker"
+"""A key that the queue's server has while there is a worker, and for a minute after the last of them."""
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from memoryd.embedded import programs
 from memoryd.embedded.ports import Ports
 from memoryd.errors import StoreUnavailable
-from memoryd.jobs.courier import QUEUE, ArqCourier
+from memoryd.jobs.courier import ALIVE, QUEUE, ArqCourier
 from memoryd.jobs.lasting import LastingWorker
 from memoryd.jobs.maintenance import Maintenance
 from memoryd.jobs.worker import create_worker
@@ -144,6 +144,7 @@ async def test_rounds_go_on_when_the_queue_is_back_and_nothing_is_opened_twice(q
             await bench.until(lambda: bench.worker._pool is None)
             queue.start()
             await bench.rounds()
+            assert 0 < await bench.worker.pool.ttl(ALIVE) <= 60, "its server is told at once that there is a worker"
         assert (bench.store.stopped, task.done()) == (1, False), "what was under way was stopped"
         assert bench.worker.job_counter <= 1
     assert bench.opened == ["opened", "ready", "closed"]

@@ -169,7 +169,7 @@ class Ingest:
         try:
             async with temporary_folder(Purpose.INGEST) as folder:
                 source = await self._source(scope, base, item, folder)
-                return await self._ingested(scope, base, item.document_id, source, control)
+                return await self._ingested(scope, base, item, source, control)
         except OSError as error:
             raise StoreUnavailable("a document could not be opened, or its parser not be started") from error
         except ParseFailed as error:
@@ -228,9 +228,9 @@ class Ingest:
             family=item.job_id if url is None and item.attempts == 1 else None,
         )
 
-    async def _ingested(self, scope: Scope, base: KnowledgeBase, document_id: str, source: _Source, control: Control) -> Outcome:
+    async def _ingested(self, scope: Scope, base: KnowledgeBase, item: JobItem, source: _Source, control: Control) -> Outcome:
         document = NewDocument(
-            document_id=document_id,
+            document_id=item.document_id,
             content_hash=source.digest,
             settings_hash=settings_hash(base, self._tools.card, source.title, source.hint),
             size=source.size,
@@ -246,7 +246,7 @@ class Ingest:
             except NotFound:
                 return _failed(*_GONE)
             if staging is None:
-                return Outcome(ItemState.UNCHANGED, size=source.size)
+                return await self._found(scope, base, item, source)
             try:
                 async with self._place(scope, source, control):
                     return await self._written(scope, base, staging, source, control)
@@ -256,6 +256,16 @@ class Ingest:
                 self._tools.embedders.forget()  # it may be the generations that changed
                 log.info("the draft of a knowledge base changed under a document; it is written again")
         raise AssertionError  # the loop returns or raises
+
+    async def _found(self, scope: Scope, base: KnowledgeBase, item: JobItem, source: _Source) -> Outcome:
+        """What becomes of a document that the draft has: an earlier attempt may have written it, and not come to say so."""
+        if item.started_at is not None and (item.attempts > 1 or item.chunks):
+            written = await self._drafts.written(scope, base.kb_id, item.document_id, item.started_at)
+            if written is not None:
+                return Outcome(
+                    ItemState.SUCCEEDED, chunks=written.chunks, tokens=written.tokens, size=source.size, pages=written.pages
+                )
+        return Outcome(ItemState.UNCHANGED, size=source.size)
 
     def _place(self, scope: Scope, source: _Source, control: Control) -> AbstractAsyncContextManager[None]:
         return self._places.taken(scope.tenant_id, control) if source.large else nullcontext()

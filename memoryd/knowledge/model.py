@@ -225,6 +225,15 @@ class Diff:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """What a document came to."""
+
+    chunks: int
+    tokens: int
+    pages: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Collected:
     """What garbage collection did: versions that can be read no more, rows that went, and originals."""
 

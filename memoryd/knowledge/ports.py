@@ -22,6 +22,7 @@ from memoryd.knowledge.model import (
     ReadySection,
     Staging,
     Version,
+    Written,
 )
 from retrieval.scope import Scope
 
@@ -88,6 +89,9 @@ class Drafts(Protocol):
         """The document is whole, with these, which are written first as ``add`` does: it takes the place of its former revision
         in the draft. The tokens of all its chunks. Raises as ``add``.
         """
+
+    async def written(self, scope: Scope, kb_id: UUID, document_id: str, since: datetime) -> Written | None:
+        """What was written of a document into the draft since then; ``None``: it has it from before, or has it not."""
 
     async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
         """Stage a removal; false when the draft has no such document, which begins none. Raises ``Conflict`` as ``begin``."""

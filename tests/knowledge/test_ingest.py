@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -17,13 +17,13 @@ from ingestion.sources import Fetched, Reason, SourceRefused
 from memoryd.errors import NotFound
 from memoryd.jobs.model import ItemState
 from memoryd.jobs.retry import failure_of
-from memoryd.knowledge.model import NewDocument, ReadyChunk, ReadySection, Staging
+from memoryd.knowledge.model import NewDocument, ReadyChunk, ReadySection, Staging, Written
 from retrieval.errors import MemorydError
 from retrieval.filters import JsonValue
 from retrieval.scope import Scope
 from tests.embedded.running import until
 from tests.ingestion.parse.made import docx, paragraph
-from tests.knowledge.bench import BASE, SCOPE, Control, Drafts, Worker, item, job
+from tests.knowledge.bench import BASE, NOW, SCOPE, Control, Drafts, Worker, item, job
 
 URL = {"url": "https://example.org/handbook.html"}
 
@@ -237,3 +237,30 @@ async def test_a_tenants_large_documents_keep_no_other_tenant_waiting(worker: Wo
         group.create_task(handler.process(other, job(), item(sources[4]), control))
         await until(lambda: len(drafts.inside) == 4, 30.0)
         drafts.go.set()
+
+
+class Having(Drafts):
+    """It has every document, written at ``NOW``."""
+
+    async def begin(self, *given: object) -> None:  # type: ignore[override]
+        return None
+
+    async def written(self, scope: Scope, kb_id: UUID, document_id: str, since: datetime) -> Written | None:
+        return Written(3, 30, 2) if since <= NOW else None
+
+
+@pytest.mark.parametrize(
+    ("changed", "state", "chunks"),
+    [
+        ({}, ItemState.UNCHANGED, 0),
+        ({"attempts": 2}, ItemState.SUCCEEDED, 3),
+        ({"chunks": 2}, ItemState.SUCCEEDED, 3),
+        ({"attempts": 2, "started_at": NOW + timedelta(seconds=1)}, ItemState.UNCHANGED, 0),
+    ],
+)
+async def test_what_an_earlier_attempt_had_written_is_told_as_done(
+    worker: Worker, tmp_path: Path, changed: dict[str, Any], state: ItemState, chunks: int
+) -> None:
+    one = replace(item(await upload(worker, tmp_path, "# Rules")), started_at=NOW)
+    outcome = await worker.handler(Having()).process(SCOPE, job(), replace(one, **changed), Control())
+    assert (outcome.state, outcome.chunks, outcome.size) == (state, chunks, 7)

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 from memoryd.errors import Collision
 from memoryd.generations.catalogue import Catalogue
 from memoryd.generations.ports import Missing
-from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection, Staging
+from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection, Staging, Written
 from memoryd.stores.database import Database
 from memoryd.stores.gaps import gaps, reached
 from memoryd.stores.generations import CATALOGUE, HOLDING, generation
@@ -108,6 +108,12 @@ JOIN kb_documents d ON d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.docum
 WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES} AND d.complete
     AND CASE WHEN v.seq IS NOT NULL THEN d.to_seq IS NULL
              ELSE d.from_seq <= b.live_seq AND (d.to_seq IS NULL OR d.to_seq > b.live_seq) END
+"""
+_WRITTEN = """
+SELECT d.chunks, d.tokens, d.pages
+FROM kb_versions v JOIN kb_documents d ON d.tenant_id = v.tenant_id AND d.kb_id = v.kb_id AND d.from_seq = v.seq
+WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft' AND d.document_id = %(document)s
+    AND d.complete AND d.to_seq IS NULL AND d.stored_at >= %(since)s
 """
 # A draft that is not there when a document is to be begun in it is begun; the next may be gone as fast.
 _TRIES = 3
@@ -278,6 +284,12 @@ class PgDrafts:
             *_, finished = await last_trip(connection, [*writing, (_FINISH, part.params | done)])
             ((tokens,),) = await finished.fetchall()
             return int(tokens)
+
+    async def written(self, scope: Scope, kb_id: UUID, document_id: str, since: datetime) -> Written | None:
+        """See :class:`memoryd.knowledge.ports.Drafts`."""
+        params = naming(scope, kb_id) | {"document": document_id, "since": since}
+        rows = await self._database.read(scope, _WRITTEN, params)
+        return Written(*rows[0]) if rows else None
 
     async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
         """Stage a removal; false when the draft has no such document, which begins none. Raises ``NotFound``, ``Conflict``."""

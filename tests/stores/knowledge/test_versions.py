@@ -2,11 +2,12 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 
 from memoryd.errors import Collision, Conflict, NotFound, VersionGone
-from memoryd.knowledge.model import VersionState
+from memoryd.knowledge.model import VersionState, Written
 from retrieval.bm25 import CorpusStatistics
 from tests.stores.knowledge.shelf import TITLE, Shelf, erased, words
 
@@ -336,3 +337,18 @@ async def test_what_is_collected_is_gone(shelf: Shelf) -> None:
     ):
         with pytest.raises(VersionGone):
             await gone
+
+
+async def test_what_was_written_to_the_draft_since_is_known(shelf: Shelf) -> None:
+    async def written(since: datetime) -> Written | None:
+        return await shelf.drafts.written(shelf.scope, shelf.kb, "a", since)
+
+    before, lines = shelf.now(), ["one line", "and another"]
+    assert await written(before) is None
+    await shelf.begin("a", lines)
+    assert await written(before) is None, "not whole"
+    await shelf.stage("a", lines)
+    assert await written(before) == Written(2, len("".join(lines)), 1)
+    assert await written(shelf.now()) is None
+    await shelf.publish()
+    assert await written(before) is None

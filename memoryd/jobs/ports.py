@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 from uuid import UUID
 
+from memoryd.errors import Conflict
 from memoryd.jobs.model import (
     Again,
     Busy,
@@ -25,7 +26,6 @@ from memoryd.jobs.model import (
     Wish,
 )
 from memoryd.memory.model import Idempotency
-from retrieval.errors import MemorydError
 from retrieval.scope import Scope
 
 
@@ -149,10 +149,10 @@ class ItemHandler(Protocol):
         """
 
 
-class NotYet(MemorydError):
+class NotYet(Conflict):
     """A job that is through but for its finishing waits for others, as often as it takes: that is no attempt."""
 
-    code = "others_write"
+    code, title = "others_write", "Others write"
     retryable = True
     retry_after_s = 2.0
 

@@ -62,11 +62,10 @@ class Database:
         self._read_timeout_s = timeout_s + statement_timeout_s + 1
         # Without a lock in its first message, a transaction is begun at once or its connection is dead.
         self._begin_s, self._first_s, self._answer_s = timeout_s, statement_timeout_s + 1, _TOGETHER * statement_timeout_s + 1
-        kept = {name: value for name, value in _KEEPALIVE.items() if name not in conninfo_to_dict(url)}
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             connection_class=Connection,
-            kwargs={"options": options, "autocommit": True, "connect_timeout": max(2, int(timeout_s))} | kept,
+            kwargs={"options": options, "autocommit": True, "connect_timeout": max(2, int(timeout_s))} | _kept_alive(url),
             min_size=2,
             max_size=size,
             timeout=timeout_s,
@@ -240,6 +239,15 @@ class Database:
                 connection.answer_s = self._answer_s
                 return connection, begun
         raise AssertionError
+
+
+def _kept_alive(url: str) -> dict[str, int]:
+    """What the URL says itself goes before; one that says nothing that can be understood fails as soon as it is used."""
+    try:
+        said = conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return {}
+    return {name: value for name, value in _KEEPALIVE.items() if name not in said}
 
 
 def _of(tenant_id: UUID, first: str = _SET_TENANT) -> str:

@@ -112,7 +112,8 @@ def test_status_and_doctor(running: Callable[[], Up], place: Path) -> None:
     doctor = up.run("doctor")
     assert doctor.returncode == 0, doctor.stdout + doctor.stderr
     marks = {line.split()[1]: line.split()[0] for line in doctor.stdout.splitlines()}
-    assert marks == dict.fromkeys(("models", "reranker", "postgresql", "pgvector", "role", "schema", "generation", "redis"), "ok")
+    looked_at = ("models", "reranker", "postgresql", "pgvector", "role", "schema", "generation", "redis", "worker")
+    assert marks == dict.fromkeys(looked_at, "ok")
     nothing = Up(place / "none")
     status, doctor = nothing.run("status"), nothing.run("doctor")
     assert (status.returncode, status.stdout) == (1, f"nothing runs on {place / 'none'}\n")

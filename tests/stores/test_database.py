@@ -128,78 +128,6 @@ async def test_connections_that_died_unused_are_replaced_unnoticed(settings: Set
         assert await found.fetchone() == (1,)
 
 
-async def test_connections_whose_line_went_dead_are_replaced_unnoticed(settings: Settings) -> None:
-    async with _database_behind_a_line(settings) as (database, line):
-        await asyncio.gather(*(_one(database) for _ in range(3)))
-        line.lose()
-        began = time.monotonic()
-        async with database.transaction(_SCOPE) as connection:
-            await connection.execute("SELECT 1")
-        assert time.monotonic() - began < 4 * _TIMEOUT_S
-
-
-async def test_a_line_that_dies_within_a_transaction_is_waited_for_no_longer_than_statements_take(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with _database_behind_a_line(settings) as (database, line):
-        monkeypatch.setattr(database, "_answer_s", 0.3)
-
-        async def dying(*statements: str) -> None:
-            async with database.transaction(_SCOPE) as connection:
-                line.lose()
-                for one in statements:
-                    await connection.execute(one)
-
-        for statements in (("SELECT 1",), ()):
-            began = time.monotonic()
-            with pytest.raises(StoreUnavailable, match="cannot be reached"):
-                await dying(*statements)
-            assert time.monotonic() - began < 4 * _TIMEOUT_S, "others that were lost before it are found first"
-        async with database.transaction(_SCOPE) as connection:
-            await connection.be_patient()
-            await connection.execute("SELECT pg_sleep(0.6)")
-        await asyncio.gather(*(_one(database) for _ in range(8)))  # no place of the pool is lost
-
-
-async def test_an_answer_that_is_there_is_read_however_late(settings: Settings) -> None:
-    assert settings.database_url is not None
-    database = Database(settings.database_url.get_secret_value(), size=2, timeout_s=5, statement_timeout_s=5)
-    await database.open()
-    try:
-        async with database.transaction(_SCOPE) as connection:
-            connection.answer_s = 0.3
-            asking = asyncio.create_task(connection.execute("SELECT 1 FROM pg_sleep(0.1)"))
-            await asyncio.sleep(0.02)
-            time.sleep(0.5)  # noqa: ASYNC251 - the event loop stands still
-            assert await (await asking).fetchone() == (1,)
-    finally:
-        await database.close()
-
-
-async def test_a_url_that_is_none_is_a_database_that_is_not_there() -> None:
-    database = Database("no such url", size=2, timeout_s=0.3, statement_timeout_s=5)
-    await database.open()
-    try:
-        with pytest.raises(StoreUnavailable):
-            await database.ping()
-    finally:
-        await database.close()
-
-
-async def test_what_a_url_says_of_its_connections_holds(settings: Settings) -> None:
-    assert settings.database_url is not None
-    url = settings.database_url.get_secret_value()
-    url += ("&" if "?" in url else "?") + "keepalives_idle=77"
-    database = Database(url, size=2, timeout_s=5, statement_timeout_s=5)
-    await database.open()
-    try:
-        async with database.transaction(_SCOPE) as connection:
-            parameters = connection.info.get_parameters()
-    finally:
-        await database.close()
-    assert (parameters["keepalives_idle"], parameters["tcp_user_timeout"]) == ("77", "15000")
-
-
 async def _write_to_a_standby(database: Database) -> None:
     async with database.transaction(_SCOPE) as connection:
         await connection.execute("SET TRANSACTION READ ONLY")  # as every transaction there is
@@ -274,3 +202,75 @@ async def test_a_frozen_server_holds_nobody(settings: Settings) -> None:
                     break
                 except StoreUnavailable:
                     await asyncio.sleep(0.1)
+
+
+async def test_connections_whose_line_went_dead_are_replaced_unnoticed(settings: Settings) -> None:
+    async with _database_behind_a_line(settings) as (database, line):
+        await asyncio.gather(*(_one(database) for _ in range(3)))
+        line.lose()
+        began = time.monotonic()
+        async with database.transaction(_SCOPE) as connection:
+            await connection.execute("SELECT 1")
+        assert time.monotonic() - began < 4 * _TIMEOUT_S
+
+
+async def test_a_line_that_dies_within_a_transaction_is_waited_for_no_longer_than_statements_take(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with _database_behind_a_line(settings) as (database, line):
+        monkeypatch.setattr(database, "_answer_s", 0.3)
+
+        async def dying(*statements: str) -> None:
+            async with database.transaction(_SCOPE) as connection:
+                line.lose()
+                for one in statements:
+                    await connection.execute(one)
+
+        for statements in (("SELECT 1",), ()):
+            began = time.monotonic()
+            with pytest.raises(StoreUnavailable, match="cannot be reached"):
+                await dying(*statements)
+            assert time.monotonic() - began < 4 * _TIMEOUT_S, "others that were lost before it are found first"
+        async with database.transaction(_SCOPE) as connection:
+            await connection.be_patient()
+            await connection.execute("SELECT pg_sleep(0.6)")
+        await asyncio.gather(*(_one(database) for _ in range(8)))  # no place of the pool is lost
+
+
+async def test_an_answer_that_is_there_is_read_however_late(settings: Settings) -> None:
+    assert settings.database_url is not None
+    database = Database(settings.database_url.get_secret_value(), size=2, timeout_s=5, statement_timeout_s=5)
+    await database.open()
+    try:
+        async with database.transaction(_SCOPE) as connection:
+            connection.answer_s = 0.3
+            asking = asyncio.create_task(connection.execute("SELECT 1 FROM pg_sleep(0.1)"))
+            await asyncio.sleep(0.02)
+            time.sleep(0.5)  # noqa: ASYNC251 - the event loop stands still
+            assert await (await asking).fetchone() == (1,)
+    finally:
+        await database.close()
+
+
+async def test_a_url_that_is_none_is_a_database_that_is_not_there() -> None:
+    database = Database("no such url", size=2, timeout_s=0.3, statement_timeout_s=5)
+    await database.open()
+    try:
+        with pytest.raises(StoreUnavailable):
+            await database.ping()
+    finally:
+        await database.close()
+
+
+async def test_what_a_url_says_of_its_connections_holds(settings: Settings) -> None:
+    assert settings.database_url is not None
+    url = settings.database_url.get_secret_value()
+    url += ("&" if "?" in url else "?") + "keepalives_idle=77"
+    database = Database(url, size=2, timeout_s=5, statement_timeout_s=5)
+    await database.open()
+    try:
+        async with database.transaction(_SCOPE) as connection:
+            parameters = connection.info.get_parameters()
+    finally:
+        await database.close()
+    assert (parameters["keepalives_idle"], parameters["tcp_user_timeout"]) == ("77", "15000")

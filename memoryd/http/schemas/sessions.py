@@ -333,6 +333,10 @@ class SessionContextOut(BaseModel):
 
     text: str
     messages: list[SessionMessageOut] = Field(description="Pinned ones first, then the window, in order")
+    cut: list[int] = Field(
+        description="Positions of messages of which `messages` and `text` have the beginning alone: what was said last is larger "
+        "than the budget"
+    )
     summary: SummaryOut | None = None
     used_tokens: int
     budget_tokens: int

@@ -183,6 +183,7 @@ def restored_out(restored: Restored | None) -> RestoredOut | None:
         taken_at=restored.taken_at,
         restored_at=restored.restored_at,
         skipped=list(restored.skipped),
+        lost=restored.lost,
     )
 
 

@@ -147,8 +147,8 @@ async def _restore(scope: Scope, memory: SessionServices, asked: SessionArgument
 
 
 def _answer(said: Sequence[str], structured: dict[str, JsonValue], restored: Restored | None) -> Answer:
-    """With what became of a session that was lost meanwhile, if it was."""
-    if restored is None:
+    """With what became of a session that was lost meanwhile, if it was; one that had expired is whole."""
+    if restored is None or not restored.lost:
         return Answer("\n".join(said), structured)
     taken, back = restored.taken_at.isoformat(timespec="seconds"), restored.restored_at.isoformat(timespec="seconds")
     lost = f"The session was lost and read back at {back} from a copy of {taken}: what came between is gone."

@@ -113,6 +113,7 @@ class RestoredOut(BaseModel):
     taken_at: datetime
     restored_at: datetime
     skipped: list[UUID] = Field(description="Newer snapshots that could not be read")
+    lost: bool = Field(description="What was written after `taken_at` is gone; if false, the session had expired, and is whole")
 
 
 class PlacedOut(BaseModel):

@@ -105,7 +105,10 @@ _BY_TYPE = {
     "application/x-ndjson": Format.JSON_LINES, "message/rfc822": Format.EML, "text/html": Format.HTML,
     "application/xhtml+xml": Format.HTML, "text/plain": Format.PLAIN,
 }  # fmt: skip
-_HTML = re.compile(r"\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+# Possessive, a comment ends with its first `-->`: what is tried again for each comment doubles the time with each.
+_HTML = re.compile(
+    r"\s*+(?:<\?xml[^>]*\?>\s*+)?(?:<!--(?>.*?-->)\s*+)*+<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+)
 _MAIL_HEADER = re.compile(
     r"^(from|to|subject|date|received|message-id|mime-version|return-path|content-type):", re.IGNORECASE | re.MULTILINE
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -13,6 +14,7 @@ from ingestion.parse.limits import ParseLimits
 
 # A longer line is read in parts of this many characters.
 _MAX_LINE = 16_384
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,12 @@ class Source:
     def suffix(self) -> str:
         """The name's last extension in lower case, with its dot, or nothing."""
         return PurePosixPath(self.name.replace("\\", "/")).suffix.lower() if self.name else ""
+
+    @property
+    def charset(self) -> str | None:
+        """What the sender calls the text's encoding: the parameter of its media type."""
+        found = _CHARSET.search(self.media_type or "")
+        return found[1] if found else None
 
     @property
     def base_name(self) -> str:

@@ -21,7 +21,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_CONTROLS = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
+# Bytes that are seldom in a text, and never in most.
+CONTROLS = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 # Of a text, this share of a sample may be controls: terminal logs have some, binary data about a tenth.
 _FEW = 0.01
 # Valid characters of UTF-8 for each byte that is none: in other encodings they come about rarely, and by chance.
@@ -48,7 +49,7 @@ def detect(source: Source, facts: Facts) -> str:
         return declared
     if b"\x00" in sample:
         return _wide(sample)
-    if len(_CONTROLS.findall(sample)) > _FEW * len(sample):
+    if len(CONTROLS.findall(sample)) > _FEW * len(sample):
         raise _not_text("control characters")
     wrong = _first_not_utf8(source)
     if wrong is None:

@@ -19,7 +19,7 @@ _CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """``encoding`` is set once the bytes are known to be text."""
+    """``encoding`` is set once the bytes are known to be text: from the beginning, where the sender has decoded them."""
 
     stream: BinaryIO
     size: int

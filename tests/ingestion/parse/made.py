@@ -7,7 +7,7 @@ from itertools import pairwise
 
 _TYPES = "http://schemas.openxmlformats.org/package/2006/content-types"
 _RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
-_KIND = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+KIND = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
 _LAUGHS = ["lol", *(f"lol{number}" for number in range(1, 10))]
@@ -41,7 +41,7 @@ def office(main: str, kind: str, members: Mapping[str, str | bytes]) -> bytes:
 
 def relations(targets: Mapping[str, tuple[str, str]]) -> str:
     """A part's relations: id to kind and target."""
-    lines = (f'<Relationship Id="{key}" Type="{_KIND}/{kind}" Target="{target}"/>' for key, (kind, target) in targets.items())
+    lines = (f'<Relationship Id="{key}" Type="{KIND}/{kind}" Target="{target}"/>' for key, (kind, target) in targets.items())
     return f'<Relationships xmlns="{_RELATIONS}">{"".join(lines)}</Relationships>'
 
 
@@ -59,7 +59,7 @@ def paragraph(text: str) -> str:
 def xlsx(rows: str) -> bytes:
     """A workbook of one sheet with these row elements."""
     main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    book = f'<workbook xmlns="{main}" xmlns:r="{_KIND}"><sheets><sheet name="One" sheetId="1" r:id="rId1"/></sheets></workbook>'
+    book = f'<workbook xmlns="{main}" xmlns:r="{KIND}"><sheets><sheet name="One" sheetId="1" r:id="rId1"/></sheets></workbook>'
     return office(
         "xl/workbook.xml",
         "spreadsheetml.sheet",

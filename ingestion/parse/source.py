@@ -50,8 +50,17 @@ class Source:
         return self.stream.read(size)
 
     def lines(self) -> Iterator[str]:
-        """The text's lines without their ends, each in parts if it is long; what cannot be decoded becomes U+FFFD."""
-        return (line.rstrip("\n") for line in self.rows(_MAX_LINE))
+        """The text's lines without their ends, each in parts of whole words if it is long; what cannot be decoded becomes
+        U+FFFD."""
+        reader, held = self.text(), ""
+        while part := reader.readline(_MAX_LINE - len(held)):
+            line, held = held + part, ""
+            if len(line) == _MAX_LINE and not line.endswith("\n"):
+                end = line.rfind(" ", _MAX_LINE // 2) + 1 or _MAX_LINE
+                line, held = line[:end], line[end:]
+            yield line.rstrip("\n")
+        if held:
+            yield held
 
     def rows(self, most: int) -> Iterator[str]:
         """The text's lines with their ends, in parts of ``most`` characters at most."""

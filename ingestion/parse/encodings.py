@@ -27,7 +27,8 @@ CONTROLS = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 _FEW = 0.01
 # Valid characters of UTF-8 for each byte that is none: in other encodings they come about rarely, and by chance.
 _OUTNUMBERED = 3
-_SHIFTING = ("iso2022", "hz")
+# Of these a text has bytes that no text of UTF-8 has, or is UTF-8 as well and says something else.
+_UNLIKE_ASCII = ("iso2022", "utf-16", "utf-32")
 # Codecs of Python that no text is sent in, some of which take hours for a megabyte.
 _NO_TABLES = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7", "undefined"))
 
@@ -35,31 +36,34 @@ _NO_TABLES = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escap
 def detect(source: Source, facts: Facts) -> str:
     """The encoding of a text. Raises ``not_text`` for anything else.
 
-    A mark at the beginning decides; then UTF-16 without a mark, by where its zeros are; then UTF-8, if all of the file is, or all
-    but a few bytes; then what the sender says, if all of the file is that; then a guess about a sample from where it stops being
-    UTF-8.
+    A mark at the beginning decides; then UTF-16 without a mark, by where its zeros are or what the sender says; then UTF-8, if
+    all of the file is, or all but a few bytes; then what the sender says, if all of the file is that; then a guess about a
+    sample from where it stops being UTF-8.
     """
     sample = source.head(_SAMPLE)
     for mark, encoding in _MARKS:
         if sample.startswith(mark):
             return encoding
     declared = _declared(source)
-    # Japanese mail's encodings are ASCII with escapes, which is UTF-8 as well.
-    if declared.startswith(_SHIFTING) and b"\x1b" in sample and _is_all(source, declared):
+    # Pages of ASCII are called UTF-16 now and then.
+    unlike = declared.startswith(_UNLIKE_ASCII) and (b"\x1b" in sample or b"\x00" in sample)
+    if unlike and _is_all(source, declared):
         return declared
     if b"\x00" in sample:
         return _wide(sample)
     if len(CONTROLS.findall(sample)) > _FEW * len(sample):
         raise _not_text("control characters")
     wrong = _first_not_utf8(source)
-    if wrong is None:
-        return "utf-8"
-    position, right = wrong
+    return "utf-8" if wrong is None else _not_all_utf8(source, *wrong, declared, facts)
+
+
+def _not_all_utf8(source: Source, position: int, right: int, declared: str, facts: Facts) -> str:
+    """The encoding of what is not UTF-8 at ``position``, with ``right`` bytes before it that speak for it."""
     start = max(position - _SAMPLE // 4, 0)
     source.stream.seek(start)
     around = source.stream.read(_SAMPLE)
     after, wrongs = _counted(around[position - start :])
-    if right + after >= _OUTNUMBERED * wrongs:
+    if right + after >= _OUTNUMBERED * max(wrongs, 1):
         return _mostly_utf8(facts)
     if declared and _is_all(source, declared):
         return declared

@@ -58,6 +58,7 @@ def knowledge_services(
         uploads=uploads,
         orders=Orders(uploads, jobs),
         once=PgOnce(db),
+        once_long=PgOnce(db),
     )
 
 

@@ -80,7 +80,7 @@ async def get(name: Base, scope: Caller, use: Knowledge) -> BaseOut:
     return base_out(await use.bases.get(scope, name))
 
 
-@router.patch("/{name}", responses=documented(404), operation_id="update_knowledge_base")
+@router.patch("/{name}", responses=documented(404, 409), operation_id="update_knowledge_base")
 async def update(name: Base, body: BasePatch, scope: Caller, use: Knowledge, once: Once) -> BaseOut:
     """Change the description, the settings of chunking, or the retention."""
     given = body.model_fields_set
@@ -98,7 +98,7 @@ async def update(name: Base, body: BasePatch, scope: Caller, use: Knowledge, onc
     return base_out(await use.bases.get(scope, name))
 
 
-@router.delete("/{name}", status_code=204, responses=documented(404), operation_id="delete_knowledge_base")
+@router.delete("/{name}", status_code=204, responses=documented(404, 409), operation_id="delete_knowledge_base")
 async def delete(name: Base, scope: Caller, use: Knowledge, once: Once) -> None:
     """Delete a knowledge base in every version, with its originals. It cannot be undone."""
 
@@ -106,7 +106,7 @@ async def delete(name: Base, scope: Caller, use: Knowledge, once: Once) -> None:
         await use.bases.delete(scope, name)
         return {}
 
-    await use.once.run(scope, once, work)
+    await use.once_long.run(scope, once, work)
 
 
 @router.get("/{name}/versions", responses=documented(404), operation_id="list_versions")
@@ -130,7 +130,7 @@ async def publish(name: Base, body: PublishIn, scope: Caller, use: Knowledge, on
     async def work() -> Receipt:
         return {"seq": (await use.versions.publish(scope, name, note=body.note)).seq}
 
-    receipt = await use.once.run(scope, once, work)
+    receipt = await use.once_long.run(scope, once, work)
     return await _version(use, scope, name, int(str(receipt["seq"])))
 
 
@@ -145,7 +145,7 @@ async def rollback(name: Base, body: RollbackIn, scope: Caller, use: Knowledge, 
     return await _version(use, scope, name, int(str(receipt["seq"])))
 
 
-@router.put("/{name}/tags/{tag}", status_code=204, responses=documented(404, 410), operation_id="tag_version")
+@router.put("/{name}/tags/{tag}", status_code=204, responses=documented(404, 409, 410), operation_id="tag_version")
 async def tag(name: Base, tag: Annotated[TagName, Path()], body: TagIn, scope: Caller, use: Knowledge, once: Once) -> None:
     """Name a version, or give an existing name to another one. A tagged version is kept whatever the retention says."""
 
@@ -156,7 +156,7 @@ async def tag(name: Base, tag: Annotated[TagName, Path()], body: TagIn, scope: C
     await use.once.run(scope, once, work)
 
 
-@router.delete("/{name}/tags/{tag}", status_code=204, responses=documented(404), operation_id="untag_version")
+@router.delete("/{name}/tags/{tag}", status_code=204, responses=documented(404, 409), operation_id="untag_version")
 async def untag(name: Base, tag: Annotated[TagName, Path()], scope: Caller, use: Knowledge, once: Once) -> None:
     """Take a name away. The version stays, as long as the retention keeps it."""
 
@@ -190,7 +190,7 @@ async def discard(name: Base, scope: Caller, use: Knowledge, once: Once) -> None
         await use.versions.discard(scope, name)
         return {}
 
-    await use.once.run(scope, once, work)
+    await use.once_long.run(scope, once, work)
 
 
 @router.post("/{name}/collect", responses=documented(404), operation_id="collect_versions")

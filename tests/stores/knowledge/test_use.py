@@ -16,10 +16,6 @@ from memoryd.knowledge.bases import KnowledgeBases
 from memoryd.knowledge.model import Collected, KnowledgeBase
 from memoryd.knowledge.rounds import Collection
 from memoryd.knowledge.versioning import Versioning
-from memoryd.memory.model import Idempotency
-from memoryd.memory.ports import Receipt
-from memoryd.stores import once
-from memoryd.stores.idempotency import reserve
 from memoryd.stores.jobs.active import PgActiveJobs
 from memoryd.stores.jobs.ledger import PgLedger
 from memoryd.stores.knowledge import collect as collecting
@@ -29,7 +25,6 @@ from memoryd.stores.knowledge.drafts import PgDrafts
 from memoryd.stores.knowledge.rows import erase
 from memoryd.stores.knowledge.verify import verify
 from memoryd.stores.originals import ObjectOriginals
-from memoryd.stores.trips import Connection
 from retrieval.scope import Scope
 from tests.stores.knowledge.shelf import Shelf
 
@@ -232,25 +227,3 @@ async def test_a_knowledge_base_that_fails_does_not_keep_the_others_from_being_c
     versions = Failing(shelf)
     given_up = await Collection(OneTenant(shelf.scope.tenant_id), shelf.bases, versions, SystemClock()).run()
     assert (given_up, versions.looked) == (1, ["bad", "handbook"])
-
-
-async def test_an_idempotency_key_waits_for_its_work_however_long_that_takes(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The key's transaction is idle meanwhile, and the server ends those that are idle for a minute: here, for 50 ms."""
-
-    async def reserved(connection: Connection, scope: Scope, idempotency: Idempotency) -> Receipt | None:
-        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 50")
-        return await reserve(connection, scope, idempotency)
-
-    async def work() -> Receipt:
-        await asyncio.sleep(0.3)
-        return {"done": 1}
-
-    async def never() -> Receipt:
-        raise AssertionError
-
-    monkeypatch.setattr(once, "reserve", reserved)
-    key = Idempotency("k", bytes(32))
-    assert await once.PgOnce(shelf.database).run(shelf.scope, key, work) == {"done": 1}
-    assert await once.PgOnce(shelf.database).run(shelf.scope, key, never) == {"done": 1}

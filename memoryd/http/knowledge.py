@@ -26,7 +26,7 @@ from memoryd.http.schemas.knowledge import (
     VersionPage,
 )
 from memoryd.http.strict import StrictRoute
-from memoryd.knowledge.bases import UNSET, BaseChange
+from memoryd.knowledge.model import UNSET, BaseChange
 from memoryd.knowledge.services import KnowledgeServices
 from memoryd.memory.ports import Receipt
 

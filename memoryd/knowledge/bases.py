@@ -1,32 +1,13 @@
 """The use cases of knowledge bases themselves: make, list, change, delete."""
 
-from dataclasses import dataclass, replace
-from typing import Final
-
 from ingestion.chunk import Chunking
 from memoryd.access.service import require
 from memoryd.errors import Forbidden, InvalidRequest
 from memoryd.ids import uuid7
-from memoryd.knowledge.model import KnowledgeBase
+from memoryd.knowledge.model import BaseChange, KnowledgeBase, Unset
 from memoryd.knowledge.ports import Bases, Originals
 from memoryd.memory.ports import Clock
 from retrieval.scope import Action, Scope
-
-
-class Unset:
-    """A field that a change leaves as it is."""
-
-
-UNSET: Final = Unset()
-
-
-@dataclass(frozen=True, slots=True)
-class BaseChange:
-    """What to change. New settings of chunking are for what is ingested from then on: ingest again what shall have them."""
-
-    description: str | Unset | None = UNSET
-    chunking: Chunking | Unset = UNSET
-    retain: int | Unset | None = UNSET
 
 
 class KnowledgeBases:
@@ -65,17 +46,9 @@ class KnowledgeBases:
         """Raises ``NotFound``, ``InvalidRequest``."""
         require(scope, Action.WRITE)
         require(scope, Action.READ)  # the answer is all that is known of it
-        base = await self._bases.get(scope, name)
-        if not isinstance(change.description, Unset):
-            base = replace(base, description=change.description)
         if not isinstance(change.chunking, Unset):
             _check(change.chunking)
-            base = replace(base, chunking=change.chunking)
-        if not isinstance(change.retain, Unset):
-            base = replace(base, retain=change.retain)
-        base = replace(base, updated_at=self._clock.now())
-        await self._bases.update(scope, base)
-        return base
+        return await self._bases.update(scope, name, change, self._clock.now())
 
     async def delete(self, scope: Scope, name: str) -> None:
         """Everything of it, in every version, with the originals. Raises ``NotFound``."""

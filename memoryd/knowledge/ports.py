@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memoryd.knowledge.model import (
+    BaseChange,
     Chunk,
     Collected,
     Diff,
@@ -38,8 +39,8 @@ class Bases(Protocol):
     async def page(self, scope: Scope, *, after: str | None, limit: int) -> list[KnowledgeBase]:
         """By name, those after ``after``."""
 
-    async def update(self, scope: Scope, base: KnowledgeBase) -> None:
-        """Description, chunking and retention. Raises ``NotFound``."""
+    async def update(self, scope: Scope, name: str, change: BaseChange, now: datetime) -> KnowledgeBase:
+        """As it is then; another change made meanwhile stands, where it was of other fields. Raises ``NotFound``."""
 
     async def delete(self, scope: Scope, kb_id: UUID, *, emptied: Callable[[], Awaitable[None]] | None = None) -> list[str]:
         """Everything of it, in every version; the keys of its originals in object storage. Deleting twice is no error.

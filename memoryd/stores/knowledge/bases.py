@@ -1,6 +1,7 @@
 """Knowledge bases in PostgreSQL."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from uuid import UUID
 
 import psycopg
@@ -9,7 +10,7 @@ from psycopg.types.json import Jsonb
 
 from ingestion.chunk import Chunking, Strategy
 from memoryd.errors import AlreadyExists, NotFound
-from memoryd.knowledge.model import KnowledgeBase
+from memoryd.knowledge.model import BaseChange, KnowledgeBase, Unset
 from memoryd.stores.database import Database
 from memoryd.stores.generations import retire_of_base
 from memoryd.stores.knowledge.locks import IN_SPACES, find_draft, naming
@@ -30,8 +31,12 @@ VALUES (%(tenant)s, %(kb)s, %(name)s, %(space)s, %(description)s, %(chunking)s, 
 """
 _UPDATE = f"""
 UPDATE knowledge_bases b
-SET description = %(description)s, chunking = %(chunking)s, retain = %(retain)s, updated_at = %(updated)s
-WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES}
+SET description = CASE WHEN %(describe)s THEN %(description)s ELSE b.description END,
+    chunking = coalesce(%(chunking)s, b.chunking),
+    retain = CASE WHEN %(set_retain)s THEN %(retain)s ELSE b.retain END,
+    updated_at = %(now)s
+WHERE b.tenant_id = %(tenant)s AND b.name = %(name)s AND {IN_SPACES}
+RETURNING {_COLUMNS}
 """
 # From here on nobody can pin a version, so that nobody sees one that is half gone.
 _END = f"""
@@ -81,13 +86,16 @@ class PgBases:
         rows = await self._database.read(scope, _PAGE, _spaces(scope) | {"after": after or "", "limit": limit})
         return [_base(row) for row in rows]
 
-    async def update(self, scope: Scope, base: KnowledgeBase) -> None:
-        """Description, chunking and retention. Raises ``NotFound``."""
+    async def update(self, scope: Scope, name: str, change: BaseChange, now: datetime) -> KnowledgeBase:
+        """As it is then. Raises ``NotFound``."""
+        params = _spaces(scope) | _changes(change) | {"name": name, "now": now}
         async with self._database.transaction(scope) as connection:
-            done = await connection.execute(_UPDATE, _spaces(scope) | _params(scope, base))
-            if not done.rowcount:
+            row = await (await connection.execute(_UPDATE, params)).fetchone()
+            if row is None:
                 raise NotFound("no such knowledge base")
-            await leave(connection, scope, "kb.update", base.kb_id, base.updated_at)
+            base = _base(row)
+            await leave(connection, scope, "kb.update", base.kb_id, now)
+            return base
 
     async def delete(self, scope: Scope, kb_id: UUID, *, emptied: Callable[[], Awaitable[None]] | None = None) -> list[str]:
         """Everything of it, in every version, in small transactions; the keys of its originals in object storage.
@@ -136,22 +144,32 @@ def _spaces(scope: Scope) -> dict[str, object]:
 
 
 def _params(scope: Scope, base: KnowledgeBase) -> dict[str, object]:
-    chunking = {
-        "strategy": base.chunking.strategy,
-        "max_tokens": base.chunking.max_tokens,
-        "overlap_tokens": base.chunking.overlap_tokens,
-    }
     return {
         "tenant": scope.tenant_id,
         "kb": base.kb_id,
         "name": base.name,
         "space": base.space,
         "description": base.description,
-        "chunking": Jsonb(chunking),
+        "chunking": _chunking(base.chunking),
         "retain": base.retain,
         "created": base.created_at,
         "updated": base.updated_at,
     }
+
+
+def _changes(change: BaseChange) -> dict[str, object]:
+    describe, set_retain = not isinstance(change.description, Unset), not isinstance(change.retain, Unset)
+    return {
+        "describe": describe,
+        "description": change.description if describe else None,
+        "chunking": None if isinstance(change.chunking, Unset) else _chunking(change.chunking),
+        "set_retain": set_retain,
+        "retain": change.retain if set_retain else None,
+    }
+
+
+def _chunking(cut: Chunking) -> Jsonb:
+    return Jsonb({"strategy": cut.strategy, "max_tokens": cut.max_tokens, "overlap_tokens": cut.overlap_tokens})
 
 
 def _base(row: TupleRow) -> KnowledgeBase:

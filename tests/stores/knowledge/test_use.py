@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
@@ -172,7 +172,7 @@ async def test_originals_are_left_to_a_job_that_came_while_garbage_was_collected
 
     await shelf.release(a=LINES[:1])
     await shelf.release(a=LINES[:2])
-    await shelf.bases.update(shelf.scope, replace(shelf.base, retain=1))
+    await shelf.retain(1)
     monkeypatch.setattr(collecting, "erase", meanwhile)
     done = await shelf.versions.collect(shelf.scope, shelf.kb, now=shelf.now(), grace_s=0)
     assert (done.documents, done.object_keys) == (1, ())
@@ -223,7 +223,7 @@ async def test_a_knowledge_base_that_fails_does_not_keep_the_others_from_being_c
     await shelf.another("bad")
     await shelf.release(a=LINES)
     await shelf.release(a=LINES[:1])
-    await shelf.bases.update(shelf.scope, replace(shelf.base, retain=1))
+    await shelf.retain(1)
     versions = Failing(shelf)
     given_up = await Collection(OneTenant(shelf.scope.tenant_id), shelf.bases, versions, SystemClock()).run()
     assert (given_up, versions.looked) == (1, ["bad", "handbook"])

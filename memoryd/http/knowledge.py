@@ -100,7 +100,11 @@ async def update(name: Base, body: BasePatch, scope: Caller, use: Knowledge, onc
 
 @router.delete("/{name}", status_code=204, responses=documented(404, 409), operation_id="delete_knowledge_base")
 async def delete(name: Base, scope: Caller, use: Knowledge, once: Once) -> None:
-    """Delete a knowledge base in every version, with its originals. It cannot be undone."""
+    """Delete a knowledge base in every version, with its originals. It cannot be undone.
+
+    At once it is there for nobody, but its name is taken until all is gone. Interrupted, it goes on when it is sent again, and
+    in the worker's next round.
+    """
 
     async def work() -> Receipt:
         await use.bases.delete(scope, name)

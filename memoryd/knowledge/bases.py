@@ -1,7 +1,10 @@
 """The use cases of knowledge bases themselves: make, list, change, delete."""
 
+from uuid import UUID
+
 from ingestion.chunk import Chunking
 from memoryd.access.service import require
+from memoryd.attempts import attempted
 from memoryd.errors import Forbidden, InvalidRequest
 from memoryd.ids import uuid7
 from memoryd.knowledge.model import BaseChange, KnowledgeBase, Unset
@@ -53,13 +56,19 @@ class KnowledgeBases:
     async def delete(self, scope: Scope, name: str) -> None:
         """Everything of it, in every version, with the originals. Raises ``NotFound``."""
         require(scope, Action.DELETE)
-        base = await self._bases.get(scope, name)
+        await self._delete(scope, await self._bases.to_delete(scope, name))
 
+    async def finish_deletions(self, scope: Scope, *, quiet_s: float) -> None:
+        """Go on with those that nobody has gone on with for so long. One that fails is logged, and the others have their turn."""
+        for kb_id in await self._bases.interrupted(scope, quiet_s=quiet_s):
+            await attempted(f"deletion of knowledge base {kb_id}", self._delete(scope, kb_id))
+
+    async def _delete(self, scope: Scope, kb_id: UUID) -> None:
         async def clear() -> None:
             if self._originals is not None:
-                await self._originals.clear(scope, base.kb_id)
+                await self._originals.clear(scope, kb_id)
 
-        await self._bases.delete(scope, base.kb_id, emptied=clear)
+        await self._bases.delete(scope, kb_id, emptied=clear)
         # What was uploaded in the meantime.
         await clear()
 

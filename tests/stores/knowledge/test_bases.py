@@ -5,12 +5,13 @@ from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
 from ingestion.chunk import Chunking, Strategy
 from memoryd.clock import SystemClock
-from memoryd.errors import AlreadyExists, Conflict, NotFound, VersionGone
+from memoryd.errors import AlreadyExists, Collision, Conflict, NotFound
 from memoryd.generations.model import Actor, NewGeneration, State
 from memoryd.ids import uuid7
 from memoryd.knowledge.bases import KnowledgeBases
@@ -19,6 +20,7 @@ from memoryd.stores.database import Database
 from memoryd.stores.generation_registry import PgRegistry
 from memoryd.stores.generations import Generation
 from memoryd.stores.knowledge import bases as module
+from retrieval.scope import Scope
 from tests.stores.knowledge.shelf import START, Shelf, new_shelf
 
 LINES = [f"line {n} of the document" for n in range(5)]
@@ -121,11 +123,41 @@ async def test_an_interrupted_deletion_is_read_by_nobody_and_goes_on(shelf: Shel
         with pytest.raises(TimeoutError):
             await shelf.bases.delete(shelf.scope, shelf.kb)
     for selector in ("live", "1", "good"):
-        with pytest.raises((NotFound, VersionGone)):
+        with pytest.raises(NotFound):
             await shelf.pin(selector)
-    assert (await shelf.bases.get(shelf.scope, "handbook")).live_seq is None
+    assert await shelf.bases.page(shelf.scope, after=None, limit=5) == []
+    with pytest.raises(AlreadyExists, match="being deleted"):
+        await shelf.another("handbook")
+    assert await shelf.bases.to_delete(shelf.scope, "handbook") == shelf.kb
     assert len(await shelf.bases.delete(shelf.scope, shelf.kb)) == 2
     assert set(Counter({name: len(found) for name, found in (await shelf.rows()).items()}).values()) == {0}
+
+
+async def test_one_that_is_being_deleted_takes_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job goes on writing between the transactions of a deletion."""
+    await shelf.release(a=LINES, b=LINES, c=LINES)
+    staging = await shelf.begin("d", LINES)
+    assert staging is not None
+    monkeypatch.setattr(module, "_DOCUMENTS", 1)
+    erase_some, rounds = module.PgBases._erase_some, Counter[str]()
+
+    async def beside(self: module.PgBases, scope: Scope, kb_id: UUID) -> bool:
+        rounds["erase"] += 1
+        assert rounds["erase"] < 20, "it does not run after who writes"
+        for work in (shelf.begin("x", LINES), shelf.remove("b"), shelf.publish(), shelf.rollback(1), shelf.pin(), shelf.pin("1")):
+            try:
+                rounds["done"] += bool(await work)
+            except (NotFound, Collision):
+                rounds["refused"] += 1
+        for late in (shelf.part(staging, LINES), shelf.finish(staging)):
+            with pytest.raises(Collision):
+                await late
+        return await erase_some(self, scope, kb_id)
+
+    monkeypatch.setattr(module.PgBases, "_erase_some", beside)
+    await shelf.bases.delete(shelf.scope, shelf.kb)
+    assert (rounds["done"], rounds["refused"]) == (0, rounds["erase"] * 5), "a removal of what is not there is no error"
+    assert {name: len(found) for name, found in (await shelf.rows()).items() if found} == {}
 
 
 async def test_tenants_do_not_meet(database: Database, generation: Generation, shelf: Shelf) -> None:

@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 
 from memoryd.clock import SystemClock
-from memoryd.errors import Collision, Conflict, NotFound, StoreUnavailable
+from memoryd.errors import AlreadyExists, Collision, Conflict, NotFound, StoreUnavailable
 from memoryd.ids import uuid7
 from memoryd.jobs.model import NewItem, NewJob
 from memoryd.knowledge.bases import KnowledgeBases
@@ -41,10 +41,11 @@ class Originals(ObjectOriginals):
     """Notes what it is to remove, and may be down."""
 
     down: bool = False
+    broken: UUID | None = None
     cleared: list[UUID] = field(default_factory=list)
 
     async def clear(self, scope: Scope, kb_id: UUID) -> None:
-        if self.down:
+        if self.down or kb_id == self.broken:
             raise StoreUnavailable("down")
         self.cleared.append(kb_id)
 
@@ -189,7 +190,8 @@ async def test_a_deletion_is_not_over_before_the_originals_are_gone(shelf: Shelf
     originals.down = True
     with pytest.raises(StoreUnavailable):
         await bases.delete(shelf.scope, "handbook")
-    assert (await shelf.bases.get(shelf.scope, "handbook")).live_seq is None, "it can be deleted again"
+    with pytest.raises(AlreadyExists):
+        await shelf.another("handbook")
     originals.down = False
     await bases.delete(shelf.scope, "handbook")
     assert set(originals.cleared) == {shelf.kb}
@@ -211,6 +213,12 @@ class Failing(Versioning):
         return await super().collected(scope, base, now)
 
 
+async def a_round(shelf: Shelf, versions: Versioning, originals: Originals | None = None, quiet_s: float = 0) -> int:
+    deletions = KnowledgeBases(shelf.bases, originals, SystemClock())
+    tenants = OneTenant(shelf.scope.tenant_id)
+    return await Collection(tenants, shelf.bases, versions, deletions, SystemClock(), quiet_s=quiet_s).run()
+
+
 class OneTenant:
     def __init__(self, tenant_id: UUID) -> None:
         self._tenant_id = tenant_id
@@ -225,5 +233,24 @@ async def test_a_knowledge_base_that_fails_does_not_keep_the_others_from_being_c
     await shelf.release(a=LINES[:1])
     await shelf.retain(1)
     versions = Failing(shelf)
-    given_up = await Collection(OneTenant(shelf.scope.tenant_id), shelf.bases, versions, SystemClock()).run()
-    assert (given_up, versions.looked) == (1, ["bad", "handbook"])
+    assert (await a_round(shelf, versions), versions.looked) == (1, ["bad", "handbook"])
+
+
+async def test_a_round_finishes_deletions_that_were_interrupted(shelf: Shelf) -> None:
+    """One that is still being gone on with, and one that fails, do not keep it from others."""
+    await shelf.release(a=LINES)
+    broken = await shelf.another("broken")
+    originals = Originals()
+    originals.down = True
+    for one in (shelf, broken):
+        with pytest.raises(StoreUnavailable):
+            await KnowledgeBases(one.bases, originals, SystemClock()).delete(one.scope, one.base.name)
+    originals.down, originals.broken = False, broken.kb
+    await a_round(shelf, use(shelf), originals, quiet_s=60)
+    assert await shelf.count("knowledge_bases") == 2
+    await a_round(shelf, use(shelf), originals)
+    assert await shelf.bases.interrupted(shelf.scope, quiet_s=0) == [broken.kb]
+    assert set(originals.cleared) == {shelf.kb}
+    assert await shelf.count("kb_documents") == 0
+    assert (await shelf.actions()).count("kb.delete") == 2, "said once, of who asked for it"
+    await shelf.another("handbook")

@@ -201,7 +201,8 @@ async def discard(name: Base, scope: Caller, use: Knowledge, once: Once) -> None
 async def collect(name: Base, scope: Caller, use: Knowledge) -> CollectedOut:
     """Give up the versions that the retention does not keep, now; the worker does it by and by. Safe to repeat.
 
-    Rows of a version given up go once no request can still be reading it.
+    Rows of a version given up go once no request can still be reading it, and originals that nothing names once no job is left
+    that may want them; a paused one may.
     """
     return collected_out(await use.versions.collect(scope, name))
 

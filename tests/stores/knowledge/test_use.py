@@ -11,7 +11,7 @@ import pytest
 from memoryd.clock import SystemClock
 from memoryd.errors import AlreadyExists, Collision, Conflict, NotFound, StoreUnavailable
 from memoryd.ids import uuid7
-from memoryd.jobs.model import NewItem, NewJob
+from memoryd.jobs.model import Command, NewItem, NewJob
 from memoryd.knowledge.bases import KnowledgeBases
 from memoryd.knowledge.model import Collected, KnowledgeBase
 from memoryd.knowledge.rounds import Collection
@@ -181,6 +181,18 @@ async def test_originals_are_left_to_a_job_that_came_while_garbage_was_collected
         await connection.execute("UPDATE jobs SET state = 'succeeded' WHERE tenant_id = %s", (shelf.scope.tenant_id,))
     done = await shelf.versions.collect(shelf.scope, shelf.kb, now=shelf.now(), grace_s=0)
     assert old in done.object_keys, "later"
+
+
+async def test_a_paused_job_keeps_originals_and_nothing_else(shelf: Shelf) -> None:
+    ledger, job_id = PgLedger(shelf.database), uuid7()
+    await shelf.release(a=LINES)
+    await shelf.release(a=LINES[:1])
+    job = NewJob("ingest", {}, [NewItem("b", {"key": None})], kb_id=shelf.kb, space="default")
+    await ledger.add(shelf.scope, job_id, job, shelf.now(), None)
+    await ledger.act(shelf.scope, job_id, Command.PAUSE, shelf.now(), None)
+    await shelf.retain(1)
+    done = await use(shelf).collect(shelf.scope, "handbook")
+    assert (done.versions, done.documents, done.object_keys) == ((1,), 1, ())
 
 
 async def test_a_deletion_is_not_over_before_the_originals_are_gone(shelf: Shelf) -> None:

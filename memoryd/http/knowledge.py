@@ -41,7 +41,8 @@ async def knowledge_services(use: Uses) -> KnowledgeServices:
 Knowledge = Annotated[KnowledgeServices, Depends(knowledge_services)]
 Base = Annotated[BaseName, Path(description="The knowledge base's name")]
 Limit = Annotated[int, Query(ge=1, le=200)]
-Cursor = Annotated[str | None, Query(max_length=1_000)]
+# In base64: a document's id of 500 characters may have 2,000 bytes.
+Cursor = Annotated[str | None, Query(max_length=3_000)]
 
 
 @router.post("", status_code=201, responses=documented(409), operation_id="create_knowledge_base")

@@ -12,7 +12,7 @@ from starlette.datastructures import FormData, UploadFile
 
 from memoryd.errors import InvalidRequest
 from memoryd.http.caller import Caller, Once, Uses
-from memoryd.http.cursors import from_cursor, whole
+from memoryd.http.cursors import from_version_cursor, number
 from memoryd.http.fields import IdempotencyKey
 from memoryd.http.forms import MOST_FILES, charset_of, sent_files
 from memoryd.http.job_views import job_out
@@ -70,8 +70,8 @@ _OPTIONS = {
 async def documents(
     name: Base, scope: Caller, use: Knowledge, version: Version = "live", limit: Limit = 50, cursor: Cursor = None
 ) -> DocumentPage:
-    """Documents of one version, by id."""
-    after = from_cursor(cursor) if cursor is not None else None
+    """Documents of one version, by id: all pages are of the version that the first was of."""
+    version, after = from_version_cursor(version, cursor)
     pin, found = await use.library.documents(scope, name, version, after=after, limit=limit + 1)
     return document_page(pin, found, limit)
 
@@ -106,11 +106,10 @@ async def chunks(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> ChunkPage:
-    """Chunks of one document, in order, as they were indexed."""
-    after = whole(cursor)
-    pin, found = await use.library.chunks(
-        scope, name, version, document_id, after=-1 if after is None else after, limit=limit + 1
-    )
+    """Chunks of one document, in order, as they were indexed: all pages are of the version that the first was of."""
+    version, position = from_version_cursor(version, cursor)
+    after = -1 if position is None else number(position)
+    pin, found = await use.library.chunks(scope, name, version, document_id, after=after, limit=limit + 1)
     return chunk_page(pin, document_id, found, limit)
 
 

@@ -99,7 +99,7 @@ async def throughput(client: Client, name: str, docs: Sequence[Mapping[str, str]
     rows: tuple[tuple[Cell, ...], ...] = (
         *short.rows("ingest, parse to publish"),
         *large.rows(f"ingest of documents of {_TOGETHER} abstracts"),
-        ("the same corpus again", len(docs), 0, idle, None, None, again.counters.failed),
+        ("the same corpus again", len(docs), again.counters.chunks, idle, None, None, again.counters.failed),
     )
     table = Table(
         "Ingest: throughput",

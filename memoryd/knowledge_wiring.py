@@ -59,6 +59,7 @@ def knowledge_services(
         uploads=uploads,
         orders=Orders(uploads, jobs),
         once=PgOnce(db),
+        once_long=PgOnce(db),
     )
 
 
@@ -94,8 +95,10 @@ async def open_job_handlers(
 
 
 def collection(settings: Settings, db: Database, stored: ObstoreObjects | None, tenants: Tenants, clock: Clock) -> Collection:
-    """The worker's round over versions that nobody needs."""
-    return Collection(tenants, PgBases(db), _versioning(settings, db, stored, clock), clock)
+    """The worker's round over versions that nobody needs, and over deletions that were interrupted."""
+    bases, originals = PgBases(db), _originals(db, stored)
+    versions, deletions = _versioning(settings, db, stored, clock), KnowledgeBases(bases, originals, clock)
+    return Collection(tenants, bases, versions, deletions, clock, quiet_s=settings.request_timeout_s + _GRACE_S)
 
 
 def _versioning(settings: Settings, db: Database, stored: ObstoreObjects | None, clock: Clock) -> Versioning:

@@ -72,7 +72,7 @@ def work(request: dict[str, Any], descriptor: int, *, enclosed: bool, limited: b
     if not limited:
         limit(limits, size)
     try:
-        run(Source(stream, size, limits, request["name"], request["media_type"]), results.write)
+        run(Source(stream, size, limits, request["name"], request["media_type"], request["encoding"]), results.write)
         results.flush()
     except BrokenPipeError:
         # Nobody reads any more.

@@ -6,6 +6,8 @@ import codecs
 import re
 
 from ingestion.parse.failures import FailureReason, ParseFailed
+from ingestion.parse.guesses import guess
+from ingestion.parse.labels import superset
 from ingestion.parse.pieces import Facts
 from ingestion.parse.source import Source
 
@@ -19,29 +21,59 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_CONTROLS = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
+# Bytes that are seldom in a text, and never in most.
+CONTROLS = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 # Of a text, this share of a sample may be controls: terminal logs have some, binary data about a tenth.
 _FEW = 0.01
+# Valid characters of UTF-8 for each byte that is none: in other encodings they come about rarely, and by chance.
+_OUTNUMBERED = 3
+# Of these a text has bytes that no text of UTF-8 has, or is UTF-8 as well and says something else.
+_UNLIKE_ASCII = ("iso2022", "utf-16", "utf-32")
+# Codecs of Python that no text is sent in, some of which take hours for a megabyte.
+_NO_TABLES = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7", "undefined"))
 
 
 def detect(source: Source, facts: Facts) -> str:
     """The encoding of a text. Raises ``not_text`` for anything else.
 
-    A mark at the beginning decides; then UTF-16 without a mark, by where its zeros are; then UTF-8, if all of the file is; then
-    the best guess of charset-normalizer about a sample from where it stops being UTF-8.
+    A mark at the beginning decides; then UTF-16 without a mark, by where its zeros are or what the sender says; then UTF-8, if
+    all of the file is, or all but a few bytes; then what the sender says, if all of the file is that; then a guess about a
+    sample from where it stops being UTF-8.
     """
     sample = source.head(_SAMPLE)
     for mark, encoding in _MARKS:
         if sample.startswith(mark):
             return encoding
+    declared = _declared(source)
+    # Pages of ASCII are called UTF-16 now and then.
+    unlike = declared.startswith(_UNLIKE_ASCII) and (b"\x1b" in sample or b"\x00" in sample)
+    if unlike and _is_all(source, declared):
+        return declared
     if b"\x00" in sample:
         return _wide(sample)
-    if len(_CONTROLS.findall(sample)) > _FEW * len(sample):
+    if len(CONTROLS.findall(sample)) > _FEW * len(sample):
         raise _not_text("control characters")
     wrong = _first_not_utf8(source)
-    if wrong is None:
-        return "utf-8"
-    return _guess(source, wrong, facts)
+    return "utf-8" if wrong is None else _not_all_utf8(source, *wrong, declared, facts)
+
+
+def _not_all_utf8(source: Source, position: int, right: int, declared: str, facts: Facts) -> str:
+    """The encoding of what is not UTF-8 at ``position``, with ``right`` bytes before it that speak for it."""
+    start = max(position - _SAMPLE // 4, 0)
+    source.stream.seek(start)
+    around = source.stream.read(_SAMPLE)
+    after, wrongs = _counted(around[position - start :])
+    if right + after >= _OUTNUMBERED * max(wrongs, 1):
+        return _mostly_utf8(facts)
+    if declared and _is_all(source, declared):
+        return declared
+    guessed = guess(around, whole=len(around) == source.size)
+    if guessed is not None:
+        facts.warn(f"the encoding was guessed: {guessed}")
+        return guessed
+    if wrongs <= _FEW * len(around):
+        return _mostly_utf8(facts)
+    raise _not_text("no known encoding")
 
 
 def _wide(sample: bytes) -> str:
@@ -54,46 +86,63 @@ def _wide(sample: bytes) -> str:
     raise _not_text("zero bytes")
 
 
-def _first_not_utf8(source: Source) -> int | None:
-    """The position of the first byte that is no UTF-8, or ``None``. Raises when zeros come later."""
+def _first_not_utf8(source: Source) -> tuple[int, int] | None:
+    """Where the first byte is that is no UTF-8, and how many bytes before it go on with a character; or ``None``. Raises when
+    zeros come later."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    position = 0
+    position = right = 0
     source.stream.seek(0)
     while chunk := source.stream.read(_CHUNK):
         if b"\x00" in chunk:
             raise _not_text("zero bytes")
         try:
-            decoder.decode(chunk)
+            right += len(chunk) - len(decoder.decode(chunk))
         except UnicodeDecodeError as error:
-            return max(position + error.start, 0)
+            # What the decoder held of the piece before may be in front.
+            before = error.object[: error.start]
+            return position + len(chunk) - len(error.object) + error.start, right + len(before) - len(before.decode())
         position += len(chunk)
     try:
         decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         # Cut off within a character: the last one is lost, all others are not.
-        return None if position > 4 else 0
+        return None if position > 4 else (0, 0)
     return None
 
 
-def _guess(source: Source, wrong: int, facts: Facts) -> str:
-    import charset_normalizer
-
-    source.stream.seek(max(wrong - _SAMPLE // 4, 0))
-    sample = source.stream.read(_SAMPLE)
-    if wrong >= _SAMPLE and len(_undecoded(sample)) <= 8:
-        facts.warn("a few bytes are not UTF-8 and are shown as U+FFFD")
-        return "utf-8"
-    best = charset_normalizer.from_bytes(sample).best()
-    if best is None:
-        raise _not_text("no known encoding")
-    # Every byte is a character of Windows' code page, so a guess among its relatives is a matter of taste.
-    encoding = "cp1252" if best.encoding in ("latin_1", "iso8859_1", "ascii", "utf_8") else best.encoding
-    facts.warn(f"the encoding was guessed: {encoding}")
-    return encoding
+def _counted(sample: bytes) -> tuple[int, int]:
+    """Characters beyond ASCII, and bytes that are none, if it is UTF-8. A character that the sample's end cuts does not count."""
+    text = codecs.getincrementaldecoder("utf-8")(errors="replace").decode(sample)
+    wrong = text.count("\ufffd")
+    return sum(not one.isascii() for one in text) - wrong, wrong
 
 
-def _undecoded(sample: bytes) -> str:
-    return "".join(character for character in sample.decode("utf-8", errors="replace") if character == "\ufffd")
+def _declared(source: Source) -> str:
+    """The codec for what the sender says of the text's encoding; nothing if there is none."""
+    codec = superset(source.charset or "")
+    try:
+        bytes(4).decode(codec)
+    except (LookupError, ValueError):
+        return ""
+    return "" if codec in _NO_TABLES else codec
+
+
+def _is_all(source: Source, encoding: str) -> bool:
+    """Whether it decodes every byte of the file."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    source.stream.seek(0)
+    try:
+        while chunk := source.stream.read(_CHUNK):
+            decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeError:
+        return False
+    return True
+
+
+def _mostly_utf8(facts: Facts) -> str:
+    facts.warn("a few bytes are not UTF-8 and are shown as U+FFFD")
+    return "utf-8"
 
 
 def _not_text(found: str) -> ParseFailed:

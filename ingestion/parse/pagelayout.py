@@ -61,13 +61,17 @@ class Layout:
         return None
 
 
+def own_lines(lines: Sequence[Line], layout: Layout) -> list[Line]:
+    """The page's lines without its number and what repeats on others."""
+    furniture = {line for line in _edges(lines) if _furniture(line) in layout.furniture or _PAGE_NUMBER.match(line.text)}
+    return [line for line in lines if line not in furniture]
+
+
 def pieces_of(lines: Sequence[Line], layout: Layout, page: int) -> Iterator[Piece]:
     """The page's pieces. A paragraph that goes on over the page's end is two."""
-    furniture = {line for line in _edges(lines) if _furniture(line) in layout.furniture or _PAGE_NUMBER.match(line.text)}
-    # A page of nothing else has it for its content.
-    read = [line for line in lines if line not in furniture] or lines
     held: Piece | None = None
-    for piece in _pieces(read, layout, page):
+    # A page of nothing else has it for its content.
+    for piece in _pieces(own_lines(lines, layout) or lines, layout, page):
         if held is not None and held.kind is piece.kind is BlockKind.LIST and len(held.text) < _LONG_LIST:
             held = Piece(BlockKind.LIST, f"{held.text}\n{piece.text}", page=page)
             continue

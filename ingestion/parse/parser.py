@@ -168,9 +168,16 @@ class DocumentParser:
 
     @asynccontextmanager
     async def open(
-        self, path: Path, *, name: str | None = None, media_type: str | None = None, family: Hashable | None = None
+        self,
+        path: Path,
+        *,
+        name: str | None = None,
+        media_type: str | None = None,
+        encoding: str | None = None,
+        family: Hashable | None = None,
     ) -> AsyncIterator[Reading]:
-        """Reads the file at ``path``; ``name`` and ``media_type`` are what the sender calls it, and mere hints.
+        """Reads the file at ``path``; ``name`` and ``media_type`` are what the sender calls it, and mere hints. ``encoding`` is
+        for what was sent as text, and is not looked at for anything else.
 
         Leaving the context ends the process, whether the document was read or not. Where it forks, documents of a ``family`` may
         have one after the other, each when the one before was read to its end: short ones of one author, who gains nothing by
@@ -183,18 +190,18 @@ class DocumentParser:
             size = os.fstat(file.fileno()).st_size
             if size > self._limits.file_bytes:
                 raise ParseFailed(FailureReason.TOO_LARGE, f"{size} bytes, of at most {self._limits.file_bytes}")
-            process = await self._start(file.fileno(), name, media_type, family)
+            hints = {"name": name and name[-_HINT_CHARS:], "media_type": media_type and media_type[:_HINT_CHARS]}
+            process = await self._start(file.fileno(), {**hints, "encoding": encoding}, family)
         reading = Reading(process, self._limits, size)
         try:
             yield reading
         finally:
             await _end(process, whole=reading.whole)
 
-    async def _start(self, file: int, name: str | None, media_type: str | None, family: Hashable | None) -> Process:
+    async def _start(self, file: int, said: dict[str, str | None], family: Hashable | None) -> Process:
         """The process has an environment of its own, without the worker's secrets, and no open file but its three; that of a
         family also the socket that brings the next document."""
-        hints = {"name": name and name[-_HINT_CHARS:], "media_type": media_type and media_type[:_HINT_CHARS]}
-        request = {"limits": asdict(self._limits), **hints}
+        request = {"limits": asdict(self._limits), **said}
         if self._forks is not None:
             return await self._forks.start(file, request, family=family)
         return await asyncio.create_subprocess_exec(

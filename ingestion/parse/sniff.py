@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 import re
+from codecs import BOM_UTF8
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ingestion.parse.archives import Archive, opened
-from ingestion.parse.encodings import detect
+from ingestion.parse.encodings import CONTROLS, detect
 from ingestion.parse.failures import FailureReason, ParseFailed
+from ingestion.parse.labels import superset
 from ingestion.parse.languages import language_of
 from ingestion.parse.limits import ParseLimits
 from ingestion.parse.pieces import Facts
@@ -17,6 +19,7 @@ from ingestion.parse.source import Source
 
 _HEAD = 8_192
 _CHUNK = 1 << 20
+_BLANK = b" \t\r\n" + BOM_UTF8
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE = "EncryptedPackage".encode("utf-16-le")
 
@@ -105,7 +108,10 @@ _BY_TYPE = {
     "application/x-ndjson": Format.JSON_LINES, "message/rfc822": Format.EML, "text/html": Format.HTML,
     "application/xhtml+xml": Format.HTML, "text/plain": Format.PLAIN,
 }  # fmt: skip
-_HTML = re.compile(r"\s*(?:<\?xml[^>]*\?>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+# Possessive, a comment ends with its first `-->`: what is tried again for each comment doubles the time with each.
+_HTML = re.compile(
+    r"\s*+(?:<\?xml[^>]*\?>\s*+)?(?:<!--(?>.*?-->)\s*+)*+<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+)
 _MAIL_HEADER = re.compile(
     r"^(from|to|subject|date|received|message-id|mime-version|return-path|content-type):", re.IGNORECASE | re.MULTILINE
 )
@@ -121,23 +127,17 @@ class Sniffed:
 
 
 def sniff(source: Source, facts: Facts) -> Sniffed:
-    """Raises ``unsupported_format``, ``not_text``, ``encrypted`` or ``empty``."""
+    """Raises ``unsupported_format``, ``not_text``, ``encrypted`` or ``empty``. What comes with an encoding is a text, whatever it
+    begins with."""
     head = source.head(_HEAD)
     if not head:
         raise ParseFailed(FailureReason.EMPTY, "the file has no bytes")
-    # Readers of PDF allow some bytes in front.
-    if b"%PDF-" in head[:1024]:
-        return Sniffed(Format.PDF, source)
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return Sniffed(_zipped(source), source)
-    if head.startswith(_OLE):
-        raise _ole(source)
-    for mark, named in _OTHERS:
-        if head.startswith(mark) and (mark not in _PRINTABLE_MARKS or b"\x00" in head):
-            raise ParseFailed(FailureReason.UNSUPPORTED_FORMAT, f"the file is {named}")
-    if head[4:8] == b"ftyp":
-        raise ParseFailed(FailureReason.UNSUPPORTED_FORMAT, "the file is sound, video or an image")
-    known = replace(source, encoding=detect(source, facts))
+    known = source
+    if source.encoding is None:
+        binary = _binary(source, head)
+        if binary is not None:
+            return Sniffed(binary, source)
+        known = replace(source, encoding=detect(source, facts))
     sample = known.text().read(_HEAD)
     if not sample.strip() and source.size <= _HEAD:
         raise ParseFailed(FailureReason.EMPTY, "the file has only white space")
@@ -150,12 +150,40 @@ def hint(name: str | None, media_type: str | None) -> str:
     Where they say the same, the same bytes have the same blocks. Of what is no text they choose nothing.
     """
     source = Source(io.BytesIO(), 0, ParseLimits(), name, media_type)
+    encoding = superset(source.charset or "")
+    # UTF-8 is what is tried first, whatever is said.
+    return _kind(source) + (f"; {encoding}" if encoding not in ("", "utf-8") else "")
+
+
+def _kind(source: Source) -> str:
     if source.suffix == ".tsv":  # its delimiter is not looked for
         return "tsv"
     named = _named(source)
     if named is Format.SOURCE:
         return f"{named} {language_of(source)}"
     return str(named or _declared(source) or "")
+
+
+def _binary(source: Source, head: bytes) -> Format | None:
+    """The format of what is not to be read as text, or ``None``."""
+    if _is_pdf(head):
+        return Format.PDF
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return _zipped(source)
+    if head.startswith(_OLE):
+        raise _ole(source)
+    for mark, named in _OTHERS:
+        if head.startswith(mark) and (mark not in _PRINTABLE_MARKS or b"\x00" in head):
+            raise ParseFailed(FailureReason.UNSUPPORTED_FORMAT, f"the file is {named}")
+    if head[4:8] == b"ftyp":
+        raise ParseFailed(FailureReason.UNSUPPORTED_FORMAT, "the file is sound, video or an image")
+    return None
+
+
+def _is_pdf(head: bytes) -> bool:
+    """Readers of PDF allow some bytes in front. Texts may speak of PDFs; bytes that no text has are seldom far from the mark."""
+    place = head.find(b"%PDF-", 0, 1024)
+    return place >= 0 and (not head[:place].strip(_BLANK) or CONTROLS.search(head) is not None)
 
 
 def _zipped(source: Source) -> Format:

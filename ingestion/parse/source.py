@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -13,11 +14,12 @@ from ingestion.parse.limits import ParseLimits
 
 # A longer line is read in parts of this many characters.
 _MAX_LINE = 16_384
+_CHARSET = re.compile(r";\s*charset\s*=\s*[\"']?([\w.:-]{1,40})", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """``encoding`` is set once the bytes are known to be text."""
+    """``encoding`` is set once the bytes are known to be text: from the beginning, where the sender has decoded them."""
 
     stream: BinaryIO
     size: int
@@ -32,6 +34,12 @@ class Source:
         return PurePosixPath(self.name.replace("\\", "/")).suffix.lower() if self.name else ""
 
     @property
+    def charset(self) -> str | None:
+        """What the sender calls the text's encoding: the parameter of its media type."""
+        found = _CHARSET.search(self.media_type or "")
+        return found[1] if found else None
+
+    @property
     def base_name(self) -> str:
         """The name without folders, in lower case."""
         return PurePosixPath(self.name.replace("\\", "/")).name.lower() if self.name else ""
@@ -42,8 +50,17 @@ class Source:
         return self.stream.read(size)
 
     def lines(self) -> Iterator[str]:
-        """The text's lines without their ends, each in parts if it is long; what cannot be decoded becomes U+FFFD."""
-        return (line.rstrip("\n") for line in self.rows(_MAX_LINE))
+        """The text's lines without their ends, each in parts of whole words if it is long; what cannot be decoded becomes
+        U+FFFD."""
+        reader, held = self.text(), ""
+        while part := reader.readline(_MAX_LINE - len(held)):
+            line, held = held + part, ""
+            if len(line) == _MAX_LINE and not line.endswith("\n"):
+                end = line.rfind(" ", _MAX_LINE // 2) + 1 or _MAX_LINE
+                line, held = line[:end], line[end:]
+            yield line.rstrip("\n")
+        if held:
+            yield held
 
     def rows(self, most: int) -> Iterator[str]:
         """The text's lines with their ends, in parts of ``most`` characters at most."""

@@ -1,7 +1,7 @@
 """Which service a command talks to: options, a profile, the environment, or the running ``memoryd up`` of this machine.
 
 A key is only ever sent to the service that it was given with: the one of a profile not to another URL,
-and the environment's, where that says a URL, not to another profile's.
+and the environment's, where that says a URL, to no other.
 """
 
 import os
@@ -85,7 +85,7 @@ class Connection:
         self._one_of({"--url": self.url, "--profile": self.profile, "--data-dir": self.data_dir})
         said = _environment("MEMORYD_URL")
         if self.url is not None:
-            return self._known(self.url, _environment(*_KEY_NAMES))
+            return self._known(self.url, environment_key(self.url, *_KEY_NAMES))
         if self.profile is not None:
             return self._of_profile(profile(self.profile))
         if self.data_dir is not None:
@@ -100,7 +100,8 @@ class Connection:
     def _known(self, url: str, key: str | None) -> Address:
         key = self.key or key
         if not key:
-            raise click.UsageError(f"set MEMORYD_KEY (or MEMORYD_API_KEY) to a key of {url}, or give --key")
+            withheld = "; the one that is set goes to MEMORYD_URL alone" if _environment(*_KEY_NAMES) else ""
+            raise click.UsageError(f"set MEMORYD_KEY (or MEMORYD_API_KEY) to a key of {url}, or give --key{withheld}")
         return Address(url, key)
 
     def _of_profile(self, found: Profile | None) -> Address:

@@ -1,6 +1,5 @@
 """Who administrates tenants: the operator over REST, or the service role straight on the database."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -98,7 +97,7 @@ class Operator:
         if said is None:
             return None
         if isinstance(said, str):
-            return Connection(said, _needed(self.key or os.environ.get(_KEY), said))
+            return Connection(said, _needed(self.key or environment_key(said, _KEY), said))
         return Connection(said.url, _needed(self.key or said.operator_key or environment_key(said.url, _KEY), said.url))
 
     def _said(self) -> Profile | str | None:

@@ -152,6 +152,8 @@ class Rebuild:
         number, state = generation.number, generation.state
         unmeasured = state is State.VERIFYING and found.report is None
         verifying = state is State.CATCHING_UP or unmeasured or found.owed is not None
+        if not verifying:
+            refusals.go_on(found.failure)
         if not await self._reconcile(generation, refusals, verifying=verifying) or not verifying:
             return
         if state is State.CATCHING_UP and not await self._hands.work.moved(number, state, State.VERIFYING):

@@ -17,14 +17,22 @@ log = logging.getLogger(__name__)
 _ANYTHING = "memory"
 
 
+_TOLD = f"{InferenceError.code}: the model refuses "
+
+
 class Refusals:
     """The items that a model refused, and why."""
 
     def __init__(self) -> None:
         self._why: dict[str, str] = {}
+        self._before: str | None = None
 
     def __bool__(self) -> bool:
         return bool(self._why)
+
+    def go_on(self, failure: str | None) -> None:
+        """Not everything is looked at this time: what an earlier round told of refusals holds."""
+        self._before = failure if failure is not None and failure.startswith(_TOLD) else None
 
     def has(self, at: Mark, one: Unembedded) -> bool:
         """True when it was refused."""
@@ -34,10 +42,10 @@ class Refusals:
     def told(self) -> str | None:
         """One of them, and how many more; ``None`` without any."""
         if not self._why:
-            return None
+            return self._before
         name, why = next(iter(self._why.items()))
         others = f" and {len(self._why) - 1} more" if len(self._why) > 1 else ""
-        return f"{InferenceError.code}: the model refuses {name}{others}, which stay without a vector: {why}"
+        return f"{_TOLD}{name}{others}, which stay without a vector: {why}"
 
     async def embedded(self, model: Embedder, at: Mark, items: Sequence[Unembedded]) -> tuple[list[Unembedded], Vectors]:
         """The items of a tenant that the model takes, with their vectors, shape ``(len(items), dimension)``.

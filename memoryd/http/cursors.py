@@ -7,6 +7,8 @@ from uuid import UUID
 from memoryd.errors import InvalidRequest
 
 _FOREIGN = "cursor: not one that this service gave out"
+# No document's id has it.
+_OF_VERSION = "\x1f"
 
 
 def to_cursor(position: str) -> str:
@@ -39,7 +41,31 @@ def whole(cursor: str | None) -> int | None:
     """The number that a page begins next to; ``None`` for the first page. Raises ``InvalidRequest``."""
     if cursor is None:
         return None
-    text = from_cursor(cursor)
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
+    return number(from_cursor(cursor))
+
+
+def number(position: str) -> int:
+    """A position that is a number. Raises ``InvalidRequest``."""
+    if not position.isascii() or not position.isdigit() or len(position) > 18:
         raise InvalidRequest(_FOREIGN)
-    return int(text)
+    return int(position)
+
+
+def to_version_cursor(seq: int, position: str) -> str:
+    """For a position in a list of one version: the next page is of the same, whichever is live by then."""
+    return to_cursor(f"{seq}{_OF_VERSION}{position}")
+
+
+def from_version_cursor(version: str, cursor: str | None) -> tuple[str, str | None]:
+    """The version that a page is of, and the position that it begins behind; ``version``, and ``None`` for the first page.
+
+    Raises ``InvalidRequest``, also for a cursor of another version than the one that is asked for by its number.
+    """
+    if cursor is None:
+        return version, None
+    seq, between, position = from_cursor(cursor).partition(_OF_VERSION)
+    if not between:
+        raise InvalidRequest(_FOREIGN)
+    if version.isdigit() and int(version) != number(seq):
+        raise InvalidRequest(f"cursor: of version {seq}, not {version}")
+    return str(number(seq)), position

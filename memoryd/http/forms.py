@@ -13,6 +13,7 @@ from memoryd.errors import InvalidRequest, StoreUnavailable
 MOST_FILES = 100
 _MOST_FIELDS = 10
 _FIELD_BYTES = 2 * 2**20
+_CHARSET_CHARS = 40
 
 
 @asynccontextmanager
@@ -54,6 +55,13 @@ class _Whole(MultiPartParser):
             yield piece
         if not self._ended:
             raise MultiPartException("it breaks off")
+
+
+def charset_of(file: UploadFile) -> str | None:
+    """What the part's type says of its encoding."""
+    _, parameters = parse_options_header(file.content_type)
+    said = parameters.get(b"charset", b"")[:_CHARSET_CHARS].decode("latin-1")
+    return said if said.isascii() and said.isprintable() and said else None
 
 
 def _found(form: FormData, fields: Sequence[str]) -> list[UploadFile]:

@@ -26,7 +26,7 @@ from memoryd.http.schemas.knowledge import (
     VersionPage,
 )
 from memoryd.http.strict import StrictRoute
-from memoryd.knowledge.bases import UNSET, BaseChange
+from memoryd.knowledge.model import UNSET, BaseChange
 from memoryd.knowledge.services import KnowledgeServices
 from memoryd.memory.ports import Receipt
 
@@ -41,7 +41,8 @@ async def knowledge_services(use: Uses) -> KnowledgeServices:
 Knowledge = Annotated[KnowledgeServices, Depends(knowledge_services)]
 Base = Annotated[BaseName, Path(description="The knowledge base's name")]
 Limit = Annotated[int, Query(ge=1, le=200)]
-Cursor = Annotated[str | None, Query(max_length=1_000)]
+# In base64: a document's id of 500 characters may have 2,000 bytes.
+Cursor = Annotated[str | None, Query(max_length=3_000)]
 
 
 @router.post("", status_code=201, responses=documented(409), operation_id="create_knowledge_base")
@@ -80,7 +81,7 @@ async def get(name: Base, scope: Caller, use: Knowledge) -> BaseOut:
     return base_out(await use.bases.get(scope, name))
 
 
-@router.patch("/{name}", responses=documented(404), operation_id="update_knowledge_base")
+@router.patch("/{name}", responses=documented(404, 409), operation_id="update_knowledge_base")
 async def update(name: Base, body: BasePatch, scope: Caller, use: Knowledge, once: Once) -> BaseOut:
     """Change the description, the settings of chunking, or the retention."""
     given = body.model_fields_set
@@ -98,15 +99,19 @@ async def update(name: Base, body: BasePatch, scope: Caller, use: Knowledge, onc
     return base_out(await use.bases.get(scope, name))
 
 
-@router.delete("/{name}", status_code=204, responses=documented(404), operation_id="delete_knowledge_base")
+@router.delete("/{name}", status_code=204, responses=documented(404, 409), operation_id="delete_knowledge_base")
 async def delete(name: Base, scope: Caller, use: Knowledge, once: Once) -> None:
-    """Delete a knowledge base in every version, with its originals. It cannot be undone."""
+    """Delete a knowledge base in every version, with its originals. It cannot be undone.
+
+    At once it is there for nobody, but its name is taken until all is gone. Interrupted, it goes on when it is sent again, and
+    in the worker's next round.
+    """
 
     async def work() -> Receipt:
         await use.bases.delete(scope, name)
         return {}
 
-    await use.once.run(scope, once, work)
+    await use.once_long.run(scope, once, work)
 
 
 @router.get("/{name}/versions", responses=documented(404), operation_id="list_versions")
@@ -130,7 +135,7 @@ async def publish(name: Base, body: PublishIn, scope: Caller, use: Knowledge, on
     async def work() -> Receipt:
         return {"seq": (await use.versions.publish(scope, name, note=body.note)).seq}
 
-    receipt = await use.once.run(scope, once, work)
+    receipt = await use.once_long.run(scope, once, work)
     return await _version(use, scope, name, int(str(receipt["seq"])))
 
 
@@ -145,7 +150,7 @@ async def rollback(name: Base, body: RollbackIn, scope: Caller, use: Knowledge, 
     return await _version(use, scope, name, int(str(receipt["seq"])))
 
 
-@router.put("/{name}/tags/{tag}", status_code=204, responses=documented(404, 410), operation_id="tag_version")
+@router.put("/{name}/tags/{tag}", status_code=204, responses=documented(404, 409, 410), operation_id="tag_version")
 async def tag(name: Base, tag: Annotated[TagName, Path()], body: TagIn, scope: Caller, use: Knowledge, once: Once) -> None:
     """Name a version, or give an existing name to another one. A tagged version is kept whatever the retention says."""
 
@@ -156,7 +161,7 @@ async def tag(name: Base, tag: Annotated[TagName, Path()], body: TagIn, scope: C
     await use.once.run(scope, once, work)
 
 
-@router.delete("/{name}/tags/{tag}", status_code=204, responses=documented(404), operation_id="untag_version")
+@router.delete("/{name}/tags/{tag}", status_code=204, responses=documented(404, 409), operation_id="untag_version")
 async def untag(name: Base, tag: Annotated[TagName, Path()], scope: Caller, use: Knowledge, once: Once) -> None:
     """Take a name away. The version stays, as long as the retention keeps it."""
 
@@ -190,14 +195,15 @@ async def discard(name: Base, scope: Caller, use: Knowledge, once: Once) -> None
         await use.versions.discard(scope, name)
         return {}
 
-    await use.once.run(scope, once, work)
+    await use.once_long.run(scope, once, work)
 
 
 @router.post("/{name}/collect", responses=documented(404), operation_id="collect_versions")
 async def collect(name: Base, scope: Caller, use: Knowledge) -> CollectedOut:
     """Give up the versions that the retention does not keep, now; the worker does it by and by. Safe to repeat.
 
-    Rows of a version given up go once no request can still be reading it.
+    Rows of a version given up go once no request can still be reading it, and originals that nothing names once no job is left
+    that may want them; a paused one may.
     """
     return collected_out(await use.versions.collect(scope, name))
 

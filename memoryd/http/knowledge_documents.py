@@ -1,7 +1,8 @@
 """``/v1/knowledge-bases/{name}``: its documents, and what begins an ingest."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, HTTPException, Path, Query, Request
@@ -11,9 +12,9 @@ from starlette.datastructures import FormData, UploadFile
 
 from memoryd.errors import InvalidRequest
 from memoryd.http.caller import Caller, Once, Uses
-from memoryd.http.cursors import from_cursor, whole
+from memoryd.http.cursors import from_version_cursor, number
 from memoryd.http.fields import IdempotencyKey
-from memoryd.http.forms import MOST_FILES, sent_files
+from memoryd.http.forms import MOST_FILES, charset_of, sent_files
 from memoryd.http.job_views import job_out
 from memoryd.http.knowledge import Base, Cursor, Knowledge, Limit
 from memoryd.http.knowledge_views import chunk_page, disposition, document_out, document_page
@@ -69,8 +70,8 @@ _OPTIONS = {
 async def documents(
     name: Base, scope: Caller, use: Knowledge, version: Version = "live", limit: Limit = 50, cursor: Cursor = None
 ) -> DocumentPage:
-    """Documents of one version, by id."""
-    after = from_cursor(cursor) if cursor is not None else None
+    """Documents of one version, by id: all pages are of the version that the first was of."""
+    version, after = from_version_cursor(version, cursor)
     pin, found = await use.library.documents(scope, name, version, after=after, limit=limit + 1)
     return document_page(pin, found, limit)
 
@@ -105,11 +106,10 @@ async def chunks(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> ChunkPage:
-    """Chunks of one document, in order, as they were indexed."""
-    after = whole(cursor)
-    pin, found = await use.library.chunks(
-        scope, name, version, document_id, after=-1 if after is None else after, limit=limit + 1
-    )
+    """Chunks of one document, in order, as they were indexed: all pages are of the version that the first was of."""
+    version, position = from_version_cursor(version, cursor)
+    after = -1 if position is None else number(position)
+    pin, found = await use.library.chunks(scope, name, version, document_id, after=after, limit=limit + 1)
     return chunk_page(pin, document_id, found, limit)
 
 
@@ -180,20 +180,23 @@ async def ingest_files(name: Base, request: Request, scope: Caller, use: Uses, k
     documents = [wish.model_copy(update={"upload": one.sha256}) for wish, one in zip(asked.documents, kept, strict=True)]
     body = asked.model_copy(update={"documents": documents})
     digest = hashlib.sha256(f"{request.scope['path']}\n{body.model_dump_json()}".encode()).digest()
-    return await _ordered(scope, use, name, body, None if key is None else Idempotency(key, digest))
+    once = None if key is None else Idempotency(key, digest)
+    return await _ordered(scope, use, name, body, once, [charset_of(one) for one in files])
 
 
 @router.post("/jobs", status_code=202, responses=documented(404, 409), operation_id="ingest")
 async def ingest(name: Base, body: IngestIn, scope: Caller, use: Uses, once: Once) -> JobOut:
     """Begin a job: texts, uploads and URLs to ingest, and documents to take out. It writes to the draft; nothing is live before
     a publish."""
-    return await _ordered(scope, use, name, body, once)
+    return await _ordered(scope, use, name, body, once, repeat(None))
 
 
-async def _ordered(scope: Scope, use: Services, name: str, body: IngestIn, once: Idempotency | None) -> JobOut:
+async def _ordered(
+    scope: Scope, use: Services, name: str, body: IngestIn, once: Idempotency | None, charsets: Iterable[str | None]
+) -> JobOut:
     wishes = [
-        Wish(one.document_id, one.text, one.upload, one.url, one.file_name, one.title, one.uri, dict(one.metadata))
-        for one in body.documents
+        Wish(one.document_id, one.text, one.upload, one.url, one.file_name, one.title, one.uri, dict(one.metadata), charset)
+        for one, charset in zip(body.documents, charsets, strict=False)
     ]
     job = await use.knowledge.orders.order(scope, name, wishes, body.remove, publish=body.publish, note=body.note, once=once)
     return job_out(job)

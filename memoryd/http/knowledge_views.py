@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from ingestion.chunk import Chunking
-from memoryd.http.cursors import to_cursor
+from memoryd.http.cursors import to_cursor, to_version_cursor
 from memoryd.http.schemas.knowledge import (
     BaseOut,
     ChunkingIn,
@@ -117,7 +117,7 @@ def document_page(pin: Pin, found: Sequence[Document], limit: int) -> DocumentPa
     return DocumentPage(
         version=pin.seq,
         documents=[document_out(one) for one in found[:limit]],
-        next_cursor=to_cursor(found[limit - 1].document_id) if len(found) > limit else None,
+        next_cursor=to_version_cursor(pin.seq, found[limit - 1].document_id) if len(found) > limit else None,
     )
 
 
@@ -127,7 +127,7 @@ def chunk_page(pin: Pin, document_id: str, found: Sequence[Chunk], limit: int) -
         version=pin.seq,
         document_id=document_id,
         chunks=[_chunk(one) for one in found[:limit]],
-        next_cursor=to_cursor(str(found[limit - 1].ordinal)) if len(found) > limit else None,
+        next_cursor=to_version_cursor(pin.seq, str(found[limit - 1].ordinal)) if len(found) > limit else None,
     )
 
 

@@ -130,6 +130,7 @@ def window_out(window: Window, budget: int) -> SessionContextOut:
     return SessionContextOut(
         text=window.text,
         messages=[message_out(one) for one in (*window.pinned, *window.messages)],
+        cut=list(window.cut),
         summary=_summary_out(window),
         used_tokens=window.tokens,
         budget_tokens=budget,
@@ -182,6 +183,7 @@ def restored_out(restored: Restored | None) -> RestoredOut | None:
         taken_at=restored.taken_at,
         restored_at=restored.restored_at,
         skipped=list(restored.skipped),
+        lost=restored.lost,
     )
 
 

@@ -22,7 +22,7 @@ class Hold:
     """Keeps a claim: while the context of :meth:`kept` is open, the lease is renewed three times in its length.
 
     ``others_wait``: another tenant stands in line for the slot. ``yielded``: an item gave way to it, and none is to follow in
-    this turn. ``lost``: the job is another worker's.
+    this turn. ``going_on``: the items under way that wait for nothing. ``lost``: the job is another worker's.
     """
 
     def __init__(self, desk: Desk, claim: Claim, clock: Clock, others_wait: Callable[[], bool]) -> None:
@@ -32,6 +32,7 @@ class Hold:
         self._clock = clock
         self.lost = False
         self.yielded = False
+        self.going_on: set[int] = set()
 
     @asynccontextmanager
     async def kept(self) -> AsyncIterator[None]:
@@ -86,13 +87,15 @@ class Share:
         self._until += seconds
 
     def stored(self) -> None:
-        """Something was stored that was not there before. Raises ``Yielded``."""
-        now = self._clock()
+        """Something was stored that was not there before."""
         if self._came is None:
-            self._came = now
-            self._until = max(self._until, now + _WORTH * (now - self._began))
-        if now >= self._until and self._others_wait():
-            raise Yielded
+            self._came = self._clock()
+            self._until = max(self._until, self._came + _WORTH * (self._came - self._began))
+
+    @property
+    def over(self) -> bool:
+        """It is used up, and somebody waits."""
+        return self._clock() >= self._until and self._others_wait()
 
 
 class ItemControl:
@@ -110,22 +113,29 @@ class ItemControl:
         await self._advance(chunks, tokens)
         if chunks:
             self._share.stored()
+            if self._share.over:
+                self._give_way()
 
     async def waits(self) -> None:
         """See :class:`memoryd.jobs.ports.Control`."""
         await self._advance(0, 0)
-        self._unless_yielded()
+        self._hold.going_on.discard(self._item)
+        # What it waits for may be another job's: then nobody uses the slot.
+        if self._hold.yielded or (not self._hold.going_on and self._share.over):
+            self._give_way()
 
     def waited(self, seconds: float) -> None:
         """See :class:`memoryd.jobs.ports.Control`."""
+        self._hold.going_on.add(self._item)
         self._share.waited(seconds)
-        if seconds:
-            self._unless_yielded()
-
-    def _unless_yielded(self) -> None:
         # One that waits follows those before it, which are not to be followed in this turn.
-        if self._hold.yielded:
-            raise Yielded
+        if seconds and self._hold.yielded:
+            self._give_way()
+
+    def _give_way(self) -> None:
+        # Here and not at the item's end: by then what it held is another's, who may have begun.
+        self._hold.yielded = True
+        raise Yielded
 
     async def _advance(self, chunks: int, tokens: int) -> None:
         await self._hold.advance(self._item, chunks, tokens)

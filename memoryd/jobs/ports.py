@@ -128,7 +128,8 @@ class Control(Protocol):
         """
 
     async def waits(self) -> None:
-        """A sign of life of an item that cannot go on before another of its job has ended. Raises as :meth:`checkpoint`."""
+        """A sign of life of an item that cannot go on before another has ended, of its job or of another. Raises as
+        :meth:`checkpoint`."""
 
     def waited(self, seconds: float) -> None:
         """It goes on after so long, which is no part of its share of the slot. Raises ``Yielded``."""

@@ -164,10 +164,7 @@ class Runner:
     async def _verdict(self, claim: Claim, item: JobItem, hold: Hold) -> Outcome | Again | Dead:
         try:
             return await self._outcome(claim, item, hold)
-        except Yielded:
-            hold.yielded = True
-            return Again(self._clock.now(), counted=False)
-        except (Paused, Cancelled):
+        except (Yielded, Paused, Cancelled):
             return Again(self._clock.now(), counted=False)
 
     async def _outcome(self, claim: Claim, item: JobItem, hold: Hold) -> Outcome | Again | Dead:
@@ -175,6 +172,7 @@ class Runner:
         try:
             async with asyncio.timeout(stall_s) as stalled:
                 share = Share(self._policy.slice_s, hold.others_wait, self._passed)
+                hold.going_on.add(item.item)
                 control = ItemControl(hold, item.item, share, stalled, stall_s)
                 return await handler.process(claim.scope, claim.job, item, control)
         except Stopped:
@@ -185,6 +183,8 @@ class Runner:
                 return Outcome(ItemState.FAILED, failure.code, failure.detail)
             log.info("item %d of job %s failed for now: %s", item.item, claim.job.job_id, failure.code)
             return self._again(item.attempts, failure, error) or Dead(failure)
+        finally:
+            hold.going_on.discard(item.item)
 
     async def _finish(self, claim: Claim, job: Job) -> Job:
         counters = job.counters

@@ -1,32 +1,16 @@
 """The use cases of knowledge bases themselves: make, list, change, delete."""
 
-from dataclasses import dataclass, replace
-from typing import Final
+from uuid import UUID
 
 from ingestion.chunk import Chunking
 from memoryd.access.service import require
+from memoryd.attempts import attempted
 from memoryd.errors import Forbidden, InvalidRequest
 from memoryd.ids import uuid7
-from memoryd.knowledge.model import KnowledgeBase
+from memoryd.knowledge.model import BaseChange, KnowledgeBase, Unset
 from memoryd.knowledge.ports import Bases, Originals
 from memoryd.memory.ports import Clock
 from retrieval.scope import Action, Scope
-
-
-class Unset:
-    """A field that a change leaves as it is."""
-
-
-UNSET: Final = Unset()
-
-
-@dataclass(frozen=True, slots=True)
-class BaseChange:
-    """What to change. New settings of chunking are for what is ingested from then on: ingest again what shall have them."""
-
-    description: str | Unset | None = UNSET
-    chunking: Chunking | Unset = UNSET
-    retain: int | Unset | None = UNSET
 
 
 class KnowledgeBases:
@@ -65,28 +49,26 @@ class KnowledgeBases:
         """Raises ``NotFound``, ``InvalidRequest``."""
         require(scope, Action.WRITE)
         require(scope, Action.READ)  # the answer is all that is known of it
-        base = await self._bases.get(scope, name)
-        if not isinstance(change.description, Unset):
-            base = replace(base, description=change.description)
         if not isinstance(change.chunking, Unset):
             _check(change.chunking)
-            base = replace(base, chunking=change.chunking)
-        if not isinstance(change.retain, Unset):
-            base = replace(base, retain=change.retain)
-        base = replace(base, updated_at=self._clock.now())
-        await self._bases.update(scope, base)
-        return base
+        return await self._bases.update(scope, name, change, self._clock.now())
 
     async def delete(self, scope: Scope, name: str) -> None:
         """Everything of it, in every version, with the originals. Raises ``NotFound``."""
         require(scope, Action.DELETE)
-        base = await self._bases.get(scope, name)
+        await self._delete(scope, await self._bases.to_delete(scope, name))
 
+    async def finish_deletions(self, scope: Scope, *, quiet_s: float) -> None:
+        """Go on with those that nobody has gone on with for so long. One that fails is logged, and the others have their turn."""
+        for kb_id in await self._bases.interrupted(scope, quiet_s=quiet_s):
+            await attempted(f"deletion of knowledge base {kb_id}", self._delete(scope, kb_id))
+
+    async def _delete(self, scope: Scope, kb_id: UUID) -> None:
         async def clear() -> None:
             if self._originals is not None:
-                await self._originals.clear(scope, base.kb_id)
+                await self._originals.clear(scope, kb_id)
 
-        await self._bases.delete(scope, base.kb_id, emptied=clear)
+        await self._bases.delete(scope, kb_id, emptied=clear)
         # What was uploaded in the meantime.
         await clear()
 

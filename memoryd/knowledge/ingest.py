@@ -72,7 +72,7 @@ class Parser(Protocol):
     """Parses files apart from this process, those of a ``family`` perhaps one after the other in one. Raises ``ParseFailed``."""
 
     def open(
-        self, path: Path, *, name: str | None, media_type: str | None, family: UUID | None
+        self, path: Path, *, name: str | None, media_type: str | None, encoding: str | None, family: UUID | None
     ) -> AbstractAsyncContextManager[Reading]: ...
 
 
@@ -100,11 +100,13 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class _Source:
-    """A document's bytes, on disk, and what was said about them."""
+    """A document's bytes, on disk, and what was said about them. ``encoding``: of what was sent as text."""
 
     path: Path
     name: str | None
     media_type: str | None
+    charset: str | None
+    encoding: str | None
     title: str | None
     uri: str | None
     metadata: Mapping[str, JsonValue]
@@ -122,7 +124,12 @@ class _Source:
     @property
     def hint(self) -> str | None:
         """What its name and media type choose of how it is parsed; ``None`` where its bytes alone do."""
-        return None if self.packed else hint(self.name, self.media_type)
+        return None if self.packed else hint(self.name, self.declared)
+
+    @property
+    def declared(self) -> str | None:
+        """The media type with its charset."""
+        return f"{self.media_type or ''}; charset={self.charset}" if self.charset else self.media_type
 
 
 class _Unfetched(MemorydError):
@@ -200,10 +207,12 @@ class Ingest:
     async def _source(self, scope: Scope, base: KnowledgeBase, item: JobItem, folder: Path) -> _Source:
         given, path = item.source, folder / "document"
         name, media_type, uri = _text(given, "file_name"), None, _text(given, "uri")
+        charset, encoding = _text(given, "charset"), None
         key, url = _text(given, "key"), _text(given, "url")
         if url is not None and self._tools.fetcher is not None:
             fetched = await self._tools.fetcher.fetch(url, path)
             name, media_type, uri = name or fetched.file_name, fetched.media_type, uri or fetched.url
+            charset = fetched.charset
         elif key is None or not await self._originals.fetch(key, path):
             raise NotFound("the uploaded file is not in object storage any more: upload it again")
         digest, size, packed = await BULK.run(_read, path)
@@ -211,12 +220,14 @@ class Ingest:
             await self._originals.wanted(scope, base.kb_id, [digest.hex()])
             key = await self._originals.keep(scope, base.kb_id, path, digest.hex())
         if given.get("text"):
-            media_type = "text/markdown"
+            media_type, encoding, packed = "text/markdown", "utf-8", False
         metadata = given.get("metadata")
         return _Source(
             path=path,
             name=name,
             media_type=media_type,
+            charset=charset,
+            encoding=encoding,
             title=_text(given, "title"),
             uri=uri,
             metadata=metadata if isinstance(metadata, dict) else {},
@@ -277,7 +288,7 @@ class Ingest:
 
         async def parse() -> None:
             family = None if source.large else source.family
-            said = {"name": source.name, "media_type": source.media_type}
+            said = {"name": source.name, "media_type": source.declared, "encoding": source.encoding}
             async with self._tools.parser.open(source.path, **said, family=family) as reading:
                 blocks = aiter(reading)
                 first = await anext(blocks, None)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 from ingestion.chunk import Chunking
@@ -34,6 +34,22 @@ class KnowledgeBase:
     newest_seq: int
     created_at: datetime
     updated_at: datetime
+
+
+class Unset:
+    """A field that a change leaves as it is."""
+
+
+UNSET: Final = Unset()
+
+
+@dataclass(frozen=True, slots=True)
+class BaseChange:
+    """What to change. New settings of chunking are for what is ingested from then on: ingest again what shall have them."""
+
+    description: str | Unset | None = UNSET
+    chunking: Chunking | Unset = UNSET
+    retain: int | Unset | None = UNSET
 
 
 class VersionState(StrEnum):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memoryd.knowledge.model import (
+    BaseChange,
     Chunk,
     Collected,
     Diff,
@@ -39,14 +40,21 @@ class Bases(Protocol):
     async def page(self, scope: Scope, *, after: str | None, limit: int) -> list[KnowledgeBase]:
         """By name, those after ``after``."""
 
-    async def update(self, scope: Scope, base: KnowledgeBase) -> None:
-        """Description, chunking and retention. Raises ``NotFound``."""
+    async def update(self, scope: Scope, name: str, change: BaseChange, now: datetime) -> KnowledgeBase:
+        """As it is then; another change made meanwhile stands, where it was of other fields. Raises ``NotFound``."""
+
+    async def to_delete(self, scope: Scope, name: str) -> UUID:
+        """The id, also of one whose deletion was begun. Raises ``NotFound``."""
+
+    async def interrupted(self, scope: Scope, *, quiet_s: float) -> list[UUID]:
+        """Those whose deletion was begun, and last gone on with so long ago."""
 
     async def delete(self, scope: Scope, kb_id: UUID, *, emptied: Callable[[], Awaitable[None]] | None = None) -> list[str]:
         """Everything of it, in every version; the keys of its originals in object storage. Deleting twice is no error.
 
-        Interrupted, it is empty and keeps its name until it is deleted again. ``emptied`` is awaited when nothing but the name
-        is left: what has to be gone before the name is, for nobody would find it then.
+        From its beginning on the knowledge base is as if it was not there, but for its name. Interrupted, it keeps that until
+        it is deleted again. ``emptied`` is awaited when nothing but the name is left: what has to be gone before the name is,
+        for nobody would find it then.
         """
 
 

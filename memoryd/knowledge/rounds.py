@@ -1,10 +1,12 @@
-"""The worker's round over knowledge bases: give up the versions that retention does not keep, and clear what they leave."""
+"""The worker's round over knowledge bases: give up the versions that retention does not keep, clear what they leave, and finish
+deletions that were interrupted."""
 
 from collections.abc import Sequence
 from typing import Protocol
 from uuid import UUID
 
 from memoryd.attempts import attempted
+from memoryd.knowledge.bases import KnowledgeBases
 from memoryd.knowledge.model import KnowledgeBase
 from memoryd.knowledge.ports import Bases
 from memoryd.knowledge.versioning import Versioning
@@ -21,13 +23,18 @@ class Tenants(Protocol):
 
 
 class Collection:
-    """Garbage collection in every knowledge base of every tenant, one after the other."""
+    """Garbage collection in every knowledge base of every tenant, one after the other. ``quiet_s``: after how long without going
+    on a deletion was interrupted."""
 
-    def __init__(self, tenants: Tenants, bases: Bases, versions: Versioning, clock: Clock) -> None:
+    def __init__(
+        self, tenants: Tenants, bases: Bases, versions: Versioning, deletions: KnowledgeBases, clock: Clock, *, quiet_s: float
+    ) -> None:
         self._tenants = tenants
         self._bases = bases
         self._versions = versions
+        self._deletions = deletions
         self._clock = clock
+        self._quiet_s = quiet_s
 
     async def run(self) -> int:
         """One round; how many versions were given up. A knowledge base that fails is logged, and the others have their turn."""
@@ -41,6 +48,7 @@ class Collection:
         return sum(given_up)
 
     async def _tenant(self, scope: Scope, given_up: list[int]) -> None:
+        await self._deletions.finish_deletions(scope, quiet_s=self._quiet_s)
         name: str | None = None
         while page := await self._bases.page(scope, after=name, limit=_PAGE):
             for base in page:

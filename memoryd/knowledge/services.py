@@ -18,12 +18,15 @@ class Once(Protocol):
     """Does work once for one idempotency key."""
 
     async def run(self, scope: Scope, idempotency: Idempotency | None, work: Callable[[], Awaitable[Receipt]]) -> Receipt:
-        """The receipt of ``work``, or of an earlier request with this key. Raises ``IdempotencyKeyReused``."""
+        """The receipt of ``work``, or of an earlier request with this key.
+
+        Raises ``IdempotencyKeyReused``, and ``IdempotencyInProgress`` while that one is running.
+        """
 
 
 @dataclass(frozen=True, slots=True)
 class KnowledgeServices:
-    """The use cases of ``/v1/knowledge-bases``."""
+    """The use cases of ``/v1/knowledge-bases``. ``once_long`` is for work that takes as long as a knowledge base is large."""
 
     bases: KnowledgeBases
     versions: Versioning
@@ -31,3 +34,4 @@ class KnowledgeServices:
     uploads: Uploads
     orders: Orders
     once: Once
+    once_long: Once

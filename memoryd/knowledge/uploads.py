@@ -31,7 +31,7 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A document to ingest: its text, the digest of an upload, or a URL."""
+    """A document to ingest: its text, the digest of an upload, or a URL. ``charset`` is what came with an upload."""
 
     document_id: str
     text: str | None
@@ -41,6 +41,7 @@ class Wish:
     title: str | None
     uri: str | None
     metadata: dict[str, JsonValue]
+    charset: str | None = None
 
 
 class Uploads:
@@ -81,6 +82,7 @@ class Uploads:
                     "key": await self._key(scope, base, wish, digest),
                     "url": wish.url,
                     "file_name": wish.file_name or (wish.document_id if wish.text is None else None),
+                    "charset": wish.charset,
                     "text": wish.text is not None,
                     "title": wish.title,
                     "uri": wish.uri or wish.url,

@@ -109,9 +109,8 @@ class Versioning:
         return await self.collected(scope, base, self._clock.now())
 
     async def collected(self, scope: Scope, base: KnowledgeBase, now: datetime) -> Collected:
-        """One round of garbage collection in one knowledge base; none while a job may be using what it would take away."""
-        if await self._jobs.active(scope, base.kb_id):
-            return Collected((), 0, 0, ())
+        """One round of garbage collection in one knowledge base. Its originals are left alone while it has jobs, also paused
+        ones, which may be about to use them."""
         return await self._versions.collect(scope, base.kb_id, now=now, grace_s=self._grace_s, erase=self._erase)
 
     async def _erase(self, keys: Sequence[str]) -> None:

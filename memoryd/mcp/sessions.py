@@ -1,7 +1,6 @@
 """What the tool ``session`` does: a task's working memory, by the use cases that REST calls."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from pydantic import JsonValue
 
@@ -12,8 +11,9 @@ from memoryd.mcp.shown import Answer
 from memoryd.memory.model import Idempotency
 from memoryd.services import Services
 from memoryd.sessions.model import Birth, Checkpoint, CheckpointWish, Restored
+from memoryd.sessions.rendering import rendered
 from memoryd.sessions.services import SessionServices
-from memoryd.sessions.window import Window, rendered
+from memoryd.sessions.window import Window
 from memoryd.threads import QUICK
 from retrieval.errors import BudgetTooSmall
 from retrieval.packing import DEFAULT_TOKENIZER
@@ -28,8 +28,6 @@ _LIST_SHARE = 0.15
 _LISTED = 5
 # Quoting adds a space a line: what is too long then is packed anew, smaller by that much.
 _TRIES = 10
-# No tokenizer of ours makes a token of more characters than this of ordinary text: more need not be counted.
-_LONGEST_TOKEN = 8
 
 
 async def session(scope: Scope, use: Services, asked: SessionArguments, carried: str | None) -> Answer:
@@ -72,31 +70,9 @@ async def _read(scope: Scope, use: Services, memory: SessionServices, asked: Ses
         answer = _of_window(window, kept)
         excess = await QUICK.run(counter.count, answer.text) - budget
         if excess <= 0:
-            return answer if window.messages or not window.omitted else await _from_newest(scope, use, asked, window, kept)
+            return answer
         room = min(room, window.tokens) - excess  # of a room that was not filled, less would change nothing
     raise BudgetTooSmall("the newest messages do not fit")
-
-
-async def _from_newest(
-    scope: Scope, use: Services, asked: SessionArguments, window: Window, kept: Sequence[Checkpoint]
-) -> Answer:
-    """A window that no message fits into whole, with as much of the newest as does, unless that is shown as a pinned one."""
-    page = await use.working_memory.working.read(scope, asked.session_id, limit=1, newest=True)
-    newest = [rendered(one) for one in page.messages if one.position not in {pinned.position for pinned in window.pinned}]
-    if not newest:
-        return _of_window(window, kept)
-    return await QUICK.run(_with_part, window, kept, newest[0], asked.budget_tokens, use.tokenizers.counter())
-
-
-def _with_part(window: Window, kept: Sequence[Checkpoint], newest: str, budget: int, counter: TokenCounter) -> Answer:
-    size, most = counter.count(newest), min(len(newest), budget * _LONGEST_TOKEN)
-    while most > 0:
-        answer = _of_window(window, kept, _Part(newest[:most], size, most < len(newest)))
-        used = counter.count(answer.text)
-        if used <= budget:
-            return answer
-        most = min(most - 1, int(most * min(0.9, budget / used)))
-    return _of_window(window, kept)
 
 
 def _listed(kept: Sequence[Checkpoint], budget: int, counter: TokenCounter) -> list[Checkpoint]:
@@ -110,27 +86,16 @@ def _listed(kept: Sequence[Checkpoint], budget: int, counter: TokenCounter) -> l
     return listed
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """The newest message, or its beginning; ``tokens`` are those of all of it."""
-
-    text: str
-    tokens: int
-    cut: bool
-
-
-def _of_window(window: Window, kept: Sequence[Checkpoint], newest: _Part | None = None) -> Answer:
+def _of_window(window: Window, kept: Sequence[Checkpoint]) -> Answer:
     """Each message begins a line; what it says cannot begin another."""
     blocks = [*map(rendered, window.pinned), *([window.summary.text] if window.summary else []), *map(rendered, window.messages)]
-    if newest is not None:
-        blocks.append(f"{newest.text} …" if newest.cut else newest.text)
     lines = [*map(quote, blocks), *map(_line, kept)]
     packed = "\n".join([OPEN + lines[0], *lines[1:], CLOSE]) if lines else ""
     said = [packed or "Nothing was said yet."]
-    if newest is not None and newest.cut:
-        said.append(f"The newest message has {newest.tokens:,} tokens: its beginning is shown.")
-    if earlier := window.omitted - (newest is not None):
-        said.append(f"{earlier} earlier messages are not shown: ask with a larger budget_tokens.")
+    if window.cut:
+        said.append("What was said last is larger than budget_tokens: its beginning is shown, up to each …")
+    if window.omitted:
+        said.append(f"{window.omitted} earlier messages are not shown: ask with a larger budget_tokens.")
     if window.degraded:
         said.append(f"Incomplete, for these did not answer: {', '.join(window.degraded)}.")
     structured: dict[str, JsonValue] = {
@@ -182,8 +147,8 @@ async def _restore(scope: Scope, memory: SessionServices, asked: SessionArgument
 
 
 def _answer(said: Sequence[str], structured: dict[str, JsonValue], restored: Restored | None) -> Answer:
-    """With what became of a session that was lost meanwhile, if it was."""
-    if restored is None:
+    """With what became of a session that was lost meanwhile, if it was; one that had expired is whole."""
+    if restored is None or not restored.lost:
         return Answer("\n".join(said), structured)
     taken, back = restored.taken_at.isoformat(timespec="seconds"), restored.restored_at.isoformat(timespec="seconds")
     lost = f"The session was lost and read back at {back} from a copy of {taken}: what came between is gone."

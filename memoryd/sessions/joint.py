@@ -8,6 +8,7 @@ from memoryd.memory.context import Context, ContextRequest, Contexts
 from memoryd.sessions.commit import external_id
 from memoryd.sessions.window import Window, Windows
 from retrieval.deadline import NO_DEADLINE
+from retrieval.errors import BudgetTooSmall
 from retrieval.packing import Format, TokenizerRegistry
 from retrieval.scope import Scope
 
@@ -39,7 +40,8 @@ class Joint:
         self._tokenizers = tokenizers
 
     async def __call__(self, scope: Scope, request: ContextRequest, session_id: str, session_tokens: int | None) -> Joined:
-        """The session gets ``session_tokens`` (half of the budget), and long-term memory what it leaves.
+        """The session gets ``session_tokens`` (half of the budget, or what its pinned messages need), and long-term memory what
+        it leaves.
 
         Without Redis, or when it takes more than half of the time, the section is missing and named in ``degraded``.
         Raises ``NotFound``, ``BudgetTooSmall`` and what a context raises.
@@ -49,7 +51,13 @@ class Joint:
         most = request.budget_tokens // 2 if session_tokens is None else min(session_tokens, request.budget_tokens)
         inside = request.format is Format.TEXT
         head = counter.count(f"\n\n{_HEAD}\n") if inside else 0
-        window, room = await self._window(scope, session_id, most - head, request, head)
+        try:
+            window, room = await self._window(scope, session_id, most - head, request, head)
+        except BudgetTooSmall as error:
+            if session_tokens is not None:
+                raise BudgetTooSmall("the session's pinned messages alone are larger than session_tokens") from error
+            most = request.budget_tokens
+            window, room = await self._window(scope, session_id, most - head, request, head)
         while True:
             context = await self._contexts.pack(scope, replace(request, budget_tokens=room, shown=_shown(window)))
             text = _text(context, window) if inside else context.packed.text

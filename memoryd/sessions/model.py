@@ -97,12 +97,14 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """The snapshot a session was read back from, because Redis did not have it."""
+    """The snapshot a session was read back from, because Redis did not have it. ``lost``: what was written after it is gone;
+    else the session had expired, and it is the last word."""
 
     snapshot_id: UUID
     taken_at: datetime
     restored_at: datetime
     skipped: tuple[UUID, ...] = ()
+    lost: bool = True
 
 
 @dataclass(frozen=True, slots=True)

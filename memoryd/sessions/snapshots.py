@@ -86,8 +86,9 @@ class Snapshots:
                 skipped.append(record.snapshot_id)
                 continue
             now = self._clock.now()
-            origin = Restored(record.snapshot_id, record.taken_at, now, tuple(skipped))
-            head = self._next_head(found, record)
+            lost = not (record.final and record is found[0])
+            origin = Restored(record.snapshot_id, record.taken_at, now, tuple(skipped), lost)
+            head = self._next_head(found) if lost else record.head
             # Before the session is there again and can change: from now on there may be something newer than this snapshot.
             await self._records.restored(scope, record.snapshot_id, -((record.head - head) // self._limits.messages))
             if head != record.head:
@@ -102,15 +103,13 @@ class Snapshots:
             return True
         raise SnapshotCorrupt(f"Redis does not have the session, and none of its {len(found)} snapshots can be read")
 
-    def _next_head(self, found: Sequence[SnapshotRecord], record: SnapshotRecord) -> int:
+    def _next_head(self, found: Sequence[SnapshotRecord]) -> int:
         """The head that a session goes on from: above every position that can have been given out.
 
         Messages may have been acknowledged after the snapshot, and after earlier restores of it; at most as many each time as
         a session may have. Their positions are not given out again, so that no reader's cursor and no committed memory names
         another message than it did.
         """
-        if record.final and record is found[0]:
-            return record.head
         most = self._limits.messages
         return max(one.head + one.leaps * most for one in found) + most
 

@@ -1,19 +1,20 @@
 """The context of a session within a token budget: pinned messages, a summary of what fell out, the newest messages.
 
 A message that calls tools and the results of its calls are one unit, shown whole or not at all (:mod:`memoryd.sessions.units`).
-Units go by their newest message, and the window ends at the first that does not fit. Where a result came late, its call is older
-than messages that are not shown: the summary and ``omitted`` are of all that is not shown, wherever it lies.
+Units go by their newest message, and the window ends at the first that does not fit; of a newest one that is larger than the
+budget the beginnings are shown (:mod:`memoryd.sessions.beginnings`). Where a result came late, its call is older than messages
+that are not shown: the summary and ``omitted`` are of all that is not shown, wherever it lies.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from memoryd.access.service import require
 from memoryd.sessions import ranges
-from memoryd.sessions.commit import speaker_of, text_of
+from memoryd.sessions.beginnings import beginnings
 from memoryd.sessions.model import Page, Session, Stored
 from memoryd.sessions.ports import MessageStore, Target
+from memoryd.sessions.rendering import rendered
 from memoryd.sessions.summary import Line, Summary, loaded
 from memoryd.sessions.units import Group, Reader, answers, groups, whole
 from memoryd.sessions.working import Finder
@@ -73,13 +74,15 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A context. ``tokens`` is the exact count of ``text``."""
+    """A context. ``tokens`` is the exact count of ``text``; ``cut`` are the positions of messages of which ``messages`` and
+    ``text`` have the beginning alone."""
 
     text: str
     tokens: int
     tokenizer: str
     pinned: tuple[Stored, ...]
     messages: tuple[Stored, ...]
+    cut: tuple[int, ...]
     summary: Shown | None
     summary_tokens: int
     omitted: int
@@ -159,33 +162,6 @@ def _positions(found: Iterable[Group]) -> set[int]:
     return {message.position for unit in found for message in unit}
 
 
-def rendered(message: Stored) -> str:
-    """A message as text: who, what, and the calls it makes."""
-    payload = message.payload
-    role, who = str(payload["role"]), speaker_of(payload)
-    head = role if who == role else f"{role} ({who})"
-    answered = payload.get("tool_call_id")
-    if answered:
-        head += f" [{answered}]"
-    lines = [f"{head}: {_content(payload.get('content'), text_of(payload))}".rstrip()]
-    calls = payload.get("tool_calls")
-    for call in calls if isinstance(calls, list) else ():
-        if isinstance(call, dict):
-            arguments = call.get("arguments")
-            told = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-            lines.append(f"  calls {call['name']}({told}) [{call['id']}]")
-    return "\n".join(lines)
-
-
-def _content(content: object, text: str) -> str:
-    """Parts that are not text (images, files) are shown as the JSON that they are."""
-    if not isinstance(content, list):
-        return text
-    return "\n".join(
-        str(part["text"]) if isinstance(part.get("text"), str) else json.dumps(part, ensure_ascii=False) for part in content
-    )
-
-
 def _packed(page: Page, kept: Sequence[Group], summary: Summary, costs: Costs, budget: int) -> tuple[Window, bool]:
     """The context of these messages and the units that are kept in any case, and whether older messages could change it."""
     known = _positions(kept)
@@ -217,7 +193,23 @@ def _packed(page: Page, kept: Sequence[Group], summary: Summary, costs: Costs, b
         else:
             raise BudgetTooSmall("the pinned messages alone are larger than budget_tokens")
         window = _assembled(page, kept, chosen, shown, costs, summary)
-    return window, True
+    begun = _begun(page, kept, others[-1], costs, summary, budget) if others and not chosen else None
+    return begun or window, True
+
+
+def _begun(page: Page, kept: Sequence[Group], newest: Group, costs: Costs, summary: Summary, budget: int) -> Window | None:
+    """Where no whole unit fits: beginnings of the newest, beside a summary that leaves it half of the room, if it has any."""
+    room = budget - sum(map(costs, kept))
+    known = _positions(kept) | _positions([newest])
+    shown = _summary(summary, known, costs.counter, min(room // 2, budget // _SUMMARY_SHARE))
+    left = room - (costs.counter.block(shown.text) if shown else 0)
+    while unit := beginnings(newest, left, costs.counter):
+        window = _assembled(page, kept, [unit], shown, Costs(costs.counter), summary)
+        if window.tokens <= budget:
+            cut = tuple(now.position for now, was in zip(unit, newest, strict=True) if now is not was)
+            return replace(window, cut=cut)
+        left -= window.tokens - budget
+    return None
 
 
 def _newest(others: Sequence[Group], room: int, costs: Costs) -> list[Group]:
@@ -278,6 +270,7 @@ def _assembled(
         tokenizer=costs.counter.name,
         pinned=pinned,
         messages=messages,
+        cut=(),
         summary=shown,
         summary_tokens=costs.counter.count(shown.text) if shown else 0,
         omitted=_omitted(page, {one.position for one in (*pinned, *messages)}, shown.covers if shown else 0),

@@ -73,7 +73,7 @@ class Finder:
             if not await self._recover(scope, session_id):
                 if birth is None:
                     raise
-                space = birth.space or DEFAULT_SPACE
+                space = birth.space or _home(scope)
                 if not scope.may_use(space):
                     raise SpaceNotFound(f"no space named {space!r}") from None
                 try:
@@ -83,6 +83,11 @@ class Finder:
                         raise
                     # Somebody made it meanwhile, in a space of their choice.
         return await call(target)
+
+
+def _home(scope: Scope) -> str:
+    """Where a session begins that names no space: the one space of a key that has no other."""
+    return next(iter(scope.spaces)) if scope.spaces is not None and len(scope.spaces) == 1 else DEFAULT_SPACE
 
 
 class Sessions:

@@ -55,7 +55,9 @@ class Database:
             "-c idle_in_transaction_session_timeout=60000 -c random_page_cost=1.1 "
             # Two cores' worth of helpers a query would starve the other requests.
             "-c max_parallel_workers_per_gather=0 -c jit=off "
-            "-c hnsw.iterative_scan=relaxed_order -c timezone=UTC"
+            "-c hnsw.iterative_scan=relaxed_order -c timezone=UTC "
+            # Of a process that was killed a statement keeps its locks until it ends: minutes, where it publishes.
+            "-c client_connection_check_interval=2000"
         )
         self._timeout_s = timeout_s
         # For a free connection, then for the statement, then for the way there and back.

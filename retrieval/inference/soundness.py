@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Final, Generic, Protocol, TypeVar
 
 from retrieval.errors import InferenceError
@@ -65,5 +64,10 @@ async def tended(lanes: Sequence[tuple[Sound, Callable[[], Awaitable[object]]]])
     while unsound := [ask for lane, ask in lanes if not lane.sound]:
         await asyncio.sleep(_again_s)
         for ask in unsound:
-            with suppress(InferenceError):
+            try:
                 await ask()
+            except InferenceError:
+                pass  # told when it began
+            except Exception:
+                # It is asked again all the same: nobody else would.
+                log.exception("a model that fails could not be asked again")

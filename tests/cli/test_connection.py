@@ -81,6 +81,20 @@ def test_the_environments_key_is_not_for_a_profile_elsewhere(config: Path, url: 
         assert run(config, "spaces", "list", "--profile", "home", **mine, MEMORYD_URL=elsewhere).exit_code == 0
 
 
+def test_the_environments_key_is_not_for_an_option_that_says_another_service(config: Path, url: str, service: Service) -> None:
+    mine = {"MEMORYD_KEY": "mdk_env", "MEMORYD_OPERATOR_KEY": "mdo_env"}
+    for command in ("spaces", "tenants"):
+        said = run(config, command, "list", "--url", url, **mine, MEMORYD_URL="http://127.0.0.1:9")
+        assert said.exit_code == 2
+        assert url in said.stderr
+    assert service.asked == []
+    service.answers = [SPACES] * 3
+    for command, key in (("spaces", "--key"), ("tenants", "--operator-key")):
+        given = ("--url", url, key, "mdk_given")
+        assert run(config, command, "list", *given, **mine, MEMORYD_URL="http://127.0.0.1:9").exit_code in {0, 3}
+        assert asked_as(service) == "mdk_given"
+
+
 def test_a_proxy_is_not_told_the_key_of_this_machine(command: Command, service: Service) -> None:
     service.answers = [SPACES]
     proxy = "http://127.0.0.1:9"
@@ -184,7 +198,7 @@ def test_doctor_of_a_service_elsewhere(command: Command, service: Service) -> No
     said = command("doctor", "--json")
     assert said.exit_code == 1
     assert said.stdout.count('"ok": false') == 2
-    said = command("doctor", "--url", "http://127.0.0.1:9")
+    said = command("doctor", "--url", "http://127.0.0.1:9", "--key", "mdk_key")
     assert (said.exit_code, said.stdout.split()[:2]) == (1, ["missing", "service"])
 
 

@@ -31,6 +31,23 @@ async def test_what_is_refused_is_left_out_and_named(monkeypatch: pytest.MonkeyP
     assert "passage 2 of tenant" in (refusals.told or "")
 
 
+async def test_what_was_told_before_holds_where_not_everything_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Refusals()
+
+    async def fussy(texts: Sequence[str], **_named: object) -> Vectors:
+        if "item 2" in texts:
+            raise InferenceError("not that")
+        return B.vectors(texts)
+
+    monkeypatch.setattr(B, "embed_passages", fussy)
+    await first.embedded(B, AT, ITEMS)
+    for told in (first.told, None, "store_unavailable: the database cannot be reached"):
+        later = Refusals()
+        later.go_on(told)
+        assert later.told == (told if told == first.told else None)
+        assert not later
+
+
 @pytest.mark.parametrize("good", [0, 1, 3])
 async def test_a_model_that_refuses_everything_by_the_end_is_not_believed_of_any_item(
     monkeypatch: pytest.MonkeyPatch, good: int

@@ -9,8 +9,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from memoryd.database_wiring import database as service_database
 from memoryd.http.app import create_app
 from memoryd.settings import Settings
+from memoryd.stores.database import Database
 from memoryd.wiring import open_services
 from tests.stack import OPERATOR_KEY
 
@@ -52,6 +54,15 @@ class Tenant:
     async def texts(self, query: str, **fields: object) -> list[str]:
         """The texts found."""
         return [hit["text"] for hit in (await self.recall(query, **fields))["hits"]]
+
+
+@pytest.fixture(scope="module")
+async def database(settings: Settings) -> AsyncIterator[Database]:
+    """For what a test writes beside the application."""
+    opened = service_database(settings)
+    await opened.open()
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture(scope="session")

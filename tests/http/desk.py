@@ -102,9 +102,9 @@ class Desk:
         body = {"documents": documents, "remove": list(remove), "publish": publish}
         return await self.ended(await self.http.post("/v1/knowledge-bases/handbook/jobs", json=body))
 
-    async def upload(self, *files: tuple[str, bytes], **fields: str) -> dict[str, Any]:
-        """A job of these files."""
-        sent = [("file", (name, content)) for name, content in files]
+    async def upload(self, *files: tuple[str, bytes] | tuple[str, bytes, str], **fields: str) -> dict[str, Any]:
+        """A job of these files: their names and contents, and perhaps types."""
+        sent = [("file", one) for one in files]
         answer = await self.http.post("/v1/knowledge-bases/handbook/documents", files=sent, data=fields)
         return await self.ended(answer)
 

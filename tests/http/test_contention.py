@@ -101,3 +101,29 @@ async def test_a_receipt_keeps_nothing_of_the_callers(stack: Stack, tenant: Tena
     assert "maya" not in json.dumps(row[0])
     again = await tenant.http.post("/v1/memories", json=body, headers=headers)
     assert (again.status_code, again.json()) == (201, first.json()), "the external id is the repeated request's own"
+
+
+async def test_what_takes_moments_does_not_wait_for_the_deletion_of_a_knowledge_base(stack: Stack, tenant: Tenant) -> None:
+    """All under Idempotency-Keys, which wait for their work."""
+    bases = "/v1/knowledge-bases"
+    for name in ("large", "larger", "small"):
+        assert (await tenant.http.post(bases, json={"name": name})).status_code == 201
+    async with await AsyncConnection.connect(stack.superuser_url) as other:
+        await other.execute(
+            "SELECT FROM memoryd.knowledge_bases WHERE tenant_id = %s AND name <> 'small' FOR UPDATE", (tenant.tenant_id,)
+        )
+        deletions = [
+            asyncio.create_task(tenant.http.delete(f"{bases}/{name}", headers={"Idempotency-Key": name}))
+            for name in ("large", "larger")
+        ]
+        async with await AsyncConnection.connect(stack.superuser_url, autocommit=True) as watch:
+            while (await (await watch.execute(_WAITS)).fetchone()) == (0,):  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.02)
+        async with asyncio.timeout(5):
+            change = {"description": "new"}
+            answer = await tenant.http.patch(f"{bases}/small", json=change, headers={"Idempotency-Key": "change"})
+            assert (answer.status_code, answer.json()["description"]) == (200, "new")
+            again = await tenant.http.delete(f"{bases}/large", headers={"Idempotency-Key": "large"})
+            assert (again.status_code, again.json()["code"]) == (409, "idempotency_in_progress")
+        await other.rollback()
+    assert [(await one).status_code for one in deletions] == [204, 204]

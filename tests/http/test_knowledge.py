@@ -98,6 +98,11 @@ async def test_a_file_name_that_is_corrected_has_it_parsed_again(desk: Desk) -> 
     assert desk.embedder.texts == embedded
 
 
+async def test_a_file_is_read_in_the_charset_that_it_came_with(desk: Desk) -> None:
+    await desk.upload(("note.txt", "Да, нет.".encode("koi8-r"), "text/plain; charset=koi8-r"), publish="true")
+    assert [one["text"] for one in (await desk.get("/chunks", document_id="note.txt", version="live"))["chunks"]] == ["Да, нет."]
+
+
 async def test_publish_pin_roll_back_and_collect(desk: Desk) -> None:
     await desk.ingest(a="The password of the guest network is walnut.")
     await desk.http.put("/v1/knowledge-bases/handbook/tags/stable", json={"version": "1"})

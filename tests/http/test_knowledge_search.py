@@ -1,14 +1,12 @@
 """Searching knowledge bases over HTTP, alone and beside memories: what is cited, capped, pinned, packed and expanded."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
-from memoryd.database_wiring import database as service_database
-from memoryd.settings import Settings
 from memoryd.stores.database import Database
 from memoryd.stores.generations import live_generation
 from retrieval.scope import Action, Scope
@@ -32,14 +30,6 @@ TRAVEL = Doc(
 QUESTION = "How long is parental leave?"
 
 Make = Callable[..., Awaitable[Bookcase]]
-
-
-@pytest.fixture(scope="module")
-async def database(settings: Settings) -> AsyncIterator[Database]:
-    opened = service_database(settings)
-    await opened.open()
-    yield opened
-    await opened.close()
 
 
 @pytest.fixture

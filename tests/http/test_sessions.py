@@ -208,7 +208,7 @@ async def test_a_key_confined_to_spaces_sees_their_sessions_only(app: FastAPI, t
             await red.post("/v1/sessions/blue/commit"),
             await red.post("/v1/sessions/blue/snapshots"),
             await red.delete("/v1/sessions/blue"),
-            await red.post("/v1/sessions/new/messages", json={"messages": [user("x")]}),
+            await red.post("/v1/sessions/new/messages", json={"messages": [user("x")], "space": "green"}),
         ):
             assert answer.status_code in {404, 409}, answer.text
             assert "secret" not in answer.text
@@ -333,6 +333,31 @@ async def test_a_context_has_the_session_beside_long_term_memory(tenant: Tenant,
     few = {"query": "lighthouse", "budget_tokens": 600, "session_id": "s", "session_tokens": 50}
     assert (await tenant.http.post("/v1/context", json=few)).json()["session"]["used_tokens"] <= 50
     assert (await tenant.http.post("/v1/context", json=few | {"session_id": "none"})).status_code == 404
+
+
+async def test_pinned_messages_may_take_more_than_half_of_a_context_where_nothing_else_is_said(tenant: Tenant) -> None:
+    await append(tenant, "s", {**user("Always answer in French. " * 20), "pinned": True}, user("hello"))
+    body = {"query": "lighthouse", "budget_tokens": 140, "session_id": "s"}
+    context = (await tenant.http.post("/v1/context", json=body)).json()
+    assert 70 < context["session"]["used_tokens"] <= context["used_tokens"] <= 140
+    for extra, says in (({"session_tokens": 70}, "session_tokens"), ({"budget_tokens": 70}, "budget_tokens")):
+        refused = await tenant.http.post("/v1/context", json=body | extra)
+        assert (refused.status_code, refused.json()["code"]) == (422, "budget_too_small")
+        assert says in refused.json()["detail"]
+    alone = await tenant.http.post("/v1/context", json={"query": "lighthouse", "session_tokens": 70})
+    assert alone.status_code == 422
+    assert "session_id" in alone.text
+
+
+async def test_a_key_of_one_space_begins_a_session_there(tenant: Tenant) -> None:
+    key = (await tenant.http.post("/v1/keys", json={"name": "k", "actions": ["read", "write"], "spaces": ["team"]})).json()["key"]
+    mine = {"Authorization": f"Bearer {key}"}
+    assert (await tenant.http.put("/v1/sessions/one/effects/e", json={"value": 1}, headers=mine)).status_code in {200, 201}
+    assert (await tenant.http.get("/v1/sessions/one", headers=mine)).json()["space"] == "team"
+    several = {"name": "k2", "actions": ["read", "write"], "spaces": ["team", "other"]}
+    key = (await tenant.http.post("/v1/keys", json=several)).json()["key"]
+    refused = await tenant.http.put("/v1/sessions/two/effects/e", json={"value": 1}, headers={"Authorization": f"Bearer {key}"})
+    assert (refused.status_code, refused.json()["code"]) == (404, "space_not_found")
 
 
 async def test_what_the_session_shows_is_not_shown_again_as_a_memory(tenant: Tenant) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from memoryd.jobs.control import Share
 from memoryd.jobs.model import Command, ItemState, JobItem, JobState, Outcome
-from memoryd.jobs.ports import Control, Yielded
+from memoryd.jobs.ports import Control
 from tests.jobs.conftest import POLICY, Bench, Handler
 
 
@@ -147,11 +147,12 @@ def test_an_items_share_is_a_slice_and_three_times_what_it_took_to_come_to_new_c
     share.stored()
     now = until - 0.1
     share.stored()
+    assert not share.over
     now, waits = until + 100, False
     share.stored()
+    assert not share.over
     waits = True
-    with pytest.raises(Yielded):
-        share.stored()
+    assert share.over
 
 
 async def test_what_waits_for_one_that_gave_way_gives_way_too(bench: Bench) -> None:
@@ -164,21 +165,20 @@ async def test_what_waits_for_one_that_gave_way_gives_way_too(bench: Bench) -> N
                 passed += 1
                 await control.checkpoint(chunks=1, tokens=1)
         finally:
-            given.set()
+            given.set()  # its place is free before its end is known
+            await asyncio.sleep(0.1)
 
     async def behind(item: JobItem, control: Control) -> Outcome | None:
         await control.waits()
         await given.wait()
-        while True:  # as often as it takes for the turn to know
-            await asyncio.sleep(0)
-            await control.waits()
+        await control.waits()
+        raise AssertionError
 
     async def place(item: JobItem, control: Control) -> Outcome | None:
         control.waited(0.0)
         await given.wait()
-        while True:
-            await asyncio.sleep(0)
-            control.waited(5.0)
+        control.waited(5.0)
+        raise AssertionError
 
     handler = Handler({"long": long, "behind": behind, "place": place})
     job_id = await bench.make("first", "long", "behind", "place")
@@ -188,6 +188,36 @@ async def test_what_waits_for_one_that_gave_way_gives_way_too(bench: Bench) -> N
     async with asyncio.timeout(20):
         await runner.work(claim)
     assert await bench.states(job_id) == [ItemState.SUCCEEDED, *[ItemState.QUEUED] * 3]
+
+
+async def test_a_slot_in_which_all_wait_for_another_jobs_documents_is_given_up(bench: Bench) -> None:
+    passed, seen = 0.0, list[str]()
+
+    async def large(item: JobItem, control: Control) -> Outcome | None:
+        nonlocal passed
+        seen.append("large")
+        for _ in range(100):
+            passed += 1
+            await control.waits()
+        raise AssertionError
+
+    async def small(item: JobItem, control: Control) -> Outcome | None:
+        nonlocal passed
+        passed += 50  # while it goes on, the slot is used
+        await control.checkpoint()
+        seen.append("small")
+        return None
+
+    handler = Handler({"large": large, "small": small})
+    job_id = await bench.make("first", "small", "large")
+    runner = bench.runner(handler, replace(POLICY, slice_s=10, at_once=2), passed=lambda: passed)
+    claim = await runner.claim(bench.scope.tenant_id)
+    assert claim is not None
+    async with asyncio.timeout(20):
+        await runner.work(claim, lambda: True)
+    assert await bench.states(job_id) == [ItemState.SUCCEEDED, ItemState.SUCCEEDED, ItemState.QUEUED]
+    assert (await bench.items(job_id))[2].attempts == 0
+    assert "small" in seen
 
 
 async def test_a_suspended_tenants_jobs_wait(bench: Bench) -> None:

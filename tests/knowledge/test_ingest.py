@@ -99,10 +99,13 @@ async def test_passing_over_what_is_stored_is_a_sign_of_life(worker: Worker, tmp
 class Web:
     """One page."""
 
+    def __init__(self, content: bytes = b"# A page\n\nSomebody wrote it.", charset: str | None = None) -> None:
+        self._content, self._charset = content, charset
+
     async def fetch(self, url: str, into: Path) -> Fetched:
-        content = b"# A page\n\nSomebody wrote it."
-        await asyncio.to_thread(into.write_bytes, content)
-        return Fetched(url, "text/markdown", None, "page.md", len(content), hashlib.sha256(content).hexdigest())
+        await asyncio.to_thread(into.write_bytes, self._content)
+        digest = hashlib.sha256(self._content).hexdigest()
+        return Fetched(url, "text/markdown", self._charset, "page.md", len(self._content), digest)
 
 
 async def test_only_short_documents_of_one_author_share_a_parser(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +177,49 @@ async def test_the_title_that_a_document_gives_itself_situates_its_chunks(worker
     for said in ({}, {"title": "Leave"}):
         assert (await worker.ingest(source | said, drafts=Written(), control=Control())).state is ItemState.SUCCEEDED
     assert prefixes == ["The handbook\n", "Leave\n"]
+
+
+class Telling(Drafts):
+    """Keeps the text of all chunks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    async def finish(self, *given: Any, chunks: Sequence[ReadyChunk] = (), **named: Any) -> None:
+        self.texts.extend(one.text for one in chunks)
+        await super().finish(*given, chunks=chunks, **named)
+
+
+@pytest.mark.parametrize(
+    "text", ["The mark %PDF-1.7 begins a PDF.", "%PDF-1.7 begins a PDF.", "{\\rtf1 begins RTF.", "%!PS begins PostScript."]
+)
+async def test_what_is_sent_as_text_is_text_whatever_it_speaks_of(worker: Worker, tmp_path: Path, text: str) -> None:
+    drafts = Telling()
+    source = await upload(worker, tmp_path, text) | {"text": True, "file_name": None}
+    assert (await worker.ingest(source, drafts=drafts, control=Control())).state is ItemState.SUCCEEDED
+    assert drafts.texts == [text]
+
+
+async def test_the_charset_that_came_with_a_document_is_heard_and_is_a_change(worker: Worker, tmp_path: Path) -> None:
+    class Both(Telling, Noting):
+        pass
+
+    found: dict[bytes, list[str]] = {}
+    for charset in (None, "utf-8", "koi8-r", "windows-1251"):
+        drafts = Both()
+        source = await upload(worker, tmp_path, "Да, нет.".encode("koi8-r")) | {"charset": charset}
+        assert (await worker.ingest(source, drafts=drafts, control=Control())).state is ItemState.SUCCEEDED
+        found.setdefault(drafts.settings[0], drafts.texts)
+    assert len(found) == 3
+    assert ["Да, нет."] in found.values()
+
+
+async def test_the_charset_that_a_server_tells_is_heard(tmp_path: Path) -> None:
+    worker, drafts = Worker(tmp_path, fetcher=Web("Да, нет.".encode("koi8-r"), "koi8-r")), Telling()
+    assert (await worker.ingest(URL, drafts=drafts, control=Control())).state is ItemState.SUCCEEDED
+    assert drafts.texts == ["Да, нет."]
+    await worker.close()
 
 
 class Crowd(Drafts):

@@ -40,7 +40,7 @@ async def test_a_lost_session_comes_back_whole_and_says_so(whole: Whole) -> None
     after = await sessions.get(scope, "s")
     assert after.restored_from is not None
     assert (after.restored_from.snapshot_id, after.restored_from.taken_at) == (taken.snapshot_id, taken.taken_at)
-    assert after.restored_from.restored_at == whole.clock.now()
+    assert (after.restored_from.restored_at, after.restored_from.lost) == (whole.clock.now(), True)
     for name in ("user_id", "agents", "ttl_s", "created_at", "messages", "size", "state_size", "incarnation", "space"):
         assert getattr(after, name) == getattr(before, name), name
     assert await whole.said("s") == ['a A\n"']
@@ -90,6 +90,7 @@ async def test_a_damaged_snapshot_is_passed_over_and_named(whole: Whole, tmp_pat
     origin = (await whole.sessions.get(whole.scope, "s")).restored_from
     assert origin is not None
     assert (origin.snapshot_id, origin.skipped) == (older.snapshot_id, (missing.snapshot_id, damaged.snapshot_id))
+    assert origin.lost
     await whole.lose_redis()
     (tmp_path / older.object_key).write_bytes(b"memoryd-session 2 sha256=" + b"0" * 64 + b"\n")
     with pytest.raises(SnapshotCorrupt):
@@ -165,6 +166,7 @@ async def test_an_expired_session_goes_after_its_snapshot_and_comes_back(whole: 
     assert await whole.say("s", "c") == [3]
     origin = (await whole.sessions.get(whole.scope, "s")).restored_from
     assert origin is not None
+    assert not origin.lost
     # From here on something may be lost again, and that is seen.
     await whole.lose_redis()
     assert (await whole.say("s", "d"))[0] > 3

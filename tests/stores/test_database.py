@@ -128,6 +128,33 @@ async def test_connections_that_died_unused_are_replaced_unnoticed(settings: Set
         assert await found.fetchone() == (1,)
 
 
+async def _hold(database: Database, lock: int, seconds: int) -> None:
+    async with database.transaction(_SCOPE) as connection:
+        await connection.execute("SET LOCAL statement_timeout = 0")
+        await connection.execute("SELECT pg_advisory_xact_lock(%s)", (lock,))
+        await connection.execute("SELECT pg_sleep(%s)", (seconds,))
+
+
+async def test_what_a_killed_process_was_doing_ends_with_it(settings: Settings) -> None:
+    """Its connections are closed under a statement that has long to go, and a lock with that."""
+
+    async def held() -> bool:
+        sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = 471108"
+        return await database.read(_SCOPE, sql, {}) != [(0,)]
+
+    async with _database_behind_a_line(settings) as (database, line):
+        working = asyncio.create_task(_hold(database, 471108, 60))
+        while not await held():  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.05)
+        await line.cut()
+        with pytest.raises(StoreUnavailable):
+            await working
+        await line.connect()
+        async with asyncio.timeout(15):
+            while await held():  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+
 async def _write_to_a_standby(database: Database) -> None:
     async with database.transaction(_SCOPE) as connection:
         await connection.execute("SET TRANSACTION READ ONLY")  # as every transaction there is

@@ -3,27 +3,90 @@
 from __future__ import annotations
 
 import csv
+import re
+from collections import deque
 from collections.abc import Iterator
 
-from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.pieces import Facts, Piece
 from ingestion.parse.source import Source
 from ingestion.parse.tables import pipe_table
 
 _DELIMITERS = ",;\t|"
 _SAMPLE = 16_384
-# A cell beyond this is a quote that was never closed.
+# A cell of more characters, or of more lines, is a quote that was never closed.
 _MAX_CELL = 1_000_000
+_MAX_LINES = 1_000
 
 
 def read(source: Source, facts: Facts) -> Iterator[Piece]:
     """Streams. Rows that have more cells than the header widen their table."""
     delimiter = delimiter_of(source.text().read(_SAMPLE), source.suffix)
-    csv.field_size_limit(_MAX_CELL)
-    try:
-        yield from pipe_table(csv.reader(source.rows(_MAX_CELL), delimiter=delimiter or ","))
-    except csv.Error as error:
-        raise ParseFailed(FailureReason.CORRUPT, "a cell is too long; a quote may never be closed") from error
+    yield from pipe_table(_Rows(source.rows(_MAX_CELL), delimiter or ",", facts))
+
+
+class _Rows:
+    """Rows of cells. A quote encloses a cell if it opens it and another closes it there; every other quote is a part of its text,
+    so that one that is never closed takes no rows with it."""
+
+    def __init__(self, lines: Iterator[str], delimiter: str, facts: Facts) -> None:
+        self._lines = lines
+        self._ahead: deque[str] = deque()
+        self._delimiter = delimiter
+        self._facts = facts
+        # Where tabs divide cells, quotes are mostly text: a cell that spans lines has no tab in it.
+        inside = r'(?:[^"\t]|"")*+' if delimiter == "\t" else r'(?:[^"]|"")*+'
+        self._inside = re.compile(inside)
+        self._opened = re.compile(rf'"{inside}\Z')
+        self._enclosed = re.compile(rf'"((?:[^"]|"")*+)"(?={re.escape(delimiter)}|\Z)')
+
+    def __iter__(self) -> Iterator[list[str]]:
+        while (line := self._next()) is not None:
+            yield self._row(line) if '"' in line else line.removesuffix("\n").split(self._delimiter)
+
+    def _next(self) -> str | None:
+        return self._ahead.popleft() if self._ahead else next(self._lines, None)
+
+    def _row(self, text: str) -> list[str]:
+        cells, opened = self._cells(text)
+        while opened and (rest := self._rest()):
+            text += rest
+            cells, opened = self._cells(text)
+        if opened:
+            self._facts.warn("a quote that is never closed is read as text")
+        return cells
+
+    def _cells(self, text: str) -> tuple[list[str], bool]:
+        """The cells, and whether one of them may go on in the next line."""
+        text, cells, opened, place = text.removesuffix("\n"), list[str](), False, 0
+        while True:
+            enclosed = self._enclosed.match(text, place)
+            if enclosed:
+                end = enclosed.end()
+                cells.append(enclosed[1].replace('""', '"'))
+            else:
+                opened = opened or self._opened.match(text, place) is not None
+                end = text.find(self._delimiter, place)
+                end = len(text) if end < 0 else end
+                cells.append(text[place:end])
+            if end == len(text):
+                return cells, opened
+            place = end + 1
+
+    def _rest(self) -> str | None:
+        """The lines that close the cell; ``None``, and none of them is taken, if it is not closed where it could end."""
+        taken, size = list[str](), 0
+        while len(taken) < _MAX_LINES and size < _MAX_CELL and (line := self._next()) is not None:
+            taken.append(line)
+            size += len(line)
+            found = self._inside.match(line)
+            end = found.end() if found else 0
+            if end == len(line):
+                continue
+            if line[end] == '"' and line[end + 1 : end + 2] in (self._delimiter, "\n", ""):
+                return "".join(taken)
+            break
+        self._ahead.extendleft(reversed(taken))
+        return None
 
 
 def delimiter_of(sample: str, suffix: str = "") -> str | None:

@@ -26,10 +26,11 @@ _MONOSPACED = re.compile(
 )
 _CODE_MARKS = re.compile(r"[{}\[\]();=<>]|^\s*(?:import|from|def|class|return|if|for|while)\b")
 _MAX_SPAN = 60
+_NOTES = {f"{W}footnoteReference": "footnote", f"{W}endnoteReference": "endnote"}
 
 
 def read(source: Source, facts: Facts) -> Iterator[Piece]:
-    """The body, then the footnotes. Deleted text, comments, headers and footers are left out."""
+    """The body, then the footnotes and the endnotes. Deleted text, comments, headers and footers are left out."""
     with opened(source) as archive:
         part = main_part(archive)
         related = relations(archive, part)
@@ -37,9 +38,10 @@ def read(source: Source, facts: Facts) -> Iterator[Piece]:
         styles = Styles.read(archive, part_of(archive, related, "styles"))
         numbering = Numbering.read(archive, part_of(archive, related, "numbering"))
         yield from _Body(styles, numbering, related, facts).merged(children_of(archive, part, f"{W}body"))
-        notes = part_of(archive, related, "footnotes")
-        if notes:
-            yield from _footnotes(archive, notes)
+        for kind in _NOTES.values():
+            notes = part_of(archive, related, f"{kind}s")
+            if notes:
+                yield from _noted(archive, notes, kind)
 
 
 @dataclass(slots=True)
@@ -124,8 +126,8 @@ class _Body:
                 parts.append("\n")
             elif tag == f"{W}noBreakHyphen":
                 parts.append("-")
-            elif tag == f"{W}footnoteReference":
-                parts.append(f"[^{child.get(f'{W}id')}]")
+            elif tag in _NOTES:
+                parts.append(_mark(child, _NOTES[tag]))
             elif tag == f"{W}hyperlink":
                 relation = self.related.get(child.get(_R_ID) or "")
                 parts.append(link(self._text(child), relation.target if relation else None))
@@ -172,8 +174,14 @@ def _number(element: Element) -> int:
     return min(max(int(value), 1), _MAX_SPAN) if value.isascii() and value.isdigit() else 1
 
 
-def _footnotes(archive: Archive, part: str) -> Iterator[Piece]:
-    for note in children_of(archive, part, f"{W}footnotes"):
-        text = one_line("".join(found.text or "" for found in note.iter(f"{W}t")))
+def _noted(archive: Archive, part: str, kind: str) -> Iterator[Piece]:
+    for note in children_of(archive, part, f"{W}{kind}s"):
+        lines = ("".join(found.text or "" for found in line.iter(f"{W}t")) for line in note.iter(f"{W}p"))
+        text = one_line(" ".join(lines))
         if text:
-            yield paragraph(f"[^{note.get(f'{W}id')}]: {text}")
+            yield paragraph(f"{_mark(note, kind)}: {text}")
+
+
+def _mark(element: Element, kind: str) -> str:
+    """Footnotes and endnotes are numbered each from one."""
+    return f"[^{'e' if kind == 'endnote' else ''}{element.get(f'{W}id')}]"

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from email import message_from_bytes
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
+from io import BytesIO
 
 from ingestion.document import BlockKind
+from ingestion.parse.encodings import detect
 from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.hypertext import parse_html, pieces_of
 from ingestion.parse.pieces import Facts, Piece, heading, one_line, paragraph
@@ -20,7 +23,9 @@ _MAX_PARTS = 1_000
 
 
 def read(source: Source, facts: Facts) -> Iterator[Piece]:
-    """The plain text where there is one, else the HTML."""
+    """The parts in their order; of alternatives the plain text, else the HTML."""
+    # Each part has an encoding of its own: what was found about the file as a whole is about none.
+    facts.warnings.clear()
     # The default policy of the old interface: it takes any header, however broken.
     mail = message_from_bytes(source.whole())
     if mail.get_content_type() in _ENCRYPTED:
@@ -31,45 +36,47 @@ def read(source: Source, facts: Facts) -> Iterator[Piece]:
         yield heading(subject, 1)
     shown = ((name, _header(mail, name)) for name in _SHOWN)
     yield Piece(BlockKind.LIST, "\n".join(f"- {name}: {value}" for name, value in shown if value))
-    yield from _body(mail, facts)
-
-
-def _body(mail: Message, facts: Facts) -> Iterator[Piece]:
-    plain: list[Message] = []
-    rich: list[Message] = []
-    for number, part in enumerate(_leaves(mail)):
+    for number, (part, chosen) in enumerate(_leaves(mail)):
         if number >= _MAX_PARTS:
             raise ParseFailed(FailureReason.TOO_LARGE, f"the mail has more than {_MAX_PARTS} parts")
-        named = part.get_filename()
-        if named is not None or part.get_content_disposition() == "attachment":
+        if _is_attached(part):
+            named = part.get_filename()
             facts.warn(f"attachment not read: {_decoded(named) if named else part.get_content_type()}")
-        elif part.get_content_type() == "text/plain":
-            plain.append(part)
-        elif part.get_content_type() == "text/html":
-            rich.append(part)
-    if any(_content(part).strip() for part in plain):
-        for part in plain:
-            for text in _text(part).replace("\r\n", "\n").split("\n\n"):
+        elif chosen and part.get_content_type() == "text/plain":
+            for text in _text(part, source, facts).replace("\r\n", "\n").split("\n\n"):
                 yield paragraph(text)
-        return
-    for part in rich:
-        root = parse_html(_text(part))
-        if root is not None:
-            yield from pieces_of(root)
+        elif chosen and part.get_content_type() == "text/html":
+            root = parse_html(_text(part, source, facts))
+            if root is not None:
+                yield from pieces_of(root)
 
 
-def _leaves(mail: Message) -> Iterator[Message]:
-    """Parts that hold something. A mail within a mail is an attachment."""
-    waiting = [mail]
+def _leaves(mail: Message) -> Iterator[tuple[Message, bool]]:
+    """Parts that hold something, and whether they are to be read: not what says again in another way what is read. A mail
+    within a mail is an attachment."""
+    waiting = [(mail, True)]
     while waiting:
-        part = waiting.pop(0)
+        part, chosen = waiting.pop(0)
         if part.get_content_type() == "message/rfc822" and part is not mail:
             part.add_header("Content-Disposition", "attachment")
-            yield part
+            yield part, chosen
         elif part.is_multipart():
-            waiting[:0] = [one for one in part.get_payload() if isinstance(one, Message)]
+            inner = [one for one in part.get_payload() if isinstance(one, Message)]
+            best = _best(inner) if part.get_content_type() == "multipart/alternative" else None
+            waiting[:0] = [(one, chosen and best in (None, one)) for one in inner]
         else:
-            yield part
+            yield part, chosen
+
+
+def _best(alternatives: list[Message]) -> Message | None:
+    """The plain text, if it has any; else the richest that can be read, which comes last."""
+    plain = [one for one in alternatives if one.get_content_type() == "text/plain" and not _is_attached(one)]
+    rich = [one for one in alternatives if one.get_content_type() == "text/html" or one.is_multipart()]
+    return next((one for one in plain if _content(one).strip()), rich[-1] if rich else None)
+
+
+def _is_attached(part: Message) -> bool:
+    return part.get_filename() is not None or part.get_content_disposition() == "attachment"
 
 
 def _content(part: Message) -> bytes:
@@ -77,14 +84,15 @@ def _content(part: Message) -> bytes:
     return content if isinstance(content, bytes) else b""
 
 
-def _text(part: Message) -> str:
+def _text(part: Message, mail: Source, facts: Facts) -> str:
     content = _content(part)
-    for encoding in (part.get_content_charset(), "utf-8"):
-        try:
-            return content.decode(encoding or "utf-8")
-        except (LookupError, UnicodeDecodeError):
-            continue
-    return content.decode("cp1252", errors="replace")
+    said = f"{part.get_content_type()}; charset={part.get_content_charset()}"
+    try:
+        encoding = detect(replace(mail, stream=BytesIO(content), size=len(content), media_type=said), facts)
+    except ParseFailed:
+        facts.warn("a part is in no known encoding")
+        encoding = "ascii"
+    return content.decode(encoding, errors="replace")
 
 
 def _header(mail: Message, name: str) -> str:

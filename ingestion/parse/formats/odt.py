@@ -55,7 +55,7 @@ def _styles(archive: Archive) -> tuple[dict[str, str], set[tuple[str, int]]]:
             if style.get(f"{_STYLE}parent-style-name"):
                 parents[name] = style.get(f"{_STYLE}parent-style-name")
             counting |= {
-                (name, int(level.get(f"{_TEXT}level") or 1))
+                (name, _count(level, f"{_TEXT}level"))
                 for level in style.iter(f"{_TEXT}list-level-style-number")
                 if level.get(f"{_STYLE}num-format")
             }
@@ -72,7 +72,7 @@ class _Body:
         for element in elements:
             tag = element.tag
             if tag == f"{_TEXT}h":
-                yield heading(self._text(element), int(element.get(f"{_TEXT}outline-level") or 1))
+                yield heading(self._text(element), _count(element, f"{_TEXT}outline-level"))
             elif tag == f"{_TEXT}p":
                 yield from self._paragraph(element)
             elif tag == f"{_TEXT}list":

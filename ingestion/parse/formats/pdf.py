@@ -8,15 +8,17 @@ import pypdfium2
 from pypdfium2 import raw
 
 from ingestion.parse.failures import FailureReason, ParseFailed
-from ingestion.parse.pagelayout import Layout, pieces_of
+from ingestion.parse.pagelayout import Layout, own_lines, pieces_of
 from ingestion.parse.pagelines import Line, lines_of
 from ingestion.parse.pieces import Facts, Piece, pages_named
 from ingestion.parse.source import Source
 
 # Pages that are looked at first, evenly spread, to learn the size of the body's type and what repeats on every page.
 _SAMPLED = 24
-# Fewer visible characters a page than this is the stamp of a scanner, where pages have images.
+# Fewer characters of a page's own than this are no text of it, where the page is a picture.
 _STAMP = 8
+# Of the page, images cover this much at least if it is one: scans have margins, and come in strips and layers.
+_COVERED = 0.5
 _FAILURES = {
     raw.FPDF_ERR_PASSWORD: (FailureReason.ENCRYPTED, "the document needs a password"),
     raw.FPDF_ERR_SECURITY: (FailureReason.ENCRYPTED, "the document's protection is of an unknown kind"),
@@ -38,18 +40,24 @@ def read(source: Source, facts: Facts) -> Iterator[Piece]:
     sampled = range(0, facts.pages, max(facts.pages // _SAMPLED, 1))
     layout = Layout.learn([lines for _, lines in _pages(document, sampled, facts)])
     characters = 0
-    without: list[int] = []
+    scans: list[int] = []
     for number, lines in _pages(document, range(facts.pages), facts):
-        visible = sum(len(line.text) for line in lines)
+        visible, own = _characters(lines), own_lines(lines, layout)
         characters += visible
-        if visible < _STAMP:
-            without.append(number)
-        yield from pieces_of(lines, layout, number)
-    images = [number for number in without if _has_image(document, number - 1)]
-    if not characters or len(images) == facts.pages:
+        # The stamp of a scanner, or the number that a court's files have on each page, is no text of the page.
+        few = _characters(own) < _STAMP
+        scanned = few and _pictured(document, number - 1) >= (_COVERED if visible >= _STAMP else 0)
+        if scanned:
+            scans.append(number)
+        yield from pieces_of(own if scanned else lines, layout, number)
+    if not characters or len(scans) == facts.pages:
         raise ParseFailed(FailureReason.NO_TEXT_LAYER, f"none of the {facts.pages} pages has text: they are scans or drawings")
-    if images:
-        facts.warn(f"no text layer on pages {pages_named(images)}")
+    if scans:
+        facts.warn(f"no text layer on pages {pages_named(scans)}")
+
+
+def _characters(lines: list[Line]) -> int:
+    return sum(len(line.text) for line in lines)
 
 
 def _pages(document: pypdfium2.PdfDocument, indices: range, facts: Facts) -> Iterator[tuple[int, list[Line]]]:
@@ -65,12 +73,20 @@ def _pages(document: pypdfium2.PdfDocument, indices: range, facts: Facts) -> Ite
             page.close()
 
 
-def _has_image(document: pypdfium2.PdfDocument, index: int) -> bool:
+def _pictured(document: pypdfium2.PdfDocument, index: int) -> float:
+    """The part of the page that images cover, as if none lay on another; less than nothing without any."""
     try:
         page = document[index]
     except pypdfium2.PdfiumError:
-        return False
+        return -1.0
     try:
-        return next(page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3), None) is not None
+        width, height = page.get_size()
+        areas = [_area(image.get_bounds()) for image in page.get_objects(filter=[raw.FPDF_PAGEOBJ_IMAGE], max_depth=3)]
+        return sum(areas) / max(width * height, 1.0) if areas else -1.0
     finally:
         page.close()
+
+
+def _area(bounds: tuple[float, float, float, float]) -> float:
+    left, bottom, right, top = bounds
+    return (right - left) * (top - bottom)

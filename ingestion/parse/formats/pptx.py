@@ -1,4 +1,4 @@
-"""PPTX: each slide's title, texts, tables, charts and notes."""
+"""PPTX: each slide's title, texts, tables, charts, diagrams and notes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ingestion.document import BlockKind
 from ingestion.parse.archives import Archive, opened
 from ingestion.parse.markup import Element, root_of
-from ingestion.parse.office import core_title, main_part, part_of, relations
+from ingestion.parse.office import Relation, core_title, main_part, part_of, relations
 from ingestion.parse.pieces import Facts, Piece, heading, one_line, paragraph
 from ingestion.parse.source import Source
 from ingestion.parse.tables import pipe_table
@@ -15,7 +15,9 @@ from ingestion.parse.tables import pipe_table
 _A = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 _P = "{http://schemas.openxmlformats.org/presentationml/2006/main}"
 _C = "{http://schemas.openxmlformats.org/drawingml/2006/chart}"
-_R_ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
+_D = "{http://schemas.openxmlformats.org/drawingml/2006/diagram}"
+_R = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
+_R_ID = f"{_R}id"
 _TITLES = ("title", "ctrTitle")
 _DECORATION = ("dt", "ftr", "sldNum", "hdr")
 
@@ -53,9 +55,11 @@ def _slide(archive: Archive, part: str) -> Iterator[Piece]:
         for table in shape.iter(f"{_A}tbl"):
             yield from pipe_table(_rows(table))
         for chart in shape.iter(f"{_C}chart"):
-            relation = related.get(chart.get(_R_ID) or "")
-            if relation is not None and relation.target in archive.names:
-                yield from _chart(root_of(archive, relation.target))
+            for root in _related(archive, related, chart.get(_R_ID)):
+                yield from _chart(root)
+        for diagram in shape.iter(f"{_D}relIds"):
+            for root in _related(archive, related, diagram.get(f"{_R}dm")):
+                yield _diagram(root)
         if shape.tag == f"{_P}sp":
             yield from _texts(shape)
     notes = part_of(archive, related, "notesSlide")
@@ -64,6 +68,13 @@ def _slide(archive: Archive, part: str) -> Iterator[Piece]:
             if _role(shape) == "body":
                 text = "\n".join(_lines(shape))
                 yield paragraph(f"Notes: {text}" if text else "")
+
+
+def _related(archive: Archive, related: dict[str, Relation], key: str | None) -> Iterator[Element]:
+    """The part of that relation, where it is there."""
+    relation = related.get(key or "")
+    if relation is not None and relation.target in archive.names:
+        yield root_of(archive, relation.target)
 
 
 def _role(shape: Element) -> str:
@@ -133,6 +144,12 @@ def _rows(table: Element) -> Iterator[list[str]]:
                 line.append(" ".join(_lines(cell)))
         above = line
         yield line
+
+
+def _diagram(root: Element) -> Piece:
+    """The texts of SmartArt's shapes as a list, in the order in which they were made."""
+    points = (one_line(" ".join(_lines(point))) for point in root.iter(f"{_D}pt"))
+    return Piece(BlockKind.LIST, "\n".join(f"- {text}" for text in points if text))
 
 
 def _chart(root: Element) -> Iterator[Piece]:

@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 
 from ingestion.document import BlockKind
-from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.pieces import Facts, Piece, batches, code, one_line
 from ingestion.parse.source import Source
 
@@ -14,26 +13,36 @@ from ingestion.parse.source import Source
 _WHOLE = 32 * 1024 * 1024
 # Of one record.
 _MAX_RECORD = 4 * 1024 * 1024
-_FLAT = (str, int, float, bool, type(None))
+_NUMBERS = (int, float, bool, type(None))
+_FLAT = (str, *_NUMBERS)
 
 
 def read(source: Source, facts: Facts) -> Iterator[Piece]:
     """One JSON document: an array by its elements, an object by its members."""
     if source.size > _WHOLE:
         facts.warn("the JSON is too large to be understood as a whole; it is shown as it stands")
-        yield from (code(text, "json") for text in batches(source.lines()))
+        yield from _as_it_stands(source)
         return
     try:
         value = json.loads(source.text().read())
-    except ValueError as error:
-        raise ParseFailed(FailureReason.CORRUPT, "not JSON") from error
-    if isinstance(value, list):
+    except ValueError:
+        # Settings with comments are often called so.
+        facts.warn("not strict JSON; it is shown as it stands")
+        yield from _as_it_stands(source)
+        return
+    if isinstance(value, list) and all(isinstance(one, _NUMBERS) for one in value):
+        yield Piece(BlockKind.LIST, "\n".join(f"- {_shown(one)}" for one in value))
+    elif isinstance(value, list):
         yield from (record(one) for one in value)
     elif isinstance(value, dict) and not _is_flat(value):
         facts.name(value.get("title") if isinstance(value.get("title"), str) else None)
         yield from (record({name: one}) for name, one in value.items())
     else:
         yield record(value)
+
+
+def _as_it_stands(source: Source) -> Iterator[Piece]:
+    return (code(text, "json") for text in batches(source.lines()))
 
 
 def read_lines(source: Source, facts: Facts) -> Iterator[Piece]:

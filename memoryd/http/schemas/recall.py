@@ -1,10 +1,10 @@
 """Bodies of recall and context."""
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
-from pydantic import BaseModel, BeforeValidator, Field, JsonValue, StrictBool
+from pydantic import BaseModel, BeforeValidator, Field, JsonValue, StrictBool, model_validator
 
 from memoryd.http.closed import at_most
 from memoryd.http.fields import (
@@ -167,8 +167,16 @@ class ContextIn(Question):
     must_include: list[UUID] = Field(default_factory=list, max_length=50)
     session_id: Key | None = Field(None, description="Working memory to show beside long-term memory, under the one budget")
     session_tokens: Annotated[Whole, Field(ge=0, le=200_000)] | None = Field(
-        None, description="At most so many for the session; half of the budget if missing. What it leaves spills over"
+        None,
+        description="At most so many for the session; if missing half of the budget, or what its pinned messages need. What it "
+        "leaves spills over",
     )
+
+    @model_validator(mode="after")
+    def _has_a_session(self) -> Self:
+        if self.session_tokens is not None and self.session_id is None:
+            raise ValueError("session_tokens: of which session? Give session_id")
+        return self
 
 
 class ContextItemOut(BaseModel):

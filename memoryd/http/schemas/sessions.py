@@ -113,6 +113,7 @@ class RestoredOut(BaseModel):
     taken_at: datetime
     restored_at: datetime
     skipped: list[UUID] = Field(description="Newer snapshots that could not be read")
+    lost: bool = Field(description="What was written after `taken_at` is gone; if false, the session had expired, and is whole")
 
 
 class PlacedOut(BaseModel):
@@ -333,6 +334,10 @@ class SessionContextOut(BaseModel):
 
     text: str
     messages: list[SessionMessageOut] = Field(description="Pinned ones first, then the window, in order")
+    cut: list[int] = Field(
+        description="Positions of messages of which `messages` and `text` have the beginning alone: what was said last is larger "
+        "than the budget"
+    )
     summary: SummaryOut | None = None
     used_tokens: int
     budget_tokens: int

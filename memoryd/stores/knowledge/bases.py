@@ -1,6 +1,7 @@
 """Knowledge bases in PostgreSQL."""
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from uuid import UUID
 
 import psycopg
@@ -9,20 +10,20 @@ from psycopg.types.json import Jsonb
 
 from ingestion.chunk import Chunking, Strategy
 from memoryd.errors import AlreadyExists, NotFound
-from memoryd.knowledge.model import KnowledgeBase
+from memoryd.knowledge.model import BaseChange, KnowledgeBase, Unset
 from memoryd.stores.database import Database
 from memoryd.stores.generations import retire_of_base
-from memoryd.stores.knowledge.locks import IN_SPACES, find_draft, naming
+from memoryd.stores.knowledge.locks import IN_SPACES, THERE, find_draft, naming
 from memoryd.stores.knowledge.rows import erase
 from memoryd.stores.knowledge.trail import leave
 from retrieval.scope import Scope
 
 _COLUMNS = """b.kb_id, b.name, b.space, b.description, b.chunking, b.retain, b.live_seq, b.newest_seq, b.created_at,
     b.updated_at"""
-_GET = f"SELECT {_COLUMNS} FROM knowledge_bases b WHERE b.tenant_id = %(tenant)s AND {IN_SPACES} AND b.name = %(name)s"
+_GET = f"SELECT {_COLUMNS} FROM knowledge_bases b WHERE b.tenant_id = %(tenant)s AND {THERE} AND b.name = %(name)s"
 _PAGE = f"""
 SELECT {_COLUMNS} FROM knowledge_bases b
-WHERE b.tenant_id = %(tenant)s AND {IN_SPACES} AND b.name > %(after)s ORDER BY b.name LIMIT %(limit)s
+WHERE b.tenant_id = %(tenant)s AND {THERE} AND b.name > %(after)s ORDER BY b.name LIMIT %(limit)s
 """
 _CREATE = """
 INSERT INTO knowledge_bases (tenant_id, kb_id, name, space, description, chunking, retain, created_at, updated_at)
@@ -30,14 +31,24 @@ VALUES (%(tenant)s, %(kb)s, %(name)s, %(space)s, %(description)s, %(chunking)s, 
 """
 _UPDATE = f"""
 UPDATE knowledge_bases b
-SET description = %(description)s, chunking = %(chunking)s, retain = %(retain)s, updated_at = %(updated)s
-WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES}
+SET description = CASE WHEN %(describe)s THEN %(description)s ELSE b.description END,
+    chunking = coalesce(%(chunking)s, b.chunking),
+    retain = CASE WHEN %(set_retain)s THEN %(retain)s ELSE b.retain END,
+    updated_at = %(now)s
+WHERE b.tenant_id = %(tenant)s AND b.name = %(name)s AND {THERE}
+RETURNING {_COLUMNS}
 """
-# From here on nobody can pin a version, so that nobody sees one that is half gone.
-_END = f"""
-UPDATE knowledge_bases b SET live_seq = NULL WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES}
-RETURNING now()
+_ID = f"SELECT b.kb_id FROM knowledge_bases b WHERE b.tenant_id = %(tenant)s AND {IN_SPACES} AND b.name = %(name)s"
+_INTERRUPTED = f"""
+SELECT b.kb_id FROM knowledge_bases b
+WHERE b.tenant_id = %(tenant)s AND {IN_SPACES} AND b.deleting_at <= now() - make_interval(secs => %(quiet)s)
 """
+_TO_END = f"""
+SELECT b.deleting_at IS NULL, (SELECT count(*) FROM kb_documents d WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s)
+FROM knowledge_bases b WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES} FOR NO KEY UPDATE OF b
+"""
+# From here on it is there for nobody: no version is read that is half gone, and nothing is written that would have to go too.
+_END = "UPDATE knowledge_bases SET live_seq = NULL, deleting_at = now() WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s"
 _UNTAG = "DELETE FROM kb_tags WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s"
 _GIVE_UP = """
 UPDATE kb_versions SET state = 'collected', collected_at = now()
@@ -66,7 +77,7 @@ class PgBases:
             try:
                 await connection.execute(_CREATE, _params(scope, base))
             except psycopg.errors.UniqueViolation as error:
-                raise AlreadyExists(f"there is a knowledge base named {base.name!r} already") from error
+                raise AlreadyExists(f"there is a knowledge base named {base.name!r}, or one is being deleted") from error
             await leave(connection, scope, "kb.create", base.kb_id, base.created_at)
 
     async def get(self, scope: Scope, name: str) -> KnowledgeBase:
@@ -81,34 +92,49 @@ class PgBases:
         rows = await self._database.read(scope, _PAGE, _spaces(scope) | {"after": after or "", "limit": limit})
         return [_base(row) for row in rows]
 
-    async def update(self, scope: Scope, base: KnowledgeBase) -> None:
-        """Description, chunking and retention. Raises ``NotFound``."""
+    async def update(self, scope: Scope, name: str, change: BaseChange, now: datetime) -> KnowledgeBase:
+        """As it is then. Raises ``NotFound``."""
+        params = _spaces(scope) | _changes(change) | {"name": name, "now": now}
         async with self._database.transaction(scope) as connection:
-            done = await connection.execute(_UPDATE, _spaces(scope) | _params(scope, base))
-            if not done.rowcount:
+            row = await (await connection.execute(_UPDATE, params)).fetchone()
+            if row is None:
                 raise NotFound("no such knowledge base")
-            await leave(connection, scope, "kb.update", base.kb_id, base.updated_at)
+            base = _base(row)
+            await leave(connection, scope, "kb.update", base.kb_id, now)
+            return base
+
+    async def to_delete(self, scope: Scope, name: str) -> UUID:
+        """The id, also of one whose deletion was begun. Raises ``NotFound``."""
+        rows = await self._database.read(scope, _ID, _spaces(scope) | {"name": name})
+        if not rows:
+            raise NotFound("no such knowledge base")
+        kb_id: UUID = rows[0][0]
+        return kb_id
+
+    async def interrupted(self, scope: Scope, *, quiet_s: float) -> list[UUID]:
+        """Those whose deletion was begun, and last gone on with so long ago."""
+        return [kb_id for (kb_id,) in await self._database.read(scope, _INTERRUPTED, _spaces(scope) | {"quiet": quiet_s})]
 
     async def delete(self, scope: Scope, kb_id: UUID, *, emptied: Callable[[], Awaitable[None]] | None = None) -> list[str]:
         """Everything of it, in every version, in small transactions; the keys of its originals in object storage.
 
-        Interrupted, it is empty and keeps its name until it is deleted again. Deleting twice is no error. ``emptied`` is awaited
-        before the last step.
+        Interrupted, it is there for nobody and keeps its name until it is deleted again. Deleting twice is no error. ``emptied``
+        is awaited before the last step.
         """
         params = naming(scope, kb_id)
         async with self._database.transaction(scope) as connection:
-            if await (await connection.execute(_END, params)).fetchone() is None:
+            row = await (await connection.execute(_TO_END, params)).fetchone()
+            if row is None:
                 return []
-            for sql in (_UNTAG, _GIVE_UP):
+            for sql in (_END, _UNTAG, _GIVE_UP):
                 await connection.execute(sql, params)
+            begun, documents = row
+            if begun:
+                await leave(connection, scope, "kb.delete", kb_id, documents=documents)
         async with self._database.transaction(scope) as connection:
             await connection.execute(_STOP, params)
-        documents = 0
-        while True:
-            gone, over = await self._erase_some(scope, kb_id)
-            documents += gone
-            if over:
-                break
+        while await self._erase_some(scope, kb_id):
+            pass
         if emptied is not None:
             await emptied()
         async with self._database.transaction(scope) as connection:
@@ -119,16 +145,15 @@ class PgBases:
             keys = await (await connection.execute(_KEYS, params)).fetchall()
             if (await connection.execute(_DELETE, params)).rowcount:
                 await retire_of_base(connection, scope.tenant_id, kb_id)
-                await leave(connection, scope, "kb.delete", kb_id, documents=documents + len(late))
         return sorted(key for (key,) in keys)
 
-    async def _erase_some(self, scope: Scope, kb_id: UUID) -> tuple[int, bool]:
-        """How many documents went, and whether none is left."""
+    async def _erase_some(self, scope: Scope, kb_id: UUID) -> bool:
+        """False when no document was left."""
         async with self._database.transaction(scope) as connection:
             params = naming(scope, kb_id) | {"documents": _DOCUMENTS}
             found = [pid for (pid,) in await (await connection.execute(_SOME, params)).fetchall()]
-            _, done = await erase(connection, scope.tenant_id, found, _CHUNKS)
-        return len(found) if done else 0, not found
+            await erase(connection, scope.tenant_id, found, _CHUNKS)
+        return bool(found)
 
 
 def _spaces(scope: Scope) -> dict[str, object]:
@@ -136,22 +161,32 @@ def _spaces(scope: Scope) -> dict[str, object]:
 
 
 def _params(scope: Scope, base: KnowledgeBase) -> dict[str, object]:
-    chunking = {
-        "strategy": base.chunking.strategy,
-        "max_tokens": base.chunking.max_tokens,
-        "overlap_tokens": base.chunking.overlap_tokens,
-    }
     return {
         "tenant": scope.tenant_id,
         "kb": base.kb_id,
         "name": base.name,
         "space": base.space,
         "description": base.description,
-        "chunking": Jsonb(chunking),
+        "chunking": _chunking(base.chunking),
         "retain": base.retain,
         "created": base.created_at,
         "updated": base.updated_at,
     }
+
+
+def _changes(change: BaseChange) -> dict[str, object]:
+    describe, set_retain = not isinstance(change.description, Unset), not isinstance(change.retain, Unset)
+    return {
+        "describe": describe,
+        "description": change.description if describe else None,
+        "chunking": None if isinstance(change.chunking, Unset) else _chunking(change.chunking),
+        "set_retain": set_retain,
+        "retain": change.retain if set_retain else None,
+    }
+
+
+def _chunking(cut: Chunking) -> Jsonb:
+    return Jsonb({"strategy": cut.strategy, "max_tokens": cut.max_tokens, "overlap_tokens": cut.overlap_tokens})
 
 
 def _base(row: TupleRow) -> KnowledgeBase:

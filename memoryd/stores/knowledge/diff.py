@@ -5,13 +5,13 @@ from uuid import UUID
 from memoryd.errors import NotFound, VersionGone
 from memoryd.knowledge.model import Change, Counts, Diff, DocumentChange, VersionState
 from memoryd.stores.database import Database
-from memoryd.stores.knowledge.locks import IN_SPACES, naming
+from memoryd.stores.knowledge.locks import THERE, naming
 from memoryd.stores.trips import Connection
 from retrieval.scope import Scope
 
 _STATES = f"""
 SELECT v.seq, v.state FROM knowledge_bases b JOIN kb_versions v ON v.tenant_id = b.tenant_id AND v.kb_id = b.kb_id
-WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES} AND v.seq IN (%(before)s, %(after)s)
+WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {THERE} AND v.seq IN (%(before)s, %(after)s)
 """
 _OF = """
 SELECT document_pid, document_id, chunks FROM kb_documents

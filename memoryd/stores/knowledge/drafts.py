@@ -23,8 +23,8 @@ from memoryd.stores.knowledge.locks import (
     BEGINNING,
     BEGUN,
     ENDING,
-    IN_SPACES,
     STILL_WRITABLE,
+    THERE,
     lock_document,
     naming,
     open_draft,
@@ -105,7 +105,7 @@ SELECT d.document_id, encode(d.content_hash, 'hex')
 FROM knowledge_bases b
 LEFT JOIN kb_versions v ON v.tenant_id = b.tenant_id AND v.kb_id = b.kb_id AND v.state = 'draft' AND NOT v.discarding
 JOIN kb_documents d ON d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.document_id = ANY(%(documents)s::text[])
-WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES} AND d.complete
+WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {THERE} AND d.complete
     AND CASE WHEN v.seq IS NOT NULL THEN d.to_seq IS NULL
              ELSE d.from_seq <= b.live_seq AND (d.to_seq IS NULL OR d.to_seq > b.live_seq) END
 """

@@ -14,9 +14,12 @@ from memoryd.stores.trips import Connection
 from retrieval.scope import Scope
 
 IN_SPACES = "(%(spaces)s::text[] IS NULL OR b.space = ANY(%(spaces)s))"
+"""Within the key's spaces, also one that is being deleted."""
+THERE = f"b.deleting_at IS NULL AND {IN_SPACES}"
+"""For whoever reads or writes."""
 _BASE = f"""
 SELECT b.live_seq, b.newest_seq, b.retain FROM knowledge_bases b
-WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES}
+WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {THERE}
 """
 _DRAFT = """
 SELECT seq, base_seq, discarding FROM kb_versions v
@@ -24,7 +27,7 @@ WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft'
 """
 _TAKING = f"""
 SELECT v.seq FROM kb_versions v JOIN knowledge_bases b ON b.tenant_id = v.tenant_id AND b.kb_id = v.kb_id
-WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft' AND NOT v.discarding AND {IN_SPACES}
+WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft' AND NOT v.discarding AND {THERE}
 """
 _MAKE = """
 INSERT INTO kb_versions (tenant_id, kb_id, seq, base_seq, state, created_at)

@@ -11,7 +11,7 @@ from memoryd.knowledge.model import LIVE, Collected, Diff, Pin, Version, Version
 from memoryd.stores.database import Database
 from memoryd.stores.knowledge.collect import collect
 from memoryd.stores.knowledge.diff import diff
-from memoryd.stores.knowledge.locks import IN_SPACES, find_base, naming
+from memoryd.stores.knowledge.locks import THERE, find_base, naming
 from memoryd.stores.knowledge.publish import publish
 from memoryd.stores.knowledge.trail import leave
 from memoryd.stores.trips import Connection
@@ -23,7 +23,7 @@ FROM knowledge_bases b
 LEFT JOIN kb_tags t ON t.tenant_id = b.tenant_id AND t.kb_id = b.kb_id AND t.tag = %(tag)s
 LEFT JOIN kb_versions v ON v.tenant_id = b.tenant_id AND v.kb_id = b.kb_id
     AND v.seq = coalesce(%(seq)s, t.seq, CASE WHEN %(live)s THEN b.live_seq END)
-WHERE b.tenant_id = %(tenant)s AND b.name = %(name)s AND {IN_SPACES}
+WHERE b.tenant_id = %(tenant)s AND b.name = %(name)s AND {THERE}
 """
 # A draft is counted when it is looked at.
 _VERSIONS = f"""
@@ -38,7 +38,7 @@ LEFT JOIN LATERAL (
     SELECT count(*) AS documents, coalesce(sum(d.chunks), 0)::bigint AS chunks, coalesce(sum(d.tokens), 0)::bigint AS tokens
     FROM kb_documents d
     WHERE d.tenant_id = %(tenant)s AND d.kb_id = v.kb_id AND d.complete AND d.to_seq IS NULL) n ON v.state = 'draft'
-WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES}
+WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {THERE}
 """
 _PAGE = f"{_VERSIONS} AND (%(before)s::bigint IS NULL OR v.seq < %(before)s) ORDER BY v.seq DESC LIMIT %(limit)s"
 _ONE = f"{_VERSIONS} AND v.seq = %(seq)s"

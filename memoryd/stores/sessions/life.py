@@ -65,7 +65,8 @@ class RedisLife:
 
     async def load(self, scope: Scope, target: Target, parts: Sequence[Part], origin: Restored) -> bool:
         told = [str(origin.snapshot_id), milliseconds(origin.taken_at), milliseconds(origin.restored_at)]
-        arguments: list[Argument] = [json.dumps(told + [str(one) for one in origin.skipped])]
+        whole = [] if origin.lost else [rows.WHOLE]
+        arguments: list[Argument] = [json.dumps(told + [str(one) for one in origin.skipped] + whole)]
         for part in parts:
             values = part.values
             if part.kind == "zset":  # read as member and score, written the other way round

@@ -36,12 +36,17 @@ def session(session_id: str, meta: Mapping[str, str], agents: tuple[str, ...] = 
     )
 
 
+# Behind the snapshots that were skipped: nothing was lost.
+WHOLE = "whole"
+
+
 def restored(text: str) -> Restored | None:
     """From the field ``restored``."""
     if not text:
         return None
-    snapshot, taken, at, *skipped = json.loads(text)
-    return Restored(UUID(snapshot), moment(taken), moment(at), tuple(map(UUID, skipped)))
+    snapshot, taken, at, *others = json.loads(text)
+    skipped = tuple(UUID(one) for one in others if one != WHOLE)
+    return Restored(UUID(snapshot), moment(taken), moment(at), skipped, lost=WHOLE not in others)
 
 
 def entry(key: str, stored: str) -> Entry:

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 _TYPES = "http://schemas.openxmlformats.org/package/2006/content-types"
 _RELATIONS = "http://schemas.openxmlformats.org/package/2006/relationships"
-_KIND = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+KIND = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
 W = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
 
 _LAUGHS = ["lol", *(f"lol{number}" for number in range(1, 10))]
@@ -41,7 +41,7 @@ def office(main: str, kind: str, members: Mapping[str, str | bytes]) -> bytes:
 
 def relations(targets: Mapping[str, tuple[str, str]]) -> str:
     """A part's relations: id to kind and target."""
-    lines = (f'<Relationship Id="{key}" Type="{_KIND}/{kind}" Target="{target}"/>' for key, (kind, target) in targets.items())
+    lines = (f'<Relationship Id="{key}" Type="{KIND}/{kind}" Target="{target}"/>' for key, (kind, target) in targets.items())
     return f'<Relationships xmlns="{_RELATIONS}">{"".join(lines)}</Relationships>'
 
 
@@ -59,7 +59,7 @@ def paragraph(text: str) -> str:
 def xlsx(rows: str) -> bytes:
     """A workbook of one sheet with these row elements."""
     main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    book = f'<workbook xmlns="{main}" xmlns:r="{_KIND}"><sheets><sheet name="One" sheetId="1" r:id="rId1"/></sheets></workbook>'
+    book = f'<workbook xmlns="{main}" xmlns:r="{KIND}"><sheets><sheet name="One" sheetId="1" r:id="rId1"/></sheets></workbook>'
     return office(
         "xl/workbook.xml",
         "spreadsheetml.sheet",
@@ -80,17 +80,20 @@ def odt(body: str, *, prolog: str = "") -> bytes:
     return zipped({"mimetype": "application/vnd.oasis.opendocument.text", "content.xml": f"{content}</office:document-content>"})
 
 
-def pdf(*pages: str, trailer: str = "") -> bytes:
-    """A PDF with a line of text a page; a page of no text is drawn on."""
+def pdf(*pages: str, trailer: str = "", pictured: float = 0) -> bytes:
+    """A PDF with a line of text a page; a page of no text is drawn on. A picture covers the ``pictured`` part of each."""
     objects = [b"<< /Type /Catalog /Pages 2 0 R >>"]
-    kids = " ".join(f"{4 + 2 * number} 0 R" for number in range(len(pages)))
+    kids = " ".join(f"{5 + 2 * number} 0 R" for number in range(len(pages)))
     objects.append(f"<< /Type /Pages /Kids [{kids}] /Count {len(pages)} >>".encode())
     objects.append(b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>")
+    grey = "/Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray /BitsPerComponent 8 /Length 1"
+    objects.append(f"<< {grey} >>\nstream\n0\nendstream".encode())
     for number, text in enumerate(pages):
         content = f"BT /F1 12 Tf 72 720 Td ({text}) Tj ET" if text else "100 100 200 200 re f"
+        content = f"q 612 0 0 {792 * pictured} 0 0 cm /Im Do Q {content}" if pictured else content
         objects.append(
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {5 + 2 * number} 0 R "
-            "/Resources << /Font << /F1 3 0 R >> >> >>".encode()
+            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {6 + 2 * number} 0 R "
+            "/Resources << /Font << /F1 3 0 R >> /XObject << /Im 4 0 R >> >> >>".encode()
         )
         objects.append(f"<< /Length {len(content)} >>\nstream\n{content}\nendstream".encode())
     made = io.BytesIO()

@@ -48,6 +48,42 @@ async def test_word(tmp_path: Path) -> None:
     ]
 
 
+async def test_notes_of_word(tmp_path: Path) -> None:
+    parts, targets = {}, {}
+    for number, kind in enumerate(("endnote", "footnote")):
+        notes = f'<w:{kind} w:id="2">{made.paragraph(f"In the {kind}:")}{made.paragraph("a clause.")}</w:{kind}>'
+        parts[f"word/{kind}s.xml"] = f'<w:{kind}s xmlns:w="{made.W}">{notes}</w:{kind}s>'
+        targets[f"rId{number}"] = (f"{kind}s", f"{kind}s.xml")
+    marks = "".join(f'<w:r><w:{kind}Reference w:id="2"/></w:r>' for kind in ("footnote", "endnote"))
+    xml = f'<w:document xmlns:w="{made.W}"><w:body><w:p><w:r><w:t>See</w:t></w:r>{marks}</w:p></w:body></w:document>'
+    parts |= {"word/document.xml": xml, "word/_rels/document.xml.rels": made.relations(targets)}
+    document = await read_text(tmp_path, made.office("word/document.xml", "wordprocessingml.document", parts), "a.docx")
+    assert [block.text for block in document.blocks] == [
+        "See[^2][^e2]", "[^2]: In the footnote: a clause.", "[^e2]: In the endnote: a clause.",
+    ]  # fmt: skip
+
+
+async def test_a_diagram_on_a_slide(tmp_path: Path) -> None:
+    main = "http://schemas.openxmlformats.org/{}/2006/{}"
+    a, p, d = main.format("drawingml", "main"), main.format("presentationml", "main"), main.format("drawingml", "diagram")
+    r = made.KIND
+    show = f'<p:presentation xmlns:p="{p}" xmlns:r="{r}"><p:sldIdLst><p:sldId r:id="rId1"/></p:sldIdLst></p:presentation>'
+    frame = f'<p:graphicFrame><a:graphic><a:graphicData><d:relIds xmlns:d="{d}" r:dm="rId1"/></a:graphicData></a:graphic>'
+    slide = (
+        f'<p:sld xmlns:p="{p}" xmlns:a="{a}" xmlns:r="{r}"><p:cSld><p:spTree>{frame}</p:graphicFrame></p:spTree></p:cSld></p:sld>'
+    )
+    points = "".join(f"<d:pt><d:t><a:p><a:r><a:t>{text}</a:t></a:r></a:p></d:t></d:pt>" for text in ("Plan", "", "Build", "Run"))
+    parts = {
+        "ppt/presentation.xml": show,
+        "ppt/_rels/presentation.xml.rels": made.relations({"rId1": ("slide", "slides/slide1.xml")}),
+        "ppt/slides/slide1.xml": slide,
+        "ppt/slides/_rels/slide1.xml.rels": made.relations({"rId1": ("diagramData", "../diagrams/data1.xml")}),
+        "ppt/diagrams/data1.xml": f'<d:dataModel xmlns:d="{d}" xmlns:a="{a}"><d:ptLst>{points}</d:ptLst></d:dataModel>',
+    }
+    document = await read_text(tmp_path, made.office("ppt/presentation.xml", "presentationml.presentation", parts), "a.pptx")
+    assert [(block.kind, block.text, block.page) for block in document.blocks] == [(L, "- Plan\n- Build\n- Run", 1)]
+
+
 async def test_a_long_word_document(tmp_path: Path) -> None:
     document = await read_text(tmp_path, made.docx(made.paragraph("words of a paragraph") * 3_000), "a.docx")
     assert len(document.blocks) == 3_000
@@ -87,6 +123,8 @@ async def test_open_document(tmp_path: Path) -> None:
         "Head", "a  b\nc[^1]", "[^1]: foot", "- one\n    - two", "| x | x |\n| --- | --- |",
     ]  # fmt: skip
     assert document.blocks[0].level == 3
+    odd = await read_text(tmp_path, made.odt('<text:h text:outline-level="x">Head</text:h><text:p>text</text:p>'), "a.odt")
+    assert odd.kinds == [H, P]
 
 
 async def test_pdf_pages(tmp_path: Path) -> None:

@@ -75,3 +75,12 @@ async def test_large_blocks_come_in_parts(tmp_path: Path, name: str, content: st
         assert {block.text.split("\n", 1)[0] for block in document.blocks} == {"| a | b |"}
         rows = sum(block.text.count("| 1 | 2 |") for block in document.blocks)
         assert rows == 20_000
+
+
+async def test_long_lines_are_divided_between_words(tmp_path: Path) -> None:
+    words = ["word", "and", "another", "wörd"] * 5_000
+    for name in ("a.txt", "a.md"):
+        document = await read_text(tmp_path, " ".join(words), name)
+        assert " ".join(block.text for block in document.blocks).split() == words
+    whole = "x" * 40_000 + " y"
+    assert "".join((await read_text(tmp_path, whole, "a.txt")).text.split()) == whole.replace(" ", "")

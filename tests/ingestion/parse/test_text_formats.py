@@ -147,6 +147,18 @@ async def test_records(tmp_path: Path) -> None:
     assert [block.text for block in whole.blocks] == ["- title: Settings", '{\n  "rules": {\n    "a": 1\n  }\n}', "- n: 3"]
 
 
+async def test_what_is_called_json_and_is_not_quite(tmp_path: Path) -> None:
+    settings = '{\n  // comments are for people\n  "strict": true,\n}'
+    document = await read_text(tmp_path, settings, "tsconfig.json")
+    assert [(block.kind, block.text, block.language) for block in document.blocks] == [(C, settings, "json")]
+    assert document.parsed.warnings == ("not strict JSON; it is shown as it stands",)
+
+
+async def test_an_array_of_numbers_is_one_list(tmp_path: Path) -> None:
+    document = await read_text(tmp_path, "[1, 2.5, null, true]", "a.json")
+    assert [(block.kind, block.text) for block in document.blocks] == [(L, "- 1\n- 2.5\n- null\n- true")]
+
+
 async def test_source_code(tmp_path: Path) -> None:
     function = "def f():\n    return 1\n\n\n"
     document = await read_text(tmp_path, function * 2_000, "a.py")

@@ -189,6 +189,20 @@ async def test_packed_answers_are_unpacked(tmp_path: Path, packed: bytes) -> Non
     assert (await refused(answering(packed, headers="content-encoding: br\r\n"), tmp_path / "f")).reason is Reason.BAD_ENCODING
 
 
+@pytest.mark.parametrize("rest", [b"", b"\0" * 512, b"\x1f", b"behind the end"])
+@pytest.mark.parametrize("cut", [1, 20, 50])
+async def test_gzip_may_have_several_members(tmp_path: Path, cut: int, rest: bytes) -> None:
+    headers = "content-encoding: gzip\r\n"
+    members = gzip.compress(b"one, ") + gzip.compress(b"") + gzip.compress(b"two" * 9999)
+    for place in (cut, len(gzip.compress(b"one, ")) + 1):
+        await fetch(answering(members[:place], members[place:] + rest, headers=headers), tmp_path / "f")
+        assert (tmp_path / "f").read_bytes() == b"one, " + b"two" * 9999
+    broken = answering(members[:-9], headers=headers)
+    assert (await refused(broken, tmp_path / "f")).reason is Reason.BAD_ENCODING
+    bombs = answering(gzip.compress(b"\0" * 400_000) * 3, headers=headers)
+    assert (await refused(bombs, tmp_path / "f", max_bytes=1_000_000)).reason is Reason.TOO_LARGE
+
+
 async def test_a_small_answer_that_unpacks_to_much_is_refused(tmp_path: Path) -> None:
     bomb = gzip.compress(b"\0" * 50_000_000)
     error = await refused(answering(bomb, headers="content-encoding: gzip\r\n"), tmp_path / "f", max_bytes=1_000_000)

@@ -116,3 +116,19 @@ async def test_a_reranker_that_fails_on_everything_says_nothing_of_the_embedder(
             await runtime.score("fine", ["fine"])
         assert (runtime.embeds, runtime.reranks, runtime.healthy) == (True, False, False)
         assert (await runtime.embed_queries(["fine"])).shape == (1, 2)
+
+
+async def test_what_is_asked_again_is_asked_whatever_went_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(soundness, "_again_s", 0.001)
+    sound = Soundness(TEXT, lambda: None)
+    sound.failed(ValueError("dead"))
+    errors: list[Exception] = [InferenceError("still"), RuntimeError("a queue that is closed")]
+
+    async def ask() -> None:
+        if errors:
+            raise errors.pop(0)
+        sound.succeeded()
+
+    async with asyncio.timeout(5):
+        await soundness.tended([(sound, ask)])
+    assert sound.sound

@@ -15,6 +15,7 @@ from memoryd.access.tenants import TenantService
 from memoryd.clock import SystemClock
 from memoryd.ids import uuid7
 from memoryd.knowledge.model import (
+    BaseChange,
     Collected,
     KnowledgeBase,
     NewDocument,
@@ -149,6 +150,9 @@ class Shelf:
 
     async def rollback(self, seq: int) -> Version:
         return await self.versions.rollback(self.scope, self.kb, seq, self.now())
+
+    async def retain(self, number: int | None) -> None:
+        await self.bases.update(self.scope, self.base.name, BaseChange(retain=number), self.now())
 
     async def pin(self, selector: str = "live") -> Pin:
         return await self.versions.resolve(self.scope, self.base.name, selector)

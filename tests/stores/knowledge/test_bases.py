@@ -1,20 +1,27 @@
 """Knowledge bases themselves, and whom they are for."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Awaitable
 from dataclasses import replace
+from datetime import timedelta
+from uuid import UUID
 
 import pytest
 
 from ingestion.chunk import Chunking, Strategy
-from memoryd.errors import AlreadyExists, Conflict, NotFound, VersionGone
+from memoryd.clock import SystemClock
+from memoryd.errors import AlreadyExists, Collision, Conflict, NotFound
 from memoryd.generations.model import Actor, NewGeneration, State
 from memoryd.ids import uuid7
+from memoryd.knowledge.bases import KnowledgeBases
+from memoryd.knowledge.model import BaseChange
 from memoryd.stores.database import Database
 from memoryd.stores.generation_registry import PgRegistry
 from memoryd.stores.generations import Generation
 from memoryd.stores.knowledge import bases as module
-from tests.stores.knowledge.shelf import Shelf, erased, new_shelf
+from retrieval.scope import Scope
+from tests.stores.knowledge.shelf import START, Shelf, erased, new_shelf
 
 LINES = [f"line {n} of the document" for n in range(5)]
 
@@ -27,14 +34,41 @@ async def test_made_listed_changed(shelf: Shelf) -> None:
     page = await shelf.bases.page(shelf.scope, after=None, limit=2)
     assert [one.name for one in page] == ["a-1", "b"]
     assert [one.name for one in await shelf.bases.page(shelf.scope, after="b", limit=2)] == ["handbook"]
-    changed = replace(shelf.base, description="new", chunking=Chunking(Strategy.CODE, 500, 0), retain=3, updated_at=shelf.now())
-    await shelf.bases.update(shelf.scope, changed)
-    assert await shelf.bases.get(shelf.scope, "handbook") == changed
+    cut = Chunking(Strategy.CODE, 500, 0)
+    change = BaseChange("new", cut, 3)
+    changed = await shelf.bases.update(shelf.scope, "handbook", change, shelf.now())
+    said = replace(shelf.base, description="new", chunking=cut, retain=3, updated_at=START + timedelta(seconds=1))
+    assert await shelf.bases.get(shelf.scope, "handbook") == changed == said
     with pytest.raises(NotFound):
-        await shelf.bases.update(shelf.scope, replace(changed, kb_id=uuid7()))
+        await shelf.bases.update(shelf.scope, "none", change, shelf.now())
     with pytest.raises(NotFound):
         await shelf.bases.get(shelf.scope, "none")
     assert await shelf.actions() == ["kb.create"] * 3 + ["kb.update"]
+
+
+async def test_a_change_leaves_what_it_does_not_name(shelf: Shelf) -> None:
+    steps: list[tuple[BaseChange, tuple[str | None, int | None]]] = [
+        (BaseChange(description="new", retain=5), ("new", 5)),
+        (BaseChange(), ("new", 5)),
+        (BaseChange(description=None), (None, 5)),
+        (BaseChange(retain=None), (None, None)),
+    ]
+    for change, after in steps:
+        last = await shelf.bases.update(shelf.scope, "handbook", change, shelf.now())
+        assert (last.description, last.retain, last.chunking) == (*after, shelf.base.chunking)
+
+
+async def test_changes_of_different_fields_at_once_all_stand(shelf: Shelf) -> None:
+    cut = Chunking(Strategy.CODE, 500, 0)
+    changes = (BaseChange(description="new"), BaseChange(retain=5), BaseChange(chunking=cut))
+    use = KnowledgeBases(shelf.bases, None, SystemClock())
+    async with shelf.database.transaction(shelf.scope) as connection:
+        await connection.execute("SELECT FROM knowledge_bases WHERE kb_id = %s FOR UPDATE", (shelf.kb,))
+        changing = [asyncio.create_task(use.update(shelf.scope, "handbook", change)) for change in changes]
+        await asyncio.wait(changing, timeout=0.3)
+    await asyncio.gather(*changing)
+    last = await shelf.bases.get(shelf.scope, "handbook")
+    assert (last.description, last.retain, last.chunking) == ("new", 5, cut)
 
 
 async def test_a_deleted_one_leaves_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,11 +123,41 @@ async def test_an_interrupted_deletion_is_read_by_nobody_and_goes_on(shelf: Shel
         with pytest.raises(TimeoutError):
             await shelf.bases.delete(shelf.scope, shelf.kb)
     for selector in ("live", "1", "good"):
-        with pytest.raises((NotFound, VersionGone)):
+        with pytest.raises(NotFound):
             await shelf.pin(selector)
-    assert (await shelf.bases.get(shelf.scope, "handbook")).live_seq is None
+    assert await shelf.bases.page(shelf.scope, after=None, limit=5) == []
+    with pytest.raises(AlreadyExists, match="being deleted"):
+        await shelf.another("handbook")
+    assert await shelf.bases.to_delete(shelf.scope, "handbook") == shelf.kb
     assert len(await shelf.bases.delete(shelf.scope, shelf.kb)) == 2
     assert set(Counter({name: len(found) for name, found in (await shelf.rows()).items()}).values()) == {0}
+
+
+async def test_one_that_is_being_deleted_takes_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job goes on writing between the transactions of a deletion."""
+    await shelf.release(a=LINES, b=LINES, c=LINES)
+    staging = await shelf.begin("d", LINES)
+    assert staging is not None
+    monkeypatch.setattr(module, "_DOCUMENTS", 1)
+    erase_some, rounds = module.PgBases._erase_some, Counter[str]()
+
+    async def beside(self: module.PgBases, scope: Scope, kb_id: UUID) -> bool:
+        rounds["erase"] += 1
+        assert rounds["erase"] < 20, "it does not run after who writes"
+        for work in (shelf.begin("x", LINES), shelf.remove("b"), shelf.publish(), shelf.rollback(1), shelf.pin(), shelf.pin("1")):
+            try:
+                rounds["done"] += bool(await work)
+            except (NotFound, Collision):
+                rounds["refused"] += 1
+        for late in (shelf.part(staging, LINES), shelf.finish(staging)):
+            with pytest.raises(Collision):
+                await late
+        return await erase_some(self, scope, kb_id)
+
+    monkeypatch.setattr(module.PgBases, "_erase_some", beside)
+    await shelf.bases.delete(shelf.scope, shelf.kb)
+    assert (rounds["done"], rounds["refused"]) == (0, rounds["erase"] * 5), "a removal of what is not there is no error"
+    assert {name: len(found) for name, found in (await shelf.rows()).items() if found} == {}
 
 
 async def test_tenants_do_not_meet(database: Database, generation: Generation, shelf: Shelf) -> None:
@@ -141,7 +205,7 @@ async def test_a_confined_key_sees_what_is_in_its_spaces(shelf: Shelf) -> None:
         spy.bases.get(spy.scope, "secret"),
         spy.pin(),
         spy.pin("1"),
-        spy.bases.update(spy.scope, secret.base),
+        spy.bases.update(spy.scope, "secret", BaseChange(retain=1), spy.now()),
         spy.bases.create(spy.scope, replace(secret.base, kb_id=uuid7(), name="mine")),
         *_of_another(secret, confined),
     ):

@@ -1,7 +1,6 @@
 """Garbage collection: what is kept, for how long, and what goes."""
 
 import asyncio
-from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -18,10 +17,6 @@ LINES = [f"line {n} of the document" for n in range(5)]
 HOUR = 3600.0
 
 
-async def _retain(shelf: Shelf, number: int | None) -> None:
-    await shelf.bases.update(shelf.scope, replace(shelf.base, retain=number))
-
-
 async def test_without_a_retention_everything_is_kept(shelf: Shelf) -> None:
     for n in range(3):
         await shelf.release(a=LINES[n:])
@@ -33,7 +28,7 @@ async def test_without_a_retention_everything_is_kept(shelf: Shelf) -> None:
 async def test_a_round_with_nothing_to_collect_locks_nothing(shelf: Shelf) -> None:
     """Each knowledge base has one a minute: it is one look, and waits for nobody who is publishing."""
     await shelf.release(a=LINES)
-    await _retain(shelf, 1)
+    await shelf.retain(1)
     async with shelf.database.transaction(shelf.scope) as connection:
         await connection.execute("SELECT FROM knowledge_bases WHERE tenant_id = %s FOR UPDATE", (shelf.scope.tenant_id,))
         async with asyncio.timeout(5):
@@ -49,7 +44,7 @@ async def test_the_newest_the_live_the_tagged_and_the_base_of_the_draft_stay(she
     await shelf.rollback(4)
     await shelf.stage("b", ["draft"])
     await shelf.rollback(3)
-    await _retain(shelf, 2)
+    await shelf.retain(2)
     done = await shelf.collect()
     assert done.versions == (1, 5, 6)
     page = await shelf.versions.page(shelf.scope, shelf.kb, before=None, limit=10)
@@ -66,7 +61,7 @@ async def test_who_pinned_a_version_reads_it_for_the_grace(shelf: Shelf) -> None
     await shelf.release(a=LINES, b=["stays"])
     pin = await shelf.pin()
     await shelf.release(a=LINES[:1])
-    await _retain(shelf, 1)
+    await shelf.retain(1)
     done = await shelf.collect(HOUR)
     assert (done.versions, done.documents) == ((1,), 0)
     with pytest.raises(VersionGone):
@@ -87,7 +82,7 @@ async def test_rows_stay_while_one_version_between_needs_them(shelf: Shelf) -> N
     await shelf.release(a=["other"])
     await shelf.release(b=["other"])
     await shelf.versions.tag(shelf.scope, shelf.kb, "kept", 2, shelf.now())
-    await _retain(shelf, 1)
+    await shelf.retain(1)
     done = await shelf.collect()
     assert (done.versions, done.documents) == ((1, 3), 0)
     assert await shelf.read("kept") == {"a": LINES, "b": ["b"]}
@@ -105,7 +100,7 @@ async def test_much_garbage_goes_in_small_transactions(shelf: Shelf, monkeypatch
     for n in range(5):
         await shelf.remove(f"d{n}")
     await shelf.release(z=["z"])
-    await _retain(shelf, 1)
+    await shelf.retain(1)
     steps = list[int]()
 
     async def counted(*given: object) -> tuple[int, bool]:

@@ -2,24 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 import pytest
 
 from memoryd.clock import SystemClock
-from memoryd.errors import Collision, Conflict, NotFound, StoreUnavailable
+from memoryd.errors import AlreadyExists, Collision, Conflict, NotFound, StoreUnavailable
 from memoryd.ids import uuid7
-from memoryd.jobs.model import NewItem, NewJob
+from memoryd.jobs.model import Command, NewItem, NewJob
 from memoryd.knowledge.bases import KnowledgeBases
 from memoryd.knowledge.model import Collected, KnowledgeBase
 from memoryd.knowledge.rounds import Collection
 from memoryd.knowledge.versioning import Versioning
-from memoryd.memory.model import Idempotency
-from memoryd.memory.ports import Receipt
-from memoryd.stores import once
-from memoryd.stores.idempotency import reserve
 from memoryd.stores.jobs.active import PgActiveJobs
 from memoryd.stores.jobs.ledger import PgLedger
 from memoryd.stores.knowledge import collect as collecting
@@ -29,7 +25,6 @@ from memoryd.stores.knowledge.drafts import PgDrafts
 from memoryd.stores.knowledge.rows import erase
 from memoryd.stores.knowledge.verify import verify
 from memoryd.stores.originals import ObjectOriginals
-from memoryd.stores.trips import Connection
 from retrieval.scope import Scope
 from tests.stores.knowledge.shelf import Shelf
 
@@ -47,10 +42,11 @@ class Originals(ObjectOriginals):
     """Notes what it is to remove, and may be down."""
 
     down: bool = False
+    broken: UUID | None = None
     cleared: list[UUID] = field(default_factory=list)
 
     async def clear(self, scope: Scope, kb_id: UUID) -> None:
-        if self.down:
+        if self.down or kb_id == self.broken:
             raise StoreUnavailable("down")
         self.cleared.append(kb_id)
 
@@ -178,7 +174,7 @@ async def test_originals_are_left_to_a_job_that_came_while_garbage_was_collected
 
     await shelf.release(a=LINES[:1])
     await shelf.release(a=LINES[:2])
-    await shelf.bases.update(shelf.scope, replace(shelf.base, retain=1))
+    await shelf.retain(1)
     monkeypatch.setattr(collecting, "erase", meanwhile)
     done = await shelf.collect()
     assert (done.documents, done.object_keys) == (1, ())
@@ -189,6 +185,18 @@ async def test_originals_are_left_to_a_job_that_came_while_garbage_was_collected
     assert old in (await shelf.collect()).object_keys, "later"
 
 
+async def test_a_paused_job_keeps_originals_and_nothing_else(shelf: Shelf) -> None:
+    ledger, job_id = PgLedger(shelf.database), uuid7()
+    await shelf.release(a=LINES)
+    await shelf.release(a=LINES[:1])
+    job = NewJob("ingest", {}, [NewItem("b", {"key": None})], kb_id=shelf.kb, space="default")
+    await ledger.add(shelf.scope, job_id, job, shelf.now(), None)
+    await ledger.act(shelf.scope, job_id, Command.PAUSE, shelf.now(), None)
+    await shelf.retain(1)
+    done = await use(shelf).collect(shelf.scope, "handbook")
+    assert (done.versions, done.documents, done.object_keys) == ((1,), 1, ())
+
+
 async def test_a_deletion_is_not_over_before_the_originals_are_gone(shelf: Shelf) -> None:
     await shelf.release(a=LINES)
     originals = Originals()
@@ -196,7 +204,8 @@ async def test_a_deletion_is_not_over_before_the_originals_are_gone(shelf: Shelf
     originals.down = True
     with pytest.raises(StoreUnavailable):
         await bases.delete(shelf.scope, "handbook")
-    assert (await shelf.bases.get(shelf.scope, "handbook")).live_seq is None, "it can be deleted again"
+    with pytest.raises(AlreadyExists):
+        await shelf.another("handbook")
     originals.down = False
     await bases.delete(shelf.scope, "handbook")
     assert set(originals.cleared) == {shelf.kb}
@@ -218,6 +227,12 @@ class Failing(Versioning):
         return await super().collected(scope, base, now)
 
 
+async def a_round(shelf: Shelf, versions: Versioning, originals: Originals | None = None, quiet_s: float = 0) -> int:
+    deletions = KnowledgeBases(shelf.bases, originals, SystemClock())
+    tenants = OneTenant(shelf.scope.tenant_id)
+    return await Collection(tenants, shelf.bases, versions, deletions, SystemClock(), quiet_s=quiet_s).run()
+
+
 class OneTenant:
     def __init__(self, tenant_id: UUID) -> None:
         self._tenant_id = tenant_id
@@ -230,29 +245,26 @@ async def test_a_knowledge_base_that_fails_does_not_keep_the_others_from_being_c
     await shelf.another("bad")
     await shelf.release(a=LINES)
     await shelf.release(a=LINES[:1])
-    await shelf.bases.update(shelf.scope, replace(shelf.base, retain=1))
+    await shelf.retain(1)
     versions = Failing(shelf)
-    given_up = await Collection(OneTenant(shelf.scope.tenant_id), shelf.bases, versions, SystemClock()).run()
-    assert (given_up, versions.looked) == (1, ["bad", "handbook"])
+    assert (await a_round(shelf, versions), versions.looked) == (1, ["bad", "handbook"])
 
 
-async def test_an_idempotency_key_waits_for_its_work_however_long_that_takes(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The key's transaction is idle meanwhile, and the server ends those that are idle for a minute: here, for 50 ms."""
-
-    async def reserved(connection: Connection, scope: Scope, idempotency: Idempotency) -> Receipt | None:
-        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 50")
-        return await reserve(connection, scope, idempotency)
-
-    async def work() -> Receipt:
-        await asyncio.sleep(0.3)
-        return {"done": 1}
-
-    async def never() -> Receipt:
-        raise AssertionError
-
-    monkeypatch.setattr(once, "reserve", reserved)
-    key = Idempotency("k", bytes(32))
-    assert await once.PgOnce(shelf.database).run(shelf.scope, key, work) == {"done": 1}
-    assert await once.PgOnce(shelf.database).run(shelf.scope, key, never) == {"done": 1}
+async def test_a_round_finishes_deletions_that_were_interrupted(shelf: Shelf) -> None:
+    """One that is still being gone on with, and one that fails, do not keep it from others."""
+    await shelf.release(a=LINES)
+    broken = await shelf.another("broken")
+    originals = Originals()
+    originals.down = True
+    for one in (shelf, broken):
+        with pytest.raises(StoreUnavailable):
+            await KnowledgeBases(one.bases, originals, SystemClock()).delete(one.scope, one.base.name)
+    originals.down, originals.broken = False, broken.kb
+    await a_round(shelf, use(shelf), originals, quiet_s=60)
+    assert await shelf.count("knowledge_bases") == 2
+    await a_round(shelf, use(shelf), originals)
+    assert await shelf.bases.interrupted(shelf.scope, quiet_s=0) == [broken.kb]
+    assert set(originals.cleared) == {shelf.kb}
+    assert await shelf.count("kb_documents") == 0
+    assert (await shelf.actions()).count("kb.delete") == 2, "said once, of who asked for it"
+    await shelf.another("handbook")

@@ -326,7 +326,7 @@ async def test_what_is_collected_is_gone(shelf: Shelf) -> None:
     await shelf.release(a=OMEGA)
     base = await shelf.bases.get(shelf.scope, "handbook")
     assert (base.live_seq, base.newest_seq) == (2, 2)
-    await shelf.bases.update(shelf.scope, replace(base, retain=1))
+    await shelf.retain(1)
     done = await shelf.versions.collect(shelf.scope, shelf.kb, now=shelf.now(), grace_s=0, erase=erased)
     assert done.versions == (1,)
     for gone in (

@@ -84,6 +84,13 @@ def pieces_of(root: Element, page: int | None = None) -> Iterator[Piece]:
         yield Piece(piece.kind, piece.text, piece.level, page, piece.language)
 
 
+def fragment_of(root: Element) -> Iterator[Piece]:
+    """The pieces of all of a fragment: it has no main part, and no head and foot of a page."""
+    for element in root.iter("header", "footer"):
+        element.tag = "div"
+    yield from _blocks(root)
+
+
 def _blocks(element: Element) -> Iterator[Piece]:
     """The pieces within an element: runs of text and inline elements are paragraphs, block elements are their own."""
     run: list[str] = [_text(element.text)]

@@ -81,7 +81,9 @@ class Nest:
             begin = marker - len(found[0].strip())
             # A longer gap is the indentation of code.
             at = found.end() if 0 < found.end() - marker <= _TAB else marker + 1
-            self._columns = [*(one for one in self._columns if one <= begin), at]
+            while self._columns and self._columns[-1] > begin:
+                self._columns.pop()
+            self._columns.append(at)
         fence = fence_of(shown[at:])
         if fence is not None:
             indent = at + fence.indent

@@ -178,17 +178,14 @@ class _Reader:
         self._put_back(held)
 
     def _markup(self) -> Iterator[Piece]:
-        """A block of HTML ends with an empty line."""
-        from ingestion.parse.hypertext import parse_html, pieces_of
+        from ingestion.parse.hyperlines import MarkupBlock
 
-        held: list[str] = []
-        length = 0
-        while self._line is not None and self._line.strip() and length < MAX_BLOCK:
-            held.append(self._take())
-            length += len(held[-1]) + 1
-        root = parse_html("\n".join(held))
-        if root is not None:
-            yield from pieces_of(root)
+        block = MarkupBlock()
+        while self._line is not None and not block.ended and block.holds(self._line):
+            yield from block.add(self._take())
+        yield from block.pieces()
+        if block.unseen:
+            self._facts.warn(f"<{block.unseen}> does not end: what follows it is left out")
 
     def _paragraph(self) -> Iterator[Piece]:
         held = [self._take()]

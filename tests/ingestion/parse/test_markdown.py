@@ -114,7 +114,7 @@ async def test_front_matter_is_what_looks_like_it(tmp_path: Path, text: str, tit
 
 def test_no_line_takes_long() -> None:
     began = time.process_time()
-    for mark in ("```", "~~~", "# ", "# a", "- ", "a |", "---", "-|-", "> ", "<!--", "1. ", "title: "):
+    for mark in ("```", "~~~", "# ", "# a", "- ", "a |", "---", "-|-", "> ", "<!--", "1. ", "[^"):
         for filler in (" ", "\t", "`", "~", "#", "-", "|", ":", "a", " #", "- ", "| -", "`a"):
             line = mark + filler * (16_384 // len(filler)) + "!`x"
             marks.heading_of(line)
@@ -133,3 +133,86 @@ def test_marks_around_a_heading_are_left_out() -> None:
     assert marks.heading_of("#") == (1, "")
     assert marks.heading_of("#hash") is None
     assert marks.heading_of("####### seven") is None
+
+
+async def test_markup_goes_on_over_empty_lines_where_something_is_open(tmp_path: Path) -> None:
+    text = """<style>
+.a { color: red }
+
+.b { color: blue }
+</style>
+# Install
+<script src="x"></script>
+<pre>
+# one
+
+# two
+</pre>
+Then *go*
+<div align="center"><table>
+<tr><th>A</th><th>B</th></tr>
+
+<!-- rows -->
+<tr><td>first
+
+second</td>
+<td><pre>
+x
+
+y</pre></td></tr>
+
+</table></div>
+
+<table><tr><td>
+
+```json
+{"a":
+
+# 1}
+```
+
+</td></tr></table>
+
+<header>shown</header>
+<article>too</article>
+
+<details><summary>Log</summary>
+```
+# a
+
+# b
+```
+</details>
+## End"""
+    assert await blocks_of(tmp_path, text) == [
+        (H, "Install"), (C, "# one\n\n# two"), (P, "Then *go*"), (T, "| A | B |\n| --- | --- |\n| first second | x y |"),
+        (C, '{"a":\n\n# 1}'), (P, "shown"), (P, "too"), (P, "Log"), (C, "# a\n\n# b"), (P, "## End"),
+    ]  # fmt: skip
+
+
+async def test_markup_of_any_size_keeps_its_form(tmp_path: Path) -> None:
+    rows = "".join(f"<tr>\n<td>name {row} of the row</td>\n\n<td>value {row}</td>\n</tr>\n" for row in range(10_000))
+    table = f"<table>\n<thead><tr><th>Name</th><th>Value</th></tr></thead>\n{rows}</table>\n"
+    words = "some words\n" * 100_000
+    listing = "\n\n".join(f"# line {line}" for line in range(40_000))
+    blocks = await blocks_of(
+        tmp_path, f"{table}\n<pre>\n{listing}\n</pre>\n\n<table><tr><td>{words}</td></tr></table>\n\nafter\n"
+    )
+    tables = [text for kind, text in blocks if kind is T]
+    assert {text.split("\n")[0] for text in tables} == {"| Name | Value |"}
+    assert [line for text in tables for line in text.split("\n")[2:]] == [
+        f"| name {row} of the row | value {row} |" for row in range(10_000)
+    ]
+    assert [line for kind, text in blocks if kind is C for line in text.split("\n\n")] == listing.split("\n\n")
+    assert sum(text.count("words") for kind, text in blocks if kind is P) == 100_000
+    assert blocks[-1] == (P, "after")
+
+
+async def test_a_table_without_an_end_takes_no_more_than_its_cells(tmp_path: Path) -> None:
+    text = "<table><tr><td>a</td><td>b</td></tr>\n\nText.\n\n<table><tr><td>c</td><td>d\n\n## Head\n\n- e\n"
+    assert [kind for kind, _ in await blocks_of(tmp_path, text)] == [T, P, T, H, L]
+
+
+async def test_styles_without_an_end_are_told(tmp_path: Path) -> None:
+    document = await read_text(tmp_path, "# A\n\n<style>\n.a {}\n\ntext\n", "a.md")
+    assert document.parsed.warnings == ("<style> does not end: what follows it is left out",)

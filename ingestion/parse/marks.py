@@ -21,6 +21,8 @@ MARKUP = re.compile(
 )
 # Of MkDocs: an admonition or a tab, to which what is indented below belongs.
 ADMONITION = re.compile(r"(?:!!!|\?\?\?\+?|===[!+]?)[ \t]+[\"\w]")
+# The definition of an image whose content stood in the text.
+EMBEDDED = re.compile(r" {0,3}\[[^\]]+\]:[ \t]*+<?data:[\w.+/-]++>?[ \t]*+$")
 FOOTNOTE = re.compile(r"\[\^[^\]]+\]:")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+|$)")
 _FENCE = re.compile(r"( *)(`{3,}+(?=[^`]*+$)|~{3,}+)[ \t]*+([^\s`]*+)")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ingestion.document import BlockKind
 from ingestion.parse import marks
+from ingestion.parse.embedded import unembedded
 from ingestion.parse.pieces import MAX_BLOCK, Facts, Piece, code, heading, paragraph
 from ingestion.parse.source import Source
 from ingestion.parse.tables import pipe_table
@@ -26,7 +28,8 @@ _AHEAD = 16 * MAX_BLOCK
 
 def read(source: Source, facts: Facts) -> Iterator[Piece]:
     """Streams. The title is that of the front matter, or else the first heading of level 1."""
-    for piece in _Reader(source.lines(), facts).document():
+    text = replace(source, stream=unembedded(source.stream))
+    for piece in _Reader(text.lines(), facts).document():
         if piece.kind is BlockKind.HEADING and piece.level == 1:
             facts.name(piece.text)
         yield piece
@@ -60,7 +63,7 @@ class _Reader:
     def pieces(self) -> Iterator[Piece]:
         while (line := self._line) is not None:
             title = marks.heading_of(line)
-            if not line.strip() or marks.RULE.match(line):
+            if not line.strip() or marks.RULE.match(line) or marks.EMBEDDED.match(line):
                 self._take()
             elif title:
                 self._take()

@@ -120,7 +120,15 @@ def test_no_line_takes_long() -> None:
             marks.heading_of(line)
             marks.fence_of(line)
             marks.interrupts(line)
-            for pattern in (marks.RULE, marks.SETEXT, marks.ITEM, marks.DELIMITER, marks.FOOTNOTE, marks.ADMONITION):
+            for pattern in (
+                marks.RULE,
+                marks.SETEXT,
+                marks.ITEM,
+                marks.DELIMITER,
+                marks.FOOTNOTE,
+                marks.ADMONITION,
+                marks.EMBEDDED,
+            ):
                 pattern.match(line)
             marks.Nest().add(line)
     assert time.process_time() - began < 5

@@ -22,6 +22,8 @@ _YAML = re.compile(r"\s|#|-(?:\s|$)|[\[\]{}]|$|" + _KEY.pattern)
 _TITLE = re.compile(r"title[ \t]*[:=](.*)", re.IGNORECASE)
 _FOLDED = re.compile(r"[|>][+-]?$")
 _QUOTED = re.compile(r"([\"'])(.*)\1$")
+# Of what is indented below admonitions and footnotes.
+_DEPTH = 8
 # Characters that are read ahead for the end of a comment.
 _AHEAD = 16 * MAX_BLOCK
 
@@ -38,8 +40,8 @@ def read(source: Source, facts: Facts) -> Iterator[Piece]:
 class _Reader:
     """One line of look-ahead over the document, and more where it must be known how something ends."""
 
-    def __init__(self, lines: Iterator[str], facts: Facts) -> None:
-        self._lines, self._facts = lines, facts
+    def __init__(self, lines: Iterator[str], facts: Facts, depth: int = 0) -> None:
+        self._lines, self._facts, self._depth = lines, facts, depth
         self._ahead: deque[str] = deque()
         self._comments = True
         self._line = next(lines, None)
@@ -80,8 +82,23 @@ class _Reader:
                 self._comment()
             elif marks.MARKUP.match(line):
                 yield from self._markup()
+            elif marks.ADMONITION.match(line):
+                yield paragraph(self._take())
+                yield from self._below()
+            elif marks.FOOTNOTE.match(line):
+                yield from self._paragraph()
+                yield from self._below()
             else:
                 yield from self._paragraph()
+
+    def _below(self) -> Iterator[Piece]:
+        """What is indented below a line that announces it."""
+        if self._depth < _DEPTH:
+            yield from _Reader(self._dedented(), self._facts, self._depth + 1).pieces()
+
+    def _dedented(self) -> Iterator[str]:
+        while (line := self._line) is not None and (not line.strip() or line.startswith(("    ", "\t"))):
+            yield _dedent(self._take())
 
     def _front(self, mark: str) -> Iterator[Piece]:
         language, ends = _FRONT[mark.rstrip()]
@@ -118,7 +135,7 @@ class _Reader:
         held: list[str] = []
         length = 0
         while self._line is not None and (not self._line.strip() or self._line.startswith(("    ", "\t"))):
-            held.append(self._take().removeprefix("\t").removeprefix("    "))
+            held.append(_dedent(self._take()))
             length += len(held[-1]) + 1
             if length > MAX_BLOCK // 2:
                 break
@@ -175,17 +192,22 @@ class _Reader:
                 return
             held.append(line)
             length += len(line) + 1
-        # Looked for once: a document could open one in every line.
+        self._unended(held)
+
+    def _unended(self, comment: list[str]) -> None:
+        # Ends are looked for until one is missing: a document could open a comment in every line.
         self._comments = False
         self._facts.warn("a comment does not end: from there on, comments are read as text")
-        self._put_back(held)
+        self._put_back(comment)
 
     def _markup(self) -> Iterator[Piece]:
         from ingestion.parse.hyperlines import MarkupBlock
 
-        block = MarkupBlock()
+        block = MarkupBlock(comments=self._comments)
         while self._line is not None and not block.ended and block.holds(self._line):
             yield from block.add(self._take())
+        if rest := block.after_comment():
+            self._unended(rest)
         yield from block.pieces()
         if block.unseen:
             self._facts.warn(f"<{block.unseen}> does not end: what follows it is left out")
@@ -193,18 +215,20 @@ class _Reader:
     def _paragraph(self) -> Iterator[Piece]:
         held = [self._take()]
         length = len(held[0])
+        formula = held[0].lstrip().startswith("$$") and held[0].count("$$") == 1
         while (line := self._line) is not None and line.strip() and length < MAX_BLOCK // 2:
-            underline = marks.SETEXT.match(line)
+            underline = None if formula else marks.SETEXT.match(line)
             if underline:
                 self._take()
                 yield heading(" ".join(held), 1 if underline[1][0] == "=" else 2)
                 return
-            if "|" in held[-1] and marks.DELIMITER.match(line):
+            if "|" in held[-1] and not formula and marks.DELIMITER.match(line):
                 yield paragraph("\n".join(held[:-1]))
                 yield from pipe_table(self._rows(held[-1]))
                 return
-            if marks.interrupts(line):
+            if not formula and marks.interrupts(line):
                 break
+            formula = formula and "$$" not in line
             held.append(self._take().rstrip())
             length += len(line) + 1
         yield paragraph("\n".join(held))
@@ -216,9 +240,13 @@ class _Reader:
             yield marks.cells_of(self._take())
 
 
+def _dedent(line: str) -> str:
+    return line[1:] if line.startswith("\t") else line.removeprefix("    ")
+
+
 def _title(front: list[str]) -> str | None:
     """The value of the field, which YAML may have on the line below."""
-    for line, below in zip(front, [*front[1:], ""], strict=True):
+    for line, below in zip(front, [*front[1:], ""], strict=False):
         found = _TITLE.match(line)
         if found:
             value = below.strip() if _FOLDED.match(found[1].strip()) else found[1].strip()

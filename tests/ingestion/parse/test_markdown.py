@@ -105,6 +105,7 @@ async def test_a_comment_without_an_end_is_text(tmp_path: Path) -> None:
         ("---\r\nTitle: 'It''s'\r\nname: x\r\n---\r\ntext\r\n", "It''s", [C, P]),
         ("+++\ntitle = \"The guide\"\nlist = [\n'a',\n]\n+++\n# Other\n", "The guide", [C, H]),
         ("+++\ntext\n\n# Handbook\n", "Handbook", [P, H]),
+        ("+++\n+++\n# Handbook\n", "Handbook", [H]),
     ],
 )  # fmt: skip
 async def test_front_matter_is_what_looks_like_it(tmp_path: Path, text: str, title: str | None, kinds: list[BlockKind]) -> None:
@@ -224,3 +225,61 @@ async def test_a_table_without_an_end_takes_no_more_than_its_cells(tmp_path: Pat
 async def test_styles_without_an_end_are_told(tmp_path: Path) -> None:
     document = await read_text(tmp_path, "# A\n\n<style>\n.a {}\n\ntext\n", "a.md")
     assert document.parsed.warnings == ("<style> does not end: what follows it is left out",)
+
+
+async def test_what_is_indented_below_an_announcement_is_markdown(tmp_path: Path) -> None:
+    text = """!!! warning "Careful"
+    Text.
+
+    ```yaml
+    ---
+    # comment
+
+    a: b
+    ```
+    - item
+
+=== "Linux"
+
+\t??? note
+\t\tInner.
+After[^n].
+
+[^n]: A note
+    that goes on.
+
+    \tcode of it
+$$
+x
+=
+- y
+$$
+"""
+    assert await blocks_of(tmp_path, text) == [
+        (P, '!!! warning "Careful"'), (P, "Text."), (C, "---\n# comment\n\na: b"), (L, "- item"), (P, '=== "Linux"'),
+        (P, "??? note"), (P, "Inner."), (P, "After[^n]."), (P, "[^n]: A note\n    that goes on."), (C, "code of it"),
+        (P, "$$\nx\n=\n- y\n$$"),
+    ]  # fmt: skip
+
+
+async def test_markup_that_is_not_well_formed_loses_nothing(tmp_path: Path) -> None:
+    text = """<table>
+Before <pre>code</pre>
+<tr><td>a</td><td>b<table>inner</table></td></tr>
+<td>loose</td>
+</table>
+
+<div>shown
+<!-- not ended
+
+- *here*
+</div>
+
+<p>one <!-- two</p>
+"""
+    document = await read_text(tmp_path, text, "a.md")
+    assert document.parsed.warnings == ("a comment does not end: from there on, comments are read as text",)
+    for word in ("Before", "code", "inner", "loose", "shown", "not ended", "here", "one <!-- two"):
+        assert document.text.count(word) == 1
+    text = "<div>\n<!-- two\n\nlines -->\n<pre>\n<!--\n\n# no --> b\n\nc</pre>\n</div>\n"
+    assert await blocks_of(tmp_path, text) == [(C, " b\n\nc")]

@@ -257,7 +257,7 @@ def _title(front: list[str]) -> str | None:
 
 def _ends_list(line: str, nest: marks.Nest, *, after_gap: bool, item: bool) -> bool:
     """Whether the line, no code of the list, stands behind it."""
-    if marks.RULE.match(line):
+    if marks.RULE.match(line) or marks.heading_of(line):
         return marks.column(line) < nest.first
     if item:
         return False

@@ -16,9 +16,9 @@ from ingestion.parse.tables import pipe_table
 
 _FRONT = {"---": ("yaml", ("---", "...")), "+++": ("toml", ("+++",))}
 _FRONT_LINES = 1_000
-# A line of YAML: a key, a comment, an item, a bracket, or what goes on with the line before.
-_KEY = re.compile(r"[\w\"'$@][\w .\-/\"'@$]{0,60}:(?:[ \t]|$)")
-_YAML = re.compile(r"\s|#|-(?:\s|$)|[\[\]{}]|$|" + _KEY.pattern)
+# The beginning of YAML, and any line of it: a key, a comment, an item, a bracket, or what goes on with the line before.
+_KEY = re.compile(r"\{|[\w\"'$@][\w .\-/\"'@$]{0,60}:(?:[ \t]|$)")
+_YAML = re.compile(r"\s|#|-(?:\s|$)|[\[\]}]|$|" + _KEY.pattern)
 _TITLE = re.compile(r"title[ \t]*[:=](.*)", re.IGNORECASE)
 _FOLDED = re.compile(r"[|>][+-]?$")
 _QUOTED = re.compile(r"([\"'])(.*)\1$")

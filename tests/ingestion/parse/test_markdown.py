@@ -105,6 +105,7 @@ async def test_a_comment_without_an_end_is_text(tmp_path: Path) -> None:
         ("---\r\nTitle: 'It''s'\r\nname: x\r\n---\r\ntext\r\n", "It''s", [C, P]),
         ("+++\ntitle = \"The guide\"\nlist = [\n'a',\n]\n+++\n# Other\n", "The guide", [C, H]),
         ("+++\ntext\n\n# Handbook\n", "Handbook", [P, H]),
+        ("---\n# card\n{{ card }}\n---\n# Handbook\n", "Handbook", [C, H]),
         ("+++\n+++\n# Handbook\n", "Handbook", [H]),
     ],
 )  # fmt: skip

@@ -53,23 +53,36 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of the visible messages up to ``covers``; ``of`` is which these were. ``text`` is a language model's."""
+    """Of the visible messages up to ``covers``; ``of`` is which these were, and ``incarnation`` of which session of that name
+    (``""`` in those that were stored before it was kept). ``text`` is a language model's."""
 
     covers: int = 0
     of: str = ""
     lines: tuple[Line, ...] = ()
     text: str | None = None
     model_failed: bool = False
+    incarnation: str = ""
 
     def dumped(self) -> str:
         """As it is stored."""
         lines = [[one.position, one.speaker, one.time, one.text, round(one.weight, 4)] for one in self.lines]
-        found = {"covers": self.covers, "of": self.of, "lines": lines, "text": self.text, "failed": self.model_failed}
+        found = {
+            "covers": self.covers,
+            "of": self.of,
+            "lines": lines,
+            "text": self.text,
+            "failed": self.model_failed,
+            "incarnation": self.incarnation,
+        }
         return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
     def holds(self, session: Session) -> bool:
         """Whether what it was made of is still what is visible up to there."""
-        return ranges.dump(ranges.closed(session.visible, self.covers)) == self.of
+        return self.is_of(session) and ranges.dump(ranges.closed(session.visible, self.covers)) == self.of
+
+    def is_of(self, session: Session) -> bool:
+        """Whether it is of this session, and not of one of that name which was deleted."""
+        return self.incarnation in {"", session.incarnation}
 
 
 def loaded(text: str | None) -> Summary:
@@ -77,7 +90,8 @@ def loaded(text: str | None) -> Summary:
     if text is None:
         return Summary()
     found = json.loads(text)
-    return Summary(found["covers"], found["of"], tuple(Line(*one) for one in found["lines"]), found["text"], found["failed"])
+    lines = tuple(Line(*one) for one in found["lines"])
+    return Summary(found["covers"], found["of"], lines, found["text"], found["failed"], found.get("incarnation", ""))
 
 
 class Summaries:
@@ -125,7 +139,7 @@ class Summaries:
         of = ranges.dump(ranges.closed(session.visible, covers))
         # Without a text of the model, the lines are what there is of the time before this block.
         earlier = "\n".join(map(_told, summary.lines)) if summary.text is None else summary.text
-        return await self._written(Summary(covers, of, lines), earlier, block)
+        return await self._written(Summary(covers, of, lines, incarnation=session.incarnation), earlier, block)
 
     async def _written(self, summary: Summary, earlier: str, block: Sequence[Stored]) -> Summary:
         if self._writer is None:

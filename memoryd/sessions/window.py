@@ -154,6 +154,8 @@ def _orphaned(messages: Sequence[Stored], since: int) -> bool:
 
 def _left(summary: Summary, session: Session) -> Summary:
     """Of a summary that a restore has overtaken: the lines of what is visible still, until the worker makes it anew."""
+    if not summary.is_of(session):
+        return Summary()
     lines = tuple(line for line in summary.lines if ranges.contains(session.visible, line.position))
     return replace(summary, lines=lines, text=None, covers=lines[-1].position if lines else 0)
 

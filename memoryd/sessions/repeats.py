@@ -56,7 +56,7 @@ class Repeats:
         """``once``: the key of what carries the call, and may carry it again after others spoke. Raises what an append raises."""
         require(scope, Action.WRITE)
         given = [one.client_id for one in messages if one.client_id is not None]
-        if len(given) == len(messages):  # a key would outlive a restore, after which they are new
+        if len(given) == len(messages):  # that is enough
             return await self._working.append(scope, session_id, messages, birth, None)
         said = [_said(json.loads(one.payload)) for one in messages]
         digest = hashlib.sha256("\n".join(said).encode()).digest()

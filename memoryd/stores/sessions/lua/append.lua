@@ -5,11 +5,6 @@ local block, agents = int(ARGV[14]), int(ARGV[15])
 -- The busiest script: it reads what it needs of the session at once and writes it at once.
 local space, head, count, bytes, vis, ttl, rev, restored, user, created =
   unpack(call('HMGET', K.meta, 'space', 'head', 'count', 'bytes', 'vis', 'ttl', 'rev', 'restored', 'user', 'created'))
-local no = (space or CREATE ~= '1') and barred(space) or repeated()
-if no then return no end
-head, count, bytes = int(head), int(count), int(bytes)
-local before = head
-local placed, new, seen, told = {}, {}, {}, {}
 -- Of the positions that a caller's id was given, one at most is visible: the others were set aside by restores, and what is
 -- said again after a restore is new.
 local spans = nil
@@ -30,6 +25,18 @@ local function visible(positions)
   end
   return nil
 end
+local function stands(answer)
+  local told = cjson.decode(answer)
+  for at = 1, #told, 2 do
+    if not visible(text(told[at])) then return false end
+  end
+  return true
+end
+local no = (space or CREATE ~= '1') and barred(space) or repeated(stands)
+if no then return no end
+head, count, bytes = int(head), int(count), int(bytes)
+local before = head
+local placed, new, seen, told = {}, {}, {}, {}
 for at = 16 + agents, #ARGV, 3 do
   local id, payload = ARGV[at], ARGV[at + 2]
   local known = nil

@@ -25,14 +25,17 @@ local function unwelcome()
   return no
 end
 
--- The answer that an Idempotency-Key got before, or that it belongs to another request.
-local function repeated()
+-- The answer that an Idempotency-Key got before, or that it belongs to another request. `stands`, of an answer: whether what was
+-- done then is there still. Where a restore took it back, and no other brought it again, it is to be done anew.
+local function repeated(stands)
   if RECEIPT == '' then return nil end
   local kept = call('HGET', K.receipts, RECEIPT)
   if not kept then return nil end
-  local at, print, answer = string.match(kept, '^(%d+)|(%x+)|(.*)$')
+  -- Receipts of earlier builds do not say how many restores there had been.
+  local at, restores, print, answer = string.match(kept, '^(%d+):?(%d*)|(%x+)|(.*)$')
   if int(NOW) - int(at) > DAY then return nil end
   if print ~= PRINT then return {'reused'} end
+  if stands and restores ~= '' and int(restores) ~= int(call('HGET', K.meta, 'restores')) and not stands(answer) then return nil end
   return {'replay', answer}
 end
 
@@ -40,8 +43,9 @@ end
 -- few. A key is counted twice, as it is stored.
 local function keep(answer)
   if RECEIPT == '' then return end
-  local row = NOW .. '|' .. PRINT .. '|' .. answer
-  local bytes = int(call('HGET', K.meta, 'rbytes')) - call('HSTRLEN', K.receipts, RECEIPT) + #row
+  local stored, restores = unpack(call('HMGET', K.meta, 'rbytes', 'restores'))
+  local row = NOW .. ':' .. int(restores) .. '|' .. PRINT .. '|' .. answer
+  local bytes = int(stored) - call('HSTRLEN', K.receipts, RECEIPT) + #row
   if call('HSET', K.receipts, RECEIPT, row) == 1 then
     bytes = bytes + 2 * #RECEIPT
   else

@@ -5,6 +5,7 @@
     MemorydError                     (retrieval.errors)
     └── ServiceError                 has a status
         ├── InvalidRequest           422  invalid_request
+        ├── MalformedPath            400  malformed_path
         ├── Unauthenticated          401  unauthenticated
         ├── Forbidden                403  forbidden
         ├── NotFound                 404  not_found
@@ -48,6 +49,12 @@ class InvalidRequest(ServiceError):
     """The request is understood but not acceptable; the detail names the field."""
 
     code, status, title = "invalid_request", 422, "Invalid request"
+
+
+class MalformedPath(ServiceError):
+    """The path is not UTF-8 once its percent signs are undone: which name it holds cannot be told."""
+
+    code, status, title = "malformed_path", 400, "Malformed path"
 
 
 class Unauthenticated(ServiceError):

@@ -28,6 +28,7 @@
         ├── DeadlineExceeded         504  deadline_exceeded
         ├── TooManyStreams           429  too_many_streams
         ├── ChatUnavailable          503  chat_unavailable
+        │   └── ChatRefused          503  chat_unavailable
         └── StoreUnavailable         503  store_unavailable
             └── WorkingMemoryUnavailable 503 working_memory_unavailable
 """
@@ -219,6 +220,13 @@ class ChatUnavailable(ServiceError):
     code, status, title = "chat_unavailable", 503, "Language model unavailable"
     retryable = True
     retry_after_s = 5.0
+
+
+class ChatRefused(ChatUnavailable):
+    """The configured language model does not take this text; it may take others."""
+
+    retryable = False
+    retry_after_s = None
 
 
 class TooManyStreams(ServiceError):

@@ -291,6 +291,6 @@ class Remembering(Protocol):
 
 
 class SummaryWriter(Protocol):
-    """A language model that writes summaries. Raises ``ServiceError``."""
+    """A language model that writes summaries. Raises ``ChatRefused`` for this text, ``ServiceError`` where it would for any."""
 
     async def write(self, earlier: str, turns: Sequence[Mapping[str, str]], *, tokens: int) -> str: ...

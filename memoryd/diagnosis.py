@@ -42,7 +42,7 @@ async def diagnose(settings: Settings) -> list[Finding]:
             findings += await _database(store, card)
         finally:
             await store.close()
-    findings.append(await _redis(settings))
+    findings += await _redis(settings)
     if settings.handle_secret is None:
         findings.append(
             Finding("handles", False, "MEMORYD_HANDLE_SECRET is not set", "set 16 characters or more, the same everywhere")
@@ -105,13 +105,18 @@ async def _generation(store: Database, card: ModelCard | None) -> Finding:
     )
 
 
-async def _redis(settings: Settings) -> Finding:
+async def _redis(settings: Settings) -> list[Finding]:
     if settings.redis_url is None:
-        return Finding("redis", False, "MEMORYD_REDIS_URL is not set", "set it; the worker needs it")
+        return [Finding("redis", False, "MEMORYD_REDIS_URL is not set", "set it; the worker needs it")]
     client = Redis(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
     try:
-        return Finding("redis", True, await client.ping())
+        found = [Finding("redis", True, await client.ping())]
+        if policy := await client.eviction():
+            detail = f"{policy}: when its memory is full, Redis drops parts of sessions"
+            found.append(Finding("eviction", False, detail, "set its maxmemory-policy to noeviction"))
     except ServiceError as error:
-        return Finding("redis", False, str(error), "check MEMORYD_REDIS_URL and that the server runs")
+        return [Finding("redis", False, str(error), "check MEMORYD_REDIS_URL and that the server runs")]
+    else:
+        return found
     finally:
         await client.close()

@@ -149,6 +149,11 @@ class Image:
     read_at: datetime
     parts: tuple[Part, ...]
 
+    @property
+    def hollow(self) -> bool:
+        """Whether its messages are gone: of a session's keys, a Redis that evicts may take any."""
+        return self.session.messages > 0 and not any(part.name == "messages" for part in self.parts)
+
 
 @dataclass(frozen=True, slots=True)
 class SessionPage:

@@ -35,7 +35,7 @@ end
 local no = (space or CREATE ~= '1') and barred(space) or repeated(stands)
 if no then return no end
 head, count, bytes = int(head), int(count), int(bytes)
-local before = head
+local before, there = head, count > 0 and CREATE ~= '1'
 local placed, new, seen, told = {}, {}, {}, {}
 for at = 16 + agents, #ARGV, 3 do
   local id, payload = ARGV[at], ARGV[at + 2]
@@ -71,7 +71,12 @@ end
 local position = before
 for _, at in ipairs(new) do
   position = position + 1
-  call('XADD', K.messages, text(position) .. '-0', 'm', ARGV[at + 2])
+  -- What was to be written is not, where its messages are gone and may be in a snapshot.
+  if there then
+    if not call('XADD', K.messages, 'NOMKSTREAM', text(position) .. '-0', 'm', ARGV[at + 2]) then return {'gone'} end
+  else
+    call('XADD', K.messages, text(position) .. '-0', 'm', ARGV[at + 2])
+  end
   local id = ARGV[at]
   if id ~= '' then call('HSET', K.ids, id, told[id] == '' and text(position) or told[id] .. ' ' .. text(position)) end
   if ARGV[at + 1] == '1' then call('ZADD', K.pins, position, position) end

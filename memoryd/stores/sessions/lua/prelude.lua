@@ -67,6 +67,17 @@ local function keep(answer)
   call('HSET', K.meta, 'rbytes', bytes)
 end
 
+-- Whether the messages are gone of a session that has some: of its keys, a server that evicts may take any.
+local function hollow() return int(call('HGET', K.meta, 'count')) > 0 and call('EXISTS', K.messages) == 0 end
+
+-- Remove every part of a session, for scripts that declare all of them.
+local function erase()
+  for _, name in ipairs({'meta', 'messages', 'ids', 'receipts', 'receipt_order', 'state', 'checkpoints', 'checkpoint_states',
+                         'checkpoint_order', 'effects', 'pins', 'agents', 'summary'}) do
+    call('UNLINK', K[name])
+  end
+end
+
 -- Sliding renewal: the session's end moves to a TTL from now.
 local function touch()
   call('HSET', K.meta, 'touched', NOW)

@@ -34,6 +34,7 @@ for at = 1, #spans do
   end
   if more == 1 then break end
 end
+if #entries == 0 and hollow() then return {'gone'} end
 if renew then
   local touched, ttl = unpack(call('HMGET', K.meta, 'touched', 'ttl'))
   -- A write for each read would be a waste: within a tenth of the time to live, or a minute, the end stays.

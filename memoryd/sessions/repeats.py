@@ -84,7 +84,8 @@ class Repeats:
             return None
 
     def _repeated(self, end: _End, messages: Sequence[NewMessage], said: Sequence[str]) -> list[int] | None:
-        """Where the messages are, when all that no id tells are the end of the session, but for those that an id does tell."""
+        """Where the messages are, when all that no id tells are the end of the session, but for those that an id does tell; each
+        behind those of known ids that it is sent behind, or somebody said the same before them."""
         known = [end.known.get(one.client_id or "") for one in messages]
         new = [text for text, position in zip(said, known, strict=True) if position is None]
         others = [one for one in end.page.messages if one.position not in known][-len(new) :]
@@ -94,7 +95,14 @@ class Repeats:
         if self._clock.now() - recorded > WITHIN:
             return None
         found = iter(others)
-        return [next(found).position if position is None else position for position in known]
+        positions: list[int] = []
+        latest = 0
+        for position in known:
+            positions.append(next(found).position if position is None else position)
+            if position is None and positions[-1] < latest:
+                return None
+            latest = max(latest, position or 0)
+        return positions
 
 
 def _key(digest: bytes, end: _End | None) -> str:

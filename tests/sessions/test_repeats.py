@@ -142,3 +142,16 @@ async def test_a_key_that_may_only_write_is_enough_and_needed(repeats: Repeats, 
     assert await working.said("s") == ["x"]
     with pytest.raises(Forbidden):
         await repeats.append(reader, "s", [message], Birth())
+
+
+async def test_what_was_said_before_a_known_message_is_not_what_is_said_behind_it(repeats: Repeats, working: Working) -> None:
+    await say_each(repeats, working, (None, "yes"))
+    await say_each(repeats, working, ("m1", "ok"))
+    sent = [("m1", "ok"), (None, "yes")]
+    for _ in range(2):
+        done = await asyncio.gather(*(say_each(repeats, working, *sent) for _ in range(5)))
+        assert {tuple(one.position for one in each.placed) for each in done} == {(2, 3)}
+        assert await working.said("s") == ["yes", "ok", "yes"]
+    # A known message may be anywhere behind it.
+    again = await say_each(repeats, working, (None, "yes"), ("m1", "ok"))
+    assert [(one.position, one.created) for one in again.placed] == [(3, False), (2, False)]

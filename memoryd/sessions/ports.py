@@ -75,6 +75,10 @@ class MessageStore(Protocol):
     async def append(self, scope: Scope, target: Target, messages: Sequence[NewMessage]) -> Appended:
         """All or none, atomically. Raises ``PayloadTooLarge``, ``IdempotencyKeyReused``."""
 
+    async def known(self, scope: Scope, target: Target, positions: Sequence[int]) -> Appended:
+        """The answer to an append of what is there already, kept under its key. Raises ``Changed`` where a restore came between,
+        ``IdempotencyKeyReused``."""
+
     async def read(
         self, scope: Scope, target: Target, *, after: int, before: int | None, limit: int, newest: bool, renew: bool
     ) -> Page:

@@ -62,10 +62,15 @@ class Repeats:
         digest = hashlib.sha256("\n".join(said).encode()).digest()
         async with self._saying.setdefault((scope.tenant_id, session_id, digest), asyncio.Lock()):
             end = await self._end(scope, session_id, given, len(messages))
+            key = Idempotency(_key(digest, end) if once is None else f"call {once}", digest)
             if end is not None and (positions := self._repeated(end, messages, said)):
+                if once is not None:
+                    # A receipt, for the same call may come again when this is the end no more.
+                    return await self._find(
+                        scope, session_id, lambda target: self._messages.known(scope, target, positions), once=key
+                    )
                 placed = tuple(Placed(one, created=False) for one in positions)
                 return Appended(end.page.session.head, placed, end.page.session.restored_from)
-            key = Idempotency(_key(digest, end) if once is None else f"call {once}", digest)
             return await self._working.append(scope, session_id, messages, birth, key)
 
     async def _end(self, scope: Scope, session_id: str, ids: Sequence[str], limit: int) -> _End | None:

@@ -1,5 +1,6 @@
 -- Append messages, all or none. ARGV: most messages, bytes and agents, every how many to summarise, agents and their names, then
--- a triple a message: the caller's id or '', whether it is pinned, the payload. Keys after the declared: user, agents.
+-- a triple a message: the caller's id or '', whether it is pinned, the payload; or '', 'at' and the position of one that is there.
+-- Keys after the declared: user, agents.
 local most_messages, most_bytes, most_agents = int(ARGV[11]), int(ARGV[12]), int(ARGV[13])
 local block, agents = int(ARGV[14]), int(ARGV[15])
 -- The busiest script: it reads what it needs of the session at once and writes it at once.
@@ -43,6 +44,9 @@ for at = 16 + agents, #ARGV, 3 do
   if id ~= '' then
     told[id] = told[id] or call('HGET', K.ids, id) or ''
     known = seen[id] or visible(told[id])
+  elseif ARGV[at + 1] == 'at' then
+    known = visible(payload)
+    if not known then return {'changed'} end
   end
   if known then
     placed[#placed + 1], placed[#placed + 2] = known, 0

@@ -226,7 +226,6 @@ class ChatRefused(ChatUnavailable):
     """The configured language model does not take this text; it may take others."""
 
     retryable = False
-    retry_after_s = None
 
 
 class TooManyStreams(ServiceError):

@@ -170,13 +170,13 @@ async def test_a_stored_summary_is_of_one_session_of_that_name(whole: Whole) -> 
 async def test_a_commit_under_way_commits_nothing_of_the_next_session_of_that_name(whole: Whole) -> None:
     remember, deleted = whole.memory.__call__, False
 
-    async def meanwhile(scope: Scope, drafts: Sequence[Draft], key: Idempotency | None) -> list[Written]:
+    async def meanwhile(scope: Scope, drafts: Sequence[Draft], idempotency: Idempotency | None) -> list[Written]:
         nonlocal deleted
         if not deleted:
             deleted = True
             await whole.lifecycle.delete(whole.scope, "s")
             await whole.say("s", "new one", "new two")
-        return await remember(scope, drafts, key)
+        return await remember(scope, drafts, idempotency)
 
     await whole.say("s", "old one", "old two")
     whole.commit._remember = meanwhile

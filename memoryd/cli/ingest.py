@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ingestion.sources.globs import check
 from memoryd.cli.bars import Bars
 from memoryd.cli.connection import PATIENT, Connection, connecting
 from memoryd.cli.jobs import left_running
@@ -17,11 +18,24 @@ _FAILED, _HINDERED, _INTERRUPTED = 1, 2, 130
 _SHOWN = 50
 
 
+class _Glob(click.ParamType[str]):
+    """A glob that is understood: what was meant to stay out must not be sent because it was taken literally."""
+
+    name = "glob"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            check(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(exists=True, path_type=Path))
 @click.option("--kb", "name", required=True, help="The knowledge base.")
-@click.option("--include", multiple=True, metavar="GLOB", help="Only paths that match, such as '**/*.md'; may be repeated.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No paths that match; may be repeated.")
+@click.option("--include", multiple=True, type=_Glob(), help="Only paths that match, such as '**/*.md'; may be repeated.")
+@click.option("--exclude", multiple=True, type=_Glob(), help="No paths that match; may be repeated.")
 @click.option("--prefix", default="", help="In front of every document's id, such as 'handbook/'.")
 @click.option(
     "--prune", is_flag=True, help="Remove the documents whose id begins with the prefix and that are not in the source."
@@ -65,6 +79,8 @@ def ingest(
             if create:
                 _made(memoryd, name, space)
             begun = memoryd.knowledge.ingest_local(name, files, options=options, report=bars.local)
+            for which, glob in files.idle:
+                click.echo(f"memoryd: warning: --{which} {plain(glob)} matched nothing", err=True)
             live = None
             if wait or not begun.jobs:
                 finished = memoryd.knowledge.finish(name, begun, on_change=bars.job)

@@ -10,8 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ingestion.sources import ArchiveLimits, Found, Skipped, SourceRefused, walk_archive, walk_folder
-from ingestion.sources.globs import wanted
+from ingestion.sources import ArchiveLimits, Found, Globs, Skipped, SourceRefused, walk_archive, walk_folder
 from memoryd.client.errors import SourceUnreadable
 from memoryd.client.sources import NOT_A_FILE, Local, Refused
 
@@ -25,11 +24,17 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Which:
-    """``prefix`` comes in front of every document's id. Globs as in :func:`ingestion.sources.walk_folder`."""
+    """``prefix`` comes in front of every document's id. Globs as in :class:`ingestion.sources.Globs`.
+
+    Raises ``ValueError`` for a glob that is not understood.
+    """
 
     prefix: str = ""
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        Globs(self.include, self.exclude)
 
 
 _DEFAULT = Which()
@@ -38,12 +43,14 @@ _DEFAULT = Which()
 class Walk(AbstractContextManager["Walk"]):
     """The documents of several sources, one after the other. What archives hold lies in a temporary folder until it is left.
 
-    ``empty``: those sources of the last walk of which there was nothing to read, and nothing that could not be.
+    Of the last walk, ``empty``: those folders and archives of which there was nothing to read, and nothing that could not be;
+    ``idle``: ``include`` or ``exclude``, and the glob, of each that matched nothing.
     """
 
     def __init__(self, sources: Sequence[Path], which: Which = _DEFAULT) -> None:
         self._sources = sources
         self._which = which
+        self._globs = Globs(which.include, which.exclude)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._kept = 0
         self.empty: list[Path] = []
@@ -55,9 +62,14 @@ class Walk(AbstractContextManager["Walk"]):
         if self._folder is not None:
             self._folder.cleanup()
 
+    @property
+    def idle(self) -> list[tuple[str, str]]:
+        """See the class."""
+        return self._globs.idle
+
     def __iter__(self) -> Iterator[Local | Refused]:
         """Blocks. Raises ``SourceUnreadable``."""
-        self.empty = []
+        self.empty, self._globs = [], Globs(self._which.include, self._which.exclude)
         for source in self._sources:
             holds = False
             try:
@@ -67,16 +79,15 @@ class Walk(AbstractContextManager["Walk"]):
                     yield document
             except (OSError, SourceRefused) as error:
                 raise SourceUnreadable(f"{source}: {error}") from error
-            if not holds:
+            if not holds and (source.is_dir() or _is_archive(source)):
                 self.empty.append(source)
 
     def _found(self, source: Path) -> Iterator[Found | Skipped]:
-        which = self._which
         if source.is_dir():
-            yield from walk_folder(source, include=which.include, exclude=which.exclude)
-        elif source.name.lower().endswith(ARCHIVES):
+            yield from walk_folder(source, self._globs)
+        elif _is_archive(source):
             yield from self._unpacked(source)
-        else:
+        elif self._globs.wanted(source.name):
             yield Found(source.name, source, source.stat().st_size)
 
     def _unpacked(self, archive: Path) -> Iterator[Found | Skipped]:
@@ -84,7 +95,7 @@ class Walk(AbstractContextManager["Walk"]):
             self._folder = tempfile.TemporaryDirectory(prefix="memoryd-archive-")
         folder = Path(self._folder.name)
         for found in walk_archive(archive, ArchiveLimits(), folder):
-            if not wanted(found.name, self._which.include, self._which.exclude):
+            if not self._globs.wanted(found.name):
                 continue
             if isinstance(found, Found):
                 # The walk takes its own name of the file away when it goes on.
@@ -104,6 +115,10 @@ class Walk(AbstractContextManager["Walk"]):
             return Refused(shown, "unsafe_name", _WORDS["unsafe_name"])
         path = found.path
         return Local(document_id, path_name(found.name), lambda: path.open("rb"))
+
+
+def _is_archive(source: Path) -> bool:
+    return source.name.lower().endswith(ARCHIVES)
 
 
 def path_name(name: str) -> str:

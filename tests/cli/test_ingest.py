@@ -22,6 +22,18 @@ def test_a_folder(command: Command, service: Service, docs: Path) -> None:
     assert "0 sent, 2 unchanged" in command("ingest", docs, "--kb", "handbook", "--prefix", "a/").stdout
 
 
+def test_a_glob_that_is_not_understood_or_matched_nothing(command: Command, service: Service, docs: Path) -> None:
+    said = command("ingest", docs, "--kb", "handbook", "--exclude", "{leave,readme}.md", "--publish")
+    assert said.exit_code == 2
+    assert "--exclude" in said.stderr
+    assert "{ is not understood" in said.stderr
+    assert service.asked == []
+    said = command("ingest", docs, docs / "leave.md", "--kb", "handbook", "--exclude", "[k-m]*.md", "--exclude", "payrol.md")
+    assert said.exit_code == 0
+    assert said.stderr == "memoryd: warning: --exclude payrol.md matched nothing\n"
+    assert set(service.staged) == {"readme.md"}, "also a file that is named itself stays out"
+
+
 def test_for_pipes(command: Command, docs: Path) -> None:
     said = command("ingest", docs, "--kb", "handbook", "--publish", "--json")
     assert said.exit_code == 0

@@ -81,14 +81,10 @@ def change(
     if not given and description is None and retain is None and not retain_all:
         raise click.UsageError("there is nothing to change")
     with connection.client() as memoryd:
-        chunking = None
-        if given:
-            # The whole of it is replaced: what is not said stays as it is.
-            chunking = Chunking.model_validate(memoryd.knowledge.get(name).chunking.model_dump(mode="json") | given)
         base = memoryd.knowledge.update(
             name,
             description=UNSET if description is None else description or None,
-            chunking=UNSET if chunking is None else chunking,
+            chunking=Chunking.model_validate(given) if given else UNSET,
             retain=UNSET if retain is None and not retain_all else retain,
         )
     _shown(base, as_json, None)

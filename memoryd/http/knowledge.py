@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from memoryd.errors import StoreUnavailable
 from memoryd.http.caller import Caller, Once, Uses
 from memoryd.http.cursors import from_cursor, to_cursor, whole
-from memoryd.http.knowledge_views import base_out, chunking, collected_out, diff_out, version_out
+from memoryd.http.knowledge_views import base_out, changed_chunking, chunking, collected_out, diff_out, version_out
 from memoryd.http.problems import documented
 from memoryd.http.schemas.knowledge import (
     BaseIn,
@@ -83,15 +83,16 @@ async def get(name: Base, scope: Caller, use: Knowledge) -> BaseOut:
 
 @router.patch("/{name}", responses=documented(404, 409), operation_id="update_knowledge_base")
 async def update(name: Base, body: BasePatch, scope: Caller, use: Knowledge, once: Once) -> BaseOut:
-    """Change the description, the settings of chunking, or the retention."""
+    """Change the description, settings of chunking, or the retention."""
     given = body.model_fields_set
-    change = BaseChange(
-        description=body.description if "description" in given else UNSET,
-        chunking=chunking(body.chunking) if body.chunking is not None else UNSET,
-        retain=body.retain if "retain" in given else UNSET,
-    )
 
     async def work() -> Receipt:
+        present = (await use.bases.get(scope, name)).chunking
+        change = BaseChange(
+            description=body.description if "description" in given else UNSET,
+            chunking=UNSET if body.chunking is None else changed_chunking(body.chunking, present),
+            retain=body.retain if "retain" in given else UNSET,
+        )
         await use.bases.update(scope, name, change)
         return {}
 

@@ -40,12 +40,11 @@ def test_creating(command: Command, service: Service) -> None:
     [
         (["--description", "for all", "--retain", "5"], {"description": "for all", "retain": 5}),
         (["--description", "", "--retain-all"], {"description": None, "retain": None}),
-        (["--max-tokens", "300"], {"chunking": {"strategy": "structural", "max_tokens": 300, "overlap_tokens": 32}}),
+        (["--max-tokens", "300"], {"chunking": {"max_tokens": 300}}),
     ],
 )
 def test_changing_what_is_given(command: Command, service: Service, options: list[str], body: dict[str, object]) -> None:
-    before = [httpx.Response(200, json=base())] if "chunking" in body else []
-    service.answers = [*before, httpx.Response(200, json=base(description="for all"))]
+    service.answers = [httpx.Response(200, json=base(description="for all"))]
     said = command("kb", "set", "handbook", *options)
     assert said.exit_code == 0
     assert "for all" in said.stdout

@@ -244,6 +244,20 @@ async def test_what_cannot_be_ingested_is_refused_at_once(desk: Desk) -> None:
     assert (await desk.http.get("/v1/jobs")).json()["jobs"] == []
 
 
+async def test_settings_of_chunking_that_are_not_named_stay(desk: Desk) -> None:
+    where = "/v1/knowledge-bases/handbook"
+
+    async def patched(**chunking: object) -> tuple[object, ...]:
+        answer = await desk.http.patch(where, json={"chunking": chunking})
+        return answer.status_code, *answer.json().get("chunking", {}).values()
+
+    assert await patched(strategy="fact", max_tokens=300, overlap_tokens=20) == (200, "fact", 300, 20)
+    assert await patched(max_tokens=100) == (200, "fact", 100, 20)
+    assert await patched(overlap_tokens=0, max_tokens=None) == (200, "fact", 100, 0)
+    assert await patched(overlap_tokens=51) == (422,)
+    assert await patched() == (200, "fact", 100, 0)
+
+
 async def test_what_is_known_of_an_original_is_told_without_reading_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     await desk.ingest(a=HANDBOOK)
 

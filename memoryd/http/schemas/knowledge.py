@@ -36,6 +36,14 @@ class ChunkingIn(Body):
     overlap_tokens: Whole = Field(32, ge=0, le=512, description="Between neighbours of one section; at most half of max_tokens")
 
 
+class ChunkingPatch(Body):
+    """Which settings to change; one that is missing, or null, stays."""
+
+    strategy: Strategy | None = None
+    max_tokens: Whole | None = Field(None, ge=64, le=2_048)
+    overlap_tokens: Whole | None = Field(None, ge=0, le=512)
+
+
 class BaseIn(Body):
     """A new knowledge base."""
 
@@ -52,7 +60,7 @@ class BasePatch(Body):
     """What to change; a field that is missing stays."""
 
     description: Reason | None = None
-    chunking: ChunkingIn | None = None
+    chunking: ChunkingPatch | None = None
     retain: Whole | None = Field(None, ge=1, le=10_000)
 
     @model_validator(mode="after")

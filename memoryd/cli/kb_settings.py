@@ -21,7 +21,9 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
     with connection.client() as memoryd:
         base = memoryd.knowledge.get(name)
         draft = None if as_json else memoryd.knowledge.draft(name)
-    _shown(base, as_json, None if draft is None else "has changes to publish: memoryd kb diff " + name)
+        empty = draft is not None and memoryd.knowledge.diff(name).empty
+    said = "changes nothing" if empty else f"has changes to publish: memoryd kb diff {name}"
+    _shown(base, as_json, None if draft is None else said)
 
 
 @click.command()

@@ -13,8 +13,11 @@ def job_out(job: Job) -> JobOut:
     return JobOut(
         id=job.job_id,
         kind=job.kind,
+        kb=_text(job, "kb"),
         kb_id=job.kb_id,
         space=job.space,
+        publish=job.payload.get("publish") is True,
+        note=_text(job, "note"),
         state=job.state,
         wish=job.wish,
         revision=job.revision,
@@ -39,6 +42,12 @@ def job_out(job: Job) -> JobOut:
         finished_at=job.finished_at,
         updated_at=job.updated_at,
     )
+
+
+def _text(job: Job, name: str) -> str | None:
+    """What its order says there, if it does."""
+    said = job.payload.get(name)
+    return said if isinstance(said, str) else None
 
 
 def item_out(item: JobItem) -> JobItemOut:

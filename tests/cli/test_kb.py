@@ -1,6 +1,7 @@
 """``memoryd kb`` and ``memoryd jobs``."""
 
 import json
+import re
 from uuid import UUID
 
 import httpx
@@ -74,6 +75,17 @@ def test_tags(command: Command, service: Service) -> None:
     ]
 
 
+def test_a_draft_that_changes_nothing_is_not_one_to_publish(command: Command, service: Service) -> None:
+    draft = {"versions": [version(2, state="draft", live=False)], "next_cursor": None}
+    for added, said in ((0, "changes nothing"), (1, "memoryd kb diff handbook")):
+        counts = {"added": added, "removed": 0, "changed": 0, "unchanged": 5}
+        diff = {"before": 1, "after": 2, "documents": counts, "chunks": counts, "changes": [], "next_cursor": None}
+        service.answers = [httpx.Response(200, json=one) for one in (base(live=1), draft, diff)]
+        shown = command("kb", "show", "handbook").stdout
+        assert said in shown
+        assert ("to publish" in shown) == bool(added)
+
+
 @pytest.mark.parametrize(("verb", "path"), [("discard", "/draft"), ("delete", "")])
 def test_what_cannot_be_undone_is_asked_for(command: Command, service: Service, verb: str, path: str) -> None:
     refused = command("kb", verb, "handbook")
@@ -119,17 +131,20 @@ def test_versions_and_a_refusal(command: Command, service: Service) -> None:
 
 
 def test_jobs(command: Command, service: Service) -> None:
-    running = job("running", succeeded=1) | {"wish": "pause"}
+    running = job("running", succeeded=1) | {"wish": "pause", "publish": True, "note": "nightly"}
     service.answers = [
-        httpx.Response(200, json={"jobs": [job(), job(number=2)], "next_cursor": None}),
+        httpx.Response(200, json={"jobs": [running, job(number=2)], "next_cursor": None}),
         httpx.Response(200, json=running),
         httpx.Response(200, json={"items": [], "next_cursor": None}),
         httpx.Response(200, json=running),
     ]
-    assert len(command("jobs", "list", "--limit", "1").stdout.splitlines()) == 2
+    names, row = command("jobs", "list", "--limit", "1", "--kb", "handbook").stdout.splitlines()
+    assert service.asked[0].url.params["kb"] == "handbook"
+    assert (row.split()[1], row.split()[names.split().index("PUBLISHES")]) == ("handbook", "yes")
     shown = command("jobs", "show", ID)
     assert shown.exit_code == 0
     assert "running, pause asked for" in shown.stdout
+    assert re.search(r"publishes +when it is through.*\nnote +nightly", shown.stdout)
     assert "is being paused" in command("jobs", "pause", ID).stdout
     assert command("jobs", "resume", "no-id").exit_code == 2
 

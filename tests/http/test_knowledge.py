@@ -149,6 +149,32 @@ async def test_a_job_may_only_publish(desk: Desk) -> None:
     assert (await desk.get())["live"] == 1
 
 
+async def test_a_job_says_of_what_it_is_and_whether_it_publishes(desk: Desk) -> None:
+    job = await desk.upload(("a.txt", b"one"), publish="true", note="nightly")
+    assert (job["kb"], job["publish"], job["note"]) == ("handbook", True, "nightly")
+    staged = await desk.ingest(publish=False, b="two")
+    assert (staged["kb"], staged["publish"], staged["note"]) == ("handbook", False, None)
+
+    async def listed(status: int = 200, **query: str) -> list[str]:
+        answer = await desk.http.get("/v1/jobs", params=query)
+        assert answer.status_code == status, answer.text
+        return [one["id"] for one in answer.json().get("jobs", [])]
+
+    assert await listed(kb="handbook") == await listed(kb_id=job["kb_id"]) == [staged["id"], job["id"]]
+    assert await listed(404, kb="other") == []
+    assert await listed(422, kb="handbook", kb_id=job["kb_id"]) == []
+
+
+async def test_an_ingest_without_a_change_does_not_stand_in_the_way(desk: Desk) -> None:
+    await desk.ingest(a="one")
+    await desk.ingest(a="two")
+    assert (await desk.ingest(publish=False, a="two"))["counters"]["unchanged"] == 1
+    assert [one["state"] for one in (await desk.get("/versions"))["versions"]] == ["published", "published"]
+    await desk.post("/rollback", 200, to="1")
+    assert (await desk.ingest(b="three"))["state"] == "succeeded"
+    assert await desk.documents() == ["a", "b"]
+
+
 async def test_a_removal_is_staged_and_a_draft_can_be_dropped(desk: Desk) -> None:
     await desk.ingest(a="one", b="two")
     assert (await desk.http.delete("/v1/knowledge-bases/handbook/documents/a")).status_code == 204

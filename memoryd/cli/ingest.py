@@ -88,7 +88,9 @@ def ingest(
             lossy = [job for job in begun.jobs if job.counters.failed]
             failed = [item for job in lossy for item in memoryd.jobs.items(job.id, state="failed")]
     except KeyboardInterrupt:
-        if begun is not None:
+        if begun is not None and begun.jobs:
+            if begun.publish:
+                click.echo(_to_be_published(name, begun), err=True)
             left_running([job.id for job in begun.jobs])
         # A job may have been ordered whose answer did not come.
         click.echo(f"interrupted: nothing more is sent; a job that was ordered goes on: memoryd jobs list --kb {name}", err=True)
@@ -138,7 +140,25 @@ def _as_text(name: str, ingestion: Ingestion, failed: list[JobItem], live: int |
             click.echo(f"job {job.id} {job.state}" + ("" if job.final else f": memoryd jobs show --watch {job.id}"))
     if live is not None:
         click.echo(f"{name}@live is version {live}")
-    elif ingestion.publish and not ingestion.by_job and not all(job.final for job in ingestion.jobs):
-        click.echo(f"when these jobs are through: memoryd kb publish {name}")
     elif ingestion.jobs:
-        click.echo(f"see the changes: memoryd kb diff {name}; publish them: memoryd kb publish {name}")
+        click.echo(_next(name, ingestion))
+
+
+def _next(name: str, ingestion: Ingestion) -> str:
+    """What there is to do where nothing was published."""
+    changes = f"see the changes: memoryd kb diff {name}"
+    if not all(job.final for job in ingestion.jobs):
+        if ingestion.publish:
+            return _to_be_published(name, ingestion)
+        return f"when all is through, {changes}; publish them: memoryd kb publish {name}"
+    # Publishing what a job could not, or what is not whole, is no advice: the reason stands above.
+    if any(job.state == "cancelled" or job.error is not None for job in ingestion.jobs):
+        return f"nothing was published; {changes}; drop them: memoryd kb discard {name}"
+    without = ", without what failed" if any(job.counters.failed for job in ingestion.jobs) else ""
+    return f"{changes}; publish them{without}: memoryd kb publish {name}"
+
+
+def _to_be_published(name: str, ingestion: Ingestion) -> str:
+    if ingestion.by_job:
+        return "the job publishes by itself when it is through and no document failed"
+    return f"when these jobs are through: memoryd kb publish {name}"

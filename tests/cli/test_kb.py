@@ -163,6 +163,18 @@ def test_watching_a_job_that_fails(command: Command, service: Service) -> None:
     assert "no_text" in said.stdout
 
 
+def test_a_version_is_said_as_agents_say_it(command: Command, service: Service) -> None:
+    service.answers = [httpx.Response(200, json={"hits": [], "degraded": [], "timings_ms": {}})] * 2
+    for name, meant in (("handbook@3", "3"), ("handbook", "live")):
+        assert command("kb", "search", name, "How", "--json").exit_code == 0
+        assert service.asked[-1].url.path == "/v1/knowledge-bases/handbook/search"
+        assert json.loads(service.asked[-1].content)["version"] == meant
+    service.answers = [httpx.Response(200, json={"version": 1, "documents": [], "next_cursor": None})]
+    assert command("kb", "documents", "handbook@q3").exit_code == 0
+    assert service.asked[-1].url.params["version"] == "q3"
+    assert command("kb", "search", "handbook@3", "How", "--version", "2").exit_code == 2
+
+
 def test_searching(command: Command, service: Service) -> None:
     service.answers = [httpx.Response(200, json={"hits": [], "degraded": [], "timings_ms": {}})]
     options = "--version q3 -k 3 --document a.md --document b.md --metadata team=hr --rerank off"

@@ -43,6 +43,7 @@ Base = Annotated[BaseName, Path(description="The knowledge base's name")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 # In base64: a document's id of 500 characters may have 2,000 bytes.
 Cursor = Annotated[str | None, Query(max_length=3_000)]
+_WITHOUT_NOTE = PublishIn()
 
 
 @router.post("", status_code=201, responses=documented(409), operation_id="create_knowledge_base")
@@ -126,7 +127,7 @@ async def versions(name: Base, scope: Caller, use: Knowledge, limit: Limit = 50,
 
 
 @router.post("/{name}/publish", status_code=201, responses=documented(404, 409), operation_id="publish")
-async def publish(name: Base, body: PublishIn, scope: Caller, use: Knowledge, once: Once) -> VersionOut:
+async def publish(name: Base, scope: Caller, use: Knowledge, once: Once, body: PublishIn = _WITHOUT_NOTE) -> VersionOut:
     """Verify the draft in every index and make it live. Readers see the old version or the new one, never a mix.
 
     409: there is no draft, a job still writes to it, another publish is under way, or the live version was rolled back

@@ -243,4 +243,4 @@ def _checked(body: dict[str, Any]) -> IngestIn:
         return _INGEST.validate_python(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise InvalidRequest(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise InvalidRequest(": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))) from error

@@ -139,6 +139,18 @@ async def test_who_may_not_see_the_version_moves_no_pointer(app: FastAPI, desk: 
             assert (await desk.get())["live"] == 2
 
 
+async def test_a_version_is_said_by_its_number_or_as_text(desk: Desk) -> None:
+    await desk.ingest(publish=False, a="one")
+    where = "/v1/knowledge-bases/handbook"
+    assert (await desk.http.post(f"{where}/publish")).json()["version"] == 1, "without a body"
+    await desk.ingest(a="two")
+    assert (await desk.post("/rollback", 200, to=1))["live"]
+    assert (await desk.http.put(f"{where}/tags/newest", json={"version": 2})).status_code == 204
+    assert [one["text"] for one in await desk.found("two", version=2)] == ["two"]
+    for wrong in (True, -1, 1.5, 10**15):
+        assert (await desk.http.post(f"{where}/rollback", json={"to": wrong})).status_code == 422
+
+
 async def test_a_job_may_only_publish(desk: Desk) -> None:
     await desk.ingest(publish=False, **{"travel.md": "# Travel\n\nBook your train early."})
     assert (await desk.get())["live"] is None

@@ -4,6 +4,7 @@ import socket
 
 import click
 import uvicorn
+from fastapi import FastAPI
 
 from memoryd.asked import Asked
 from memoryd.embedded.ports import listen
@@ -12,14 +13,19 @@ from memoryd.garbage import spare_what_is_there
 from memoryd.http.app import create_app
 from memoryd.http.connections import bounded
 from memoryd.logs import configure
+from memoryd.services import Services
 from memoryd.settings import Settings
 from memoryd.wiring import open_services
 
 _GRACE_S = 3
 
 
-class _Server(uvicorn.Server):
-    """Tells a supervisor when requests may come, and when they may not any more."""
+class Server(uvicorn.Server):
+    """Tells a supervisor when requests may come, and when they may not any more; and does not wait for those who listen."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -29,6 +35,9 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         signal_draining()
+        services: Services | None = getattr(self._app.state, "services", None)
+        if services is not None:
+            services.end_streams()
         await super().shutdown(sockets)
 
 
@@ -57,4 +66,4 @@ def api(host: str | None, port: int | None) -> None:
         timeout_graceful_shutdown=_GRACE_S,
     )
     listener = inherited_listener() or listen(host or settings.host, settings.port if port is None else port)
-    _Server(config).run(sockets=[listener])
+    Server(config, app).run(sockets=[listener])

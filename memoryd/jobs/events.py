@@ -53,6 +53,10 @@ class JobEvents:
         self._poll_s = poll_s
         self._sleep = sleep
 
+    def close(self) -> None:
+        """See :meth:`memoryd.sessions.events.Places.close`."""
+        self._places.close()
+
     async def open(self, scope: Scope, job_id: UUID, after: int | None) -> AsyncGenerator[Event, None]:
         """Events after a revision; ``None``: from how it stands. Of a job that has ended, its end, whatever was seen before.
 
@@ -87,7 +91,7 @@ class JobEvents:
             elif time.monotonic() - spoke >= self._heartbeat_s:
                 yield Event(EventKind.HEARTBEAT, job)
                 spoke = time.monotonic()
-            if job.state.final or time.monotonic() >= end:
+            if job.state.final or time.monotonic() >= end or self._places.closed:
                 return
-            await self._sleep(self._poll_s)
+            await self._places.unless_closed(self._sleep(self._poll_s))
             job = await self._ledger.job(scope, job.job_id)

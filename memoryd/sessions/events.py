@@ -1,8 +1,9 @@
 """New messages as they come, in order, to whoever listens: resumable by the position last seen."""
 
+import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -53,6 +54,28 @@ class Places:
         self._streams = streams
         self._of_one = max(1, streams // 2)
         self._taken: Counter[UUID] = Counter()
+        self._closed = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        """Every stream is to end."""
+        return self._closed.is_set()
+
+    def close(self) -> None:
+        """The process is about to stop, and would wait for them: who listens comes again."""
+        self._closed.set()
+
+    async def unless_closed(self, news: Awaitable[None]) -> None:
+        """Wait for it, at most until every stream is to end."""
+        tasks = asyncio.ensure_future(news), asyncio.ensure_future(self._closed.wait())
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if tasks[0].done():
+                tasks[0].result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     @contextmanager
     def one(self, tenant_id: UUID) -> Iterator[None]:
@@ -92,6 +115,10 @@ class Events:
         self._places = Places(streams)
         self._heartbeat_s = heartbeat_s
         self._lifetime_s = lifetime_s
+
+    def close(self) -> None:
+        """See :meth:`Places.close`."""
+        self._places.close()
 
     async def open(self, scope: Scope, session_id: str, after: int | None) -> AsyncIterator[Event]:
         """Events after a position; ``None``: only what is new. Raises ``NotFound``, ``TooManyStreams``.
@@ -140,9 +167,10 @@ class Events:
                 if not page.more:
                     # What was set aside before it could be shown is passed over.
                     left = end - time.monotonic()
-                    if left <= 0:
+                    if left <= 0 or self._places.closed:
                         return
-                    await self._waiter.wait(scope, session_id, max(after, page.session.head), min(self._heartbeat_s, left))
+                    last, seconds = max(after, page.session.head), min(self._heartbeat_s, left)
+                    await self._places.unless_closed(self._waiter.wait(scope, session_id, last, seconds))
             try:
                 page = await self._read(scope, Target(session_id, self._clock.now()), after)
             except SessionGone:

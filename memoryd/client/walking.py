@@ -3,8 +3,8 @@
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -47,11 +47,12 @@ class Walk(AbstractContextManager["Walk"]):
     ``idle``: ``include`` or ``exclude``, and the glob, of each that matched nothing.
     """
 
-    def __init__(self, sources: Sequence[Path], which: Which = _DEFAULT) -> None:
-        self._sources = sources
+    def __init__(self, sources: Sequence[Path | str], which: Which = _DEFAULT) -> None:
+        self._sources = [Path(one) for one in sources]
         self._which = which
         self._globs = Globs(which.include, which.exclude)
         self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._walk: Generator[Local | Refused, None, None] | None = None
         self._kept = 0
         self.empty: list[Path] = []
 
@@ -59,6 +60,9 @@ class Walk(AbstractContextManager["Walk"]):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._walk is not None:
+            with suppress(ValueError):  # a thread that was given up is still in it
+                self._walk.close()
         if self._folder is not None:
             self._folder.cleanup()
 
@@ -69,12 +73,17 @@ class Walk(AbstractContextManager["Walk"]):
 
     def __iter__(self) -> Iterator[Local | Refused]:
         """Blocks. Raises ``SourceUnreadable``."""
+        # Kept, so that it ends before what it has open is removed.
+        self._walk = self._documents()
+        return self._walk
+
+    def _documents(self) -> Generator[Local | Refused, None, None]:
         self.empty, self._globs = [], Globs(self._which.include, self._which.exclude)
         for source in self._sources:
             holds = False
             try:
                 for found in self._found(source):
-                    document = self._document(found)
+                    document = self._document(source, found)
                     holds = holds or isinstance(document, Local) or document.reason != NOT_A_FILE
                     yield document
             except (OSError, SourceRefused) as error:
@@ -94,19 +103,20 @@ class Walk(AbstractContextManager["Walk"]):
         if self._folder is None:
             self._folder = tempfile.TemporaryDirectory(prefix="memoryd-archive-")
         folder = Path(self._folder.name)
-        for found in walk_archive(archive, ArchiveLimits(), folder):
-            if not self._globs.wanted(found.name):
-                continue
-            if isinstance(found, Found):
-                # The walk takes its own name of the file away when it goes on.
-                self._kept += 1
-                kept = folder / str(self._kept)
-                os.link(found.path, kept)
-                yield Found(found.name, kept, found.size)
-            else:
-                yield found
+        with closing(walk_archive(archive, ArchiveLimits(), folder)) as walk:
+            for found in walk:
+                if not self._globs.wanted(found.name):
+                    continue
+                if isinstance(found, Found):
+                    # The walk takes its own name of the file away when it goes on.
+                    self._kept += 1
+                    kept = folder / str(self._kept)
+                    os.link(found.path, kept)
+                    yield Found(found.name, kept, found.size)
+                else:
+                    yield found
 
-    def _document(self, found: Found | Skipped) -> Local | Refused:
+    def _document(self, source: Path, found: Found | Skipped) -> Local | Refused:
         document_id = self._which.prefix + found.name
         if isinstance(found, Skipped):
             return Refused(document_id, found.reason.value, _WORDS[found.reason.value])
@@ -114,7 +124,7 @@ class Walk(AbstractContextManager["Walk"]):
             shown = _UNPRINTABLE.sub("?", document_id[:_MOST_ID_CHARS])
             return Refused(shown, "unsafe_name", _WORDS["unsafe_name"])
         path = found.path
-        return Local(document_id, path_name(found.name), lambda: path.open("rb"))
+        return Local(document_id, path_name(found.name), lambda: path.open("rb"), str(source))
 
 
 def _is_archive(source: Path) -> bool:

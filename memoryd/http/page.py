@@ -1,7 +1,7 @@
 """``/docs``: the API to click through.
 
-It is Swagger UI from a CDN, since no maintained package carries its files. Whoever clicks there types a key in, so the version
-is fixed and the browser checks what it loads (Subresource Integrity): another script than these does not run.
+It is Swagger UI from a CDN. Whoever clicks there types a key in, so the version is fixed and the browser checks what it loads
+(Subresource Integrity): another script than these does not run.
 """
 
 from fastapi import APIRouter

@@ -98,3 +98,10 @@ def create_app(
     app.add_middleware(mcp.Door, doors=lambda: app.state.services.doors)
     app.add_middleware(Envelope, bounds=Bounds(max_body_bytes, request_timeout_s, max_upload_bytes, upload_timeout_s))
     return app
+
+
+def end_streams(app: FastAPI) -> None:
+    """Whoever listens to events is to come again: the process is about to stop. Nothing where it has not begun."""
+    services: Services | None = getattr(app.state, "services", None)
+    if services is not None:
+        services.end_streams()

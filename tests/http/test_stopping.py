@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from functools import partial
 from uuid import uuid4
 
 import httpx
@@ -11,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from memoryd.cli.serve import Server
+from memoryd.http.app import end_streams
 from memoryd.jobs.model import NewItem, NewJob
 from memoryd.sessions.events import Places
 from retrieval.scope import Action, Scope
@@ -29,7 +31,7 @@ async def test_who_listens_does_not_hold_up_a_stop(
     job = await services.jobs.use.create(scope, NewJob(f"kind-{uuid4()}", {}, [NewItem("a", {})]))
     listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, lifespan="off", ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=20)
-    server = Server(config, app)
+    server = Server(config, partial(end_streams, app))
     serving = asyncio.ensure_future(server.serve([listener]))
     url, headers = f"http://127.0.0.1:{listener.getsockname()[1]}", {"Authorization": f"Bearer {tenant.key}"}
     async with httpx.AsyncClient(base_url=url, headers=headers, timeout=30) as http:

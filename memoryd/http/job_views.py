@@ -1,7 +1,5 @@
 """Jobs as answers show them."""
 
-from collections.abc import AsyncIterator
-
 from memoryd.http.schemas.jobs import CountersOut, DeadLetterOut, FailureOut, JobItemOut, JobOut, RatesOut
 from memoryd.jobs.events import Event, EventKind
 from memoryd.jobs.model import DeadLetter, ItemState, Job, JobItem
@@ -76,11 +74,8 @@ def letter_out(letter: DeadLetter) -> DeadLetterOut:
     return DeadLetterOut(job_id=letter.item.job_id, kind=letter.kind, kb_id=letter.kb_id, **shown)
 
 
-async def sent(events: AsyncIterator[Event]) -> AsyncIterator[str]:
-    """Events as they go over the wire."""
-    yield "retry: 1000\n\n"
-    async for event in events:
-        if event.kind is EventKind.HEARTBEAT:
-            yield ": heartbeat\n\n"
-        else:
-            yield f"id: {event.job.revision}\nevent: {event.kind}\ndata: {job_out(event.job).model_dump_json()}\n\n"
+def event_text(event: Event) -> str:
+    """An event as it goes over the wire."""
+    if event.kind is EventKind.HEARTBEAT:
+        return ": heartbeat\n\n"
+    return f"id: {event.job.revision}\nevent: {event.kind}\ndata: {job_out(event.job).model_dump_json()}\n\n"

@@ -10,11 +10,12 @@ from memoryd.errors import InvalidRequest
 from memoryd.http.admin import Cursor, Limit
 from memoryd.http.caller import Caller, Once, Uses
 from memoryd.http.cursors import after_id, from_cursor, to_cursor
-from memoryd.http.job_views import item_out, job_out, letter_out, sent
+from memoryd.http.job_views import event_text, item_out, job_out, letter_out
 from memoryd.http.knowledge import Knowledge
 from memoryd.http.problems import documented
 from memoryd.http.schemas.jobs import DeadLetterPage, JobItemPage, JobOut, JobPage, ReplayIn, ReplayOut
 from memoryd.http.schemas.knowledge import BaseName
+from memoryd.http.streams import event_stream
 from memoryd.http.strict import StrictRoute
 from memoryd.jobs.model import MAX_ITEMS, Command, ItemState, JobState
 from memoryd.jobs.services import JobServices
@@ -98,8 +99,7 @@ async def events(
     if start is not None and start > _HIGHEST:
         raise InvalidRequest("Last-Event-ID: not one that this service gave out")
     opened = await jobs.events.open(scope, job_id, start)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(sent(opened), media_type="text/event-stream", headers=headers)
+    return event_stream(opened, event_text)
 
 
 @router.post("/jobs/{job_id}/cancel", responses=documented(404, 409), operation_id="cancel_job")

@@ -21,8 +21,9 @@ from memoryd.http.schemas.sessions import (
     SnapshotOut,
     SnapshotsOut,
 )
-from memoryd.http.session_views import sent, session_out, snapshot_out, window_out
+from memoryd.http.session_views import event_text, session_out, snapshot_out, window_out
 from memoryd.http.sessions import SessionId, Sessions
+from memoryd.http.streams import event_stream
 from memoryd.http.strict import StrictRoute
 from memoryd.sessions.ports import TenantSettings
 from retrieval.packing import DEFAULT_TOKENIZER
@@ -124,8 +125,7 @@ async def events(
     if start is not None and start > _HIGHEST:
         raise InvalidRequest("Last-Event-ID: not one that this service gave out")
     opened = await use.events.open(scope, session_id, start)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(sent(opened), media_type="text/event-stream", headers=headers)
+    return event_stream(opened, event_text)
 
 
 @router.get("/session-settings", responses=documented(), operation_id="get_session_settings")

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -120,7 +120,7 @@ class Events:
         """See :meth:`Places.close`."""
         self._places.close()
 
-    async def open(self, scope: Scope, session_id: str, after: int | None) -> AsyncIterator[Event]:
+    async def open(self, scope: Scope, session_id: str, after: int | None) -> AsyncGenerator[Event, None]:
         """Events after a position; ``None``: only what is new. Raises ``NotFound``, ``TooManyStreams``.
 
         Who comes back with a position is told by a ``restore`` first when there can have been one since: nobody but the

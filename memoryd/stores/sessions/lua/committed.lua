@@ -6,6 +6,7 @@ if no then return no end
 local committed, head, vis, inc = unpack(call('HMGET', K.meta, 'committed', 'head', 'vis', 'inc'))
 if committed ~= ARGV[11] or inc ~= INCARNATION or int(head) < int(string.match(ARGV[12], '%d+$')) then return {'changed'} end
 if ARGV[11] ~= ARGV[12] then
+  also_when_full()
   call('HSET', K.meta, 'committed', ARGV[12])
   changed()
 elseif head == ARGV[13] and vis == ARGV[14] then

@@ -84,6 +84,19 @@ local function touch()
   call('ZADD', K.due, text(int(NOW) + int(call('HGET', K.meta, 'ttl')) * 1000), SID)
 end
 
+-- A server whose memory is full refuses a script whose first write can take memory, and lets one go on that has written before.
+-- For what takes none, or what a session must go through to leave: there is no such field.
+local function also_when_full() call('HDEL', K.meta, '') end
+
+-- Renewal by a read. A write for each would be a waste: within a tenth of the time to live, or a minute, the end stays.
+local function renew()
+  local touched, ttl = unpack(call('HMGET', K.meta, 'touched', 'ttl'))
+  if int(NOW) - int(touched) > math.min(int(ttl) * 100, 60000) then
+    also_when_full()
+    touch()
+  end
+end
+
 -- The session differs from its newest snapshot from now on.
 local function changed()
   call('HINCRBY', K.meta, 'rev', 1)

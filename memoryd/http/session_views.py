@@ -161,14 +161,16 @@ def _summary_out(window: Window) -> SummaryOut | None:
 
 
 def event_text(event: Event) -> str:
-    """An event as it goes over the wire."""
+    """An event as it goes over the wire. An id by itself is no event to who listens, but what they come back with."""
+    if event.kind is EventKind.BEGIN:
+        return f"id: {event.after}\n\n"
     if event.kind is EventKind.HEARTBEAT:
         return ": heartbeat\n\n"
     if event.message is not None:
         data = message_out(event.message).model_dump_json(exclude_none=True)
-        return f"id: {event.message.position}\nevent: message\ndata: {data}\n\n"
+        return f"id: {event.after}\nevent: message\ndata: {data}\n\n"
     data = json.dumps({"head": event.page.session.head, "visible": event.page.session.visible})
-    return f"event: {event.kind}\ndata: {data}\n\n"
+    return f"id: {event.after}\nevent: {event.kind}\ndata: {data}\n\n"
 
 
 def restored_out(restored: Restored | None) -> RestoredOut | None:

@@ -14,7 +14,7 @@ from memoryd.access.service import require
 from memoryd.errors import TooManyStreams, WorkingMemoryUnavailable
 from memoryd.memory.ports import Clock
 from memoryd.sessions import ranges
-from memoryd.sessions.model import Page, Stored
+from memoryd.sessions.model import Page, Session, Stored
 from memoryd.sessions.ports import MessageStore, SessionGone, Target
 from memoryd.sessions.working import Finder
 from retrieval.scope import Action, Scope
@@ -25,13 +25,15 @@ _PAGE = 100
 class Waiter(Protocol):
     """Waits for a session's next message without asking again and again."""
 
-    async def wait(self, scope: Scope, session_id: str, after: int, seconds: float) -> None:
-        """Returns when there is a message above ``after``, or after ``seconds``. Raises ``WorkingMemoryUnavailable``."""
+    async def wait(self, scope: Scope, session: Session, after: int, seconds: float) -> None:
+        """Returns when there is a message above ``after``, when the session was restored more often than ``session`` says or was
+        deleted, or after ``seconds``. Raises ``WorkingMemoryUnavailable``."""
 
 
 class EventKind(StrEnum):
-    """What can happen."""
+    """What can happen. ``begin`` comes first and says where the listener stands."""
 
+    BEGIN = "begin"
     MESSAGE = "message"
     RESTORE = "restore"
     HEARTBEAT = "heartbeat"
@@ -40,10 +42,14 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """``message`` with :attr:`EventKind.MESSAGE`; ``page`` says how the session stood."""
+    """``message`` with :attr:`EventKind.MESSAGE`; ``page`` says how the session stood.
+
+    ``after``: who comes back with it misses nothing that comes later.
+    """
 
     kind: EventKind
     page: Page
+    after: int
     message: Stored | None = None
 
 
@@ -141,7 +147,9 @@ class Events:
                 seen = _seen(page, after)
             else:
                 seen = 0, ranges.closed((ranges.Span(1, None),), after)
-            yield Event(EventKind.HEARTBEAT, page)
+            begun = Event(EventKind.BEGIN, page, after)
+            yield begun  # to open()
+            yield begun
             # When Redis goes, so does the stream: the listener comes again, and is told then.
             with suppress(WorkingMemoryUnavailable):
                 async with aclosing(self._events(scope, session_id, after, page, seen)) as events:
@@ -155,14 +163,14 @@ class Events:
         while True:
             if after > page.session.head or page.session.incarnation != incarnation:
                 # Deleted, and made anew under its name: what was shown is not in it, and it begins with its first message.
-                yield Event(EventKind.RESTORE, page)
                 after, incarnation = 0, page.session.incarnation
+                yield Event(EventKind.RESTORE, page, after)
             else:
                 if after and _seen(page, after) != seen:
-                    yield Event(EventKind.RESTORE, page)
+                    yield Event(EventKind.RESTORE, page, after)
                 for message in page.messages:
-                    yield Event(EventKind.MESSAGE, page, message)
                     after = message.position
+                    yield Event(EventKind.MESSAGE, page, after, message)
                 seen = _seen(page, after)
                 if not page.more:
                     # What was set aside before it could be shown is passed over.
@@ -170,14 +178,14 @@ class Events:
                     if left <= 0 or self._places.closed:
                         return
                     last, seconds = max(after, page.session.head), min(self._heartbeat_s, left)
-                    await self._places.unless_closed(self._waiter.wait(scope, session_id, last, seconds))
+                    await self._places.unless_closed(self._waiter.wait(scope, page.session, last, seconds))
             try:
                 page = await self._read(scope, Target(session_id, self._clock.now()), after)
             except SessionGone:
-                yield Event(EventKind.GONE, page)
+                yield Event(EventKind.GONE, page, after)
                 return
             if not page.messages:
-                yield Event(EventKind.HEARTBEAT, page)
+                yield Event(EventKind.HEARTBEAT, page, after)
 
     async def _read(self, scope: Scope, target: Target, after: int) -> Page:
         # Listening is not using: it renews nothing, so that a forgotten listener keeps no session alive.

@@ -6,6 +6,7 @@ import json
 import pytest
 from fastapi import FastAPI
 
+from memoryd.client.sse import Events
 from tests.http.conftest import Tenant
 from tests.http.talking import append, user
 
@@ -28,7 +29,6 @@ async def test_events_come_in_order_and_can_be_resumed(app: FastAPI, tenant: Ten
         await append(tenant, "s", user("five"))
         await asyncio.sleep(0.3)
         await tenant.http.delete("/v1/sessions/s")
-        # Deleting wakes nobody that waits for messages; the next heartbeat finds it gone.
 
     everything, resumed, _ = await asyncio.gather(listen({"after": "0"}, {}), listen({}, {"Last-Event-ID": "2"}), talk())
     assert [text for kind, text in everything if kind == "message"][:3] == ["1 one", "2 two", "3 three"]
@@ -36,6 +36,19 @@ async def test_events_come_in_order_and_can_be_resumed(app: FastAPI, tenant: Ten
     for heard in (everything, resumed):
         assert heard[-1][0] == "gone"
         assert ("message", "5 five") in heard
+
+
+async def test_who_comes_back_after_a_quiet_stream_is_told_what_came_between(
+    app: FastAPI, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.state.services.sessions.events, "_lifetime_s", 0.2)
+    await append(tenant, "s", user("one"))
+    standard = Events()
+    assert not list(standard.feed((await tenant.http.get("/v1/sessions/s/events")).content))
+    assert standard.last_id == "1"
+    await append(tenant, "s", user("two"))
+    answer = await tenant.http.get("/v1/sessions/s/events", headers={"Last-Event-ID": standard.last_id})
+    assert list(_events(answer.text)) == [("message", "2 two")]
 
 
 async def test_an_event_id_that_was_never_given_out_is_refused(tenant: Tenant) -> None:
@@ -51,5 +64,5 @@ def _events(text: str) -> "list[tuple[str, str]]":
         fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line and not line.startswith(":"))
         if "event" in fields:
             data = json.loads(fields["data"])
-            found.append((fields["event"], f"{fields['id']} {data['content']}" if "id" in fields else ""))
+            found.append((fields["event"], f"{fields['id']} {data['content']}" if "content" in data else ""))
     return found

@@ -166,6 +166,7 @@ async def test_a_stream_waits_at_the_server_that_has_the_session(nodes: list[Nod
         finder, waiter = Finder(no_snapshot, working.clock), RedisWaiter(cluster)
         events = Events(finder, messages, waiter, working.clock, streams=4, heartbeat_s=1.5, lifetime_s=5)
         stream = await events.open(working.scope, "s", None)
+        assert (await anext(stream)).kind is EventKind.BEGIN
 
         async def soon(working: Working = working) -> None:
             await asyncio.sleep(0.2)

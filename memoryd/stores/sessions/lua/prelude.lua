@@ -103,6 +103,14 @@ local function changed()
   call('ZADD', K.dirty, 'NX', NOW, SID)
 end
 
+-- Wake who listens. They wait for more than the time the session was made at and the number of restores that they know of: so
+-- what is said of a session is nothing to who listens to one that was made after it under its name.
+local function wake(created, number)
+  call('DEL', K.wake)
+  call('XADD', K.wake, created .. '-' .. number, 'm', '')
+  call('EXPIRE', K.wake, 10)
+end
+
 -- Make the session unless it is there. The user's index is the first key after the declared ones.
 local function born()
   if call('EXISTS', K.meta) == 1 then return end

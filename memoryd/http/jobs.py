@@ -8,7 +8,7 @@ from fastapi.responses import StreamingResponse
 
 from memoryd.errors import InvalidRequest
 from memoryd.http.admin import Cursor, Limit
-from memoryd.http.caller import Caller, Once, Uses
+from memoryd.http.caller import Again, Caller, Once, Uses
 from memoryd.http.cursors import after_id, from_cursor, to_cursor
 from memoryd.http.job_views import event_text, item_out, job_out, letter_out
 from memoryd.http.knowledge import Knowledge
@@ -90,6 +90,7 @@ async def events(
     job_id: UUID,
     scope: Caller,
     jobs: Jobs,
+    still: Again,
     after: Annotated[int | None, Query(ge=0, le=_HIGHEST, description="A revision; default: how it stands, then on")] = None,
     last_event_id: Annotated[str | None, Header(max_length=20, pattern="^[0-9]+$")] = None,
 ) -> StreamingResponse:
@@ -98,7 +99,7 @@ async def events(
     start = after if last_event_id is None else int(last_event_id)
     if start is not None and start > _HIGHEST:
         raise InvalidRequest("Last-Event-ID: not one that this service gave out")
-    opened = await jobs.events.open(scope, job_id, start)
+    opened = await jobs.events.open(scope, job_id, start, still)
     return event_stream(opened, event_text)
 
 

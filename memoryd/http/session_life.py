@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
 from memoryd.errors import InvalidRequest
-from memoryd.http.caller import Caller, Once
+from memoryd.http.caller import Again, Caller, Once
 from memoryd.http.cursors import from_cursor, to_cursor
 from memoryd.http.problems import documented
 from memoryd.http.schemas.sessions import (
@@ -116,6 +116,7 @@ async def events(
     session_id: SessionId,
     scope: Caller,
     use: Sessions,
+    still: Again,
     after: Annotated[int | None, Query(ge=0, le=_HIGHEST, description="Default: only what is new")] = None,
     last_event_id: Annotated[str | None, Header(max_length=20, pattern="^[0-9]+$")] = None,
 ) -> StreamingResponse:
@@ -124,7 +125,7 @@ async def events(
     start = after if last_event_id is None else int(last_event_id)
     if start is not None and start > _HIGHEST:
         raise InvalidRequest("Last-Event-ID: not one that this service gave out")
-    opened = await use.events.open(scope, session_id, start)
+    opened = await use.events.open(scope, session_id, start, still)
     return event_stream(opened, event_text)
 
 

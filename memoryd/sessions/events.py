@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from memoryd.access.service import require
-from memoryd.errors import TooManyStreams, WorkingMemoryUnavailable
+from memoryd.errors import StoreUnavailable, TooManyStreams, Unauthenticated
 from memoryd.memory.ports import Clock
 from memoryd.sessions import ranges
 from memoryd.sessions.model import Page, Session, Stored
@@ -28,6 +28,10 @@ class Waiter(Protocol):
     async def wait(self, scope: Scope, session: Session, after: int, seconds: float) -> None:
         """Returns when there is a message above ``after``, when the session was restored more often than ``session`` says or was
         deleted, or after ``seconds``. Raises ``WorkingMemoryUnavailable``."""
+
+
+Still = Callable[[], Awaitable[object]]
+"""Raises ``Unauthenticated`` when the listener's key is good no more, and ``StoreUnavailable`` when that cannot be said."""
 
 
 class EventKind(StrEnum):
@@ -126,19 +130,20 @@ class Events:
         """See :meth:`Places.close`."""
         self._places.close()
 
-    async def open(self, scope: Scope, session_id: str, after: int | None) -> AsyncGenerator[Event, None]:
-        """Events after a position; ``None``: only what is new. Raises ``NotFound``, ``TooManyStreams``.
+    async def open(self, scope: Scope, session_id: str, after: int | None, still: Still) -> AsyncGenerator[Event, None]:
+        """Events after a position; ``None``: only what is new. Raises ``NotFound``, ``TooManyStreams``. It ends when ``still``
+        raises, which is asked before anything new is told.
 
         Who comes back with a position is told by a ``restore`` first when there can have been one since: nobody but the
         listener knows what it was shown.
         """
         require(scope, Action.READ)
-        stream = self._stream(scope, session_id, after)
+        stream = self._stream(scope, session_id, after, still)
         # It begins here: what it raises is still an answer, and from now on its end gives the place back.
         await anext(stream)
         return stream
 
-    async def _stream(self, scope: Scope, session_id: str, after: int | None) -> AsyncGenerator[Event, None]:
+    async def _stream(self, scope: Scope, session_id: str, after: int | None, still: Still) -> AsyncGenerator[Event, None]:
         with self._places.one(scope.tenant_id):
             page = await self._find(scope, session_id, lambda target: self._read(scope, target, after or 0))
             if after is None:
@@ -150,14 +155,14 @@ class Events:
             begun = Event(EventKind.BEGIN, page, after)
             yield begun  # to open()
             yield begun
-            # When Redis goes, so does the stream: the listener comes again, and is told then.
-            with suppress(WorkingMemoryUnavailable):
-                async with aclosing(self._events(scope, session_id, after, page, seen)) as events:
+            # When a store goes or the key ends, so does the stream: the listener comes again, and is told then.
+            with suppress(StoreUnavailable, Unauthenticated):
+                async with aclosing(self._events(scope, after, page, seen, still)) as events:
                     async for event in events:
                         yield event
 
     async def _events(
-        self, scope: Scope, session_id: str, after: int, page: Page, seen: tuple[int, ranges.Ranges]
+        self, scope: Scope, after: int, page: Page, seen: tuple[int, ranges.Ranges], still: Still
     ) -> AsyncGenerator[Event, None]:
         end, incarnation = time.monotonic() + self._lifetime_s, page.session.incarnation
         while True:
@@ -180,10 +185,12 @@ class Events:
                     last, seconds = max(after, page.session.head), min(self._heartbeat_s, left)
                     await self._places.unless_closed(self._waiter.wait(scope, page.session, last, seconds))
             try:
-                page = await self._read(scope, Target(session_id, self._clock.now()), after)
+                page = await self._read(scope, Target(page.session.session_id, self._clock.now()), after)
             except SessionGone:
                 yield Event(EventKind.GONE, page, after)
                 return
+            # After reading: what was written when the key had ended is not told.
+            await still()
             if not page.messages:
                 yield Event(EventKind.HEARTBEAT, page, after)
 

@@ -3,11 +3,14 @@
 import asyncio
 import json
 
+import httpx
 import pytest
 from fastapi import FastAPI
 
 from memoryd.client.sse import Events
-from tests.http.conftest import Tenant
+from memoryd.sessions.model import Birth, NewMessage
+from retrieval.scope import Action, Scope
+from tests.http.conftest import Tenant, client
 from tests.http.talking import append, user
 
 
@@ -49,6 +52,25 @@ async def test_who_comes_back_after_a_quiet_stream_is_told_what_came_between(
     await append(tenant, "s", user("two"))
     answer = await tenant.http.get("/v1/sessions/s/events", headers={"Last-Event-ID": standard.last_id})
     assert list(_events(answer.text)) == [("message", "2 two")]
+
+
+@pytest.mark.parametrize("how", ["revoked", "suspended"])
+async def test_a_key_that_ends_is_told_nothing_more(app: FastAPI, tenant: Tenant, operator: httpx.AsyncClient, how: str) -> None:
+    await append(tenant, "s", user("one"))
+    made = (await tenant.http.post("/v1/keys", json={"name": "listener", "actions": ["read"]})).json()
+    async with client(app, made["key"]) as listener:
+        listening = asyncio.create_task(listener.get("/v1/sessions/s/events?after=0"))
+        await asyncio.sleep(0.5)
+        if how == "revoked":
+            answer = await tenant.http.delete(f"/v1/keys/{made['id']}")
+        else:
+            answer = await operator.patch(f"/v1/admin/tenants/{tenant.tenant_id}", json={"suspended": True})
+        assert answer.is_success, answer.text
+        late = NewMessage(None, None, False, '{"role":"user","content":"two"}')
+        scope = Scope(tenant.tenant_id, "tester", frozenset(Action))
+        await app.state.services.sessions.working.append(scope, "s", [late], Birth(), None)
+        async with asyncio.timeout(5):
+            assert list(_events((await listening).text)) == [("message", "1 one")]
 
 
 async def test_an_event_id_that_was_never_given_out_is_refused(tenant: Tenant) -> None:

@@ -66,6 +66,10 @@ def tenant(*, spaces: frozenset[str] | None = None, tenant_id: UUID | None = Non
     return Scope(tenant_id or uuid4(), "tester", frozenset(Action), spaces)
 
 
+async def good() -> None:
+    """A listener's key, asked for again."""
+
+
 async def no_snapshot(scope: Scope, session_id: str) -> bool:
     return False
 

@@ -16,7 +16,7 @@ from memoryd.sessions.working import Finder
 from memoryd.stores.redis import Redis
 from memoryd.stores.sessions.waiter import RedisWaiter
 from retrieval.scope import Scope
-from tests.sessions.conftest import LIMITS, no_snapshot, tenant
+from tests.sessions.conftest import LIMITS, good, no_snapshot, tenant
 from tests.sessions.whole import Whole, folder
 from tests.stack import Stack
 
@@ -48,17 +48,17 @@ async def told(stream: AsyncIterator[Event]) -> list[str | int]:
 async def test_who_comes_back_after_a_restore_is_told_of_it(whole: Whole) -> None:
     scope, streams = whole.scope, events(whole)
     await whole.say("s", "a", "b", "c")
-    assert await told(await streams.open(scope, "s", 2)) == [3]
+    assert await told(await streams.open(scope, "s", 2, good)) == [3]
     point = await whole.sessions.checkpoint(scope, "s", CheckpointWish(None, None, {}), None)
     await whole.say("s", "d")
     done = await whole.sessions.restore(scope, "s", point.checkpoint_id, None)
     await whole.say("s", "e")
-    assert await told(await streams.open(scope, "s", 4)) == [EventKind.RESTORE, 5]
+    assert await told(await streams.open(scope, "s", 4, good)) == [EventKind.RESTORE, 5]
     # Undone, everything up to there is visible again, as it was before: only the number of restores tells.
     await whole.sessions.restore(scope, "s", done.undo, None)
-    assert await told(await streams.open(scope, "s", 4)) == [EventKind.RESTORE]
-    assert await told(await streams.open(scope, "s", 0)) == [1, 2, 3, 4]
-    assert await told(await streams.open(scope, "s", None)) == []
+    assert await told(await streams.open(scope, "s", 4, good)) == [EventKind.RESTORE]
+    assert await told(await streams.open(scope, "s", 0, good)) == [1, 2, 3, 4]
+    assert await told(await streams.open(scope, "s", None, good)) == []
 
 
 async def test_who_comes_back_after_a_loss_is_told_of_it(whole: Whole) -> None:
@@ -66,7 +66,7 @@ async def test_who_comes_back_after_a_loss_is_told_of_it(whole: Whole) -> None:
     key = f"t:{{{whole.scope.tenant_id}}}:s:s:meta"
     # As a session is put back from a snapshot that had one message fewer.
     await whole.redis.command("HSET", key, "vis", "1:1,1003:", "head", 1_002)
-    assert await told(await events(whole).open(whole.scope, "s", 2)) == [EventKind.RESTORE]
+    assert await told(await events(whole).open(whole.scope, "s", 2, good)) == [EventKind.RESTORE]
 
 
 async def test_who_listens_to_a_session_made_anew_hears_it_from_its_beginning(whole: Whole) -> None:
@@ -88,10 +88,10 @@ async def test_who_listens_to_a_session_made_anew_hears_it_from_its_beginning(wh
     streams = Events(
         Finder(no_snapshot, whole.clock), whole.messages, Remade(), whole.clock, streams=4, heartbeat_s=0.1, lifetime_s=0.3
     )
-    assert await told(await streams.open(whole.scope, "s", 2)) == [3, EventKind.RESTORE, 1, 2, 3, 4]
-    assert await told(await streams.open(whole.scope, "s", 100)) == [EventKind.RESTORE, 1, 2, 3, 4]
+    assert await told(await streams.open(whole.scope, "s", 2, good)) == [3, EventKind.RESTORE, 1, 2, 3, 4]
+    assert await told(await streams.open(whole.scope, "s", 100, good)) == [EventKind.RESTORE, 1, 2, 3, 4]
     # Who comes back with a position that it has reached again is not known to have seen another.
-    assert await told(await streams.open(whole.scope, "s", 4)) == []
+    assert await told(await streams.open(whole.scope, "s", 4, good)) == []
 
 
 async def test_who_comes_back_does_not_bring_back_what_ended(redis: Redis, tmp_path: Path) -> None:
@@ -101,44 +101,44 @@ async def test_who_comes_back_does_not_bring_back_what_ended(redis: Redis, tmp_p
     streams = Events(finder, whole.messages, RedisWaiter(redis), whole.clock, streams=4, heartbeat_s=0.1, lifetime_s=0.2)
     await whole.lifecycle.snapshot(whole.scope, "s")
     await whole.lose_redis()
-    assert await told(await streams.open(whole.scope, "s", 0)) == [1]
+    assert await told(await streams.open(whole.scope, "s", 0, good)) == [1]
     whole.clock.pass_(LIMITS.ttl_s + 1)
     assert (await whole.rounds.tend()).expired == 1
     with pytest.raises(NotFound):
-        await streams.open(whole.scope, "s", 1)
+        await streams.open(whole.scope, "s", 1, good)
     assert await whole.said("s") == ["a"]
-    assert await told(await streams.open(whole.scope, "s", 0)) == [1]
+    assert await told(await streams.open(whole.scope, "s", 0, good)) == [1]
 
 
 async def test_one_tenant_has_half_of_the_streams(whole: Whole) -> None:
     streams, other = events(whole, lifetime_s=5), Whole(whole.redis, tenant(), None)
     for one in (whole, other):
         await one.say("s", "a")
-    held = [await streams.open(whole.scope, "s", 0) for _ in range(2)]
+    held = [await streams.open(whole.scope, "s", 0, good) for _ in range(2)]
     with pytest.raises(TooManyStreams):
-        await streams.open(whole.scope, "s", 0)
+        await streams.open(whole.scope, "s", 0, good)
     with pytest.raises(NotFound):
-        await streams.open(other.scope, "none", 0)
-    held += [await streams.open(other.scope, "s", 0) for _ in range(2)]
+        await streams.open(other.scope, "none", 0, good)
+    held += [await streams.open(other.scope, "s", 0, good) for _ in range(2)]
     with pytest.raises(TooManyStreams):
-        await streams.open(tenant(), "s", 0)
+        await streams.open(tenant(), "s", 0, good)
     # Its answer was never sent, so nobody ever asked it for an event: the place is free all the same.
     del held[0]
     gc.collect()
     await asyncio.sleep(0.05)
-    held.append(await streams.open(whole.scope, "s", 0))
+    held.append(await streams.open(whole.scope, "s", 0, good))
 
 
 async def test_one_stream_is_for_anybody(whole: Whole) -> None:
     await whole.say("s", "a")
     streams = events(whole, streams=1)
-    assert await told(await streams.open(whole.scope, "s", 0)) == [1]
-    assert await told(await streams.open(whole.scope, "s", 0)) == [1]
+    assert await told(await streams.open(whole.scope, "s", 0, good)) == [1]
+    assert await told(await streams.open(whole.scope, "s", 0, good)) == [1]
 
 
 async def test_a_stream_ends_when_redis_goes(whole: Whole) -> None:
     await whole.say("s", "a")
-    assert await told(await events(whole, gone=True).open(whole.scope, "s", 0)) == [1]
+    assert await told(await events(whole, gone=True).open(whole.scope, "s", 0, good)) == [1]
 
 
 async def test_restores_and_the_end_wake_who_listens(stack: Stack, whole: Whole) -> None:
@@ -149,7 +149,7 @@ async def test_restores_and_the_end_wake_who_listens(stack: Stack, whole: Whole)
     point = await whole.sessions.checkpoint(scope, "s", CheckpointWish(None, None, {}), None)
 
     async def listen() -> None:
-        async for event in await events(waiting, heartbeat_s=30, lifetime_s=60).open(scope, "s", 1):
+        async for event in await events(waiting, heartbeat_s=30, lifetime_s=60).open(scope, "s", 1, good):
             if event.kind is not EventKind.HEARTBEAT:
                 heard.put_nowait(event.kind)
 
@@ -174,13 +174,13 @@ async def test_nothing_wakes_who_listens_to_a_session_made_after_one_that_was_de
     await whole.lifecycle.delete(whole.scope, "s")
     whole.clock.pass_(0.001)
     await whole.say("s", "b")
-    told = [one.kind async for one in await events(whole).open(whole.scope, "s", 1)]
+    told = [one.kind async for one in await events(whole).open(whole.scope, "s", 1, good)]
     assert told.count(EventKind.HEARTBEAT) <= 2
 
 
 async def test_who_was_told_nothing_comes_back_with_where_it_stood(whole: Whole) -> None:
     await whole.say("s", "a")
-    (begun, *_) = [one async for one in await events(whole).open(whole.scope, "s", None)]
+    (begun, *_) = [one async for one in await events(whole).open(whole.scope, "s", None, good)]
     await whole.say("s", "b")
     assert (begun.kind, begun.after) == (EventKind.BEGIN, 1)
-    assert await told(await events(whole).open(whole.scope, "s", begun.after)) == [2]
+    assert await told(await events(whole).open(whole.scope, "s", begun.after, good)) == [2]

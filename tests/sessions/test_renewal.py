@@ -1,5 +1,7 @@
 """What keeps a session alive."""
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
 from memoryd.sessions.model import CheckpointWish, Expected
@@ -13,7 +15,7 @@ async def test_every_read_renews(working: Working, kind: str) -> None:
     await sessions.put_state(scope, "s", "k", 1, Expected(), None)
     await sessions.record_effect(scope, "s", "e", 1)
     point = (await sessions.checkpoint(scope, "s", CheckpointWish(None, None, {}), None)).checkpoint_id
-    reads = {
+    reads: dict[str, Callable[[], Awaitable[object]]] = {
         "state": lambda: sessions.state(scope, "s"),
         "key": lambda: sessions.get_state(scope, "s", "k"),
         "effect": lambda: sessions.get_effect(scope, "s", "e"),

@@ -44,7 +44,7 @@ async def list_sessions(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=1_000)] = None,
 ) -> SessionPageOut:
-    """Sessions that have not expired, newest first."""
+    """Sessions that have not ended, newest first: one that expired ends with the worker's next round."""
     at = None if cursor is None else from_cursor(cursor)
     page = await use.lifecycle.page(scope, user_id=user_id, agent_id=agent_id, cursor=at, limit=limit)
     return SessionPageOut(

@@ -11,6 +11,7 @@ from lxml import etree
 
 from ingestion.document import BlockKind, render
 from ingestion.parse.hypertables import grid
+from ingestion.parse.hypertree import Tree
 from ingestion.parse.links import link
 from ingestion.parse.markup import Element
 from ingestion.parse.pieces import Piece, code, heading, one_line, paragraph
@@ -61,12 +62,14 @@ def decoded(content: bytes, guess: str | None = None) -> str:
 
 
 def parse_html(text: str) -> Element | None:
-    """The root element, or ``None``. HTML's parser expands no entities of the document's own and fetches nothing."""
-    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
-    try:
-        return etree.fromstring(text.encode("utf-8", errors="replace"), parser)
-    except etree.XMLSyntaxError:
-        return None
+    """The root element, or ``None``. HTML's parser expands no entities of the document's own and fetches nothing.
+
+    Whatever is wrong with a page, it is read to its end: with ``huge_tree`` also beyond texts and attributes of 10 MB.
+    """
+    parser = etree.HTMLParser(
+        encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=True, target=Tree()
+    )
+    return etree.fromstring(text.encode("utf-8", errors="replace"), parser)
 
 
 def title_of(root: Element) -> str | None:

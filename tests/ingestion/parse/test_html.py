@@ -1,0 +1,58 @@
+"""Pages as they are written: nested too deeply, closed badly, or not at all."""
+
+from pathlib import Path
+
+import pytest
+
+from ingestion.document import BlockKind
+from tests.ingestion.parse.reading import read_text
+
+
+async def test_elements_that_nobody_closes(tmp_path: Path) -> None:
+    """Each <font> stays open, so that every paragraph stands deeper than the one before."""
+    said = [f"Paragraph {number} says something." for number in range(1_500)]
+    document = await read_text(tmp_path, "<h1>Old page</h1>" + "".join(f"<p><font>{one}" for one in said), "a.html")
+    assert [block.text for block in document.blocks] == ["Old page", *said]
+
+
+async def test_what_is_too_deep_stands_side_by_side(tmp_path: Path) -> None:
+    page = "<div>" * 700 + "<h2>Deep</h2><p>in <b>it</b></p>" + "</div>" * 700 + "<h2>After</h2><p>it</p>"
+    document = await read_text(tmp_path, page, "a.html")
+    assert [(block.kind, block.text) for block in document.blocks] == [
+        (BlockKind.HEADING, "Deep"),
+        (BlockKind.PARAGRAPH, "in"),
+        (BlockKind.PARAGRAPH, "it"),
+        (BlockKind.HEADING, "After"),
+        (BlockKind.PARAGRAPH, "it"),
+    ]
+
+
+async def test_names_and_characters_that_no_tree_takes(tmp_path: Path) -> None:
+    page = (
+        """<html xmlns:o="urn:o" "><div @click="x" :class="{a}" 1='2' class=a&#1;>a<o:p>b\x01c</o:p>&#1;d\x0ce&#0;&#xfffe;</div>
+<x1:y/><a:b:c><p id="\x02">f</p><\x01>g<é>h</é><-a>i<a\x02b>j</a\x02b><p>"""
+        + "END " * 200
+    )
+    document = await read_text(tmp_path, page, "a.html")
+    assert document.blocks[0].text.startswith("abcd e")
+    assert document.blocks[-1].text.endswith("END")
+
+
+async def test_a_body_within_frames(tmp_path: Path) -> None:
+    document = await read_text(tmp_path, "<frameset><body>a<p>b</frameset>c", "a.html")
+    assert "".join(document.text.split()) == "abc"
+
+
+@pytest.mark.parametrize(
+    "huge", ["<p>" + "word " * 2_100_000, "<img src='data:image/png;base64," + "A" * 10_500_000 + "'>"], ids=["text", "attribute"]
+)
+async def test_what_follows_something_huge_is_read(tmp_path: Path, huge: str) -> None:
+    document = await read_text(tmp_path, f"<p>before</p>{huge}<p>after</p>", "a.html")
+    assert (document.blocks[0].text, document.blocks[-1].text) == ("before", "after")
+
+
+async def test_pages_go_on_after_their_end(tmp_path: Path) -> None:
+    page = "<html><head><title>One</title></head><body><p>a</p></body></html>"
+    document = await read_text(tmp_path, page + "<p>b</p>" + page.replace("One", "Two") + "c", "a.html")
+    assert document.text == "a\n\nb\n\na\n\nc"
+    assert document.parsed.title == "One"

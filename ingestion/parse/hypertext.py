@@ -213,10 +213,11 @@ def _definitions(element: Element) -> Iterator[str]:
 
 def _table(element: Element) -> Iterator[Piece]:
     """A table of data as a table; one of layout (nested, or of one column) as what stands in it."""
-    for caption in element.iter("caption"):
+    for caption in element.iterchildren("caption"):
         yield paragraph(_inline_within(caption))
-    rows = grid(element, _inline_within)
-    if next(element.iterdescendants("table"), None) is not None or max(map(len, rows), default=0) < 2:
+    nests = next(element.iterdescendants("table"), None) is not None
+    rows = [] if nests else grid(element, _inline_within)
+    if max(map(len, rows), default=0) < 2:
         for child in element:
             if child.tag != "caption" and not _is_unread(child):
                 yield from _blocks(child)

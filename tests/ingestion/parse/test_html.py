@@ -56,3 +56,26 @@ async def test_pages_go_on_after_their_end(tmp_path: Path) -> None:
     document = await read_text(tmp_path, page + "<p>b</p>" + page.replace("One", "Two") + "c", "a.html")
     assert document.text == "a\n\nb\n\na\n\nc"
     assert document.parsed.title == "One"
+
+
+async def test_long_tables_are_whole(tmp_path: Path) -> None:
+    rows = "".join(f"<tr><th colspan=3>{number}</th></tr><tr>" + "<td>x</td>" * 12 + "</tr>" for number in range(20_000))
+    document = await read_text(tmp_path, f"<table><tr><td>a</td><td>b</td></tr>{rows}</table><p>after</p>", "a.html")
+    lines = document.text.split("\n")
+    assert lines[-1] == "after"
+    assert sum(line.startswith("| x |") for line in lines) == 20_000
+    assert "| 19999 | 19999 | 19999 |" in document.text
+
+
+async def test_a_table_of_spans_is_read_to_its_end(tmp_path: Path) -> None:
+    cells = "<tr>" + "<td rowspan=50 colspan=50>x</td>" * 20 + "</tr>"
+    document = await read_text(tmp_path, f"<table>{cells * 30}<tr><td>the end</td></tr></table>", "a.html")
+    assert "the end" in document.text
+
+
+async def test_tables_within_tables(tmp_path: Path) -> None:
+    """Each level is looked at once: 300 of them took a minute."""
+    page = "<table><caption>c</caption><tr><td>x<td>y" * 300 + "END"
+    text = (await read_text(tmp_path, page, "a.html")).text
+    assert text.endswith("END")
+    assert text.count("c\n") == 300

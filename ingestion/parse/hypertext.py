@@ -18,12 +18,13 @@ from ingestion.parse.pieces import Piece, code, heading, one_line, paragraph
 from ingestion.parse.tables import pipe_table
 
 _UNREAD = frozenset((
-    "script", "style", "noscript", "template", "head", "svg", "math", "canvas", "iframe", "object", "embed", "audio",
+    "script", "style", "noscript", "template", "head", "svg", "canvas", "iframe", "object", "embed", "audio",
     "video", "nav", "button", "select", "option", "input", "textarea", "dialog", "map", "menu", "img", "picture",
     "link", "meta", "source", "track",
 ))  # fmt: skip
+_NAMES = ("h1", "h2", "h3", "h4", "h5", "h6", "dt", "summary")
 _UNREAD_ROLES = frozenset((
-    "navigation", "banner", "contentinfo", "search", "menu", "menubar", "dialog", "alert", "toolbar", "complementary",
+    "navigation", "banner", "contentinfo", "search", "menu", "menubar", "dialog", "toolbar",
 ))  # fmt: skip
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BLOCKS = (
@@ -116,7 +117,7 @@ def _block(element: Element) -> Iterator[Piece]:
     if tag in _HEADINGS:
         yield heading(_inline_within(element), _HEADINGS[tag])
     elif tag == "pre":
-        yield code("".join(element.itertext()), _language(element))
+        yield code(_verbatim(element), _language(element))
     elif tag in ("ul", "ol") and next(element.iter(*_NO_ITEM), None) is None:
         yield Piece(BlockKind.LIST, "\n".join(_items(element, 0)))
     elif tag == "dl":
@@ -162,6 +163,8 @@ def _inline(element: Element) -> str:
     if _is_unread(element):
         return ""
     inner = "".join([_text(element.text), *(_inline(child) + _text(child.tail) for child in element)])
+    if tag == "math":
+        return _formula(element)
     if tag in _CODE and inner.strip() and "`" not in inner and "\v" not in inner:
         return inner.replace(inner.strip(), f"`{inner.strip()}`", 1)
     if tag == "a":
@@ -169,6 +172,26 @@ def _inline(element: Element) -> str:
     if tag in _BLOCK_SET:
         return f" {inner} "
     return inner
+
+
+def _formula(element: Element) -> str:
+    """As TeX, where the page says it; else its signs."""
+    tex = element.get("alttext") or next(
+        (found.text for found in element.iter("annotation") if "tex" in (found.get("encoding") or "")), None
+    )
+    return _text(tex) or " ".join(text.strip() for text in element.itertext() if text.strip())
+
+
+def _verbatim(element: Element) -> str:
+    """The text as it is written; some pages end its lines with elements."""
+    parts = [element.text or ""]
+    for child in element:
+        inner = "\n" if child.tag == "br" else "" if _is_unread(child) else _verbatim(child)
+        parts.append(inner)
+        if child.tag in _BLOCK_SET and inner and not inner.endswith("\n"):
+            parts.append("\n")
+        parts.append(child.tail or "")
+    return "".join(parts)
 
 
 def _items(element: Element, depth: int) -> Iterator[str]:
@@ -245,7 +268,10 @@ def _is_navigation(element: Element) -> bool:
 
 def _is_unread(element: Element) -> bool:
     tag = element.tag
-    if not isinstance(tag, str) or tag in _UNREAD or element.get("hidden") is not None:
+    if not isinstance(tag, str) or element.get("hidden") is not None:
+        return True
+    # A button that opens an answer says the question.
+    if tag in _UNREAD and (tag != "button" or next(element.iterancestors(*_NAMES), None) is None):
         return True
     if (element.get("role") or "") in _UNREAD_ROLES or element.get("aria-hidden") == "true":
         return True

@@ -79,3 +79,26 @@ async def test_tables_within_tables(tmp_path: Path) -> None:
     text = (await read_text(tmp_path, page, "a.html")).text
     assert text.endswith("END")
     assert text.count("c\n") == 300
+
+
+async def test_questions_alerts_and_asides_are_read(tmp_path: Path) -> None:
+    page = """<h2><button>How many days?</button></h2><p>30 <button>Copy</button></p><details>
+<summary><button>More</button></summary>x<button>no</button></details>
+<dl><dt><button>Term</button><button hidden>no</button></dt><dd>meaning</dd></dl>
+<div role="alert"><p>Never restore here.</p></div><div role="complementary">Note</div><div role="search">no</div>"""
+    document = await read_text(tmp_path, page, "a.html")
+    assert [block.text for block in document.blocks] == [
+        "How many days?", "30", "More", "x", "- Term: meaning", "Never restore here.", "Note",
+    ]  # fmt: skip
+
+
+async def test_lines_of_code_that_are_elements(tmp_path: Path) -> None:
+    page = "<pre>a<br>b</pre><pre><div><b>c</b></div><div>d\n</div>e<button>Copy</button></pre>"
+    document = await read_text(tmp_path, page, "a.html")
+    assert [block.text for block in document.blocks] == ["a\nb", "c\nd\ne"]
+
+
+async def test_formulas(tmp_path: Path) -> None:
+    tex = '<math><semantics><mi>x</mi><annotation encoding="application/x-tex">x^2</annotation></semantics></math>'
+    page = f'<p>If {tex} or <math alttext="\\pi r"><mi>p</mi></math> or <math><mi>a</mi><mo>=</mo><mn>2</mn></math>.</p>'
+    assert (await read_text(tmp_path, page, "a.html")).text == "If x^2 or \\pi r or a = 2."

@@ -35,6 +35,9 @@ _BLOCKS = (
 _BLOCK_SET = frozenset(_BLOCKS)
 # A list whose items hold these is a layout.
 _NO_ITEM = ("h1", "h2", "h3", "h4", "h5", "h6", "table", "pre")
+# A term's meaning that holds these is more than a line.
+_NO_MEANING = (*_NO_ITEM, "ul", "ol", "dl", "dd", "blockquote")
+_LISTS = frozenset(("ul", "ol"))
 _CODE = frozenset(("code", "kbd", "samp", "tt"))
 _LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)[-\s]([\w+#-]+)")
 _DECLARED = re.compile(rb"<(?:\?xml|meta)\b[^>]{0,300}?(?:encoding|charset)\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
@@ -118,10 +121,10 @@ def _block(element: Element) -> Iterator[Piece]:
         yield heading(_inline_within(element), _HEADINGS[tag])
     elif tag == "pre":
         yield code(_verbatim(element), _language(element))
-    elif tag in ("ul", "ol") and next(element.iter(*_NO_ITEM), None) is None:
+    elif tag in _LISTS and next(element.iter(*_NO_ITEM), None) is None:
         yield Piece(BlockKind.LIST, "\n".join(_items(element, 0)))
     elif tag == "dl":
-        yield Piece(BlockKind.LIST, "\n".join(_definitions(element)))
+        yield from _definitions(element)
     elif tag == "table":
         yield from _table(element)
     elif tag == "blockquote":
@@ -155,14 +158,20 @@ def _inline_within(element: Element) -> str:
     return _joined(_inline(element))
 
 
-def _inline(element: Element) -> str:
-    """An inline element as Markdown. A line break is a vertical tab until the run is joined."""
+def _inline(element: Element, nested: list[Element] | None = None) -> str:
+    """An inline element as Markdown. A line break is a vertical tab until the run is joined.
+
+    Lists are its words too, unless somebody asks for them: then they are left to ``nested``.
+    """
     tag = element.tag
     if tag == "br":
         return "\v"
     if _is_unread(element):
         return ""
-    inner = "".join([_text(element.text), *(_inline(child) + _text(child.tail) for child in element)])
+    if nested is not None and tag in _LISTS:
+        nested.append(element)
+        return " "
+    inner = "".join([_text(element.text), *(_inline(child, nested) + _text(child.tail) for child in element)])
     if tag == "math":
         return _formula(element)
     if tag in _CODE and inner.strip() and "`" not in inner and "\v" not in inner:
@@ -195,43 +204,65 @@ def _verbatim(element: Element) -> str:
 
 
 def _items(element: Element, depth: int) -> Iterator[str]:
+    """A line for each item, with all of its own words; the lists within it, wherever they stand, come after it."""
     number = 0
-    for item in element:
-        if item.tag in ("ul", "ol"):
-            yield from _items(item, depth + 1)
-            continue
-        if _is_unread(item):
-            continue
-        number += 1
+    for part in _parts(element):
         nested: list[Element] = []
-        run = [_text(item.text)]
-        for child in item:
-            lists = [child] if child.tag in ("ul", "ol") else list(child.iter("ul", "ol"))
-            if lists and not _is_unread(child):
-                run.append(" ".join([_text(child.text)] if child.tag not in ("ul", "ol") else []))
-                nested.extend(found for found in lists if not any(above in lists for above in found.iterancestors()))
-            else:
-                run.append(f" {_inline(child)} " if child.tag in _BLOCK_SET else _inline(child))
-            run.append(_text(child.tail))
-        marker = f"{number}." if element.tag == "ol" else "-"
-        words = _joined(run).replace("\n", " ")
+        marker = "-"
+        if isinstance(part, str):
+            words = part
+        else:
+            words = _joined(_inline(part, nested))
+            if part.tag not in _LISTS:
+                number += 1
+                marker = f"{number}." if element.tag == "ol" else "-"
         if words:
-            yield f"{'    ' * depth}{marker} {words}"
+            yield f"{'    ' * depth}{marker} {words}".replace("\n", " ")
         for one in nested:
             yield from _items(one, depth + 1)
 
 
-def _definitions(element: Element) -> Iterator[str]:
-    term = ""
-    for child in element.iter("dt", "dd"):
-        words = _inline_within(child).replace("\n", " ")
-        if child.tag == "dt":
-            term = words
-        elif words or term:
-            yield f"- {term}: {words}" if term else f"- {words}"
-            term = ""
-    if term:
-        yield f"- {term}"
+def _definitions(element: Element) -> Iterator[Piece]:
+    """A list of terms with their meanings. A meaning that holds more than words has blocks of its own, below its term."""
+    terms: list[str] = []
+    lines: list[str] = []
+    for part in _entries(element):
+        if not isinstance(part, str) and part.tag == "dt":
+            terms.append(_inline_within(part))
+            continue
+        apart = not isinstance(part, str) and next(part.iterdescendants(*_NO_MEANING), None) is not None
+        words = "" if apart else part if isinstance(part, str) else _inline_within(part)
+        lines.append(": ".join(filter(None, (", ".join(filter(None, terms)), words))))
+        terms = []
+        if apart:
+            yield _listed(lines)
+            lines = []
+            yield from _blocks(part)
+    yield _listed([*lines, *terms])
+
+
+def _listed(lines: Iterable[str]) -> Piece:
+    return Piece(BlockKind.LIST, "\n".join("- " + line.replace("\n", " ") for line in lines if line))
+
+
+def _entries(element: Element) -> Iterator[Element | str]:
+    """Terms, meanings and whatever else stands in a list of them, which may group them."""
+    for part in _parts(element):
+        if not isinstance(part, str) and part.tag == "div":
+            yield from _entries(part)
+        else:
+            yield part
+
+
+def _parts(element: Element) -> Iterator[Element | str]:
+    """The elements within one that are read, and the words beside them."""
+    if words := _joined(_text(element.text)):
+        yield words
+    for child in element:
+        if not _is_unread(child):
+            yield child
+        if words := _joined(_text(child.tail)):
+            yield words
 
 
 def _table(element: Element) -> Iterator[Piece]:

@@ -1,11 +1,41 @@
-"""Pages as they are written: nested too deeply, closed badly, or not at all."""
+"""Pages as they are written: nested too deeply, closed badly or not at all, with lists, terms and tables of every kind."""
 
+import re
+from itertools import count
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingestion.document import BlockKind
+from ingestion.parse.hypertext import parse_html, pieces_of
 from tests.ingestion.parse.reading import read_text
+
+_INLINE = st.sampled_from(
+    ["w", "<b>w</b>", "<br>", "w<br>w", "<a href='https://e.com'>w</a>", "<code>w</code>", "<span>w<b>w</b></span>"]
+)
+_WRAPPED = [
+    "<div>{}</div>",
+    "<p>w</p>{}w",
+    "<blockquote>{}</blockquote>",
+    "<details><summary>w</summary>{}</details>",
+    "<b>{}</b>",
+]
+_LISTS = ["<ul><li>{}</ul>", "<ol><li>w</li><li>{}</li>w</ol>", "<ul>w{}<li>w</ul>", "<ul><li>{}</li><ol><li>w</ol></ul>"]
+_TERMS = [
+    "<dl><dt>w<dd>{}</dl>",
+    "<dl><div><dt>w</dt><dt>{}</dt></div><dd>w</dd></dl>",
+    "<dl>w<dd>w</dd>{}</dl>",
+    "<dl><dt>w<dt>w<dd>{}<dd>w</dl>",
+]
+_NESTED = st.recursive(
+    _INLINE,
+    lambda inner: st.tuples(
+        st.sampled_from([*_WRAPPED, *_LISTS, *_TERMS]), st.lists(inner, min_size=1, max_size=3).map(" ".join)
+    ).map(lambda pair: pair[0].format(pair[1])),
+    max_leaves=12,
+)
 
 
 async def test_elements_that_nobody_closes(tmp_path: Path) -> None:
@@ -102,3 +132,36 @@ async def test_formulas(tmp_path: Path) -> None:
     tex = '<math><semantics><mi>x</mi><annotation encoding="application/x-tex">x^2</annotation></semantics></math>'
     page = f'<p>If {tex} or <math alttext="\\pi r"><mi>p</mi></math> or <math><mi>a</mi><mo>=</mo><mn>2</mn></math>.</p>'
     assert (await read_text(tmp_path, page, "a.html")).text == "If x^2 or \\pi r or a = 2."
+
+
+@given(_NESTED)
+def test_every_word_of_lists_is_read_once(markup: str) -> None:
+    numbers = count()
+    page = re.sub(r"(?<![a-z/])w(?![a-z])", lambda _: f"w{next(numbers)};", markup)
+    root = parse_html(f"<div>{page}</div>")
+    assert root is not None
+    read = " ".join(piece.text for piece in pieces_of(root))
+    assert sorted(re.findall(r"w\d+;", read)) == sorted(re.findall(r"w\d+;", page))
+
+
+async def test_items_keep_their_words_beside_their_lists(tmp_path: Path) -> None:
+    page = """<ul><li><div><p>Install the agent first.</p><ul><li>Linux</li><li>Windows</li></ul><p>Then restart.</p></div></li>
+<li><details><summary>More</summary><ol><li>one</li></ol></details></li></ul>"""
+    document = await read_text(tmp_path, page, "a.html")
+    assert document.text == "- Install the agent first. Then restart.\n    - Linux\n    - Windows\n- More\n    1. one"
+
+
+async def test_terms_and_their_meanings(tmp_path: Path) -> None:
+    page = """<dl><dt>--verbose</dt><dt>-v</dt><dd>More output.</dd><div><dt>-q</dt><dd>Less.</dd></div>
+<dt>class A</dt><dd><p>About A.</p><pre>a = A()
+a.run()</pre><dl><dt>run()</dt><dd>Runs.<table><tr><td>a</td><td>b</td></tr></table></dd></dl></dd><dt>end</dt></dl>"""
+    document = await read_text(tmp_path, page, "a.html")
+    assert [block.text for block in document.blocks] == [
+        "- --verbose, -v: More output.\n- -q: Less.\n- class A",
+        "About A.",
+        "a = A()\na.run()",
+        "- run()",
+        "Runs.",
+        "| a | b |\n| --- | --- |",
+        "- end",
+    ]

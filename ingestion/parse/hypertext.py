@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
 from lxml import etree
 
@@ -40,29 +38,12 @@ _NO_MEANING = (*_NO_ITEM, "ul", "ol", "dl", "dd", "blockquote")
 _LISTS = frozenset(("ul", "ol"))
 _CODE = frozenset(("code", "kbd", "samp", "tt"))
 _LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)[-\s]([\w+#-]+)")
-_DECLARED = re.compile(rb"<(?:\?xml|meta)\b[^>]{0,300}?(?:encoding|charset)\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
-_HEAD = 4_096
-_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
 # Elements so named are navigation if nearly all of their text is links.
 _NAVIGATION = re.compile(r"nav|menu|sidebar|breadcrumb|dropdown|toc\b|share|social|paginat|lang|related|tags\b", re.IGNORECASE)
 _MOSTLY_LINKS = 0.8
 # A main part of fewer characters is a placeholder that a script would fill.
 _SOME_TEXT = 200
-
-
-def decoded(content: bytes, guess: str | None = None) -> str:
-    """A page's text: UTF-8 or UTF-16 if it is that, else as it declares, else by the guess."""
-    if guess is None or guess.startswith("utf"):
-        for encoding in ("utf-16",) if content.startswith(_WIDE) else (guess or "utf-8",):
-            with suppress(UnicodeDecodeError):
-                return content.decode(encoding)
-    declared = _DECLARED.search(content, 0, _HEAD)
-    for encoding in (declared[1].decode("ascii") if declared else "", guess or ""):
-        # Python's own codecs of that kind do not decode bytes to text.
-        with suppress(LookupError, UnicodeDecodeError):
-            return content.decode(encoding)
-    return content.decode(guess or "cp1252", errors="replace")
 
 
 def parse_html(text: str) -> Element | None:

@@ -114,7 +114,10 @@ async def _redis(settings: Settings) -> list[Finding]:
     client = Redis(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
     queue = Redis((settings.jobs_redis_url or settings.redis_url).get_secret_value(), timeout_s=settings.redis_timeout_s)
     try:
-        found = Finding("redis", True, await client.ping())
+        found = [Finding("redis", True, await client.ping())]
+        if policy := await client.eviction():
+            detail = f"{policy}: when its memory is full, Redis drops parts of sessions"
+            found.append(Finding("eviction", False, detail, "set its maxmemory-policy to noeviction"))
         there = await queue.command("EXISTS", ALIVE)
     except ServiceError as error:
         return [Finding("redis", False, str(error), "check MEMORYD_REDIS_URL and that the server runs")]
@@ -122,4 +125,4 @@ async def _redis(settings: Settings) -> list[Finding]:
         await client.close()
         await queue.close()
     # Not missing: this is looked at before anything is started, too.
-    return [found, Finding("worker", True, "there is one" if there else _NO_WORKER)]
+    return [*found, Finding("worker", True, "there is one" if there else _NO_WORKER)]

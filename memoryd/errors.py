@@ -5,6 +5,7 @@
     MemorydError                     (retrieval.errors)
     └── ServiceError                 has a status
         ├── InvalidRequest           422  invalid_request
+        ├── MalformedPath            400  malformed_path
         ├── Unauthenticated          401  unauthenticated
         ├── Forbidden                403  forbidden
         ├── NotFound                 404  not_found
@@ -27,6 +28,7 @@
         ├── DeadlineExceeded         504  deadline_exceeded
         ├── TooManyStreams           429  too_many_streams
         ├── ChatUnavailable          503  chat_unavailable
+        │   └── ChatRefused          503  chat_unavailable
         └── StoreUnavailable         503  store_unavailable
             └── WorkingMemoryUnavailable 503 working_memory_unavailable
 """
@@ -48,6 +50,12 @@ class InvalidRequest(ServiceError):
     """The request is understood but not acceptable; the detail names the field."""
 
     code, status, title = "invalid_request", 422, "Invalid request"
+
+
+class MalformedPath(ServiceError):
+    """The path is not UTF-8 once its percent signs are undone: which name it holds cannot be told."""
+
+    code, status, title = "malformed_path", 400, "Malformed path"
 
 
 class Unauthenticated(ServiceError):
@@ -212,6 +220,12 @@ class ChatUnavailable(ServiceError):
     code, status, title = "chat_unavailable", 503, "Language model unavailable"
     retryable = True
     retry_after_s = 5.0
+
+
+class ChatRefused(ChatUnavailable):
+    """The configured language model does not take this text; it may take others."""
+
+    retryable = False
 
 
 class TooManyStreams(ServiceError):

@@ -70,6 +70,12 @@ class Services:
     generations: Generations
     jobs: JobServices
 
+    def end_streams(self) -> None:
+        """Whoever listens to events is to come again: the process is about to stop, and would wait for them."""
+        self.jobs.events.close()
+        if self.sessions is not None:
+            self.sessions.events.close()
+
     @property
     def working_memory(self) -> SessionServices:
         """The use cases of sessions. Raises ``WorkingMemoryUnavailable`` where the installation has no Redis."""

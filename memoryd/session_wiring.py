@@ -1,11 +1,13 @@
 """The part of the composition root that builds working memory, for the API and for the worker."""
 
+import logging
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 
+from memoryd.errors import WorkingMemoryUnavailable
 from memoryd.memory.ports import Clock
 from memoryd.memory.remember import Remember
 from memoryd.sessions.commit import Commit
@@ -36,6 +38,8 @@ from memoryd.stores.sessions.state import RedisState
 from memoryd.stores.sessions.waiter import RedisWaiter
 from retrieval.packing import TokenizerRegistry
 from retrieval.ports import Embedder
+
+log = logging.getLogger(__name__)
 
 _HEARTBEAT_S = 15.0
 # A stream ends before the request's own time limit would cut it off.
@@ -83,6 +87,13 @@ def _base(settings: Settings, db: Database, redis: Redis, clock: Clock) -> _Base
     return _Base(scripts, RedisMessages(scripts, some), life, RedisProgress(scripts), records, snapshots, finder)
 
 
+async def _look(redis: Redis) -> None:
+    """Warn of a Redis that drops parts of sessions."""
+    with suppress(WorkingMemoryUnavailable):  # it may come later
+        if policy := await redis.eviction():
+            log.warning("Redis drops parts of sessions when its memory is full (%s): set maxmemory-policy noeviction", policy)
+
+
 @asynccontextmanager
 async def open_sessions(
     settings: Settings, db: Database, redis: Redis, remember: Remember, tokenizers: TokenizerRegistry, clock: Clock
@@ -91,6 +102,7 @@ async def open_sessions(
     base, some = _base(settings, db, redis, clock), limits(settings)
     if settings.redis_url is None:
         raise AssertionError  # there is a client, so there is a URL
+    await _look(redis)
     blocking = Redis(
         settings.redis_url.get_secret_value(),
         timeout_s=_HEARTBEAT_S + settings.redis_timeout_s,
@@ -133,6 +145,7 @@ async def open_rounds(
 ) -> AsyncIterator[SessionRounds]:
     """The worker's rounds over sessions."""
     base = _base(settings, db, redis, clock)
+    await _look(redis)
     async with AsyncExitStack() as stack:
         writer = None
         if settings.chat_url:

@@ -16,6 +16,7 @@ from memoryd.stores.redis import Redis
 from memoryd.wiring import open_services
 from retrieval.errors import ModelNotFound
 from retrieval.inference import ModelStore
+from tests.sessions.conftest import evicting
 
 
 async def findings(settings: Settings, **changed: object) -> dict[str, Finding]:
@@ -81,3 +82,20 @@ async def test_a_model_that_the_database_has_no_vectors_of(settings: Settings, t
     assert found["models"].ok, found["models"].detail
     assert not found["generation"].ok
     assert "there is none of the configured model" in found["generation"].detail
+
+
+async def test_a_redis_that_drops_keys(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
+    assert "eviction" not in await findings(settings)
+    assert settings.redis_url is not None
+    redis = Redis(settings.redis_url.get_secret_value(), timeout_s=5)
+    try:
+        async with evicting(redis, "allkeys-lru"):
+            found = (await findings(settings))["eviction"]
+            async with open_services(settings):
+                pass
+    finally:
+        await redis.close()
+    assert not found.ok
+    assert "allkeys-lru" in found.detail
+    assert "noeviction" in found.fix
+    assert "allkeys-lru" in caplog.text

@@ -29,15 +29,19 @@ def main(session: str, *, die_after: int | None) -> None:
         for number, step in enumerate(STEPS, 1):
             known = http.get(f"effects/step-{number}")
             if known.status_code == httpx.codes.OK:
-                print(f"  known: {known.json()['value']}")
-                continue
-            result = act(step)
-            # Recorded first: whatever dies after this, the step is not done again.
-            http.put(f"effects/step-{number}", json={"value": result}).raise_for_status()
+                result = known.json()["value"]
+                print(f"  known: {result}")
+            else:
+                result = act(step)
+                # Recorded first: whatever dies after this, the step is not done again.
+                http.put(f"effects/step-{number}", json={"value": result}).raise_for_status()
+            # What follows a known effect may be there or not: the message's id and the keys see to it that it is there once.
             message = {"role": "assistant", "content": result, "id": f"step-{number}"}
             http.post("messages", json={"messages": [message]}).raise_for_status()
-            http.put("state/step", json={"value": number}).raise_for_status()
-            http.post("checkpoints", json={"step": number, "label": step}).raise_for_status()
+            once = {"Idempotency-Key": f"state-{number}"}
+            http.put("state/step", json={"value": number}, headers=once).raise_for_status()
+            once = {"Idempotency-Key": f"checkpoint-{number}"}
+            http.post("checkpoints", json={"step": number, "label": step}, headers=once).raise_for_status()
             if number == die_after:
                 print("  killed")
                 sys.stdout.flush()

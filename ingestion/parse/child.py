@@ -23,7 +23,7 @@ from ingestion.parse.source import Source
 from ingestion.parse.wire import REQUEST, done_line, failed_line, piece_line, title_line
 
 _FUNCTIONS = {Format.JSON: ("records", "read"), Format.JSON_LINES: ("records", "read_lines")}
-# Nesting of a document is bounded by its reader (256 levels of XML); each level takes a few frames.
+# Nesting of a document is bounded by its reader (256 levels of XML, 512 of HTML); each level takes a few frames.
 _DEPTH = 5_000
 _EMPTY = ParseFailed(FailureReason.EMPTY, "the document has no text")
 

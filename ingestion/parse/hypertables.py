@@ -6,32 +6,33 @@ from collections.abc import Callable
 
 from ingestion.parse.markup import Element
 
-# A page may claim spans of thousands of cells.
+# A page may claim spans of thousands of cells, in every cell. As many copies are made as there are cells, and so many more.
 _MAX_SPAN = 50
-_MAX_CELLS = 200_000
+_MAX_COPIES = 200_000
 
 
 def grid(table: Element, shown: Callable[[Element], str]) -> list[list[str]]:
-    """Rows of cell texts. A cell that spans several stands in each of them, so that every row can be read by itself."""
+    """Rows of cell texts. A cell that spans several stands in each of them, so that every row can be read by itself.
+
+    Of a table that is nearly nothing but spans, later cells stand only where they are.
+    """
     rows: list[list[str]] = []
     # By column: the text that reaches down into the next row, and for how many more.
     hanging: dict[int, tuple[str, int]] = {}
-    cells = 0
+    room = _MAX_COPIES
     for row in table.iter("tr"):
         line: list[str] = []
         below = {column: (text, left - 1) for column, (text, left) in hanging.items() if left > 1}
         for cell in row.iterchildren("td", "th"):
             _fill(line, hanging)
             text = shown(cell).replace("\n", " ")
-            down = _span(cell.get("rowspan"))
-            for _ in range(_span(cell.get("colspan"))):
+            down, across = (_span(cell.get(name)) if room > 0 else 1 for name in ("rowspan", "colspan"))
+            room += 2 - down * across
+            for _ in range(across):
                 if down > 1:
                     below[len(line)] = (text, down - 1)
                 line.append(text)
         _fill(line, hanging)
-        cells += len(line)
-        if cells > _MAX_CELLS:
-            break
         hanging = below
         rows.append(line)
     return rows

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 
 from lxml import etree
 
 from ingestion.document import BlockKind, render
 from ingestion.parse.hypertables import grid
+from ingestion.parse.hypertree import Tree
 from ingestion.parse.links import link
 from ingestion.parse.markup import Element
 from ingestion.parse.pieces import Piece, code, heading, one_line, paragraph
 from ingestion.parse.tables import pipe_table
 
 _UNREAD = frozenset((
-    "script", "style", "noscript", "template", "head", "svg", "math", "canvas", "iframe", "object", "embed", "audio",
+    "script", "style", "noscript", "template", "head", "svg", "canvas", "iframe", "object", "embed", "audio",
     "video", "nav", "button", "select", "option", "input", "textarea", "dialog", "map", "menu", "img", "picture",
     "link", "meta", "source", "track",
 ))  # fmt: skip
+_NAMES = ("h1", "h2", "h3", "h4", "h5", "h6", "dt", "summary")
 _UNREAD_ROLES = frozenset((
-    "navigation", "banner", "contentinfo", "search", "menu", "menubar", "dialog", "alert", "toolbar", "complementary",
+    "navigation", "banner", "contentinfo", "search", "menu", "menubar", "dialog", "toolbar",
 ))  # fmt: skip
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BLOCKS = (
@@ -33,11 +33,11 @@ _BLOCKS = (
 _BLOCK_SET = frozenset(_BLOCKS)
 # A list whose items hold these is a layout.
 _NO_ITEM = ("h1", "h2", "h3", "h4", "h5", "h6", "table", "pre")
+# A term's meaning that holds these is more than a line.
+_NO_MEANING = (*_NO_ITEM, "ul", "ol", "dl", "dd", "blockquote")
+_LISTS = frozenset(("ul", "ol"))
 _CODE = frozenset(("code", "kbd", "samp", "tt"))
 _LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)[-\s]([\w+#-]+)")
-_DECLARED = re.compile(rb"<(?:\?xml|meta)\b[^>]{0,300}?(?:encoding|charset)\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
-_HEAD = 4_096
-_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
 # Elements so named are navigation if nearly all of their text is links.
 _NAVIGATION = re.compile(r"nav|menu|sidebar|breadcrumb|dropdown|toc\b|share|social|paginat|lang|related|tags\b", re.IGNORECASE)
@@ -46,27 +46,15 @@ _MOSTLY_LINKS = 0.8
 _SOME_TEXT = 200
 
 
-def decoded(content: bytes, guess: str | None = None) -> str:
-    """A page's text: UTF-8 or UTF-16 if it is that, else as it declares, else by the guess."""
-    if guess is None or guess.startswith("utf"):
-        for encoding in ("utf-16",) if content.startswith(_WIDE) else (guess or "utf-8",):
-            with suppress(UnicodeDecodeError):
-                return content.decode(encoding)
-    declared = _DECLARED.search(content, 0, _HEAD)
-    for encoding in (declared[1].decode("ascii") if declared else "", guess or ""):
-        # Python's own codecs of that kind do not decode bytes to text.
-        with suppress(LookupError, UnicodeDecodeError):
-            return content.decode(encoding)
-    return content.decode(guess or "cp1252", errors="replace")
-
-
 def parse_html(text: str) -> Element | None:
-    """The root element, or ``None``. HTML's parser expands no entities of the document's own and fetches nothing."""
-    parser = etree.HTMLParser(encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False)
-    try:
-        return etree.fromstring(text.encode("utf-8", errors="replace"), parser)
-    except etree.XMLSyntaxError:
-        return None
+    """The root element, or ``None``. HTML's parser expands no entities of the document's own and fetches nothing.
+
+    Whatever is wrong with a page, it is read to its end: with ``huge_tree`` also beyond texts and attributes of 10 MB.
+    """
+    parser = etree.HTMLParser(
+        encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=True, target=Tree()
+    )
+    return etree.fromstring(text.encode("utf-8", errors="replace"), parser)
 
 
 def title_of(root: Element) -> str | None:
@@ -82,6 +70,13 @@ def pieces_of(root: Element, page: int | None = None) -> Iterator[Piece]:
             break
     for piece in _blocks(root):
         yield Piece(piece.kind, piece.text, piece.level, page, piece.language)
+
+
+def fragment_of(root: Element) -> Iterator[Piece]:
+    """The pieces of all of a fragment: it has no main part, and no head and foot of a page."""
+    for element in root.iter("header", "footer"):
+        element.tag = "div"
+    yield from _blocks(root)
 
 
 def _blocks(element: Element) -> Iterator[Piece]:
@@ -106,11 +101,11 @@ def _block(element: Element) -> Iterator[Piece]:
     if tag in _HEADINGS:
         yield heading(_inline_within(element), _HEADINGS[tag])
     elif tag == "pre":
-        yield code("".join(element.itertext()), _language(element))
-    elif tag in ("ul", "ol") and next(element.iter(*_NO_ITEM), None) is None:
+        yield code(_verbatim(element), _language(element))
+    elif tag in _LISTS and next(element.iter(*_NO_ITEM), None) is None:
         yield Piece(BlockKind.LIST, "\n".join(_items(element, 0)))
     elif tag == "dl":
-        yield Piece(BlockKind.LIST, "\n".join(_definitions(element)))
+        yield from _definitions(element)
     elif tag == "table":
         yield from _table(element)
     elif tag == "blockquote":
@@ -144,14 +139,22 @@ def _inline_within(element: Element) -> str:
     return _joined(_inline(element))
 
 
-def _inline(element: Element) -> str:
-    """An inline element as Markdown. A line break is a vertical tab until the run is joined."""
+def _inline(element: Element, nested: list[Element] | None = None) -> str:
+    """An inline element as Markdown. A line break is a vertical tab until the run is joined.
+
+    Lists are its words too, unless somebody asks for them: then they are left to ``nested``.
+    """
     tag = element.tag
     if tag == "br":
         return "\v"
     if _is_unread(element):
         return ""
-    inner = "".join([_text(element.text), *(_inline(child) + _text(child.tail) for child in element)])
+    if nested is not None and tag in _LISTS:
+        nested.append(element)
+        return " "
+    inner = "".join([_text(element.text), *(_inline(child, nested) + _text(child.tail) for child in element)])
+    if tag == "math":
+        return _formula(element)
     if tag in _CODE and inner.strip() and "`" not in inner and "\v" not in inner:
         return inner.replace(inner.strip(), f"`{inner.strip()}`", 1)
     if tag == "a":
@@ -161,52 +164,95 @@ def _inline(element: Element) -> str:
     return inner
 
 
+def _formula(element: Element) -> str:
+    """As TeX, where the page says it; else its signs."""
+    tex = element.get("alttext") or next(
+        (found.text for found in element.iter("annotation") if "tex" in (found.get("encoding") or "")), None
+    )
+    return _text(tex) or " ".join(text.strip() for text in element.itertext() if text.strip())
+
+
+def _verbatim(element: Element) -> str:
+    """The text as it is written; some pages end its lines with elements."""
+    parts = [element.text or ""]
+    for child in element:
+        inner = "\n" if child.tag == "br" else "" if _is_unread(child) else _verbatim(child)
+        parts.append(inner)
+        if child.tag in _BLOCK_SET and inner and not inner.endswith("\n"):
+            parts.append("\n")
+        parts.append(child.tail or "")
+    return "".join(parts)
+
+
 def _items(element: Element, depth: int) -> Iterator[str]:
+    """A line for each item, with all of its own words; the lists within it, wherever they stand, come after it."""
     number = 0
-    for item in element:
-        if item.tag in ("ul", "ol"):
-            yield from _items(item, depth + 1)
-            continue
-        if _is_unread(item):
-            continue
-        number += 1
+    for part in _parts(element):
         nested: list[Element] = []
-        run = [_text(item.text)]
-        for child in item:
-            lists = [child] if child.tag in ("ul", "ol") else list(child.iter("ul", "ol"))
-            if lists and not _is_unread(child):
-                run.append(" ".join([_text(child.text)] if child.tag not in ("ul", "ol") else []))
-                nested.extend(found for found in lists if not any(above in lists for above in found.iterancestors()))
-            else:
-                run.append(f" {_inline(child)} " if child.tag in _BLOCK_SET else _inline(child))
-            run.append(_text(child.tail))
-        marker = f"{number}." if element.tag == "ol" else "-"
-        words = _joined(run).replace("\n", " ")
+        marker = "-"
+        if isinstance(part, str):
+            words = part
+        else:
+            words = _joined(_inline(part, nested))
+            if part.tag not in _LISTS:
+                number += 1
+                marker = f"{number}." if element.tag == "ol" else "-"
         if words:
-            yield f"{'    ' * depth}{marker} {words}"
+            yield f"{'    ' * depth}{marker} {words}".replace("\n", " ")
         for one in nested:
             yield from _items(one, depth + 1)
 
 
-def _definitions(element: Element) -> Iterator[str]:
-    term = ""
-    for child in element.iter("dt", "dd"):
-        words = _inline_within(child).replace("\n", " ")
-        if child.tag == "dt":
-            term = words
-        elif words or term:
-            yield f"- {term}: {words}" if term else f"- {words}"
-            term = ""
-    if term:
-        yield f"- {term}"
+def _definitions(element: Element) -> Iterator[Piece]:
+    """A list of terms with their meanings. A meaning that holds more than words has blocks of its own, below its term."""
+    terms: list[str] = []
+    lines: list[str] = []
+    for part in _entries(element):
+        if not isinstance(part, str) and part.tag == "dt":
+            terms.append(_inline_within(part))
+            continue
+        apart = not isinstance(part, str) and next(part.iterdescendants(*_NO_MEANING), None) is not None
+        words = "" if apart else part if isinstance(part, str) else _inline_within(part)
+        lines.append(": ".join(filter(None, (", ".join(filter(None, terms)), words))))
+        terms = []
+        if apart:
+            yield _listed(lines)
+            lines = []
+            yield from _blocks(part)
+    yield _listed([*lines, *terms])
+
+
+def _listed(lines: Iterable[str]) -> Piece:
+    return Piece(BlockKind.LIST, "\n".join("- " + line.replace("\n", " ") for line in lines if line))
+
+
+def _entries(element: Element) -> Iterator[Element | str]:
+    """Terms, meanings and whatever else stands in a list of them, which may group them."""
+    for part in _parts(element):
+        if not isinstance(part, str) and part.tag == "div":
+            yield from _entries(part)
+        else:
+            yield part
+
+
+def _parts(element: Element) -> Iterator[Element | str]:
+    """The elements within one that are read, and the words beside them."""
+    if words := _joined(_text(element.text)):
+        yield words
+    for child in element:
+        if not _is_unread(child):
+            yield child
+        if words := _joined(_text(child.tail)):
+            yield words
 
 
 def _table(element: Element) -> Iterator[Piece]:
     """A table of data as a table; one of layout (nested, or of one column) as what stands in it."""
-    for caption in element.iter("caption"):
+    for caption in element.iterchildren("caption"):
         yield paragraph(_inline_within(caption))
-    rows = grid(element, _inline_within)
-    if next(element.iterdescendants("table"), None) is not None or max(map(len, rows), default=0) < 2:
+    nests = next(element.iterdescendants("table"), None) is not None
+    rows = [] if nests else grid(element, _inline_within)
+    if max(map(len, rows), default=0) < 2:
         for child in element:
             if child.tag != "caption" and not _is_unread(child):
                 yield from _blocks(child)
@@ -234,7 +280,10 @@ def _is_navigation(element: Element) -> bool:
 
 def _is_unread(element: Element) -> bool:
     tag = element.tag
-    if not isinstance(tag, str) or tag in _UNREAD or element.get("hidden") is not None:
+    if not isinstance(tag, str) or element.get("hidden") is not None:
+        return True
+    # A button that opens an answer says the question.
+    if tag in _UNREAD and (tag != "button" or next(element.iterancestors(*_NAMES), None) is None):
         return True
     if (element.get("role") or "") in _UNREAD_ROLES or element.get("aria-hidden") == "true":
         return True

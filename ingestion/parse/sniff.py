@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from ingestion.parse.archives import Archive, opened
+from ingestion.parse.declared import declared
 from ingestion.parse.encodings import CONTROLS, detect
 from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.labels import superset
@@ -137,7 +138,7 @@ def sniff(source: Source, facts: Facts) -> Sniffed:
         binary = _binary(source, head)
         if binary is not None:
             return Sniffed(binary, source)
-        known = replace(source, encoding=detect(source, facts))
+        known = replace(source, encoding=_encoding(source, head, facts))
     sample = known.text().read(_HEAD)
     if not sample.strip() and source.size <= _HEAD:
         raise ParseFailed(FailureReason.EMPTY, "the file has only white space")
@@ -162,6 +163,17 @@ def _kind(source: Source) -> str:
     if named is Format.SOURCE:
         return f"{named} {language_of(source)}"
     return str(named or _declared(source) or "")
+
+
+def _encoding(source: Source, head: bytes, facts: Facts) -> str:
+    """A page of few words may be like no encoding that can be guessed, and says which it is."""
+    try:
+        return detect(source, facts)
+    except ParseFailed:
+        named = declared(head) if b"\x00" not in head and _HTML.match(head.decode("latin-1")) else None
+        if named is None:
+            raise
+        return named
 
 
 def _binary(source: Source, head: bytes) -> Format | None:

@@ -3,6 +3,7 @@
 from ingestion.sources.archive import ArchiveLimits, walk_archive
 from ingestion.sources.errors import Reason, SourceRefused
 from ingestion.sources.folder import content_hash, walk_folder
+from ingestion.sources.globs import Globs
 from ingestion.sources.model import Found, Skipped, SkipReason
 from ingestion.sources.url import Fetched, Fetcher, FetchPolicy, Resolver
 
@@ -12,6 +13,7 @@ __all__ = [
     "Fetched",
     "Fetcher",
     "Found",
+    "Globs",
     "Reason",
     "Resolver",
     "SkipReason",

@@ -6,7 +6,7 @@ Whoever walks goes on behind an entry that is passed over; an archive that is a 
 
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +58,7 @@ class Entry(Protocol):
         """Its bytes. Raises ``SourceRefused``."""
 
 
-def walk_archive(archive: Path, limits: ArchiveLimits, folder: Path) -> Iterator[Found | Skipped]:
+def walk_archive(archive: Path, limits: ArchiveLimits, folder: Path) -> Generator[Found | Skipped, None, None]:
     """The files of ``archive`` in its order. Each lies in ``folder`` until the next is asked for. Blocks.
 
     Folders and hidden files are left out in silence. Raises ``SourceRefused``: not an archive, too many entries, too

@@ -2,23 +2,22 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from ingestion.sources.globs import matches
+from ingestion.sources.globs import Globs
 from ingestion.sources.model import Found, Skipped, SkipReason
 
 _READ_BYTES = 1 << 20
 
 
-def walk_folder(root: Path, *, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Iterator[Found | Skipped]:
-    """The files below ``root`` by path. Blocks; raises ``OSError`` when ``root`` cannot be read.
+def walk_folder(root: Path, globs: Globs | None = None) -> Iterator[Found | Skipped]:
+    """The files below ``root`` by path, those that are wanted. Blocks; raises ``OSError`` when ``root`` cannot be read.
 
-    Hidden files and folders and symbolic links are left out. A glob without a slash matches a name at any depth, one with
-    a slash the path from ``root``; ``**`` stands for any folders. No ``include`` means everything; what is excluded, a
-    folder with all that is in it, is not included again.
+    Hidden files and folders and symbolic links are left out. What is excluded, a folder with all that is in it, is not
+    included again.
     """
-    yield from _walk(root, "", include, exclude)
+    yield from _walk(root, "", globs or Globs())
 
 
 def content_hash(path: Path) -> str:
@@ -30,20 +29,21 @@ def content_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _walk(folder: Path, prefix: str, include: Sequence[str], exclude: Sequence[str]) -> Iterator[Found | Skipped]:
+def _walk(folder: Path, prefix: str, globs: Globs) -> Iterator[Found | Skipped]:
     with os.scandir(folder) as scan:
         # A folder's contents come where its name with a slash sorts, so that the whole walk is in the order of paths.
         entries = sorted(scan, key=lambda entry: entry.name + "/" * entry.is_dir(follow_symlinks=False))
     for entry in entries:
         name = prefix + entry.name
-        if entry.name.startswith(".") or entry.is_symlink() or matches(name, exclude):
+        # Asked first: who excludes what is hidden anyway has named something that is there.
+        if globs.excludes(name) or entry.name.startswith(".") or entry.is_symlink():
             continue
         if entry.is_dir(follow_symlinks=False):
             try:
-                yield from _walk(Path(entry.path), name + "/", include, exclude)
+                yield from _walk(Path(entry.path), name + "/", globs)
             except OSError:
                 yield Skipped(_shown(name), SkipReason.UNREADABLE)
-        elif not include or matches(name, include):
+        elif globs.includes(name):
             yield _found(entry, name)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ingestion.sources.globs import check
 from memoryd.cli.bars import Bars
 from memoryd.cli.connection import PATIENT, Connection, connecting
 from memoryd.cli.jobs import left_running
@@ -17,11 +18,24 @@ _FAILED, _HINDERED, _INTERRUPTED = 1, 2, 130
 _SHOWN = 50
 
 
+class _Glob(click.ParamType[str]):
+    """A glob that is understood: what was meant to stay out must not be sent because it was taken literally."""
+
+    name = "glob"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            check(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...", type=click.Path(exists=True, path_type=Path))
 @click.option("--kb", "name", required=True, help="The knowledge base.")
-@click.option("--include", multiple=True, metavar="GLOB", help="Only paths that match, such as '**/*.md'; may be repeated.")
-@click.option("--exclude", multiple=True, metavar="GLOB", help="No paths that match; may be repeated.")
+@click.option("--include", multiple=True, type=_Glob(), help="Only paths that match, such as '**/*.md'; may be repeated.")
+@click.option("--exclude", multiple=True, type=_Glob(), help="No paths that match; may be repeated.")
 @click.option("--prefix", default="", help="In front of every document's id, such as 'handbook/'.")
 @click.option(
     "--prune", is_flag=True, help="Remove the documents whose id begins with the prefix and that are not in the source."
@@ -65,6 +79,8 @@ def ingest(
             if create:
                 _made(memoryd, name, space)
             begun = memoryd.knowledge.ingest_local(name, files, options=options, report=bars.local)
+            for which, glob in files.idle:
+                click.echo(f"memoryd: warning: --{which} {plain(glob)} matched nothing", err=True)
             live = None
             if wait or not begun.jobs:
                 finished = memoryd.knowledge.finish(name, begun, on_change=bars.job)
@@ -72,7 +88,9 @@ def ingest(
             lossy = [job for job in begun.jobs if job.counters.failed]
             failed = [item for job in lossy for item in memoryd.jobs.items(job.id, state="failed")]
     except KeyboardInterrupt:
-        if begun is not None:
+        if begun is not None and begun.jobs:
+            if begun.publish:
+                click.echo(_to_be_published(name, begun), err=True)
             left_running([job.id for job in begun.jobs])
         # A job may have been ordered whose answer did not come.
         click.echo(f"interrupted: nothing more is sent; a job that was ordered goes on: memoryd jobs list --kb {name}", err=True)
@@ -122,7 +140,25 @@ def _as_text(name: str, ingestion: Ingestion, failed: list[JobItem], live: int |
             click.echo(f"job {job.id} {job.state}" + ("" if job.final else f": memoryd jobs show --watch {job.id}"))
     if live is not None:
         click.echo(f"{name}@live is version {live}")
-    elif ingestion.publish and not ingestion.by_job and not all(job.final for job in ingestion.jobs):
-        click.echo(f"when these jobs are through: memoryd kb publish {name}")
     elif ingestion.jobs:
-        click.echo(f"see the changes: memoryd kb diff {name}; publish them: memoryd kb publish {name}")
+        click.echo(_next(name, ingestion))
+
+
+def _next(name: str, ingestion: Ingestion) -> str:
+    """What there is to do where nothing was published."""
+    changes = f"see the changes: memoryd kb diff {name}"
+    if not all(job.final for job in ingestion.jobs):
+        if ingestion.publish:
+            return _to_be_published(name, ingestion)
+        return f"when all is through, {changes}; publish them: memoryd kb publish {name}"
+    # Publishing what a job could not, or what is not whole, is no advice: the reason stands above.
+    if any(job.state == "cancelled" or job.error is not None for job in ingestion.jobs):
+        return f"nothing was published; {changes}; drop them: memoryd kb discard {name}"
+    without = ", without what failed" if any(job.counters.failed for job in ingestion.jobs) else ""
+    return f"{changes}; publish them{without}: memoryd kb publish {name}"
+
+
+def _to_be_published(name: str, ingestion: Ingestion) -> str:
+    if ingestion.by_job:
+        return "the job publishes by itself when it is through and no document failed"
+    return f"when these jobs are through: memoryd kb publish {name}"

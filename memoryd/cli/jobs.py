@@ -33,8 +33,7 @@ def jobs() -> None:
 def list_jobs(connection: Connection, state: JobState | None, kb: str | None, limit: int, as_json: bool) -> None:
     """Jobs, newest first."""
     with connection.client() as memoryd:
-        kb_id = None if kb is None else memoryd.knowledge.get(kb).id
-        found = [job for job, _ in zip(memoryd.jobs.list(state=state, kb_id=kb_id), range(limit), strict=False)]
+        found = [job for job, _ in zip(memoryd.jobs.list(state=state, kb=kb), range(limit), strict=False)]
     if as_json:
         for job in found:
             line(job)
@@ -43,8 +42,10 @@ def list_jobs(connection: Connection, state: JobState | None, kb: str | None, li
     for one in found:
         counters = one.counters
         documents = f"{counters.ended:,}/{counters.items:,}"
-        rows.append((one.id, one.state, documents, counters.failed, counters.chunks, second(one.created_at)))
-    table(("JOB", "STATE", "DOCUMENTS", "FAILED", "CHUNKS", "BEGUN"), rows, right=("DOCUMENTS", "FAILED", "CHUNKS"))
+        publishes = "yes" if one.publish else None
+        rows.append((one.id, one.kb, one.state, documents, counters.failed, counters.chunks, publishes, second(one.created_at)))
+    names = ("JOB", "KB", "STATE", "DOCUMENTS", "FAILED", "CHUNKS", "PUBLISHES", "BEGUN")
+    table(names, rows, right=("DOCUMENTS", "FAILED", "CHUNKS"))
 
 
 @jobs.command("show")
@@ -150,6 +151,7 @@ def _described(job: Job) -> None:
     pairs: list[tuple[str, object]] = [
         ("job", job.id),
         ("kind", job.kind),
+        ("kb", job.kb),
         ("state", job.state if job.wish is None else f"{job.state}, {job.wish} asked for"),
         ("documents", f"{counters.ended:,} of {counters.items:,}"),
         ("succeeded", counters.succeeded),
@@ -158,6 +160,8 @@ def _described(job: Job) -> None:
         ("cancelled", counters.cancelled),
         ("chunks", counters.chunks),
         ("tokens", counters.tokens),
+        ("publishes", "when it is through and no document failed" if job.publish else "no"),
+        ("note", job.note),
         ("chunks/s", job.per_second.chunks),
         ("time left", None if job.eta_s is None else seconds(job.eta_s)),
         ("begun", second(job.created_at)),

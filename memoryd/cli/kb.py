@@ -9,7 +9,7 @@ from memoryd.cli.hits import hits
 from memoryd.cli.kb_documents import collect, documents, original
 from memoryd.cli.kb_settings import change, create, show
 from memoryd.cli.shown import as_json, confirmed, line, minute, table, unasked
-from memoryd.cli.values import Pair, words
+from memoryd.cli.values import Pair, base_and_version, words
 from memoryd.client import Version
 from memoryd.client.questions import Rerank, Scalar
 
@@ -57,7 +57,7 @@ def versions(connection: Connection, name: str, as_json: bool) -> None:
 @kb.command("search")
 @click.argument("name")
 @click.argument("query", nargs=-1, required=True)
-@click.option("--version", default="live", show_default=True, help="A number, a tag or `live`.")
+@click.option("--version", default=None, help="A number, a tag or `live`, which is the default; or say it as NAME@VERSION.")
 @click.option("-k", "--k", "limit", type=click.IntRange(1, 100), default=10, show_default=True, help="At most so many hits.")
 @click.option("--document", "documents", multiple=True, help="Only in this document; may be repeated.")
 @click.option("--metadata", multiple=True, type=Pair(), help="Only in documents with this value; may be repeated.")
@@ -71,7 +71,7 @@ def search(
     connection: Connection,
     name: str,
     query: tuple[str, ...],
-    version: str,
+    version: str | None,
     limit: int,
     documents: tuple[str, ...],
     metadata: tuple[tuple[str, Scalar], ...],
@@ -80,6 +80,7 @@ def search(
     as_json: bool,
 ) -> None:
     """Find passages of one knowledge base."""
+    name, version = base_and_version(name, version)
     with connection.client() as memoryd:
         found = memoryd.knowledge.search(
             name,

@@ -8,16 +8,18 @@ import click
 
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.shown import as_json, document, line, plain, table
+from memoryd.cli.values import base_and_version
 
 
 @click.command()
 @click.argument("name")
-@click.option("--version", default="live", show_default=True, help="A number, a tag or `live`.")
+@click.option("--version", default=None, help="A number, a tag or `live`, which is the default; or say it as NAME@VERSION.")
 @click.option("--limit", type=click.IntRange(1), default=None, help="At most so many; default: all.")
 @connecting
 @as_json
-def documents(connection: Connection, name: str, version: str, limit: int | None, as_json: bool) -> None:
+def documents(connection: Connection, name: str, version: str | None, limit: int | None, as_json: bool) -> None:
     """Documents of a version, by id."""
+    name, version = base_and_version(name, version)
     with connection.client() as memoryd:
         found = list(islice(memoryd.knowledge.documents(name, version=version), limit))
     if as_json:
@@ -33,11 +35,12 @@ def documents(connection: Connection, name: str, version: str, limit: int | None
 @click.argument("name")
 @click.argument("document_id", metavar="DOCUMENT")
 @click.argument("to", metavar="FILE", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--version", default="live", show_default=True, help="A number, a tag or `live`.")
+@click.option("--version", default=None, help="A number, a tag or `live`, which is the default; or say it as NAME@VERSION.")
 @connecting
 @as_json
-def original(connection: Connection, name: str, document_id: str, to: Path, version: str, as_json: bool) -> None:
+def original(connection: Connection, name: str, document_id: str, to: Path, version: str | None, as_json: bool) -> None:
     """Write a document's bytes, as they came, to FILE."""
+    name, version = base_and_version(name, version)
     try:
         with connection.client() as memoryd:
             size = memoryd.knowledge.original(name, document_id, to, version=version)

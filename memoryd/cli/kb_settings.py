@@ -21,7 +21,9 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
     with connection.client() as memoryd:
         base = memoryd.knowledge.get(name)
         draft = None if as_json else memoryd.knowledge.draft(name)
-    _shown(base, as_json, None if draft is None else "has changes to publish: memoryd kb diff " + name)
+        empty = draft is not None and memoryd.knowledge.diff(name).empty
+    said = "changes nothing" if empty else f"has changes to publish: memoryd kb diff {name}"
+    _shown(base, as_json, None if draft is None else said)
 
 
 @click.command()
@@ -81,14 +83,10 @@ def change(
     if not given and description is None and retain is None and not retain_all:
         raise click.UsageError("there is nothing to change")
     with connection.client() as memoryd:
-        chunking = None
-        if given:
-            # The whole of it is replaced: what is not said stays as it is.
-            chunking = Chunking.model_validate(memoryd.knowledge.get(name).chunking.model_dump(mode="json") | given)
         base = memoryd.knowledge.update(
             name,
             description=UNSET if description is None else description or None,
-            chunking=UNSET if chunking is None else chunking,
+            chunking=Chunking.model_validate(given) if given else UNSET,
             retain=UNSET if retain is None and not retain_all else retain,
         )
     _shown(base, as_json, None)

@@ -1,6 +1,8 @@
 """``memoryd api``: the role that serves REST and MCP."""
 
 import socket
+from collections.abc import Callable
+from functools import partial
 
 import click
 import uvicorn
@@ -9,7 +11,7 @@ from memoryd.asked import Asked
 from memoryd.embedded.ports import listen
 from memoryd.embedded.readiness import inherited_listener, signal_draining, signal_ready
 from memoryd.garbage import spare_what_is_there
-from memoryd.http.app import create_app
+from memoryd.http.app import create_app, end_streams
 from memoryd.http.connections import bounded
 from memoryd.logs import configure
 from memoryd.settings import Settings
@@ -18,8 +20,12 @@ from memoryd.wiring import open_services
 _GRACE_S = 3
 
 
-class _Server(uvicorn.Server):
-    """Tells a supervisor when requests may come, and when they may not any more."""
+class Server(uvicorn.Server):
+    """Tells a supervisor when requests may come, and when they may not any more; and does not wait for those who listen."""
+
+    def __init__(self, config: uvicorn.Config, end_streams: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._end_streams = end_streams
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -29,6 +35,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         signal_draining()
+        self._end_streams()
         await super().shutdown(sockets)
 
 
@@ -57,4 +64,4 @@ def api(host: str | None, port: int | None) -> None:
         timeout_graceful_shutdown=_GRACE_S,
     )
     listener = inherited_listener() or listen(host or settings.host, settings.port if port is None else port)
-    _Server(config).run(sockets=[listener])
+    Server(config, partial(end_streams, app)).run(sockets=[listener])

@@ -26,7 +26,7 @@ def session() -> None:
 @connecting
 @as_json
 def list_sessions(connection: Connection, user_id: str | None, agent_id: str | None, limit: int, as_json: bool) -> None:
-    """Sessions that have not expired, newest first."""
+    """Sessions that have not ended, newest first."""
     with connection.client() as memoryd:
         found = list(islice(memoryd.sessions.list(user_id=user_id, agent_id=agent_id), limit))
     if as_json:

@@ -34,6 +34,14 @@ class Moment(click.ParamType[datetime]):
             self.fail(f"{text!r} is no time; it looks like 2025-05-08, 2025-05-08T13:56 or 2025-05-08T13:56:00Z", param, ctx)
 
 
+def base_and_version(name: str, version: str | None) -> tuple[str, str]:
+    """Of a knowledge base that is named as agents name it, ``name@version``, or with a version apart; else what is live."""
+    base, at, pinned = name.partition("@")
+    if at and (version is not None or not pinned):
+        raise click.UsageError(f"{name}: give NAME@VERSION, or NAME and --version")
+    return base, pinned or version or "live"
+
+
 class Pair(click.ParamType[tuple[str, Scalar]]):
     """``KEY=VALUE``; a number, ``true``, ``false``, ``null`` and a quoted string are read as JSON, all else is text."""
 

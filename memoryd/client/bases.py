@@ -76,12 +76,12 @@ class BaseOperations(Operations):
         retain: int | Unset | None = UNSET,
         key: str | None = None,
     ) -> Steps[KnowledgeBase]:
-        """Change what is given. Chunking is that of what is ingested from then on."""
+        """Change what is given, of a :class:`Chunking` what it was made with. It is that of what is ingested from then on."""
         body: dict[str, JsonValue] = {}
         if not isinstance(description, Unset):
             body["description"] = description
         if not isinstance(chunking, Unset):
-            body["chunking"] = chunking.model_dump(mode="json")
+            body["chunking"] = chunking.model_dump(mode="json", exclude_unset=True)
         if not isinstance(retain, Unset):
             body["retain"] = retain
         return (yield from asked(KnowledgeBase, writing("PATCH", path(BASES, name), body, key=key), self.retries))

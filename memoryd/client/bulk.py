@@ -111,7 +111,7 @@ class BulkOperations(IngestOperations):
     def ingest_folder(
         self,
         name: str,
-        folder: Path,
+        folder: Path | str,
         *,
         which: Which = _EVERYTHING,
         options: Options = _DEFAULT,
@@ -206,8 +206,12 @@ def _read(files: Iterable[Local | Refused], report: Report | None) -> Steps[tupl
         if isinstance(found, Refused):
             refused.append(found)
             continue
-        if read.setdefault(found.local.document_id, found) is not found:
-            raise SourceUnreadable(f"two files have the document id {found.local.document_id}: give one source a prefix")
+        first = read.setdefault(found.local.document_id, found)
+        if first is not found:
+            places = [one.local.source for one in (first, found) if one.local.source is not None]
+            where = f", in {' and in '.join(places)}" if places else ""
+            said = f"two files have the document id {found.local.document_id}{where}"
+            raise SourceUnreadable(f"{said}: ingest each by itself, with a prefix of its own")
         seen += found.size
         if report is not None:
             report(Progress("read", len(read), seen))

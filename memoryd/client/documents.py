@@ -41,12 +41,12 @@ class DocumentOperations(Operations):
         yield from paged(ChunkPage, where, query, self.retries, lambda page: (page.chunks, page.next_cursor), _pinned)
 
     @Operation
-    def original(self, name: str, document_id: str, to: Path, *, version: int | str = "live") -> Steps[int]:
+    def original(self, name: str, document_id: str, to: Path | str, *, version: int | str = "live") -> Steps[int]:
         """Write the document's bytes as they came to a file; how many. The file appears when all of it is there and its SHA-256
         is right. Raises ``OSError`` of the file, and ``Unreachable`` when the bytes do not arrive whole."""
         request = Request("GET", path(BASES, name, "originals", document_id), query={"version": str(version)})
         for _ in range(_ATTEMPTS):
-            size = yield from self._written(request, to)
+            size = yield from self._written(request, Path(to))
             if size is not None:
                 return size
         raise Unreachable("the original did not arrive whole; try again")

@@ -69,7 +69,7 @@ class IngestOperations(BaseOperations, DocumentOperations):
         return found
 
     @Operation
-    def upload(self, name: str, files: Sequence[Path]) -> Steps[list[Uploaded]]:
+    def upload(self, name: str, files: Sequence[Path | str]) -> Steps[list[Uploaded]]:
         """Keep files, to be named in a job by their SHA-256; in order. They are streamed, several in a request.
 
         Raises ``SourceUnreadable``, ``PartUnreadable``; ``InvalidRequest`` for one that is too large.
@@ -77,7 +77,7 @@ class IngestOperations(BaseOperations, DocumentOperations):
         found: list[Uploaded] = []
         read: list[Hashed] = []
         for file in files:
-            one = yield from _read(file)
+            one = yield from _read(Path(file))
             read.append(one)
         for batch in batches(read):
             answer = yield from asked(Uploads, form(name, [Part(one.local.open) for one in batch]), self.retries)

@@ -49,9 +49,10 @@ class JobOperations(Operations):
         return (yield from asked(Job, Request("GET", path(JOBS, str(job_id))), self.retries))
 
     @Iteration
-    def list(self, *, state: JobState | None = None, kb_id: UUID | None = None) -> Flow[Job]:
-        """Newest first; of a state, of a knowledge base."""
-        query: Query = ({} if state is None else {"state": state}) | ({} if kb_id is None else {"kb_id": str(kb_id)})
+    def list(self, *, state: JobState | None = None, kb: str | None = None, kb_id: UUID | None = None) -> Flow[Job]:
+        """Newest first; of a state, of a knowledge base by its name or its id."""
+        asked_for = {"state": state, "kb": kb, "kb_id": None if kb_id is None else str(kb_id)}
+        query: Query = {name: value for name, value in asked_for.items() if value is not None}
         yield from paged(JobPage, path(JOBS), query, self.retries, lambda page: (page.jobs, page.next_cursor))
 
     @Iteration

@@ -77,6 +77,6 @@ class SessionOperations(ConversationOperations, StateOperations):
 
     @Iteration
     def list(self, *, user_id: str | None = None, agent_id: str | None = None) -> Flow[Session]:
-        """Sessions that have not expired, newest first; of a user, or in which an agent said something."""
+        """Sessions that have not ended, newest first; of a user, or in which an agent said something."""
         query: Query = ({} if user_id is None else {"user_id": user_id}) | ({} if agent_id is None else {"agent_id": agent_id})
         yield from paged(SessionPage, path(SESSIONS), query, self.retries, lambda page: (page.sessions, page.next_cursor))

@@ -13,11 +13,13 @@ NOT_A_FILE = "not_a_file"
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """A document to ingest. ``open`` gives its bytes, from the beginning, each time it is called; it may raise ``OSError``."""
+    """A document to ingest. ``open`` gives its bytes, from the beginning, each time it is called; it may raise ``OSError``.
+    ``source``: what it was found in, for people."""
 
     document_id: str
     file_name: str
     open: Callable[[], BinaryIO]
+    source: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

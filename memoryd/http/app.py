@@ -20,6 +20,7 @@ from memoryd.http import (
     mcp,
     memories,
     operator,
+    page,
     problems,
     recall,
     session_life,
@@ -74,7 +75,7 @@ def create_app(
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
-        docs_url="/docs",
+        docs_url=None,  # FastAPI's loads scripts that nobody checks
         redoc_url=None,
         redirect_slashes=False,
         # The framework's own would send out what callers wrote: messages of errors, and paths.
@@ -82,7 +83,7 @@ def create_app(
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
     )
     parts = (memories, recall, sessions, session_life, knowledge, knowledge_documents, knowledge_search, jobs)
-    for part in (*parts, generations, admin, operator, health):
+    for part in (*parts, generations, admin, operator, health, page):
         app.include_router(part.router)
     mcp.install(app)
     problems.install(app)
@@ -97,3 +98,10 @@ def create_app(
     app.add_middleware(mcp.Door, doors=lambda: app.state.services.doors)
     app.add_middleware(Envelope, bounds=Bounds(max_body_bytes, request_timeout_s, max_upload_bytes, upload_timeout_s))
     return app
+
+
+def end_streams(app: FastAPI) -> None:
+    """Whoever listens to events is to come again: the process is about to stop. Nothing where it has not begun."""
+    services: Services | None = getattr(app.state, "services", None)
+    if services is not None:
+        services.end_streams()

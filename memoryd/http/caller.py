@@ -5,6 +5,7 @@ All are coroutines, also those that wait for nothing: the framework runs plain f
 
 import hashlib
 import re
+from functools import partial
 from typing import Annotated
 
 from fastapi import Depends, Header, Request, Security
@@ -12,9 +13,10 @@ from fastapi.security import APIKeyHeader, HTTPBearer
 
 from memoryd.access.model import Operation
 from memoryd.errors import InvalidRequest
-from memoryd.http.middleware import require_operator
+from memoryd.http.middleware import presented, require_operator
 from memoryd.memory.model import Idempotency
 from memoryd.services import Services
+from memoryd.sessions.events import Still
 from retrieval.scope import Scope
 
 BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer mdk_…`")
@@ -34,6 +36,11 @@ async def caller(request: Request, _bearer: object = Security(BEARER), _header: 
     """The authenticated scope, put there by the middleware before the body was read."""
     scope: Scope = request.state.scope
     return scope
+
+
+async def still(request: Request, use: Annotated[Services, Depends(services)]) -> Still:
+    """Asks for the caller's credential again."""
+    return partial(use.authenticator.scope, presented(request.scope) or "", request.state.request_id)
 
 
 async def operator(request: Request, _bearer: object = Security(_OPERATOR)) -> None:
@@ -91,6 +98,7 @@ async def operation(
 
 Caller = Annotated[Scope, Depends(caller)]
 Uses = Annotated[Services, Depends(services)]
+Again = Annotated[Still, Depends(still)]
 Operating = Annotated[Operation, Depends(operation)]
 Once = Annotated[Idempotency | None, Depends(idempotency)]
 IfMatch = Annotated[frozenset[int] | None, Depends(if_match)]

@@ -1,7 +1,7 @@
 """Connections that cost something and ask nothing: without a key, anybody can open thousands and keep them.
 
 The server's own timer runs from the end of an answer to the next byte. Here a connection that does not get as far as a
-whole request's head is closed, and so is one beyond what the process may have at once.
+whole request's head is closed, one that does not take what it is sent is broken off, and so many are the most at once.
 """
 
 import asyncio
@@ -13,14 +13,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from memoryd.http.problems import problem_response
 
 PATIENCE_S = 20.0
-"""How long a connection may be without a request; it is noticed within twice that."""
+"""How long a connection may be without a request, or take nothing of an answer; it is noticed within twice that."""
 
 _LONGEST_HEAD = 64 * 1024
 _MOST_JOINED = 64 * 1024
 
 
 def bounded(most: int, *, patience_s: float = PATIENCE_S) -> type[asyncio.Protocol]:
-    """The server's protocol, for ``uvicorn.Config(http=…)``: at most so many connections, none of which only waits."""
+    """The server's protocol, for ``uvicorn.Config(http=…)``: at most so many connections, each of which gets on."""
 
     class Bounded(HttpToolsProtocol):
         _watching: asyncio.TimerHandle | None = None
@@ -66,10 +66,13 @@ def bounded(most: int, *, patience_s: float = PATIENCE_S) -> type[asyncio.Protoc
             super().on_response_complete()
 
         def _look(self) -> None:
+            if self._joined.stalled():
+                # Closed, it would wait for ever for its last bytes to go, and count as a connection.
+                self.transport.abort()
+                return
             cycle: RequestResponseCycle | None = self.cycle
             if (cycle is None or cycle.response_complete) and cycle is self._idle_since:
                 self.transport.close()
-                return
             self._idle_since = cycle
             self._watching = self.loop.call_later(patience_s, self._look)
 
@@ -88,6 +91,8 @@ class _Joined(asyncio.Transport):
         self._loop = loop
         self._parts: list[bytes | bytearray | memoryview] = []
         self._size = 0
+        self._handed = 0  # bytes that the loop was given
+        self._gone = 0  # and of these those that had left when it was looked at
         self._lost = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
@@ -95,7 +100,7 @@ class _Joined(asyncio.Transport):
             return
         if self._size + len(data) > _MOST_JOINED:
             self.flush()
-            self._transport.write(data)
+            self._hand(data)
             return
         if not self._parts:
             self._loop.call_soon(self.flush)
@@ -106,7 +111,17 @@ class _Joined(asyncio.Transport):
         """Send what there is."""
         if self._parts:
             parts, self._parts, self._size = self._parts, [], 0
-            self._transport.write(b"".join(parts))
+            self._hand(b"".join(parts))
+
+    def stalled(self) -> bool:
+        """Whether something waits to go, and nothing went since this was asked before."""
+        waiting = self._transport.get_write_buffer_size()
+        before, self._gone = self._gone, self._handed - waiting
+        return waiting > 0 and self._gone == before
+
+    def _hand(self, data: bytes | bytearray | memoryview) -> None:
+        self._handed += len(data)
+        self._transport.write(data)
 
     def drop(self) -> None:
         """The connection is gone: the loop takes nothing for it any more."""

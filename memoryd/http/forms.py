@@ -8,12 +8,14 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from memoryd.errors import InvalidRequest, StoreUnavailable
+from memoryd.errors import InvalidRequest, PayloadTooLarge, StoreUnavailable
 
 MOST_FILES = 100
 _MOST_FIELDS = 10
 _FIELD_BYTES = 2 * 2**20
 _CHARSET_CHARS = 40
+# How the parser's messages begin where it is not the form that is broken.
+_TOO_MUCH = ("Too many ", "Part exceeded ")
 
 
 @asynccontextmanager
@@ -33,6 +35,8 @@ async def sent_files(request: Request, *, fields: Sequence[str]) -> AsyncIterato
         finally:
             await form.close()
     except MultiPartException as error:
+        if error.message.startswith(_TOO_MUCH):
+            raise PayloadTooLarge(f"{error.message}; send the rest by itself") from error
         raise HTTPException(400, f"the form cannot be read: {error.message}") from error
     except OSError as error:
         raise StoreUnavailable("there is no room on disk for what was sent, or it cannot be written") from error

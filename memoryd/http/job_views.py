@@ -1,7 +1,5 @@
 """Jobs as answers show them."""
 
-from collections.abc import AsyncIterator
-
 from memoryd.http.schemas.jobs import CountersOut, DeadLetterOut, FailureOut, JobItemOut, JobOut, RatesOut
 from memoryd.jobs.events import Event, EventKind
 from memoryd.jobs.model import DeadLetter, ItemState, Job, JobItem
@@ -13,8 +11,11 @@ def job_out(job: Job) -> JobOut:
     return JobOut(
         id=job.job_id,
         kind=job.kind,
+        kb=_text(job, "kb"),
         kb_id=job.kb_id,
         space=job.space,
+        publish=job.payload.get("publish") is True,
+        note=_text(job, "note"),
         state=job.state,
         wish=job.wish,
         revision=job.revision,
@@ -39,6 +40,12 @@ def job_out(job: Job) -> JobOut:
         finished_at=job.finished_at,
         updated_at=job.updated_at,
     )
+
+
+def _text(job: Job, name: str) -> str | None:
+    """What its order says there, if it does."""
+    said = job.payload.get(name)
+    return said if isinstance(said, str) else None
 
 
 def item_out(item: JobItem) -> JobItemOut:
@@ -67,11 +74,8 @@ def letter_out(letter: DeadLetter) -> DeadLetterOut:
     return DeadLetterOut(job_id=letter.item.job_id, kind=letter.kind, kb_id=letter.kb_id, **shown)
 
 
-async def sent(events: AsyncIterator[Event]) -> AsyncIterator[str]:
-    """Events as they go over the wire."""
-    yield "retry: 1000\n\n"
-    async for event in events:
-        if event.kind is EventKind.HEARTBEAT:
-            yield ": heartbeat\n\n"
-        else:
-            yield f"id: {event.job.revision}\nevent: {event.kind}\ndata: {job_out(event.job).model_dump_json()}\n\n"
+def event_text(event: Event) -> str:
+    """An event as it goes over the wire."""
+    if event.kind is EventKind.HEARTBEAT:
+        return ": heartbeat\n\n"
+    return f"id: {event.job.revision}\nevent: {event.kind}\ndata: {job_out(event.job).model_dump_json()}\n\n"

@@ -8,11 +8,14 @@ from fastapi.responses import StreamingResponse
 
 from memoryd.errors import InvalidRequest
 from memoryd.http.admin import Cursor, Limit
-from memoryd.http.caller import Caller, Once, Uses
+from memoryd.http.caller import Again, Caller, Once, Uses
 from memoryd.http.cursors import after_id, from_cursor, to_cursor
-from memoryd.http.job_views import item_out, job_out, letter_out, sent
+from memoryd.http.job_views import event_text, item_out, job_out, letter_out
+from memoryd.http.knowledge import Knowledge
 from memoryd.http.problems import documented
 from memoryd.http.schemas.jobs import DeadLetterPage, JobItemPage, JobOut, JobPage, ReplayIn, ReplayOut
+from memoryd.http.schemas.knowledge import BaseName
+from memoryd.http.streams import event_stream
 from memoryd.http.strict import StrictRoute
 from memoryd.jobs.model import MAX_ITEMS, Command, ItemState, JobState
 from memoryd.jobs.services import JobServices
@@ -30,16 +33,22 @@ async def job_services(use: Uses) -> JobServices:
 Jobs = Annotated[JobServices, Depends(job_services)]
 
 
-@router.get("/jobs", responses=documented(), operation_id="list_jobs")
+@router.get("/jobs", responses=documented(404), operation_id="list_jobs")
 async def list_jobs(
     scope: Caller,
     jobs: Jobs,
+    knowledge: Knowledge,
     state: Annotated[JobState | None, Query()] = None,
-    kb_id: Annotated[UUID | None, Query(description="Of a knowledge base")] = None,
+    kb: Annotated[BaseName | None, Query(description="Of the knowledge base of this name")] = None,
+    kb_id: Annotated[UUID | None, Query(description="Of a knowledge base, also of one that was deleted")] = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> JobPage:
     """Jobs, newest first; a confined key sees those of its spaces."""
+    if kb is not None:
+        if kb_id is not None:
+            raise InvalidRequest("kb and kb_id exclude each other")
+        kb_id = (await knowledge.bases.get(scope, kb)).kb_id
     found = await jobs.use.page(scope, state=state, kb_id=kb_id, before=after_id(cursor), limit=limit + 1)
     return JobPage(
         jobs=[job_out(job) for job in found[:limit]],
@@ -81,6 +90,7 @@ async def events(
     job_id: UUID,
     scope: Caller,
     jobs: Jobs,
+    still: Again,
     after: Annotated[int | None, Query(ge=0, le=_HIGHEST, description="A revision; default: how it stands, then on")] = None,
     last_event_id: Annotated[str | None, Header(max_length=20, pattern="^[0-9]+$")] = None,
 ) -> StreamingResponse:
@@ -89,9 +99,8 @@ async def events(
     start = after if last_event_id is None else int(last_event_id)
     if start is not None and start > _HIGHEST:
         raise InvalidRequest("Last-Event-ID: not one that this service gave out")
-    opened = await jobs.events.open(scope, job_id, start)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(sent(opened), media_type="text/event-stream", headers=headers)
+    opened = await jobs.events.open(scope, job_id, start, still)
+    return event_stream(opened, event_text)
 
 
 @router.post("/jobs/{job_id}/cancel", responses=documented(404, 409), operation_id="cancel_job")

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from memoryd.errors import StoreUnavailable
 from memoryd.http.caller import Caller, Once, Uses
 from memoryd.http.cursors import from_cursor, to_cursor, whole
-from memoryd.http.knowledge_views import base_out, chunking, collected_out, diff_out, version_out
+from memoryd.http.knowledge_views import base_out, changed_chunking, chunking, collected_out, diff_out, version_out
 from memoryd.http.problems import documented
 from memoryd.http.schemas.knowledge import (
     BaseIn,
@@ -43,6 +43,7 @@ Base = Annotated[BaseName, Path(description="The knowledge base's name")]
 Limit = Annotated[int, Query(ge=1, le=200)]
 # In base64: a document's id of 500 characters may have 2,000 bytes.
 Cursor = Annotated[str | None, Query(max_length=3_000)]
+_WITHOUT_NOTE = PublishIn()
 
 
 @router.post("", status_code=201, responses=documented(409), operation_id="create_knowledge_base")
@@ -83,15 +84,16 @@ async def get(name: Base, scope: Caller, use: Knowledge) -> BaseOut:
 
 @router.patch("/{name}", responses=documented(404, 409), operation_id="update_knowledge_base")
 async def update(name: Base, body: BasePatch, scope: Caller, use: Knowledge, once: Once) -> BaseOut:
-    """Change the description, the settings of chunking, or the retention."""
+    """Change the description, settings of chunking, or the retention."""
     given = body.model_fields_set
-    change = BaseChange(
-        description=body.description if "description" in given else UNSET,
-        chunking=chunking(body.chunking) if body.chunking is not None else UNSET,
-        retain=body.retain if "retain" in given else UNSET,
-    )
 
     async def work() -> Receipt:
+        present = (await use.bases.get(scope, name)).chunking
+        change = BaseChange(
+            description=body.description if "description" in given else UNSET,
+            chunking=UNSET if body.chunking is None else changed_chunking(body.chunking, present),
+            retain=body.retain if "retain" in given else UNSET,
+        )
         await use.bases.update(scope, name, change)
         return {}
 
@@ -125,7 +127,7 @@ async def versions(name: Base, scope: Caller, use: Knowledge, limit: Limit = 50,
 
 
 @router.post("/{name}/publish", status_code=201, responses=documented(404, 409), operation_id="publish")
-async def publish(name: Base, body: PublishIn, scope: Caller, use: Knowledge, once: Once) -> VersionOut:
+async def publish(name: Base, scope: Caller, use: Knowledge, once: Once, body: PublishIn = _WITHOUT_NOTE) -> VersionOut:
     """Verify the draft in every index and make it live. Readers see the old version or the new one, never a mix.
 
     409: there is no draft, a job still writes to it, another publish is under way, or the live version was rolled back

@@ -33,6 +33,7 @@ from memoryd.http.schemas.knowledge import (
     UploadedOut,
     UploadsOut,
 )
+from memoryd.http.streams import Streamed
 from memoryd.http.strict import INLINE_BYTES, StrictRoute, parsed
 from memoryd.knowledge.uploads import Kept, Wish
 from memoryd.memory.model import Idempotency
@@ -133,7 +134,7 @@ async def original(
     }
     if BODILESS in request.scope["state"]:
         return Response(media_type="application/octet-stream", headers=headers)
-    return StreamingResponse(found.pieces, media_type="application/octet-stream", headers=headers)
+    return Streamed(found.pieces, found.pieces, media_type="application/octet-stream", headers=headers)
 
 
 @router.post("/compare", responses=documented(404), operation_id="compare_documents")
@@ -243,4 +244,4 @@ def _checked(body: dict[str, Any]) -> IngestIn:
         return _INGEST.validate_python(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
-        raise InvalidRequest(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise InvalidRequest(": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))) from error

@@ -1,6 +1,7 @@
 """From knowledge bases to the bodies of answers."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from urllib.parse import quote
 
 from ingestion.chunk import Chunking
@@ -9,6 +10,7 @@ from memoryd.http.schemas.knowledge import (
     BaseOut,
     ChunkingIn,
     ChunkingOut,
+    ChunkingPatch,
     ChunkOut,
     ChunkPage,
     CollectedOut,
@@ -25,6 +27,11 @@ from memoryd.knowledge.model import Chunk, Collected, Counts, Diff, Document, Kn
 def chunking(body: ChunkingIn) -> Chunking:
     """The settings that were asked for."""
     return Chunking(body.strategy, body.max_tokens, body.overlap_tokens)
+
+
+def changed_chunking(patch: ChunkingPatch, present: Chunking) -> Chunking:
+    """The present settings, but for those that are to change."""
+    return replace(present, **patch.model_dump(exclude_none=True))
 
 
 def base_out(base: KnowledgeBase) -> BaseOut:

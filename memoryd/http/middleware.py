@@ -7,13 +7,14 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memoryd.access.authenticate import Authenticator
 from memoryd.allowance import Allowance
 from memoryd.asked import Asked
-from memoryd.errors import DeadlineExceeded, PayloadTooLarge, Unauthenticated
+from memoryd.errors import DeadlineExceeded, MalformedPath, PayloadTooLarge, Unauthenticated
 from memoryd.http.problems import error_response, problem_response
 from memoryd.ids import uuid7_text
 from retrieval.errors import MemorydError
@@ -59,6 +60,15 @@ class Bounds:
         return self.upload_timeout_s if _uploads(scope) or _downloads(scope) else self.timeout_s
 
 
+def _legible(scope: Scope) -> None:
+    """Raises ``MalformedPath``. A server reads U+FFFD for what is not UTF-8, and many names would be one."""
+    if "\ufffd" in scope["path"]:
+        try:
+            unquote_to_bytes(scope.get("raw_path") or b"").decode()
+        except UnicodeDecodeError as error:
+            raise MalformedPath("the path is not UTF-8, percent-encoded") from error
+
+
 def _uploads(scope: Scope) -> bool:
     return scope["method"] == "POST" and _UPLOADS.fullmatch(scope.get("path", "")) is not None
 
@@ -86,6 +96,7 @@ class Envelope:
         if scope["method"] == "HEAD":
             scope = {**scope, "method": "GET", "state": {**scope["state"], BODILESS: True}}
         try:
+            _legible(scope)
             with self._allowance(self._bounds.seconds(scope)).each():
                 await self._app(scope, self._limited(receive, scope, answer), answer.send)
         except TimeoutError:

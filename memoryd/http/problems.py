@@ -49,6 +49,15 @@ _INNER = {
     SourceRefused: (422, "Source refused"),
 }
 
+# Of what is found wrong before any of ours looks at it.
+_CODES = {
+    400: "malformed_body",
+    404: "not_found",
+    405: "method_not_allowed",
+    413: "payload_too_large",
+    415: "unsupported_media_type",
+}
+
 
 class FieldError(BaseModel):
     """One field that is wrong."""
@@ -159,7 +168,8 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
         # What was sent stays out of the answer: it may be large, or secret.
         errors = [
-            FieldError(field=_path(one["loc"]), message=_short(str(one["msg"]), _LONGEST_MESSAGE)) for one in error.errors()[:20]
+            FieldError(field=_path(one["loc"]), message=_short(_message(one, error.body), _LONGEST_MESSAGE))
+            for one in error.errors()[:20]
         ]
         return problem_response(
             _id(request),
@@ -175,9 +185,7 @@ def install(app: FastAPI) -> None:
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED and request.method == "OPTIONS":
             return Response(status_code=204, headers={"Allow": ", ".join(_allowed(app, request))})
         phrase = HTTPStatus(error.status_code).phrase
-        code = {400: "malformed_body", 404: "not_found", 405: "method_not_allowed"}.get(
-            error.status_code, "http_" + str(error.status_code)
-        )
+        code = _CODES.get(error.status_code, "http_" + str(error.status_code))
         response = problem_response(_id(request), status=error.status_code, code=code, title=phrase, detail=str(error.detail))
         response.headers.update(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
@@ -219,6 +227,14 @@ def sendable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
+def _message(fault: Mapping[str, object], body: object) -> str:
+    """What is wrong. A body that was not said to be JSON comes as bytes."""
+    if tuple(cast("tuple[int | str, ...]", fault["loc"])) == ("body",) and isinstance(body, bytes):
+        return "send it as JSON, with Content-Type: application/json"
+    return str(fault["msg"])
+
+
 def _path(location: tuple[int | str, ...]) -> str:
-    parts = [sendable(str(part)[:_LONGEST_NAME]) for part in location if part not in {"body", "query", "path", "header"}]
+    """Where it is in the part of the request that ``location`` begins with."""
+    parts = [sendable(str(part)[:_LONGEST_NAME]) for part in location[1:]]
     return ".".join(parts[:_DEEPEST]) or str(location[0] if location else "request")

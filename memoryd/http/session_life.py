@@ -6,7 +6,7 @@ from fastapi import APIRouter, Header, Query
 from fastapi.responses import StreamingResponse
 
 from memoryd.errors import InvalidRequest
-from memoryd.http.caller import Caller, Once
+from memoryd.http.caller import Again, Caller, Once
 from memoryd.http.cursors import from_cursor, to_cursor
 from memoryd.http.problems import documented
 from memoryd.http.schemas.sessions import (
@@ -21,8 +21,9 @@ from memoryd.http.schemas.sessions import (
     SnapshotOut,
     SnapshotsOut,
 )
-from memoryd.http.session_views import sent, session_out, snapshot_out, window_out
+from memoryd.http.session_views import event_text, session_out, snapshot_out, window_out
 from memoryd.http.sessions import SessionId, Sessions
+from memoryd.http.streams import event_stream
 from memoryd.http.strict import StrictRoute
 from memoryd.sessions.ports import TenantSettings
 from retrieval.packing import DEFAULT_TOKENIZER
@@ -43,7 +44,7 @@ async def list_sessions(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
     cursor: Annotated[str | None, Query(max_length=1_000)] = None,
 ) -> SessionPageOut:
-    """Sessions that have not expired, newest first."""
+    """Sessions that have not ended, newest first: one that expired ends with the worker's next round."""
     at = None if cursor is None else from_cursor(cursor)
     page = await use.lifecycle.page(scope, user_id=user_id, agent_id=agent_id, cursor=at, limit=limit)
     return SessionPageOut(
@@ -115,6 +116,7 @@ async def events(
     session_id: SessionId,
     scope: Caller,
     use: Sessions,
+    still: Again,
     after: Annotated[int | None, Query(ge=0, le=_HIGHEST, description="Default: only what is new")] = None,
     last_event_id: Annotated[str | None, Header(max_length=20, pattern="^[0-9]+$")] = None,
 ) -> StreamingResponse:
@@ -123,9 +125,8 @@ async def events(
     start = after if last_event_id is None else int(last_event_id)
     if start is not None and start > _HIGHEST:
         raise InvalidRequest("Last-Event-ID: not one that this service gave out")
-    opened = await use.events.open(scope, session_id, start)
-    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingResponse(sent(opened), media_type="text/event-stream", headers=headers)
+    opened = await use.events.open(scope, session_id, start, still)
+    return event_stream(opened, event_text)
 
 
 @router.get("/session-settings", responses=documented(), operation_id="get_session_settings")

@@ -1,7 +1,7 @@
 """From the session use cases' results to the bodies of answers, and back."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import cast
 
@@ -160,18 +160,17 @@ def _summary_out(window: Window) -> SummaryOut | None:
     )
 
 
-async def sent(events: AsyncIterator[Event]) -> AsyncIterator[str]:
-    """Events as they go over the wire."""
-    yield "retry: 1000\n\n"
-    async for event in events:
-        if event.kind is EventKind.HEARTBEAT:
-            yield ": heartbeat\n\n"
-        elif event.message is not None:
-            data = message_out(event.message).model_dump_json(exclude_none=True)
-            yield f"id: {event.message.position}\nevent: message\ndata: {data}\n\n"
-        else:
-            data = json.dumps({"head": event.page.session.head, "visible": event.page.session.visible})
-            yield f"event: {event.kind}\ndata: {data}\n\n"
+def event_text(event: Event) -> str:
+    """An event as it goes over the wire. An id by itself is no event to who listens, but what they come back with."""
+    if event.kind is EventKind.BEGIN:
+        return f"id: {event.after}\n\n"
+    if event.kind is EventKind.HEARTBEAT:
+        return ": heartbeat\n\n"
+    if event.message is not None:
+        data = message_out(event.message).model_dump_json(exclude_none=True)
+        return f"id: {event.after}\nevent: message\ndata: {data}\n\n"
+    data = json.dumps({"head": event.page.session.head, "visible": event.page.session.visible})
+    return f"id: {event.after}\nevent: {event.kind}\ndata: {data}\n\n"
 
 
 def restored_out(restored: Restored | None) -> RestoredOut | None:

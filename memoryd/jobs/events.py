@@ -9,10 +9,10 @@ from enum import StrEnum
 from uuid import UUID
 
 from memoryd.access.service import require
-from memoryd.errors import NotFound, StoreUnavailable
+from memoryd.errors import NotFound, StoreUnavailable, Unauthenticated
 from memoryd.jobs.model import Job
 from memoryd.jobs.ports import Ledger
-from memoryd.sessions.events import Places
+from memoryd.sessions.events import Places, Still
 from retrieval.scope import Action, Scope
 
 
@@ -53,25 +53,31 @@ class JobEvents:
         self._poll_s = poll_s
         self._sleep = sleep
 
-    async def open(self, scope: Scope, job_id: UUID, after: int | None) -> AsyncGenerator[Event, None]:
-        """Events after a revision; ``None``: from how it stands. Of a job that has ended, its end, whatever was seen before.
+    def close(self) -> None:
+        """See :meth:`memoryd.sessions.events.Places.close`."""
+        self._places.close()
+
+    async def open(self, scope: Scope, job_id: UUID, after: int | None, still: Still) -> AsyncGenerator[Event, None]:
+        """Events after a revision; ``None``: from how it stands. Of a job that has ended, its end, whatever was seen before. It
+        ends when ``still`` raises, which is asked before anything is told.
 
         Raises ``NotFound``, ``TooManyStreams``.
         """
         require(scope, Action.READ)
-        stream = self._stream(scope, job_id, after)
+        stream = self._stream(scope, job_id, after, still)
         # It begins here: what it raises is still an answer, and from now on its end gives the place back.
         await anext(stream)
         return stream
 
-    async def _stream(self, scope: Scope, job_id: UUID, after: int | None) -> AsyncGenerator[Event, None]:
+    async def _stream(self, scope: Scope, job_id: UUID, after: int | None, still: Still) -> AsyncGenerator[Event, None]:
         with self._places.one(scope.tenant_id):
             job = await self._ledger.job(scope, job_id)
             yield Event(EventKind.HEARTBEAT, job)
-            # When the database goes or the job is deleted, so does the stream: the listener comes again, and is told then.
-            with suppress(StoreUnavailable, NotFound):
+            # When the database goes, the job or the key, so does the stream: the listener comes again, and is told then.
+            with suppress(StoreUnavailable, NotFound, Unauthenticated):
                 async with aclosing(self._events(scope, job, after)) as events:
                     async for event in events:
+                        await still()
                         yield event
 
     async def _events(self, scope: Scope, job: Job, after: int | None) -> AsyncGenerator[Event, None]:
@@ -87,7 +93,7 @@ class JobEvents:
             elif time.monotonic() - spoke >= self._heartbeat_s:
                 yield Event(EventKind.HEARTBEAT, job)
                 spoke = time.monotonic()
-            if job.state.final or time.monotonic() >= end:
+            if job.state.final or time.monotonic() >= end or self._places.closed:
                 return
-            await self._sleep(self._poll_s)
+            await self._places.unless_closed(self._sleep(self._poll_s))
             job = await self._ledger.job(scope, job.job_id)

@@ -1,6 +1,6 @@
 """The use cases of documents: read a pinned version, take a document out, get an original back."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 
 from memoryd.access.service import require
@@ -16,7 +16,7 @@ class Original:
     """A document's bytes as they came, in pieces."""
 
     document: Document
-    pieces: AsyncIterator[bytes]
+    pieces: AsyncGenerator[bytes, None]
 
 
 class Library:

@@ -1,6 +1,6 @@
 """What the use cases of knowledge bases need of the stores. Every method takes the scope first."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -195,7 +195,7 @@ class Originals(Protocol):
     async def fetch(self, key: str, path: Path) -> bool:
         """Copy an object into a file; false when there is none."""
 
-    async def read(self, key: str) -> AsyncIterator[bytes] | None:
+    async def read(self, key: str) -> AsyncGenerator[bytes, None] | None:
         """In pieces; ``None`` when there is none."""
 
     async def held(self, scope: Scope, kb_id: UUID, sha256: str) -> str | None:

@@ -151,7 +151,8 @@ Messages = Annotated[
 ]
 _ALWAYS = frozenset({"action", "session_id"})
 SESSION = "session"
-"""The tool's name."""
+SEARCH_KNOWLEDGE = "search_knowledge"
+"""Names of tools."""
 ONCE = "memoryd/once"
 """Of a call's ``_meta``: what carries it may repeat it by itself, under this key. A key of the model's is an argument."""
 READS, WRITES = ("read",), ("append", "checkpoint", "restore")

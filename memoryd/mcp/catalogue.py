@@ -7,6 +7,7 @@ from mcp.types import Tool, ToolAnnotations
 
 from memoryd.mcp.arguments import (
     READS,
+    SEARCH_KNOWLEDGE,
     SESSION,
     WRITES,
     Arguments,
@@ -90,7 +91,7 @@ def _session() -> Entry:
 _ENTRIES = (
     _entry("recall", Action.READ, RecallArguments, "Search long-term memory; hits best first, with ids."),
     _entry("context", Action.READ, ContextArguments, "Memories on a question, packed into budget_tokens for a prompt."),
-    _entry("search_knowledge", Action.READ, SearchKnowledgeArguments, "Search a knowledge base."),
+    _entry(SEARCH_KNOWLEDGE, Action.READ, SearchKnowledgeArguments, "Search a knowledge base."),
     _entry(
         "remember",
         Action.WRITE,

@@ -3,7 +3,7 @@
 from mcp.types import CallToolResult, TextContent
 from pydantic import JsonValue, ValidationError
 
-from memoryd.mcp.arguments import SESSION
+from memoryd.mcp.arguments import SEARCH_KNOWLEDGE, SESSION
 from retrieval.errors import MemorydError
 
 _AGAIN = "Take an id from a fresh recall or timeline."
@@ -22,6 +22,11 @@ _ADVICE_OF_SESSIONS = {
     "not_found": "append begins a session; read lists its checkpoints.",
     "conflict": "Leave out the space, or name another session.",
 }
+_ADVICE_OF_KNOWLEDGE = dict.fromkeys(
+    ("not_found", "version_gone"),
+    "Resource memoryd://knowledge-bases lists them, memoryd://knowledge-bases/{name}/versions the versions of one.",
+)
+_ADVICE_OF = {SESSION: _ADVICE_OF_SESSIONS, SEARCH_KNOWLEDGE: _ADVICE_OF_KNOWLEDGE}
 _SHOWN_NAME = 40
 
 
@@ -36,7 +41,7 @@ def refused(code: str, detail: str, retry_after_s: float | None = None) -> CallT
 
 def of_error(error: MemorydError, tool: str) -> CallToolResult:
     """One of our errors, that ``tool`` met."""
-    known = _ADVICE | _ADVICE_OF_SESSIONS if tool == SESSION else _ADVICE
+    known = _ADVICE | _ADVICE_OF.get(tool, {})
     detail, advice = str(error) or error.code, known.get(error.code, "")
     if error.retryable:
         advice = f"Try again in {max(1, round(error.retry_after_s or 1))} s; repeating is safe."

@@ -23,12 +23,16 @@ from memoryd.sessions.model import Page, Role, Session, Stored
 from memoryd.sessions.ports import MessageStore, ProgressStore, Remembering, Target
 from memoryd.sessions.ranges import Ranges, Span, closed, common, minus, union
 from memoryd.sessions.working import Finder
+from retrieval.errors import BatchTooLarge
 from retrieval.filters import JsonValue
 from retrieval.scope import Action, Scope
 
 SPOKEN = frozenset({Role.USER, Role.ASSISTANT})
 SOURCE_TYPE = "session"
 _PAGE = 200
+# Of one remember, unless a single message has more: what even a slow model embeds well within the time of a request, so that one
+# that runs out of it has come further all the same.
+_CHARACTERS = 100_000
 _COLLISIONS = 10
 
 
@@ -55,8 +59,10 @@ class Commit:
         self._clock = clock
 
     async def __call__(self, scope: Scope, session_id: str, roles: Collection[Role] = SPOKEN) -> Committed:
-        """Everything visible that was not committed before. Raises ``NotFound`` and what a remember raises."""
+        """Everything visible that was not committed before, by pieces. Raises ``NotFound`` and what a remember raises; what was
+        done until then stays done."""
         require(scope, Action.WRITE)
+        room = _CHARACTERS
         created = duplicates = passed = collisions = 0
         while True:
             page, pending = await self._pending(scope, session_id)
@@ -67,8 +73,16 @@ class Commit:
                 return Committed(created, duplicates, passed, max((span.last or 0 for span in session.committed), default=0))
             if not pending:
                 continue  # a restore came between, and set aside what was left
-            drafts = [draft for one in page.messages if (draft := _draft(session, one, roles)) is not None]
-            written = await self._remember(scope, drafts, None) if drafts else []
+            drafts, taken = _drafts(page, roles, room)
+            try:
+                written = await self._remember(scope, drafts, None) if drafts else []
+            except BatchTooLarge:
+                if len(drafts) == 1:
+                    raise
+                room = sum(len(draft.content.text) for draft in drafts) // 2
+                continue
+            if taken < len(page.messages):
+                pending = closed(pending, page.messages[taken - 1].position)
             through = union(session.committed, pending)
             if not await self._progress.commit(scope, self._target(session_id), session, through):
                 # Somebody else committed at the same time; the memories are the same ones.
@@ -78,7 +92,7 @@ class Commit:
                 continue
             made = sum(one.outcome is Outcome.CREATED for one in written)
             created, duplicates = created + made, duplicates + len(written) - made
-            passed += len(page.messages) - len(drafts)
+            passed += taken - len(drafts)
 
     async def _pending(self, scope: Scope, session_id: str) -> tuple[Page, Ranges | None]:
         """The next page to commit, and the positions that it covers; ``None``: everything is committed."""
@@ -99,6 +113,21 @@ class Commit:
 
     def _target(self, session_id: str) -> Target:
         return Target(session_id, self._clock.now())
+
+
+def _drafts(page: Page, roles: Collection[Role], room: int) -> tuple[list[Draft], int]:
+    """What to remember of the first messages of a page, with at most ``room`` characters or of one message; and how many these
+    messages are."""
+    drafts: list[Draft] = []
+    for number, message in enumerate(page.messages):
+        draft = _draft(page.session, message, roles)
+        if draft is None:
+            continue
+        room -= len(draft.content.text)
+        if drafts and room < 0:
+            return drafts, number
+        drafts.append(draft)
+    return drafts, len(page.messages)
 
 
 def _draft(session: Session, message: Stored, roles: Collection[Role]) -> Draft | None:

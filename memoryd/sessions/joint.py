@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from memoryd.errors import StoreUnavailable
 from memoryd.memory.context import Context, ContextRequest, Contexts
+from memoryd.sessions.archive import SnapshotCorrupt
 from memoryd.sessions.commit import external_id
 from memoryd.sessions.window import Window, Windows
 from retrieval.deadline import NO_DEADLINE
@@ -43,7 +44,8 @@ class Joint:
         """The session gets ``session_tokens`` (half of the budget, or what its pinned messages need), and long-term memory what
         it leaves.
 
-        Without Redis, or when it takes more than half of the time, the section is missing and named in ``degraded``.
+        Without Redis, when none of its snapshots can be read, or when it takes more than half of the time, the section is
+        missing and named in ``degraded``.
         Raises ``NotFound``, ``BudgetTooSmall`` and what a context raises.
         """
         request = self._contexts.begun(request)
@@ -85,7 +87,7 @@ class Joint:
         try:
             async with asyncio.timeout(deadline.stage_s(share=_SHARE)):
                 window = await self._windows(scope, session_id, budget=max(0, budget), tokenizer=request.tokenizer)
-        except (StoreUnavailable, TimeoutError):
+        except (StoreUnavailable, SnapshotCorrupt, TimeoutError):
             return None, request.budget_tokens
         spent = window.tokens + head if window.text else 0
         return window, max(0, request.budget_tokens - spent)

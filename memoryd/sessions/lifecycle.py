@@ -23,7 +23,8 @@ class Lifecycle:
     async def page(
         self, scope: Scope, *, user_id: str | None, agent_id: str | None, cursor: str | None, limit: int
     ) -> SessionPage:
-        """The sessions that have not expired, newest first, of a user or an agent."""
+        """The sessions that have not ended, newest first, of a user or an agent: those too that expired and that the worker has
+        not taken out of Redis, for they go on when they are used."""
         require(scope, Action.READ)
         return await self._life.page(scope, user_id=user_id, agent_id=agent_id, cursor=cursor, limit=limit)
 

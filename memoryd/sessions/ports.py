@@ -75,6 +75,10 @@ class MessageStore(Protocol):
     async def append(self, scope: Scope, target: Target, messages: Sequence[NewMessage]) -> Appended:
         """All or none, atomically. Raises ``PayloadTooLarge``, ``IdempotencyKeyReused``."""
 
+    async def known(self, scope: Scope, target: Target, positions: Sequence[int]) -> Appended:
+        """The answer to an append of what is there already, kept under its key. Raises ``Changed`` where a restore came between,
+        ``IdempotencyKeyReused``."""
+
     async def read(
         self, scope: Scope, target: Target, *, after: int, before: int | None, limit: int, newest: bool, renew: bool
     ) -> Page:
@@ -148,6 +152,11 @@ class Image:
     session: Session
     read_at: datetime
     parts: tuple[Part, ...]
+
+    @property
+    def hollow(self) -> bool:
+        """Whether its messages are gone: of a session's keys, a Redis that evicts may take any."""
+        return self.session.messages > 0 and not any(part.name == "messages" for part in self.parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,6 +300,6 @@ class Remembering(Protocol):
 
 
 class SummaryWriter(Protocol):
-    """A language model that writes summaries. Raises ``ServiceError``."""
+    """A language model that writes summaries. Raises ``ChatRefused`` for this text, ``ServiceError`` where it would for any."""
 
     async def write(self, earlier: str, turns: Sequence[Mapping[str, str]], *, tokens: int) -> str: ...

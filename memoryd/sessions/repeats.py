@@ -56,16 +56,21 @@ class Repeats:
         """``once``: the key of what carries the call, and may carry it again after others spoke. Raises what an append raises."""
         require(scope, Action.WRITE)
         given = [one.client_id for one in messages if one.client_id is not None]
-        if len(given) == len(messages):  # a key would outlive a restore, after which they are new
+        if len(given) == len(messages):  # that is enough
             return await self._working.append(scope, session_id, messages, birth, None)
         said = [_said(json.loads(one.payload)) for one in messages]
         digest = hashlib.sha256("\n".join(said).encode()).digest()
         async with self._saying.setdefault((scope.tenant_id, session_id, digest), asyncio.Lock()):
             end = await self._end(scope, session_id, given, len(messages))
+            key = Idempotency(_key(digest, end) if once is None else f"call {once}", digest)
             if end is not None and (positions := self._repeated(end, messages, said)):
+                if once is not None:
+                    # A receipt, for the same call may come again when this is the end no more.
+                    return await self._find(
+                        scope, session_id, lambda target: self._messages.known(scope, target, positions), once=key
+                    )
                 placed = tuple(Placed(one, created=False) for one in positions)
                 return Appended(end.page.session.head, placed, end.page.session.restored_from)
-            key = Idempotency(_key(digest, end) if once is None else f"call {once}", digest)
             return await self._working.append(scope, session_id, messages, birth, key)
 
     async def _end(self, scope: Scope, session_id: str, ids: Sequence[str], limit: int) -> _End | None:
@@ -84,7 +89,8 @@ class Repeats:
             return None
 
     def _repeated(self, end: _End, messages: Sequence[NewMessage], said: Sequence[str]) -> list[int] | None:
-        """Where the messages are, when all that no id tells are the end of the session, but for those that an id does tell."""
+        """Where the messages are, when all that no id tells are the end of the session, but for those that an id does tell; each
+        behind those of known ids that it is sent behind, or somebody said the same before them."""
         known = [end.known.get(one.client_id or "") for one in messages]
         new = [text for text, position in zip(said, known, strict=True) if position is None]
         others = [one for one in end.page.messages if one.position not in known][-len(new) :]
@@ -94,7 +100,14 @@ class Repeats:
         if self._clock.now() - recorded > WITHIN:
             return None
         found = iter(others)
-        return [next(found).position if position is None else position for position in known]
+        positions: list[int] = []
+        latest = 0
+        for position in known:
+            positions.append(next(found).position if position is None else position)
+            if position is None and positions[-1] < latest:
+                return None
+            latest = max(latest, position or 0)
+        return positions
 
 
 def _key(digest: bytes, end: _End | None) -> str:

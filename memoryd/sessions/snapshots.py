@@ -56,6 +56,8 @@ class Snapshots:
     async def image(self, scope: Scope, session_id: str, reason: Reason) -> tuple[SnapshotRecord, Session]:
         """Write one now; with the session as it has it."""
         image = await self._life.image(scope, Target(session_id, self._clock.now()))
+        if image.hollow:
+            raise SessionGone("the session's messages are gone")  # older snapshots have them
         return await self._write(scope, image, reason), image.session
 
     async def list(self, scope: Scope, session_id: str) -> Sequence[SnapshotRecord]:

@@ -12,10 +12,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from uuid import UUID
 
 import numpy as np
 
-from memoryd.errors import ServiceError
+from memoryd.errors import ChatRefused, ServiceError
 from memoryd.memory.ports import Clock
 from memoryd.sessions import ranges
 from memoryd.sessions.commit import SPOKEN, speaker_of, text_of
@@ -37,7 +38,10 @@ _SENTENCES = 24  # of one message
 _SHORTEST = 20  # characters: «ok» and «thank you!» say nothing about a session
 _SAME = 0.92  # cosine above which two sentences say the same
 _MODEL_TOKENS = 400
+_TURN_CHARACTERS = 4_000  # of one message, for a language model: a block of the longest messages would fit no model's window
 _BLOCKS_A_CALL = 16
+# Whose text a language model fails on may be what it fails on; after so many tenants it is the model.
+_FAILED_TENANTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,23 +57,36 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of the visible messages up to ``covers``; ``of`` is which these were. ``text`` is a language model's."""
+    """Of the visible messages up to ``covers``; ``of`` is which these were, and ``incarnation`` of which session of that name
+    (``""`` in those that were stored before it was kept). ``text`` is a language model's."""
 
     covers: int = 0
     of: str = ""
     lines: tuple[Line, ...] = ()
     text: str | None = None
     model_failed: bool = False
+    incarnation: str = ""
 
     def dumped(self) -> str:
         """As it is stored."""
         lines = [[one.position, one.speaker, one.time, one.text, round(one.weight, 4)] for one in self.lines]
-        found = {"covers": self.covers, "of": self.of, "lines": lines, "text": self.text, "failed": self.model_failed}
+        found = {
+            "covers": self.covers,
+            "of": self.of,
+            "lines": lines,
+            "text": self.text,
+            "failed": self.model_failed,
+            "incarnation": self.incarnation,
+        }
         return json.dumps(found, ensure_ascii=False, separators=(",", ":"))
 
     def holds(self, session: Session) -> bool:
         """Whether what it was made of is still what is visible up to there."""
-        return ranges.dump(ranges.closed(session.visible, self.covers)) == self.of
+        return self.is_of(session) and ranges.dump(ranges.closed(session.visible, self.covers)) == self.of
+
+    def is_of(self, session: Session) -> bool:
+        """Whether it is of this session, and not of one of that name which was deleted."""
+        return self.incarnation in {"", session.incarnation}
 
 
 def loaded(text: str | None) -> Summary:
@@ -77,7 +94,8 @@ def loaded(text: str | None) -> Summary:
     if text is None:
         return Summary()
     found = json.loads(text)
-    return Summary(found["covers"], found["of"], tuple(Line(*one) for one in found["lines"]), found["text"], found["failed"])
+    lines = tuple(Line(*one) for one in found["lines"])
+    return Summary(found["covers"], found["of"], lines, found["text"], found["failed"], found.get("incarnation", ""))
 
 
 class Summaries:
@@ -91,11 +109,12 @@ class Summaries:
         self._embedder = embedder
         self._writer = writer
         self._clock = clock
-        self._model_failed = False
+        self._failed: set[UUID] = set()
 
     def begin(self) -> None:
-        """Ask the language model again, although it failed before: from a failure on it is left alone until then."""
-        self._model_failed = False
+        """Ask the language model again, although it failed before: from a failure on it is left alone until then, by the tenant
+        and after some of them by all."""
+        self._failed.clear()
 
     async def __call__(self, scope: Scope, session_id: str) -> bool:
         """Read whole blocks that came since, and say whether these were all. Raises ``SessionGone``, ``InferenceError``."""
@@ -125,23 +144,25 @@ class Summaries:
         of = ranges.dump(ranges.closed(session.visible, covers))
         # Without a text of the model, the lines are what there is of the time before this block.
         earlier = "\n".join(map(_told, summary.lines)) if summary.text is None else summary.text
-        return await self._written(Summary(covers, of, lines), earlier, block)
-
-    async def _written(self, summary: Summary, earlier: str, block: Sequence[Stored]) -> Summary:
+        summary = Summary(covers, of, lines, incarnation=session.incarnation)
         if self._writer is None:
             return summary
-        if self._model_failed:
-            return replace(summary, model_failed=True)
-        told = [one.payload for one in block]
-        turns = [{"speaker": speaker_of(one), "time": time_of(one), "text": text_of(one)} for one in told]
+        text = await self._written(self._writer, scope, earlier, block)
+        # Without this block the model's text would be of something else than it says: the lines stand.
+        return replace(summary, text=text, model_failed=text is None)
+
+    async def _written(self, writer: SummaryWriter, scope: Scope, earlier: str, block: Sequence[Stored]) -> str | None:
+        """The language model's text; ``None`` where it has none."""
+        if scope.tenant_id in self._failed or len(self._failed) >= _FAILED_TENANTS:
+            return None
         try:
-            text = await self._writer.write(earlier, turns, tokens=_MODEL_TOKENS)
+            return await writer.write(earlier, [_turn(one.payload) for one in block], tokens=_MODEL_TOKENS)
+        except ChatRefused as error:
+            log.warning("the summary model refused a part of a session: %s", error)
         except ServiceError as error:
             log.warning("the summary model failed: %s", error.code)
-            self._model_failed = True
-            # Without this block the model's text would be of something else than it says: the lines stand.
-            return replace(summary, model_failed=True)
-        return replace(summary, text=text)
+            self._failed.add(scope.tenant_id)
+        return None
 
     async def _central(self, scope: Scope, lines: Sequence[Line], most: int) -> tuple[Line, ...]:
         """The ``most`` lines nearest to the mean of all, in their order; of near-doubles the nearer one."""
@@ -164,6 +185,13 @@ def central(lines: Sequence[Line], vectors: Vectors, most: int) -> tuple[Line, .
         if all(float(vectors[number] @ vectors[other]) < _SAME for other in chosen):
             chosen.append(number)
     return tuple(replace(lines[number], weight=float(weights[number])) for number in sorted(chosen))
+
+
+def _turn(payload: Mapping[str, JsonValue]) -> dict[str, str]:
+    """A message as a language model is told it: of a long one the beginning."""
+    text = text_of(payload)
+    cut = text if len(text) <= _TURN_CHARACTERS else text[:_TURN_CHARACTERS] + "…"
+    return {"speaker": speaker_of(payload), "time": time_of(payload), "text": cut}
 
 
 def _told(line: Line) -> str:

@@ -1,10 +1,10 @@
 """Units of messages: a call of tools and its results stand or fall together, wherever in the session they are.
 
-A result answers the nearest message before it that made its call. One whose call is not visible belongs to no unit: no model
-takes it.
+A result answers the nearest message before it that made its call, and may be one of several. One whose call is not visible
+belongs to no unit: no model takes it.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from memoryd.sessions.model import Page, Stored
@@ -14,7 +14,8 @@ Group = tuple[Stored, ...]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads visible messages in order: ``before(position)`` the last ones below, ``after(position)`` the first ones above."""
+    """Reads visible messages in order: ``before(position)`` the last ones below, ``after(position)`` the first ones above that
+    are older than the newest page."""
 
     before: Callable[[int], Awaitable[Page]]
     after: Callable[[int], Awaitable[Page]]
@@ -60,7 +61,7 @@ async def whole(reader: Reader, page: Sequence[Stored], pinned: Sequence[Stored]
     callers = {message.position: message for message in left if calls(message)}
     callers |= {message.position: message for message in await _callers(reader, results)}
     found += [(message,) for message in left if not calls(message) and answers(message) is None]
-    found += await _with_results(reader, [callers[position] for position in sorted(callers)])
+    found += await _with_results(reader, callers, page) if callers else []
     return sorted(found, key=lambda group: group[0].position)
 
 
@@ -91,30 +92,13 @@ async def _callers(reader: Reader, results: Sequence[Stored]) -> list[Stored]:
     return found
 
 
-async def _with_results(reader: Reader, callers: Sequence[Stored]) -> list[Group]:
-    """Each of these messages, in order of position, with the results of its calls."""
-    left = list(reversed(callers))
-    made = {message.position: [message] for message in callers}
-    sought: dict[str, int] = {}
-    after = 0
-    while left or sought:
-        if not sought:
-            caller = left.pop()
-            sought = dict.fromkeys(calls(caller), caller.position)
-            after = caller.position
-        page = await reader.after(after)
-        for message in page.messages:
-            for call in calls(message):  # a call of the same id: results after it are its own
-                sought.pop(call, None)
-            if left and left[-1].position == message.position:
-                sought |= dict.fromkeys(calls(left.pop()), message.position)
-            answered = answers(message)
-            if answered is not None and answered in sought:
-                made[sought.pop(answered)].append(message)
-            if not sought:
-                break
-        if sought:
-            if not page.more:
-                break
-            after = page.messages[-1].position
-    return [tuple(group) for group in made.values()]
+async def _with_results(reader: Reader, callers: Mapping[int, Stored], page: Sequence[Stored]) -> list[Group]:
+    """Each of these messages, by position, with the results of its calls: read to the end, for the last may be anywhere."""
+    first = min(callers)
+    found, after, more = [callers[first]], first, not page or page[0].position > first + 1
+    while more:
+        read = await reader.after(after)
+        found += read.messages
+        after, more = found[-1].position, read.more
+    found += [message for message in page if message.position > first]
+    return [group for group in groups(found) if group[0].position in callers]

@@ -35,7 +35,7 @@ _LEAST_BYTES = 2_048
 _PAGES = 50
 # And so many more for the calls of results that the window could show: those of some may not be there at all.
 _PAGES_FOR_CALLS = 4
-_STEP = 50  # messages read at once in search of the rest of a unit
+_STEP = 50  # messages read at once in search of a result's call, which mostly is the one before
 # So much is packed on the event loop, a few milliseconds at the very worst; more in a thread, and going there costs too.
 _INLINE_BYTES = 24_000
 
@@ -141,7 +141,8 @@ class Windows:
             return await self._messages.read(scope, target, after=0, before=position, limit=_STEP, newest=True, renew=False)
 
         async def after(position: int) -> Page:
-            return await self._messages.read(scope, target, after=position, before=None, limit=_STEP, newest=False, renew=False)
+            newer = page.messages[0].position
+            return await self._messages.read(scope, target, after=position, before=newer, limit=_PAGE, newest=False, renew=False)
 
         return await whole(Reader(before, after), page.messages, pinned) if pinned else []
 
@@ -154,6 +155,8 @@ def _orphaned(messages: Sequence[Stored], since: int) -> bool:
 
 def _left(summary: Summary, session: Session) -> Summary:
     """Of a summary that a restore has overtaken: the lines of what is visible still, until the worker makes it anew."""
+    if not summary.is_of(session):
+        return Summary()
     lines = tuple(line for line in summary.lines if ranges.contains(session.visible, line.position))
     return replace(summary, lines=lines, text=None, covers=lines[-1].position if lines else 0)
 

@@ -6,7 +6,7 @@ call back while the interpreter shuts down, and then abort the process.
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -94,7 +94,7 @@ class ObstoreObjects:
 
         return await self._run(look)
 
-    async def pieces(self, key: str) -> AsyncIterator[bytes] | None:
+    async def pieces(self, key: str) -> AsyncGenerator[bytes, None] | None:
         """An object in pieces of about a mebibyte; ``None`` when there is none."""
 
         def begin() -> Iterator[bytes] | None:
@@ -107,7 +107,7 @@ class ObstoreObjects:
         found = await self._run(begin)
         return None if found is None else self._read(found)
 
-    async def _read(self, found: Iterator[bytes]) -> AsyncIterator[bytes]:
+    async def _read(self, found: Iterator[bytes]) -> AsyncGenerator[bytes, None]:
         while (piece := await self._run(lambda: next(found, None))) is not None:
             yield piece
 

@@ -1,6 +1,6 @@
 """:class:`memoryd.knowledge.ports.Originals` in object storage: ``{tenant}/kb/{knowledge base}/{SHA-256}``."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -40,7 +40,7 @@ class ObjectOriginals:
     async def fetch(self, key: str, path: Path) -> bool:
         return await self._objects.get_file(key, path)
 
-    async def read(self, key: str) -> AsyncIterator[bytes] | None:
+    async def read(self, key: str) -> AsyncGenerator[bytes, None] | None:
         return await self._objects.pieces(key)
 
     async def held(self, scope: Scope, kb_id: UUID, sha256: str) -> str | None:

@@ -77,11 +77,24 @@ class Redis:
             (reply,) = await self._within(server.answers(None, [("INFO", "server")]))
         except WorkingMemoryUnavailable as error:
             raise StoreUnavailable("Redis cannot be reached") from error
-        lines = reply.decode().splitlines() if isinstance(reply, bytes) else []
-        info = dict(line.split(":", 1) for line in lines if ":" in line)
+        info = _fields(reply)
         name = "Valkey" if "valkey_version" in info else "Redis"
         version = f"{name} {info.get('valkey_version') or info.get('redis_version')}"
         return f"{version}, a cluster of {1 + len(others)}" if isinstance(self._servers, Cluster) else version
+
+    async def eviction(self) -> str | None:
+        """The policy by which a server drops keys when its memory is full; ``None`` where none does, or none tells. Raises
+        ``WorkingMemoryUnavailable``."""
+        try:
+            for server in await self._within(self._servers.primaries()):
+                (reply,) = await self._within(server.answers(None, [("INFO", "memory")]))
+                info = _fields(reply)
+                policy = info.get("maxmemory_policy", "noeviction")
+                if int(info.get("maxmemory", 0)) and policy != "noeviction":
+                    return policy
+        except exceptions.ResponseError:
+            return None  # a user who may not ask
+        return None
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> list[Reply]:
         """A script's answer, a list; loads the script where the server has forgotten it. Raises ``WorkingMemoryUnavailable``."""
@@ -133,6 +146,12 @@ class Redis:
             if not _REFUSED.search(str(error)):
                 raise
             raise WorkingMemoryUnavailable("working memory is not in a state to answer; try again") from error
+
+
+def _fields(reply: object) -> dict[str, str]:
+    """What ``INFO`` tells."""
+    lines = reply.decode().splitlines() if isinstance(reply, bytes) else []
+    return dict(line.split(":", 1) for line in lines if ":" in line)
 
 
 def _key(command: Command) -> str | bytes:

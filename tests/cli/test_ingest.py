@@ -22,6 +22,18 @@ def test_a_folder(command: Command, service: Service, docs: Path) -> None:
     assert "0 sent, 2 unchanged" in command("ingest", docs, "--kb", "handbook", "--prefix", "a/").stdout
 
 
+def test_a_glob_that_is_not_understood_or_matched_nothing(command: Command, service: Service, docs: Path) -> None:
+    said = command("ingest", docs, "--kb", "handbook", "--exclude", "{leave,readme}.md", "--publish")
+    assert said.exit_code == 2
+    assert "--exclude" in said.stderr
+    assert "{ is not understood" in said.stderr
+    assert service.asked == []
+    said = command("ingest", docs, docs / "leave.md", "--kb", "handbook", "--exclude", "[k-m]*.md", "--exclude", "payrol.md")
+    assert said.exit_code == 0
+    assert said.stderr == "memoryd: warning: --exclude payrol.md matched nothing\n"
+    assert set(service.staged) == {"readme.md"}, "also a file that is named itself stays out"
+
+
 def test_for_pipes(command: Command, docs: Path) -> None:
     said = command("ingest", docs, "--kb", "handbook", "--publish", "--json")
     assert said.exit_code == 0
@@ -63,6 +75,57 @@ def test_not_waiting(command: Command, service: Service, docs: Path) -> None:
     assert said.exit_code == 0
     assert "memoryd jobs show --watch" in said.stdout
     assert not service.of("GET", ".*/events")
+
+
+def test_what_is_said_of_a_publish_that_is_to_come(
+    command: Command, service: Service, docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = command("ingest", docs, "--kb", "handbook", "--no-wait", "--publish").stdout
+    assert "the job publishes by itself" in said
+    assert "kb publish" not in said
+    service.staged.clear()
+    assert "when all is through" in command("ingest", docs, "--kb", "handbook", "--no-wait").stdout
+
+    def interrupted(self: Bars, job: Job) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Bars, "job", interrupted)
+    service.staged.clear()
+    assert "publishes by itself" in command("ingest", docs, "--kb", "handbook", "--publish").stderr
+    service.staged.clear()
+    assert "publishes" not in command("ingest", docs, "--kb", "handbook").stderr
+    monkeypatch.setattr(bulk, "MOST_ITEMS", 1)
+    service.staged.clear()
+    assert "memoryd kb publish handbook" in command("ingest", docs, "--kb", "handbook", "--publish").stderr
+
+
+@pytest.mark.parametrize(
+    ("ended", "advice", "never"),
+    [
+        (
+            job("failed", items=2, succeeded=2) | {"error": {"code": "conflict", "detail": "made live"}},
+            "kb discard",
+            "kb publish",
+        ),
+        (job("cancelled", items=2, succeeded=1, cancelled=1), "kb discard", "kb publish"),
+        (job("partial", items=2, succeeded=1, failed=1), "publish them, without what failed: memoryd kb publish", "discard"),
+    ],
+)
+def test_what_is_advised_where_nothing_was_published(
+    command: Command, service: Service, docs: Path, ended: dict[str, object], advice: str, never: str
+) -> None:
+    uploads = [{"upload": one * 64, "file_name": None, "bytes": 1} for one in "01"]
+    service.answers = [
+        httpx.Response(200, json={"unchanged": [], "changed": [], "new": ["leave.md", "readme.md"]}),
+        httpx.Response(201, json={"uploads": uploads}),
+        httpx.Response(202, json=job()),
+        httpx.Response(200, text=f"id: 2\nevent: state\ndata: {json.dumps(ended)}\n\n", headers=STREAM),
+        httpx.Response(200, json={"items": [], "next_cursor": None}),
+    ]
+    said = command("ingest", docs, "--kb", "handbook", "--publish")
+    assert said.exit_code == 1
+    assert advice in said.stdout
+    assert never not in said.stdout
 
 
 def test_ctrl_c_leaves_the_job_running(command: Command, service: Service, docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """``memoryd kb`` and ``memoryd jobs``."""
 
 import json
+import re
 from uuid import UUID
 
 import httpx
@@ -40,12 +41,11 @@ def test_creating(command: Command, service: Service) -> None:
     [
         (["--description", "for all", "--retain", "5"], {"description": "for all", "retain": 5}),
         (["--description", "", "--retain-all"], {"description": None, "retain": None}),
-        (["--max-tokens", "300"], {"chunking": {"strategy": "structural", "max_tokens": 300, "overlap_tokens": 32}}),
+        (["--max-tokens", "300"], {"chunking": {"max_tokens": 300}}),
     ],
 )
 def test_changing_what_is_given(command: Command, service: Service, options: list[str], body: dict[str, object]) -> None:
-    before = [httpx.Response(200, json=base())] if "chunking" in body else []
-    service.answers = [*before, httpx.Response(200, json=base(description="for all"))]
+    service.answers = [httpx.Response(200, json=base(description="for all"))]
     said = command("kb", "set", "handbook", *options)
     assert said.exit_code == 0
     assert "for all" in said.stdout
@@ -73,6 +73,17 @@ def test_tags(command: Command, service: Service) -> None:
         ("PUT", "/v1/knowledge-bases/handbook/tags/q3"),
         ("DELETE", "/v1/knowledge-bases/handbook/tags/q3"),
     ]
+
+
+def test_a_draft_that_changes_nothing_is_not_one_to_publish(command: Command, service: Service) -> None:
+    draft = {"versions": [version(2, state="draft", live=False)], "next_cursor": None}
+    for added, said in ((0, "changes nothing"), (1, "memoryd kb diff handbook")):
+        counts = {"added": added, "removed": 0, "changed": 0, "unchanged": 5}
+        diff = {"before": 1, "after": 2, "documents": counts, "chunks": counts, "changes": [], "next_cursor": None}
+        service.answers = [httpx.Response(200, json=one) for one in (base(live=1), draft, diff)]
+        shown = command("kb", "show", "handbook").stdout
+        assert said in shown
+        assert ("to publish" in shown) == bool(added)
 
 
 @pytest.mark.parametrize(("verb", "path"), [("discard", "/draft"), ("delete", "")])
@@ -120,17 +131,20 @@ def test_versions_and_a_refusal(command: Command, service: Service) -> None:
 
 
 def test_jobs(command: Command, service: Service) -> None:
-    running = job("running", succeeded=1) | {"wish": "pause"}
+    running = job("running", succeeded=1) | {"wish": "pause", "publish": True, "note": "nightly"}
     service.answers = [
-        httpx.Response(200, json={"jobs": [job(), job(number=2)], "next_cursor": None}),
+        httpx.Response(200, json={"jobs": [running, job(number=2)], "next_cursor": None}),
         httpx.Response(200, json=running),
         httpx.Response(200, json={"items": [], "next_cursor": None}),
         httpx.Response(200, json=running),
     ]
-    assert len(command("jobs", "list", "--limit", "1").stdout.splitlines()) == 2
+    names, row = command("jobs", "list", "--limit", "1", "--kb", "handbook").stdout.splitlines()
+    assert service.asked[0].url.params["kb"] == "handbook"
+    assert (row.split()[1], row.split()[names.split().index("PUBLISHES")]) == ("handbook", "yes")
     shown = command("jobs", "show", ID)
     assert shown.exit_code == 0
     assert "running, pause asked for" in shown.stdout
+    assert re.search(r"publishes +when it is through.*\nnote +nightly", shown.stdout)
     assert "is being paused" in command("jobs", "pause", ID).stdout
     assert command("jobs", "resume", "no-id").exit_code == 2
 
@@ -147,6 +161,18 @@ def test_watching_a_job_that_fails(command: Command, service: Service) -> None:
     assert said.exit_code == 1
     assert "a.pdf" in said.stdout
     assert "no_text" in said.stdout
+
+
+def test_a_version_is_said_as_agents_say_it(command: Command, service: Service) -> None:
+    service.answers = [httpx.Response(200, json={"hits": [], "degraded": [], "timings_ms": {}})] * 2
+    for name, meant in (("handbook@3", "3"), ("handbook", "live")):
+        assert command("kb", "search", name, "How", "--json").exit_code == 0
+        assert service.asked[-1].url.path == "/v1/knowledge-bases/handbook/search"
+        assert json.loads(service.asked[-1].content)["version"] == meant
+    service.answers = [httpx.Response(200, json={"version": 1, "documents": [], "next_cursor": None})]
+    assert command("kb", "documents", "handbook@q3").exit_code == 0
+    assert service.asked[-1].url.params["version"] == "q3"
+    assert command("kb", "search", "handbook@3", "How", "--version", "2").exit_code == 2
 
 
 def test_searching(command: Command, service: Service) -> None:

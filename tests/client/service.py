@@ -52,6 +52,7 @@ def job(state: str = "queued", *, revision: int = 1, number: int = 1, items: int
     return {
         "id": str(UUID(int=number)),
         "kind": "ingest",
+        "kb": "handbook",
         "state": state,
         "revision": revision,
         "counters": dict.fromkeys(names, 0) | {"items": items} | counters,

@@ -1,5 +1,6 @@
 """Folders and archives: what is sent, what is not, and what cannot be."""
 
+import gc
 import json
 import tarfile
 import zipfile
@@ -8,7 +9,7 @@ from typing import BinaryIO
 
 import pytest
 
-from memoryd.client import InvalidRequest, Local, Options, Progress, Refused, SourceUnreadable, Which, bulk
+from memoryd.client import InvalidRequest, Local, Options, Progress, Refused, SourceUnreadable, Walk, Which, bulk
 from memoryd.client.sources import Hashed
 from memoryd.client.uploads import batches
 from tests.client.conftest import Side
@@ -191,6 +192,22 @@ def test_names_of_people(side: Side, service: Service, tmp_path: Path) -> None:
 def test_two_sources_with_one_id(side: Side, docs: Path) -> None:
     with pytest.raises(SourceUnreadable, match="document id readme"):
         side.value(side.knowledge.ingest_local("handbook", [_local(docs / "readme.md")] * 2))
+
+
+def test_two_archives_with_one_id(side: Side, tmp_path: Path) -> None:
+    for name in ("one.zip", "two.zip"):
+        with zipfile.ZipFile(tmp_path / name, "w") as zipped:
+            zipped.writestr("readme.md", name)
+    sources = [tmp_path / "one.zip", tmp_path / "two.zip"]
+    with pytest.raises(SourceUnreadable, match=r"readme\.md, in .*one\.zip and in .*two\.zip"), Walk(sources) as walk:
+        side.value(side.knowledge.ingest_local("handbook", walk))
+    gc.collect()  # what the walk had open was closed, before the folder that it was in went
+
+
+def test_paths_may_be_texts(side: Side, service: Service, docs: Path, tmp_path: Path) -> None:
+    side.value(side.knowledge.ingest_folder("handbook", str(docs)))
+    assert set(service.staged) == {"readme.md", "guide/leave.md", "guide/logo.png"}
+    assert len(side.value(side.knowledge.upload("handbook", [str(docs / "readme.md")]))) == 1
 
 
 def test_no_such_source(side: Side, tmp_path: Path) -> None:

@@ -130,6 +130,8 @@ def test_texts_removals_and_settings(memoryd: Memoryd, kb: str) -> None:
     knowledge = memoryd.knowledge
     changed = knowledge.update(kb, chunking=Chunking(strategy="fact", max_tokens=300), retain=3)
     assert (changed.chunking.strategy, changed.retain) == ("fact", 3)
+    changed = knowledge.update(kb, chunking=Chunking(max_tokens=200))
+    assert (changed.chunking.strategy, changed.chunking.max_tokens, changed.chunking.overlap_tokens) == ("fact", 200, 32)
     job = knowledge.ingest(
         kb, [NewDocument("a/b c?.md", text="# A\n\nSome text.", title="Title", metadata={"team": "hr"})], key="once"
     )

@@ -22,7 +22,13 @@ ROOT = Path(memoryd.__file__).parents[1]
 DOCS = ROOT / "docs"
 
 # Problems that are not an exception of ours, with their status.
-FRAMEWORK = {"malformed_body": 400, "method_not_allowed": 405, "not_ready": 503, "unavailable": 503}
+FRAMEWORK = {
+    "malformed_body": 400,
+    "method_not_allowed": 405,
+    "unsupported_media_type": 415,
+    "not_ready": 503,
+    "unavailable": 503,
+}
 
 
 def _errors() -> dict[str, int]:

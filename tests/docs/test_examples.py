@@ -8,6 +8,30 @@ import httpx
 from tests.docs.conftest import ran
 from tests.http.conftest import Tenant
 
+# Kills the agent after so many of its calls, in a session for each number, and lets it go on.
+_KILLS = """
+import sys, httpx
+sys.path.insert(0, "docs/examples")
+import session_resume as agent
+
+class Killed(BaseException): pass
+
+send = httpx.Client.send
+def counted(self, *args, **kwargs):
+    global left
+    answer, left = send(self, *args, **kwargs), left - 1
+    if not left:
+        raise Killed
+    return answer
+httpx.Client.send = counted
+for number in range(1, 8):
+    left = number
+    try:
+        agent.main(f"trip-{number}", die_after=None)
+    except Killed:
+        agent.main(f"trip-{number}", die_after=None)
+"""
+
 
 async def test_an_agent_remembers_across_sessions(environment: Mapping[str, str], tenant: Tenant) -> None:
     done = await ran(environment, sys.executable, "docs/examples/agent_loop.py")
@@ -51,3 +75,17 @@ async def test_a_killed_agent_goes_on_and_does_nothing_twice(environment: Mappin
     assert "all 4 steps are done, each once" in second.output
     state = await tenant.http.get("/v1/sessions/trip-42/state/step")
     assert (state.status_code, state.json()["value"]) == (httpx.codes.OK, 4)
+
+
+async def test_an_agent_that_is_killed_after_any_call_loses_nothing(environment: Mapping[str, str], tenant: Tenant) -> None:
+    done = await ran(environment, sys.executable, "-c", _KILLS)
+    assert done.status == 0, done.all
+    assert done.output.count("all 4 steps are done, each once") == 7
+    assert done.output.count("doing:") == 7 * 4
+    for number in range(1, 8):
+        session = f"/v1/sessions/trip-{number}"
+        said = (await tenant.http.get(f"{session}/messages")).json()["messages"]
+        assert [one["id"] for one in said] == [f"step-{step}" for step in range(1, 5)], number
+        points = (await tenant.http.get(f"{session}/checkpoints")).json()["checkpoints"]
+        assert [one["step"] for one in points] == [1, 2, 3, 4]
+        assert (await tenant.http.get(f"{session}/state/step")).json()["value"] == 4

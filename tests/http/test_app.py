@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 
 import httpx
 import psycopg
@@ -21,6 +22,18 @@ async def test_health(anonymous: httpx.AsyncClient) -> None:
     checks = ready.json()["checks"]
     assert {name for name, check in checks.items() if check["ok"]} == {"postgresql", "schema", "redis", "embedder", "reranker"}
     assert {key for check in checks.values() for key in check} == {"ok", "required"}, "no versions, no addresses"
+
+
+async def test_the_page_to_click_through_runs_no_script_that_is_not_checked(anonymous: httpx.AsyncClient) -> None:
+    answer = await anonymous.get("/docs")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    loaded = re.findall(r'<(?:script|link)[^>]*(?:src|href)="(https?:[^"]+)"([^>]*)>', answer.text)
+    assert len(loaded) == answer.text.count("https:") == 2
+    for where, how in loaded:
+        assert re.search(r"@\d+\.\d+\.\d+/", where)
+        assert re.search(r'integrity="sha384-[A-Za-z0-9+/]{64}" crossorigin="anonymous"', how)
+    assert 'url: "openapi.json"' in answer.text
+    assert (await anonymous.get("/openapi.json")).status_code == 200
 
 
 async def test_ready_without_a_reranker_that_computes_and_not_without_an_embedder(

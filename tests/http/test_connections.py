@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
 
+import pytest
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -107,6 +108,39 @@ async def test_an_answer_in_many_pieces_comes_whole_and_in_order() -> None:
     assert head.startswith(b"HTTP/1.1 200 ")
     pieces = body.split(b"\r\n")[1::2]
     assert b"".join(pieces) == b"".join(b"%03d" % number * 1_000 for number in range(400)) + b"end"
+
+
+async def _large(scope: Scope, receive: Receive, send: Send) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(int(scope["path"][1:])):
+        await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+    await send({"type": "http.response.body", "body": b"ok"})
+
+
+@pytest.mark.parametrize("sent", [b"GET /1000 HTTP/1.1\r\nHost: x\r\n\r\n", b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000])
+async def test_who_takes_nothing_of_what_it_asked_for_keeps_no_connection(sent: bytes) -> None:
+    async with _served(1, app=_large) as port:
+        with socket.create_connection(("127.0.0.1", port)) as deaf:
+            deaf.sendall(sent)
+            await asyncio.sleep(PATIENCE_S / 2)
+            assert b" 503 " in await _said(b"", port)
+            async with asyncio.timeout(10):
+                while b"ok" not in await _said(b"GET /0 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", port):
+                    pass
+
+
+async def test_who_takes_an_answer_slowly_gets_all_of_it() -> None:
+    loop, patience_s = asyncio.get_running_loop(), 0.5
+    async with _served(1, patience_s, _large) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /300 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        size, began = 0, loop.time()
+        while piece := await reader.read(2**18):
+            size += len(piece)
+            await asyncio.sleep(patience_s / 50)
+        writer.close()
+        assert size > 30_000_000
+        assert loop.time() - began > 2 * patience_s
 
 
 async def test_the_head_of_an_answer_goes_with_its_body() -> None:

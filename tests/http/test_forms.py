@@ -93,18 +93,35 @@ async def test_a_file_name_may_be_as_long_as_a_document_id(http: httpx.AsyncClie
         ([file(), part('name="publish"', b"yes")], 422),
         ([file(), part('name="note"'), part('name="note"')], 422),
         ([file(), part('name="note"', b"x" * 1_001)], 422),
-        ([file(), part('name="note"', b"x" * (2 * 2**20 + 1))], 400),
+        ([file(), part('name="note"', b"x" * (2 * 2**20 + 1))], 413),
         ([file(), part('name="other"')], 422),
         ([file(), file()], 422),
         ([part('name="file"; filename="a.txt"\r\n' + "X: " + "y" * 100_000)], 400),
-        ([file(f"{n}.txt") for n in range(101)], 400),
-        ([file(), *[part(f'name="n{n}"') for n in range(11)]], 400),
+        ([file(f"{n}.txt") for n in range(101)], 413),
+        ([file(), *[part(f'name="n{n}"') for n in range(11)]], 413),
         ([], 422),
     ],
 )
 async def test_a_form_of_other_parts_is_refused(http: httpx.AsyncClient, parts: list[bytes], status: int) -> None:
     assert is_problem(await sent(http, *parts), status)
     assert (await http.get("/v1/jobs")).json()["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    ("parts", "kind", "code", "detail"),
+    [
+        ([file(f"{n}.txt") for n in range(101)], None, "payload_too_large", "Maximum number of files is 100"),
+        ([file(), file()], None, "invalid_request", "Value error, a document_id is named twice: a.txt"),
+        ([file()], "text/plain", "unsupported_media_type", "multipart/form-data"),
+    ],
+)
+async def test_a_refusal_says_what_to_do(
+    http: httpx.AsyncClient, parts: list[bytes], kind: str | None, code: str, detail: str
+) -> None:
+    answer = (await sent(http, *parts, **({} if kind is None else {"kind": kind}))).json()
+    assert answer["code"] == code
+    assert detail in answer["detail"]
+    assert not answer["detail"].startswith(":")
 
 
 @pytest.mark.parametrize(

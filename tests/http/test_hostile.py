@@ -237,10 +237,29 @@ async def test_queries_and_paths(tenant: Tenant, value: str) -> None:
         f"/v1/{value}",
     ):
         answer = await tenant.http.get(target)
-        assert answer.status_code in {200, 404, 405, 422}, (target[:60], answer.text)
+        assert answer.status_code in {200, 400, 404, 405, 422}, (target[:60], answer.text)
     memory = (await tenant.remember("to forget"))[0]
     answer = await tenant.http.delete(f"/v1/memories/{memory}?reason={value}&purge=maybe")
     assert answer.status_code == 422, answer.text
+
+
+@pytest.mark.parametrize("name", ["m%FCller", "m%F6ller", "%FF", "%ED%A0%80", "%C3%28"])
+async def test_names_that_are_not_utf8_are_refused_and_not_taken_for_one(tenant: Tenant, name: str) -> None:
+    said = {"messages": [{"role": "user", "content": "hello"}]}
+    for method, target, body in (
+        ("POST", f"/v1/sessions/{name}/messages", said),
+        ("GET", f"/v1/sessions/{name}/context", None),
+        ("GET", f"/v1/sessions/{name}", None),
+        ("PUT", f"/v1/sessions/s/effects/{name}", {"value": 1}),
+        ("PUT", f"/v1/sessions/s/state/{name}", {"value": 1}),
+        ("POST", f"/v1/knowledge-bases/{name}/search", {"query": "x"}),
+        ("PATCH", f"/v1/spaces/{name}", {"rerank": None}),
+    ):
+        answer = await tenant.http.request(method, target, json=body)
+        assert (answer.status_code, answer.json()["code"]) == (400, "malformed_path"), (target, answer.text)
+    # The character that stands for them is a name like any other.
+    for spelled in ("%EF%BF%BD", "m%C3%BCller"):
+        assert (await tenant.http.post(f"/v1/sessions/{spelled}/messages", json=said)).status_code == 201
 
 
 async def test_headers(tenant: Tenant) -> None:

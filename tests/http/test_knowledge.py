@@ -139,6 +139,18 @@ async def test_who_may_not_see_the_version_moves_no_pointer(app: FastAPI, desk: 
             assert (await desk.get())["live"] == 2
 
 
+async def test_a_version_is_said_by_its_number_or_as_text(desk: Desk) -> None:
+    await desk.ingest(publish=False, a="one")
+    where = "/v1/knowledge-bases/handbook"
+    assert (await desk.http.post(f"{where}/publish")).json()["version"] == 1, "without a body"
+    await desk.ingest(a="two")
+    assert (await desk.post("/rollback", 200, to=1))["live"]
+    assert (await desk.http.put(f"{where}/tags/newest", json={"version": 2})).status_code == 204
+    assert [one["text"] for one in await desk.found("two", version=2)] == ["two"]
+    for wrong in (True, -1, 1.5, 10**15):
+        assert (await desk.http.post(f"{where}/rollback", json={"to": wrong})).status_code == 422
+
+
 async def test_a_job_may_only_publish(desk: Desk) -> None:
     await desk.ingest(publish=False, **{"travel.md": "# Travel\n\nBook your train early."})
     assert (await desk.get())["live"] is None
@@ -147,6 +159,32 @@ async def test_a_job_may_only_publish(desk: Desk) -> None:
     assert (await desk.get())["live"] == 1
     assert (await desk.ingest())["state"] == "succeeded"  # nothing is staged
     assert (await desk.get())["live"] == 1
+
+
+async def test_a_job_says_of_what_it_is_and_whether_it_publishes(desk: Desk) -> None:
+    job = await desk.upload(("a.txt", b"one"), publish="true", note="nightly")
+    assert (job["kb"], job["publish"], job["note"]) == ("handbook", True, "nightly")
+    staged = await desk.ingest(publish=False, b="two")
+    assert (staged["kb"], staged["publish"], staged["note"]) == ("handbook", False, None)
+
+    async def listed(status: int = 200, **query: str) -> list[str]:
+        answer = await desk.http.get("/v1/jobs", params=query)
+        assert answer.status_code == status, answer.text
+        return [one["id"] for one in answer.json().get("jobs", [])]
+
+    assert await listed(kb="handbook") == await listed(kb_id=job["kb_id"]) == [staged["id"], job["id"]]
+    assert await listed(404, kb="other") == []
+    assert await listed(422, kb="handbook", kb_id=job["kb_id"]) == []
+
+
+async def test_an_ingest_without_a_change_does_not_stand_in_the_way(desk: Desk) -> None:
+    await desk.ingest(a="one")
+    await desk.ingest(a="two")
+    assert (await desk.ingest(publish=False, a="two"))["counters"]["unchanged"] == 1
+    assert [one["state"] for one in (await desk.get("/versions"))["versions"]] == ["published", "published"]
+    await desk.post("/rollback", 200, to="1")
+    assert (await desk.ingest(b="three"))["state"] == "succeeded"
+    assert await desk.documents() == ["a", "b"]
 
 
 async def test_a_removal_is_staged_and_a_draft_can_be_dropped(desk: Desk) -> None:
@@ -242,6 +280,20 @@ async def test_what_cannot_be_ingested_is_refused_at_once(desk: Desk) -> None:
     assert (await desk.http.post("/v1/knowledge-bases", json={"name": "Not a name"})).status_code == 422
     assert (await desk.http.post("/v1/knowledge-bases", json={"name": "handbook"})).json()["code"] == "already_exists"
     assert (await desk.http.get("/v1/jobs")).json()["jobs"] == []
+
+
+async def test_settings_of_chunking_that_are_not_named_stay(desk: Desk) -> None:
+    where = "/v1/knowledge-bases/handbook"
+
+    async def patched(**chunking: object) -> tuple[object, ...]:
+        answer = await desk.http.patch(where, json={"chunking": chunking})
+        return answer.status_code, *answer.json().get("chunking", {}).values()
+
+    assert await patched(strategy="fact", max_tokens=300, overlap_tokens=20) == (200, "fact", 300, 20)
+    assert await patched(max_tokens=100) == (200, "fact", 100, 20)
+    assert await patched(overlap_tokens=0, max_tokens=None) == (200, "fact", 100, 0)
+    assert await patched(overlap_tokens=51) == (422,)
+    assert await patched() == (200, "fact", 100, 0)
 
 
 async def test_what_is_known_of_an_original_is_told_without_reading_it(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

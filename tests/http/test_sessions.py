@@ -1,6 +1,7 @@
 """Working memory over HTTP: the whole application, real stores and a real model."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +14,7 @@ from memoryd.wiring import open_session_rounds, open_worker_models
 from retrieval.packing import TokenizerRegistry
 from tests.http.conftest import Tenant, client
 from tests.http.talking import append, texts, user
-from tests.sessions.whole import together
+from tests.sessions.whole import files, together
 
 
 async def test_a_session_begun_by_an_effect_has_the_user_of_its_first_messages(tenant: Tenant) -> None:
@@ -296,10 +297,7 @@ async def test_the_worker_summarises_snapshots_and_brings_back(app: FastAPI, ten
     assert context["summary"]["written_by"] == "extractive"
     assert all(line["speaker"] == "Keeper" and line["text"] in turns for line in context["summary"]["lines"])
     assert context["messages"][-1]["content"] == turns[-1]
-    assert settings.redis_url is not None
-    redis = Redis(settings.redis_url.get_secret_value(), timeout_s=5)
-    await redis.command("FLUSHALL")
-    await redis.close()
+    await lose_redis(settings)
     page = (await tenant.http.get("/v1/sessions/s/messages")).json()
     kept = (await tenant.http.get("/v1/sessions/s/snapshots")).json()["snapshots"]
     assert [one["content"] for one in page["messages"]] == turns
@@ -358,6 +356,26 @@ async def test_a_key_of_one_space_begins_a_session_there(tenant: Tenant) -> None
     key = (await tenant.http.post("/v1/keys", json=several)).json()["key"]
     refused = await tenant.http.put("/v1/sessions/two/effects/e", json={"value": 1}, headers={"Authorization": f"Bearer {key}"})
     assert (refused.status_code, refused.json()["code"]) == (404, "space_not_found")
+
+
+async def test_a_session_that_cannot_be_read_any_more_takes_no_context_away(tenant: Tenant, settings: Settings) -> None:
+    await tenant.remember("The lighthouse is at the harbour of Skagen.")
+    await append(tenant, "s", user("Where was the lighthouse?"))
+    (await tenant.http.post("/v1/sessions/s/snapshots")).raise_for_status()
+    for one in files(Path(settings.object_store or "") / str(tenant.tenant_id)):
+        one.write_bytes(b"damaged")
+    await lose_redis(settings)
+    answer = await tenant.http.post("/v1/context", json={"query": "lighthouse", "session_id": "s"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["degraded"] == ["session"]
+    assert "Skagen" in answer.json()["text"]
+
+
+async def lose_redis(settings: Settings) -> None:
+    assert settings.redis_url is not None
+    redis = Redis(settings.redis_url.get_secret_value(), timeout_s=5)
+    await redis.command("FLUSHALL")
+    await redis.close()
 
 
 async def test_what_the_session_shows_is_not_shown_again_as_a_memory(tenant: Tenant) -> None:

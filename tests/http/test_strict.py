@@ -39,6 +39,24 @@ async def test_an_unknown_or_doubled_parameter_is_refused(tenant: Tenant, target
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
 
 
+async def test_a_field_is_named_as_it_is_called(tenant: Tenant) -> None:
+    """Also where its name is that of a part of a request."""
+    answer = await tenant.http.post("/v1/recall", json={"query": 5, "filters": {"metadata": {"body": []}}})
+    assert {one["field"] for one in answer.json()["errors"]} >= {"query"}
+    assert not [one for one in answer.json()["errors"] if one["field"] in {"body", "filters.metadata"}]
+    answer = await tenant.http.get("/v1/memories?limit=0")
+    assert [one["field"] for one in answer.json()["errors"]] == ["limit"]
+    answer = await tenant.http.post("/v1/recall")
+    assert [one["field"] for one in answer.json()["errors"]] == ["body"]
+
+
+@pytest.mark.parametrize("kind", ["application/x-www-form-urlencoded", "text/plain"])
+async def test_json_that_is_not_said_to_be_json(tenant: Tenant, kind: str) -> None:
+    answer = await tenant.http.post("/v1/recall", content=b'{"query": "a"}', headers={"content-type": kind})
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert answer.json()["detail"] == "body: send it as JSON, with Content-Type: application/json"
+
+
 async def test_known_parameters_are_not(tenant: Tenant, anonymous: httpx.AsyncClient) -> None:
     await tenant.remember("x", metadata={"k": "v"})
     target = "/v1/memories?kind=semantic&kind=episodic&metadata.k=v&limit=5&as_of=2030-01-01T00:00:00Z"

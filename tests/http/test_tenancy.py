@@ -260,7 +260,7 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
 
 
 # The framework's own pages about the document, which is the same for everybody.
-DOCUMENTATION = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+DOCUMENTATION = {"/openapi.json", "/docs"}
 
 
 def _routes(app: FastAPI) -> set[tuple[str, str]]:

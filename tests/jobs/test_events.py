@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from memoryd.errors import NotFound, TooManyStreams
+from memoryd.errors import NotFound, TooManyStreams, Unauthenticated
 from memoryd.jobs.events import EventKind, JobEvents
 from memoryd.jobs.model import Claim, Command, ItemState, JobItem, Outcome
 from tests.jobs.conftest import Bench, Handler
@@ -26,11 +26,15 @@ def listening(bench: Bench, *steps: Step, lifetime_s: float = 3600) -> JobEvents
     return JobEvents(bench.ledger, streams=2, heartbeat_s=0, lifetime_s=lifetime_s, sleep=sleep)
 
 
+async def good() -> None:
+    """The listener's key, asked for again."""
+
+
 async def told(events: JobEvents, bench: Bench, job_id: UUID, after: int | None = None) -> list[tuple[EventKind, int, str, int]]:
     """Kind, revision, state and chunks."""
     return [
         (one.kind, one.job.revision, one.job.state.value, one.job.counters.chunks)
-        async for one in await events.open(bench.scope, job_id, after)
+        async for one in await events.open(bench.scope, job_id, after, good)
     ]
 
 
@@ -98,15 +102,32 @@ async def test_a_stream_ends_in_time_and_with_its_job(bench: Bench) -> None:
 
     assert await told(listening(bench, erased), bench, job_id) == [(S, 1, "queued", 0)]
     with pytest.raises(NotFound):
-        await listening(bench).open(bench.scope, job_id, None)
+        await listening(bench).open(bench.scope, job_id, None, good)
 
 
 async def test_a_place_is_given_back(bench: Bench) -> None:
     job_id = await bench.make("a")
     events = listening(bench)
-    first = await events.open(bench.scope, job_id, None)
+    first = await events.open(bench.scope, job_id, None, good)
     with pytest.raises(TooManyStreams):
-        await events.open(bench.scope, job_id, None)
+        await events.open(bench.scope, job_id, None, good)
     await first.aclose()
-    second = await events.open(bench.scope, job_id, None)
+    second = await events.open(bench.scope, job_id, None, good)
     await second.aclose()
+
+
+async def test_a_stream_ends_with_its_key(bench: Bench) -> None:
+    job_id = await bench.make("a")
+    ended = False
+
+    async def still() -> None:
+        if ended:
+            raise Unauthenticated("ended")
+
+    async def pause() -> None:
+        nonlocal ended
+        ended = True
+        await bench.act(job_id, Command.PAUSE)
+
+    stream = await listening(bench, pause).open(bench.scope, job_id, None, still)
+    assert [one.job.state.value async for one in stream] == ["queued"]

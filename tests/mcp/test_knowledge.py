@@ -103,6 +103,16 @@ async def test_another_tenants_knowledge_base_does_not_exist(app: FastAPI, handb
             assert "sixteen" not in text(answer)
 
 
+@pytest.mark.parametrize("kb", ["nowhere", "handbook@7", "handbook@q3"])
+async def test_what_is_not_there_to_be_searched_is_looked_for_where_it_is_listed(
+    agent: Client, handbook: Bookcase, kb: str
+) -> None:
+    answer = await agent.call_tool("search_knowledge", {"kb": kb, "query": "parental leave"})
+    assert answer.structured_content["code"] == "not_found"
+    assert "memoryd://knowledge-bases" in text(answer)
+    assert "timeline" not in text(answer)
+
+
 async def test_resources_list_knowledge_bases_and_their_versions(agent: Client, handbook: Bookcase) -> None:
     await handbook.publish({"new.pdf": doc("There is more.")})
     listed = [str(one.uri) for one in (await agent.list_resources()).resources]

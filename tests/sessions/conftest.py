@@ -1,6 +1,7 @@
 """Session use cases on a real Valkey, without a model or PostgreSQL, and with a clock that tests move."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
@@ -65,6 +66,10 @@ def tenant(*, spaces: frozenset[str] | None = None, tenant_id: UUID | None = Non
     return Scope(tenant_id or uuid4(), "tester", frozenset(Action), spaces)
 
 
+async def good() -> None:
+    """A listener's key, asked for again."""
+
+
 async def no_snapshot(scope: Scope, session_id: str) -> bool:
     return False
 
@@ -80,6 +85,18 @@ def build(redis: Redis, clock: Clock, scope: Scope, limits: Limits = LIMITS, *, 
         limits,
     )
     return Working(sessions, RedisLife(scripts), redis, scripts, clock, scope)
+
+
+@asynccontextmanager
+async def evicting(redis: Redis, policy: str) -> AsyncIterator[None]:
+    """With far more memory than the tests take."""
+    await redis.command("CONFIG", "SET", "maxmemory-policy", policy)
+    await redis.command("CONFIG", "SET", "maxmemory", 2**34)
+    try:
+        yield
+    finally:
+        await redis.command("CONFIG", "SET", "maxmemory", 0)
+        await redis.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
 
 
 @pytest.fixture(scope="session")

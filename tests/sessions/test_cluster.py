@@ -28,7 +28,7 @@ from memoryd.stores.redis_erasure import RedisEraser
 from memoryd.stores.sessions.messages import RedisMessages
 from memoryd.stores.sessions.progress import RedisProgress
 from memoryd.stores.sessions.waiter import RedisWaiter
-from tests.sessions.conftest import LIMITS, Clock, Working, build, no_snapshot, tenant
+from tests.sessions.conftest import LIMITS, Clock, Working, build, good, no_snapshot, tenant
 from tests.sessions.whole import Whole, folder
 from tests.stack import Stack
 
@@ -165,7 +165,8 @@ async def test_a_stream_waits_at_the_server_that_has_the_session(nodes: list[Nod
         messages = RedisMessages(working.scripts, LIMITS)
         finder, waiter = Finder(no_snapshot, working.clock), RedisWaiter(cluster)
         events = Events(finder, messages, waiter, working.clock, streams=4, heartbeat_s=1.5, lifetime_s=5)
-        stream = await events.open(working.scope, "s", None)
+        stream = await events.open(working.scope, "s", None, good)
+        assert (await anext(stream)).kind is EventKind.BEGIN
 
         async def soon(working: Working = working) -> None:
             await asyncio.sleep(0.2)

@@ -1,5 +1,6 @@
 """Snapshots, loss, expiry and the worker's rounds, on a real Valkey and a real folder."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -12,7 +13,8 @@ from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Expected, 
 from memoryd.sessions.ports import SnapshotRecord, Target, TenantSettings
 from memoryd.sessions.snapshots import KEPT
 from memoryd.stores.objects import ObstoreObjects
-from memoryd.stores.redis import Redis
+from memoryd.stores.redis import Redis, Reply
+from memoryd.stores.redis_server import Command
 from retrieval.scope import Scope
 from tests.sessions.conftest import LIMITS, tenant
 from tests.sessions.whole import INTERVAL_S, Whole, files, folder
@@ -311,3 +313,22 @@ async def test_an_object_store_that_is_gone_is_named(monkeypatch: pytest.MonkeyP
     report = await whole.rounds.run()
     assert (report.expired, report.failed) == (0, 2)
     assert await whole.said("s") == ["a"]
+
+
+async def test_a_session_that_is_written_to_while_it_is_read_is_read_as_it_is_at_one_moment(
+    whole: Whole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await whole.say("s", "a")
+    together = whole.redis.together
+
+    async def meanwhile(commands: Sequence[Command], *, atomic: bool) -> list[Reply]:
+        if atomic:
+            return await together(commands, atomic=True)
+        begun = await together(commands[:1], atomic=False)
+        await whole.say("s", "b")
+        return begun + await together(commands[1:], atomic=False)
+
+    monkeypatch.setattr(whole.redis, "together", meanwhile)
+    image = await whole.life.image(whole.scope, Target("s", whole.clock.now()))
+    parts = {part.name: part.values for part in image.parts}
+    assert (image.session.head, image.session.revision, parts["messages"][::2]) == (2, 2, ("1", "2"))

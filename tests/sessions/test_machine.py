@@ -233,6 +233,13 @@ class Machine(RuleBasedStateMachine):
             self.model.auto = auto
 
     @precondition(alive)
+    @rule()
+    def delete(self) -> None:
+        """What was committed stays; positions begin again."""
+        self.run(self.whole.lifecycle.delete(self.whole.scope, SESSION))
+        self.model = self.saved = None
+
+    @precondition(alive)
     @rule(intervals=st.sampled_from([1, 5]))
     def round(self, intervals: int) -> None:
         clock = self.whole.clock

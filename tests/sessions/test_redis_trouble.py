@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 import pytest
 from redis.exceptions import ResponseError
 
 from memoryd.errors import StoreUnavailable, WorkingMemoryUnavailable
+from memoryd.sessions.model import AutoCommit, Expected
 from memoryd.sessions.ports import Target
 from memoryd.stores.redis import Redis
 from memoryd.stores.redis_erasure import RedisEraser
-from tests.sessions.conftest import Clock, Working, build, tenant
+from retrieval.packing import DEFAULT_TOKENIZER
+from tests.sessions.conftest import LIMITS, Clock, Working, build, tenant
+from tests.sessions.whole import Whole, folder
 
 
 async def test_a_server_that_is_gone_is_named_within_the_timeout() -> None:
@@ -38,6 +42,55 @@ async def test_a_server_that_lacks_replicas_refuses_writes_for_the_moment(workin
     finally:
         await working.redis.command("CONFIG", "SET", "min-replicas-to-write", 0)
     assert await working.said("s") == ["a"]
+
+
+@asynccontextmanager
+async def full(redis: Redis) -> AsyncIterator[None]:
+    """A server that has no memory left."""
+    await redis.command("CONFIG", "SET", "maxmemory", 1)
+    try:
+        yield
+    finally:
+        await redis.command("CONFIG", "SET", "maxmemory", 0)
+
+
+async def test_what_expires_leaves_a_server_whose_memory_is_full(redis: Redis, tmp_path: Path) -> None:
+    whole = Whole(redis, tenant(), folder(tmp_path))
+    for name in ("plain", "committed"):
+        await whole.say(name, "a")
+    await whole.sessions.configure(whole.scope, "committed", ttl_s=None, auto=AutoCommit.EXPIRY, clear=False, once=None)
+    whole.clock.pass_(LIMITS.ttl_s + 1)
+    async with full(redis):
+        with pytest.raises(WorkingMemoryUnavailable):
+            await whole.say("other", "a")
+        report = await whole.rounds.run()
+        assert (report.expired, report.committed, report.failed) == (2, 1, 0)
+        assert not await whole.life.present(whole.scope, ["plain", "committed"])
+    assert await whole.said("plain") == ["a"]
+
+
+async def test_a_server_whose_memory_is_full_is_read_and_renews(redis: Redis, tmp_path: Path) -> None:
+    whole = Whole(redis, tenant(), folder(tmp_path))
+    await whole.say("s", "a")
+    await whole.sessions.put_state(whole.scope, "s", "k", 1, Expected(), None)
+    whole.clock.pass_(LIMITS.ttl_s - 1)
+    async with full(redis):
+        assert await whole.said("s") == ["a"]
+        whole.clock.pass_(LIMITS.ttl_s - 1)
+        assert len(await whole.sessions.state(whole.scope, "s")) == 1
+        assert (await whole.windows(whole.scope, "s", budget=100, tokenizer=DEFAULT_TOKENIZER)).messages
+        report = await whole.rounds.run()
+        assert (report.expired, report.snapshots, report.failed) == (0, 1, 0)
+        await whole.lifecycle.delete(whole.scope, "s")
+
+
+async def test_what_cannot_be_done_while_memory_is_full_goes_behind_the_others(redis: Redis) -> None:
+    whole = Whole(redis, tenant(), None)
+    await whole.say("s", "a")
+    whole.clock.pass_(LIMITS.ttl_s + 1)
+    async with full(redis):
+        assert (await whole.rounds.tend()).stuck == 1
+        assert not await whole.life.waiting(whole.scope, "due", whole.clock.now(), 1)
 
 
 @asynccontextmanager

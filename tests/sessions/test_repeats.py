@@ -6,7 +6,9 @@ import json
 import pytest
 
 from memoryd.errors import Forbidden
+from memoryd.memory.model import Idempotency
 from memoryd.sessions.model import Appended, Birth, CheckpointWish, NewMessage
+from memoryd.sessions.ports import Changed, Target
 from memoryd.sessions.repeats import WITHIN, Repeats
 from memoryd.sessions.working import Finder
 from memoryd.stores.sessions.messages import RedisMessages
@@ -142,3 +144,39 @@ async def test_a_key_that_may_only_write_is_enough_and_needed(repeats: Repeats, 
     assert await working.said("s") == ["x"]
     with pytest.raises(Forbidden):
         await repeats.append(reader, "s", [message], Birth())
+
+
+async def test_what_was_said_before_a_known_message_is_not_what_is_said_behind_it(repeats: Repeats, working: Working) -> None:
+    await say_each(repeats, working, (None, "yes"))
+    await say_each(repeats, working, ("m1", "ok"))
+    sent = [("m1", "ok"), (None, "yes")]
+    for _ in range(2):
+        done = await asyncio.gather(*(say_each(repeats, working, *sent) for _ in range(5)))
+        assert {tuple(one.position for one in each.placed) for each in done} == {(2, 3)}
+        assert await working.said("s") == ["yes", "ok", "yes"]
+    # A known message may be anywhere behind it.
+    again = await say_each(repeats, working, (None, "yes"), ("m1", "ok"))
+    assert [(one.position, one.created) for one in again.placed] == [(3, False), (2, False)]
+
+
+async def test_a_call_that_was_known_is_known_again_whatever_came_between(repeats: Repeats, working: Working) -> None:
+    """A model repeats itself, the answer is lost, others speak, and what carries the call asks again."""
+    await say_each(repeats, working, ("m1", "plan"), (None, "yes"), once="one")
+    for _ in range(2):
+        again = await say_each(repeats, working, ("m1", "plan"), (None, "yes"), once="two")
+        assert [(one.position, one.created) for one in again.placed] == [(1, False), (2, False)]
+        await working.say("s", "meanwhile")
+    assert await working.said("s") == ["plan", "yes", "meanwhile", "meanwhile"]
+
+
+async def test_a_call_that_was_known_is_new_when_a_restore_came_between(repeats: Repeats, working: Working) -> None:
+    await working.say("s", "begin")
+    point = await working.sessions.checkpoint(working.scope, "s", CheckpointWish(None, None, {}), None)
+    for key in ("one", "two"):
+        await say_each(repeats, working, (None, "yes"), once=key)
+    await working.sessions.restore(working.scope, "s", point.checkpoint_id, None)
+    target = Target("s", working.clock.now(), Idempotency("three", b"\x01"))
+    with pytest.raises(Changed):
+        await RedisMessages(working.scripts, LIMITS).known(working.scope, target, [2])
+    assert (await say_each(repeats, working, (None, "yes"), once="two")).placed[0].created
+    assert await working.said("s") == ["begin", "yes"]

@@ -17,28 +17,27 @@ SESSION = Session("s", "i", "default", None, (), 60, AT, AT, AT, AT, 0, 0, 0, 0,
 
 
 def _session_of(turns: Sequence[tuple[str, frozenset[str]]]) -> list[Stored]:
-    """Messages, of which each result answers a call that is open, and only one does."""
-    messages, open_calls = [], set[str]()
+    """Messages, of which each result answers a call that was made, several the same one at times."""
+    messages, made = [], set[str]()
     for position, (role, ids) in enumerate(turns, 1):
         payload: dict[str, JsonValue] = {"role": role}
         if role == "assistant":
             payload["tool_calls"] = [{"id": one, "name": "look", "arguments": {}} for one in sorted(ids)]
-            open_calls |= ids
+            made |= ids
         elif role == "tool":
             (call,) = ids
-            payload["tool_call_id"] = call if call in open_calls else "nobody's"
-            open_calls.discard(call)
+            payload["tool_call_id"] = call if call in made else "nobody's"
         messages.append(Stored(position, payload))
     return messages
 
 
-def _reader(messages: Sequence[Stored], step: int) -> Reader:
+def _reader(messages: Sequence[Stored], step: int, cut: int) -> Reader:
     async def before(position: int) -> Page:
         found = [one for one in messages if one.position < position]
         return Page(SESSION, tuple(found[-step:]), len(found) > step)
 
     async def after(position: int) -> Page:
-        found = [one for one in messages if one.position > position]
+        found = [one for one in messages[:cut] if one.position > position]
         return Page(SESSION, tuple(found[:step]), len(found) > step)
 
     return Reader(before, after)
@@ -63,7 +62,7 @@ def test_units_are_found_whole_wherever_the_page_begins(
 ) -> None:
     messages = _session_of(turns)
     pinned = [one for one in messages if one.position in pins]
-    found = asyncio.run(whole(_reader(messages, step), messages[cut:], pinned))
+    found = asyncio.run(whole(_reader(messages, step, cut), messages[cut:], pinned))
     assert found == [group for group in groups(messages) if any(one in pinned for one in group)]
 
 

@@ -370,5 +370,20 @@ async def test_pinned_calls_and_results_are_whole_wherever_they_are(whole: Whole
     assert window.omitted == 308 - len(window.pinned) - len(window.messages)
 
 
+async def test_every_result_of_a_call_is_shown_beside_a_pinned_one(whole: Whole) -> None:
+    sent: list[dict[str, JsonValue]] = [
+        {"role": "assistant", "tool_calls": calls("a")},
+        {"role": "tool", "tool_call_id": "a", "content": "begun"},
+        {"role": "tool", "tool_call_id": "a", "content": "half way", "pinned": True},
+        *(filler(n) for n in range(30)),
+    ]
+    at = AT.isoformat()
+    messages = [NewMessage(None, None, bool(one.get("pinned")), json.dumps({**one, "recorded_at": at})) for one in sent]
+    await whole.sessions.append(whole.scope, "s", messages, Birth(), None)
+    window = await whole.windows(whole.scope, "s", budget=1_000, tokenizer="o200k_base")
+    assert [one.position for one in window.pinned] == [1, 2, 3]
+    assert (len(window.messages), window.omitted) == (30, 0)
+
+
 def _key(whole: Whole, session_id: str) -> str:
     return Keys(whole.scope.tenant_id).part(session_id, "summary")

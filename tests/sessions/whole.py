@@ -66,6 +66,7 @@ class Whole:
     clock: Clock = field(default_factory=Clock)
     records: SessionRecords = field(default_factory=Records)
     memory: Memory = field(default_factory=Memory)
+    embedder: Embedder = field(default_factory=Embedder)
     writer: SummaryWriter | None = None
     limits: Limits = LIMITS
 
@@ -85,7 +86,7 @@ class Whole:
         )
         self.lifecycle = Lifecycle(finder, self.life, self.snapshots, self.records)
         self.commit = Commit(finder, self.messages, self.progress, self.memory, self.clock)
-        self.summaries = Summaries(self.messages, self.progress, Embedder(), self.writer, self.clock)
+        self.summaries = Summaries(self.messages, self.progress, self.embedder, self.writer, self.clock)
         self.windows = Windows(finder, self.messages, TokenizerRegistry())
         self.tenants = Tenants([self.scope.tenant_id])
         self.rounds = Rounds(

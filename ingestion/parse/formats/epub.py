@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 from ingestion.parse.archives import Archive, opened
+from ingestion.parse.declared import decoded
 from ingestion.parse.failures import FailureReason, ParseFailed
-from ingestion.parse.hypertext import decoded, parse_html, pieces_of
+from ingestion.parse.hypertext import parse_html, pieces_of
 from ingestion.parse.markup import root_of
 from ingestion.parse.pieces import Facts, Piece
 from ingestion.parse.source import Source
@@ -42,7 +43,7 @@ def read(source: Source, facts: Facts) -> Iterator[Piece]:
             if name not in archive.names:
                 facts.warn(f"a chapter is missing: {name}")
                 continue
-            page = parse_html(decoded(archive.read(name, _MAX_CHAPTER)))
+            page = parse_html(decoded(archive.read(name, _MAX_CHAPTER), facts))
             if page is not None:
                 yield from pieces_of(page)
 

@@ -50,8 +50,11 @@ class JobOut(BaseModel):
 
     id: UUID
     kind: str = Field(examples=["ingest"])
+    kb: str | None = Field(None, description="The knowledge base's name when the job was ordered")
     kb_id: UUID | None = None
     space: str | None = None
+    publish: bool = Field(False, description="It publishes when it is through and no document failed")
+    note: str | None = Field(None, description="Of the version that it publishes")
     state: JobState
     wish: Wish | None = Field(None, description="What a worker does at its next checkpoint")
     revision: int = Field(description="Grows with every change; the id of its events")

@@ -1,10 +1,11 @@
 """Bodies of ``/v1/knowledge-bases``."""
 
+from collections import Counter
 from datetime import datetime
 from typing import Annotated, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, BaseModel, Field, JsonValue, StrictBool, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, JsonValue, StrictBool, StringConstraints, model_validator
 
 from ingestion.chunk import Strategy
 from memoryd.http.fields import MAX_TEXT, Identifier, Metadata, Name, Reason, Text, Uri, Whole
@@ -18,9 +19,18 @@ def _free(name: str) -> str:
     return name
 
 
+def _as_text(version: object) -> object:
+    return str(version) if isinstance(version, int) and not isinstance(version, bool) else version
+
+
 BaseName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,99}$")]
 TagName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9._-]{0,99}$"), AfterValidator(_free)]
 Selector = Annotated[str, StringConstraints(pattern=r"^([0-9]{1,15}|[A-Za-z][A-Za-z0-9._-]{0,99})$")]
+NumberOrName = Annotated[
+    Selector,
+    BeforeValidator(_as_text, json_schema_input_type=Selector | Annotated[int, Field(ge=0, lt=10**15)]),
+]
+"""In a body, where a version's number may be said as one."""
 DocumentId = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern=r"^[^\u0000-\u001f\u007f]+$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 MOST_DOCUMENTS = 10_000
@@ -34,6 +44,14 @@ class ChunkingIn(Body):
         384, ge=64, le=2_048, description="Of a chunk with its prefix, in the embedder's tokenizer; at most what that reads"
     )
     overlap_tokens: Whole = Field(32, ge=0, le=512, description="Between neighbours of one section; at most half of max_tokens")
+
+
+class ChunkingPatch(Body):
+    """Which settings to change; one that is missing, or null, stays."""
+
+    strategy: Strategy | None = None
+    max_tokens: Whole | None = Field(None, ge=64, le=2_048)
+    overlap_tokens: Whole | None = Field(None, ge=0, le=512)
 
 
 class BaseIn(Body):
@@ -52,7 +70,7 @@ class BasePatch(Body):
     """What to change; a field that is missing stays."""
 
     description: Reason | None = None
-    chunking: ChunkingIn | None = None
+    chunking: ChunkingPatch | None = None
     retain: Whole | None = Field(None, ge=1, le=10_000)
 
     @model_validator(mode="after")
@@ -126,13 +144,13 @@ class PublishIn(Body):
 class RollbackIn(Body):
     """Which version to make live."""
 
-    to: Selector = Field(description="A number or a tag")
+    to: NumberOrName = Field(description="A number or a tag")
 
 
 class TagIn(Body):
     """Which version a tag names."""
 
-    version: Selector = Field(description="A number, another tag, or `live`")
+    version: NumberOrName = Field(description="A number, another tag, or `live`")
 
 
 class CountsOut(BaseModel):
@@ -261,8 +279,8 @@ class IngestIn(Body):
         if not self.documents and not self.remove and not self.publish:
             raise ValueError("documents or remove: name at least one; or publish")
         ids = [one.document_id for one in self.documents] + self.remove
-        if len(set(ids)) < len(ids):
-            raise ValueError("a document_id is named twice")
+        if twice := next((one for one, count in Counter(ids).items() if count > 1), None):
+            raise ValueError(f"a document_id is named twice: {twice}")
         return self
 
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Discriminator, Field, StrictBool, StringConstrai
 
 from memoryd.http.fields import MAX_TEXT, Name, Query, Wanted, Whole
 from memoryd.http.schemas.common import Body
-from memoryd.http.schemas.knowledge import DocumentId, Selector
+from memoryd.http.schemas.knowledge import DocumentId, NumberOrName
 from memoryd.http.schemas.reranking import RerankIn
 from memoryd.knowledge.model import LIVE
 from memoryd.memory.reranking import RerankMode
@@ -59,7 +59,7 @@ class KnowledgeSearchIn(Body):
     """A question to one knowledge base."""
 
     query: Query = Field(examples=["How many days of parental leave are there?"])
-    version: Selector = Field(LIVE, description="`live`, a number, or a tag")
+    version: NumberOrName = Field(LIVE, description="`live`, a number, or a tag")
     filters: KnowledgeFiltersIn = Field(default_factory=KnowledgeFiltersIn)
     limit: Whole = Field(10, ge=1, le=100)
     rerank: RerankMode | RerankIn = RerankMode.AUTO

@@ -29,7 +29,7 @@ from memoryd.stores.knowledge.locks import (
     naming,
     open_draft,
 )
-from memoryd.stores.knowledge.revisions import OF_DRAFT, REVISIONS, Revision
+from memoryd.stores.knowledge.revisions import LIVE, OF_DRAFT, REVISIONS, Revision
 from memoryd.stores.knowledge.rows import close, copy, erase
 from memoryd.stores.trips import Connection, Cursor, Statement, last_trip
 from memoryd.threads import UNIT
@@ -171,8 +171,8 @@ class PgDrafts:
     async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging | None:
         """Begin to write a document, or go on with what an earlier attempt at the same content wrote.
 
-        ``None``: the draft has it, or had it before the draft changed it and has it again. A new title, URI or metadata make a
-        revision with the same chunks, for what a published version says of a document stays.
+        ``None``: the draft has it, or without one the live version; or the draft had it before it changed it, and has it again.
+        A new title, URI or metadata make a revision with the same chunks, for what a published version says of a document stays.
         Raises ``NotFound``, ``Collision``.
         """
         params = naming(scope, kb_id) | _params(document) | {"now": now}
@@ -190,8 +190,10 @@ class PgDrafts:
                     if (seq := await _number(again[0])) is not None:
                         fresh, revisions = Staging(kb_id, seq, 0, 0), await _revisions(again[1])
                         return await self._begin(connection, scope, fresh, document, revisions, params)
-            # Apart from that, for who begins a draft must not hold a document.
-            async with self._database.transaction(scope) as connection:
+            # Apart from that, for who begins a draft must not hold a document; and none for what would not change it.
+            async with self._database.opened(scope, [(LIVE, params)]) as (connection, (live,)):
+                if [one.stands(document) for one in await _revisions(live)] == [True]:
+                    return None
                 await open_draft(connection, scope, kb_id, now)
         raise Collision("one draft after the other was published or discarded under this document")
 

@@ -17,6 +17,8 @@ PARTS = (
 """What a session consists of."""
 DELETED = "deleted"
 """A mark beside a session, for a while after it was deleted: it is not put back from a snapshot that was being read."""
+WAKE = "wake"
+"""A stream beside a session, for some seconds after it was restored or deleted: who waits for its messages is to look again."""
 INDEXES = ("sessions", "due", "dirty", "uncommitted", "unsummarised")
 """Sorted sets of a tenant, whose members are encoded session ids."""
 _INDEXES = frozenset(INDEXES)
@@ -31,7 +33,7 @@ class Keys:
 
     def part(self, session_id: str, part: str) -> str:
         """A key of one session."""
-        if part not in PARTS and part != DELETED:
+        if part not in (*PARTS, DELETED, WAKE):
             raise ValueError(part)
         return f"{self._tenant}s:{encoded(session_id)}:{part}"
 

@@ -40,7 +40,7 @@ _BURIED_S = 3_600
 
 
 class RedisLife:
-    """Images are read in one transaction, and put back by one script."""
+    """Images are read as they are at one moment, and put back by one script."""
 
     def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
@@ -51,7 +51,11 @@ class RedisLife:
         for name in PARTS:
             head, tail = _READS[_KINDS.get(name, "hash")]
             commands.append((*head, keys.part(target.session_id, name), *tail))
-        answers = await self._scripts.redis.together(commands, atomic=True)
+        commands.append(("HMGET", keys.part(target.session_id, "meta"), "rev", "inc"))
+        *answers, as_read = await self._scripts.redis.together(commands, atomic=False)
+        if list_of(as_read) != _version(answers[PARTS.index("meta")]):
+            # Written to meanwhile. Not so from the beginning: a server whose memory is full takes no transactions.
+            *answers, _ = await self._scripts.redis.together(commands, atomic=True)
         parts = tuple(_part(name, answer) for name, answer in zip(PARTS, answers, strict=True))
         by_name = {part.name: part.values for part in parts}
         meta = by_name["meta"]
@@ -176,8 +180,7 @@ class RedisLife:
         return [decoded(one) for one in list_of(found) if isinstance(one, bytes)]
 
     async def postpone(self, scope: Scope, session_id: str, name: str, until: datetime) -> None:
-        index = Keys(scope.tenant_id).index(name)
-        await self._scripts.redis.command("ZADD", index, "XX", "GT", milliseconds(until), encoded(session_id))
+        await self._scripts("postpone", scope, Target(session_id, until), [name, milliseconds(until)])
 
     async def reconsider(self, scope: Scope) -> None:
         index = Keys(scope.tenant_id).index("uncommitted")
@@ -186,6 +189,13 @@ class RedisLife:
     async def forget(self, scope: Scope, target: Target) -> None:
         with suppress(Changed):
             await self._scripts("forget", scope, target)
+
+
+def _version(meta: Reply) -> list[Reply]:
+    """What every change makes another: revision and incarnation, from the whole hash."""
+    flat = list_of(meta)
+    fields = dict(zip(flat[::2], flat[1::2], strict=True))
+    return [fields.get(b"rev"), fields.get(b"inc")]
 
 
 def _part(name: str, answer: Reply) -> Part:

@@ -29,11 +29,21 @@ class RedisMessages:
         birth = target.birth
         agents = {message.agent_id for message in messages} | {birth.agent_id if target.incarnation else None}
         names = sorted(agent for agent in agents if agent)
-        most = self._limits
-        arguments: list[str | int] = [most.messages, most.session_bytes, most.agents, BLOCK, len(names), *names]
+        told: list[str | int] = []
         for message in messages:
-            arguments += [message.client_id or "", "1" if message.pinned else "0", message.payload]
-        users = [birth.user_id] if birth.user_id else []
+            told += [message.client_id or "", "1" if message.pinned else "0", message.payload]
+        return await self._append(scope, target, names, told)
+
+    async def known(self, scope: Scope, target: Target, positions: Sequence[int]) -> Appended:
+        told: list[str | int] = []
+        for position in positions:
+            told += ["", "at", position]
+        return await self._append(scope, target, [], told)
+
+    async def _append(self, scope: Scope, target: Target, names: Sequence[str], told: Sequence[str | int]) -> Appended:
+        most = self._limits
+        arguments = [most.messages, most.session_bytes, most.agents, BLOCK, len(names), *names, *told]
+        users = [target.birth.user_id] if target.birth.user_id else []
         try:
             head, origin, placed = await self._scripts("append", scope, target, arguments, users=users, agents=names)
         except Replay as replay:

@@ -1,5 +1,7 @@
 """:class:`memoryd.sessions.ports.ProgressStore` on Redis."""
 
+from dataclasses import replace
+
 from memoryd.sessions.model import Session
 from memoryd.sessions.ports import Changed, Target
 from memoryd.sessions.ranges import Ranges, dump
@@ -17,7 +19,7 @@ class RedisProgress:
     async def commit(self, scope: Scope, target: Target, session: Session, committed: Ranges) -> bool:
         arguments: list[str | int] = [dump(session.committed), dump(committed), session.head, dump(session.visible)]
         try:
-            await self._scripts("committed", scope, target, arguments)
+            await self._scripts("committed", scope, _same(target, session), arguments)
         except Changed:
             return False
         return True
@@ -29,7 +31,12 @@ class RedisProgress:
     async def summarise(self, scope: Scope, target: Target, session: Session, text: str, *, last: bool) -> bool:
         arguments: list[str | int] = [dump(session.visible), session.head, text, "1" if last else "0"]
         try:
-            await self._scripts("summary_put", scope, target, arguments)
+            await self._scripts("summary_put", scope, _same(target, session), arguments)
         except Changed:
             return False
         return True
+
+
+def _same(target: Target, session: Session) -> Target:
+    """This very session, not the next of its name."""
+    return replace(target, incarnation=session.incarnation)

@@ -18,7 +18,7 @@ from memoryd.errors import (
 from memoryd.sessions.model import milliseconds
 from memoryd.sessions.ports import Changed, OtherSpace, SessionGone, Target
 from memoryd.stores.redis import Argument, Redis, Reply, Script
-from memoryd.stores.sessions.keys import DELETED, INDEXES, PARTS, encoded, of_tenant
+from memoryd.stores.sessions.keys import DELETED, INDEXES, PARTS, WAKE, encoded, of_tenant
 from retrieval.scope import Scope
 
 _WRITE = ("meta", "receipts", "receipt_order", "due", "dirty")
@@ -28,16 +28,17 @@ _KEYS: dict[str, tuple[str, ...]] = {
     "read": ("meta", "messages", "agents", "due", "pins", "summary"),
     "positions": ("meta", "ids"),
     "state_put": (*_WRITE, "state", "sessions", DELETED),
-    "state_get": ("meta", "state"),
+    "state_get": ("meta", "due", "state"),
     "state_delete": (*_WRITE, "state"),
     "effect_put": ("meta", "due", "dirty", "effects", "sessions", DELETED),
-    "effect_get": ("meta", "effects"),
+    "effect_get": ("meta", "due", "effects"),
     "checkpoint_put": (*_WRITE, *_CHECKPOINTS),
-    "checkpoint_get": ("meta", *_CHECKPOINTS),
-    "restore": (*_WRITE, *_CHECKPOINTS, "uncommitted", "unsummarised"),
+    "checkpoint_get": ("meta", "due", *_CHECKPOINTS),
+    "restore": (*_WRITE, *_CHECKPOINTS, "uncommitted", "unsummarised", WAKE),
     "patch": (*_WRITE, "uncommitted"),
-    "evict": (*PARTS, *INDEXES, DELETED),
+    "evict": (*PARTS, *INDEXES, DELETED, WAKE),
     "forget": ("meta", *INDEXES),
+    "postpone": ("meta", *INDEXES),
     "settle": ("meta", "dirty"),
     "committed": ("meta", "dirty", "uncommitted"),
     "summary_put": ("meta", "summary", "unsummarised"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ingestion.sources import Found, Skipped, SkipReason, content_hash, walk_folder
+from ingestion.sources import Found, Globs, Skipped, SkipReason, content_hash, walk_folder
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def tree(tmp_path: Path) -> Path:
 
 
 def names(tree: Path, **globs: list[str]) -> list[str]:
-    return [one.name for one in walk_folder(tree, **globs)]
+    return [one.name for one in walk_folder(tree, Globs(**globs))]
 
 
 def test_files_come_by_path_without_hidden_ones(tree: Path) -> None:
@@ -46,6 +46,8 @@ def test_links_are_not_followed(tree: Path) -> None:
         ({"include": ["**/x.txt", "/b.md"]}, ["a/deep/er/x.txt", "b.md"]),
         ({"include": ["?.md"]}, ["a/z.md", "b.md", "node_modules/m/i.md"]),
         ({"exclude": ["/a"]}, ["a.txt", "b.md", "node_modules/m/i.md"]),
+        ({"include": ["[ab].*"]}, ["a.txt", "b.md"]),
+        ({"exclude": ["[!a]*"]}, ["a.txt"]),
         ({"include": ["a.tx"]}, []),
         ({"include": ["a+txt"]}, []),
     ],

@@ -69,8 +69,13 @@ class Model:
     def begun(self) -> Draft:
         """The draft; a new one is what is live."""
         if self.draft is None:
-            self.draft = Draft(self.live, dict(self.published[self.live]) if self.live else {})
+            self.draft = Draft(self.live, dict(self.next))
         return self.draft
+
+    @property
+    def next(self) -> Content:
+        """What a publish would make live."""
+        return self.draft.content if self.draft else self.published[self.live] if self.live else {}
 
     def readable(self) -> list[int]:
         return [seq for seq in self.published if seq not in self.collected]
@@ -128,6 +133,9 @@ class Machine(RuleBasedStateMachine):
         if self.model.draft is not None and self.model.draft.discarding:
             self.refused(work)
             return None
+        if self.model.draft is None and self.model.next.get(name) == text:
+            assert self.run(work) is None
+            return None  # and no draft is begun for it
         draft = self.model.begun()
         staging = self.run(work)
         had, half = draft.content.get(name), draft.half.pop(name, None)
@@ -162,9 +170,9 @@ class Machine(RuleBasedStateMachine):
             if name in (model.published[model.live] if model.live else {}):
                 self.refused(self.shelf.remove(name))
             return
-        view = model.draft.content if model.draft else model.published[model.live] if model.live else {}
-        assert self.run(self.shelf.remove(name)) == (name in view)
-        if name in view:
+        there = name in model.next
+        assert self.run(self.shelf.remove(name)) == there
+        if there:
             del model.begun().content[name]
 
     @rule()

@@ -82,6 +82,8 @@ async def test_a_draft_that_changes_nothing_is_dropped_also_after_a_rollback(she
     await shelf.release(a=LINES)
     await shelf.release(a=LINES[:1], b=LINES)
     await shelf.rollback(1)
+    await shelf.stage("c", LINES)
+    await shelf.remove("c")
     assert not await shelf.stage("a", LINES)
     assert not await shelf.drafts.discard(shelf.scope, (await shelf.another("other")).kb, unchanged_by=JOB)
     await use(shelf).published_by_job(shelf.scope, "handbook", JOB, note=None)

@@ -63,6 +63,10 @@ async def test_an_unchanged_document_costs_nothing(shelf: Shelf) -> None:
     chunks, version = await shelf.count("kb_chunks"), (await shelf.versions.page(shelf.scope, shelf.kb, before=None, limit=1))[0]
     assert await shelf.begin("a", ALPHA) is None
     assert await shelf.begin("b", OMEGA) is None
+    assert await shelf.versions.page(shelf.scope, shelf.kb, before=None, limit=9) == [version], "it makes no draft either"
+    await shelf.stage("a", ALPHA[:1])
+    assert not await shelf.stage("a", ALPHA)
+    assert not await shelf.stage("b", OMEGA)
     again = await shelf.publish()
     assert await shelf.count("kb_chunks") == chunks
     assert (again.seq, again.manifest, again.documents, again.chunks, again.tokens) == (
@@ -74,6 +78,20 @@ async def test_an_unchanged_document_costs_nothing(shelf: Shelf) -> None:
     )
     assert await shelf.read("1") == await shelf.read("2")
     assert await shelf.begin("a", ALPHA, settings_hash=bytes(32)) is not None, "other settings make other chunks"
+
+
+async def test_what_changes_nothing_does_not_stand_in_the_way_after_a_rollback(shelf: Shelf) -> None:
+    await shelf.release(a=ALPHA[:1])
+    await shelf.release(a=ALPHA)
+    assert not await shelf.stage("a", ALPHA)
+    assert not await shelf.remove("b")
+    await shelf.rollback(1)
+    assert not await shelf.stage("a", ALPHA[:1]), "as the live version has it, not the newest"
+    await shelf.release(b=OMEGA)
+    assert await shelf.read() == {"a": ALPHA[:1], "b": OMEGA}
+    await shelf.rollback(1)
+    await shelf.stage("a", ALPHA)
+    assert (await shelf.publish()).base_seq == 1
 
 
 async def test_manifests_tell_versions_apart(shelf: Shelf) -> None:

@@ -1,15 +1,11 @@
 -- Append messages, all or none. ARGV: most messages, bytes and agents, every how many to summarise, agents and their names, then
--- a triple a message: the caller's id or '', whether it is pinned, the payload. Keys after the declared: user, agents.
+-- a triple a message: the caller's id or '', whether it is pinned, the payload; or '', 'at' and the position of one that is there.
+-- Keys after the declared: user, agents.
 local most_messages, most_bytes, most_agents = int(ARGV[11]), int(ARGV[12]), int(ARGV[13])
 local block, agents = int(ARGV[14]), int(ARGV[15])
 -- The busiest script: it reads what it needs of the session at once and writes it at once.
 local space, head, count, bytes, vis, ttl, rev, restored, user, created =
   unpack(call('HMGET', K.meta, 'space', 'head', 'count', 'bytes', 'vis', 'ttl', 'rev', 'restored', 'user', 'created'))
-local no = (space or CREATE ~= '1') and barred(space) or repeated()
-if no then return no end
-head, count, bytes = int(head), int(count), int(bytes)
-local before = head
-local placed, new, seen, told = {}, {}, {}, {}
 -- Of the positions that a caller's id was given, one at most is visible: the others were set aside by restores, and what is
 -- said again after a restore is new.
 local spans = nil
@@ -30,12 +26,27 @@ local function visible(positions)
   end
   return nil
 end
+local function stands(answer)
+  local told = cjson.decode(answer)
+  for at = 1, #told, 2 do
+    if not visible(text(told[at])) then return false end
+  end
+  return true
+end
+local no = (space or CREATE ~= '1') and barred(space) or repeated(stands)
+if no then return no end
+head, count, bytes = int(head), int(count), int(bytes)
+local before, there = head, count > 0 and CREATE ~= '1'
+local placed, new, seen, told = {}, {}, {}, {}
 for at = 16 + agents, #ARGV, 3 do
   local id, payload = ARGV[at], ARGV[at + 2]
   local known = nil
   if id ~= '' then
     told[id] = told[id] or call('HGET', K.ids, id) or ''
     known = seen[id] or visible(told[id])
+  elseif ARGV[at + 1] == 'at' then
+    known = visible(payload)
+    if not known then return {'changed'} end
   end
   if known then
     placed[#placed + 1], placed[#placed + 2] = known, 0
@@ -64,7 +75,12 @@ end
 local position = before
 for _, at in ipairs(new) do
   position = position + 1
-  call('XADD', K.messages, text(position) .. '-0', 'm', ARGV[at + 2])
+  -- What was to be written is not, where its messages are gone and may be in a snapshot.
+  if there then
+    if not call('XADD', K.messages, 'NOMKSTREAM', text(position) .. '-0', 'm', ARGV[at + 2]) then return {'gone'} end
+  else
+    call('XADD', K.messages, text(position) .. '-0', 'm', ARGV[at + 2])
+  end
   local id = ARGV[at]
   if id ~= '' then call('HSET', K.ids, id, told[id] == '' and text(position) or told[id] .. ' ' .. text(position)) end
   if ARGV[at + 1] == '1' then call('ZADD', K.pins, position, position) end

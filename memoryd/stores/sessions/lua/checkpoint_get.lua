@@ -1,6 +1,7 @@
--- One checkpoint with its state, or all without (id ''), oldest first: id and row in turn.
+-- One checkpoint with its state, or all without (id ''), oldest first: id and row in turn. Renews.
 local no = refused()
 if no then return no end
+renew()
 if ARGV[11] ~= '' then
   local row = call('HGET', K.checkpoints, ARGV[11])
   if not row then return {'missing'} end

@@ -1,7 +1,9 @@
--- Put a session back from a snapshot, unless it is there or was deleted a while ago. ARGV: where it comes from, then the parts: name, type, number of
--- strings, the strings. Keys after the declared: indexes of its user and agents.
-if call('EXISTS', K.meta) == 1 then return {'exists'} end
+-- Put a session back from a snapshot, unless it is there or was deleted a while ago; what is left of it in Redis goes. ARGV: where
+-- it comes from, then the parts: name, type, number of strings, the strings. Keys after the declared: indexes of its user and
+-- agents.
+if call('EXISTS', K.meta) == 1 and not hollow() then return {'exists'} end
 if call('EXISTS', K.deleted) == 1 then return {'gone'} end
+erase()
 local at = 12
 while at <= #ARGV do
   local name, kind, many = ARGV[at], ARGV[at + 1], int(ARGV[at + 2])

@@ -25,14 +25,17 @@ local function unwelcome()
   return no
 end
 
--- The answer that an Idempotency-Key got before, or that it belongs to another request.
-local function repeated()
+-- The answer that an Idempotency-Key got before, or that it belongs to another request. `stands`, of an answer: whether what was
+-- done then is there still. Where a restore took it back, and no other brought it again, it is to be done anew.
+local function repeated(stands)
   if RECEIPT == '' then return nil end
   local kept = call('HGET', K.receipts, RECEIPT)
   if not kept then return nil end
-  local at, print, answer = string.match(kept, '^(%d+)|(%x+)|(.*)$')
+  -- Receipts of earlier builds do not say how many restores there had been.
+  local at, restores, print, answer = string.match(kept, '^(%d+):?(%d*)|(%x+)|(.*)$')
   if int(NOW) - int(at) > DAY then return nil end
   if print ~= PRINT then return {'reused'} end
+  if stands and restores ~= '' and int(restores) ~= int(call('HGET', K.meta, 'restores')) and not stands(answer) then return nil end
   return {'replay', answer}
 end
 
@@ -40,8 +43,9 @@ end
 -- few. A key is counted twice, as it is stored.
 local function keep(answer)
   if RECEIPT == '' then return end
-  local row = NOW .. '|' .. PRINT .. '|' .. answer
-  local bytes = int(call('HGET', K.meta, 'rbytes')) - call('HSTRLEN', K.receipts, RECEIPT) + #row
+  local stored, restores = unpack(call('HMGET', K.meta, 'rbytes', 'restores'))
+  local row = NOW .. ':' .. int(restores) .. '|' .. PRINT .. '|' .. answer
+  local bytes = int(stored) - call('HSTRLEN', K.receipts, RECEIPT) + #row
   if call('HSET', K.receipts, RECEIPT, row) == 1 then
     bytes = bytes + 2 * #RECEIPT
   else
@@ -63,16 +67,48 @@ local function keep(answer)
   call('HSET', K.meta, 'rbytes', bytes)
 end
 
+-- Whether the messages are gone of a session that has some: of its keys, a server that evicts may take any.
+local function hollow() return int(call('HGET', K.meta, 'count')) > 0 and call('EXISTS', K.messages) == 0 end
+
+-- Remove every part of a session, for scripts that declare all of them.
+local function erase()
+  for _, name in ipairs({'meta', 'messages', 'ids', 'receipts', 'receipt_order', 'state', 'checkpoints', 'checkpoint_states',
+                         'checkpoint_order', 'effects', 'pins', 'agents', 'summary'}) do
+    call('UNLINK', K[name])
+  end
+end
+
 -- Sliding renewal: the session's end moves to a TTL from now.
 local function touch()
   call('HSET', K.meta, 'touched', NOW)
   call('ZADD', K.due, text(int(NOW) + int(call('HGET', K.meta, 'ttl')) * 1000), SID)
 end
 
+-- A server whose memory is full refuses a script whose first write can take memory, and lets one go on that has written before.
+-- For what takes none, or what a session must go through to leave: there is no such field.
+local function also_when_full() call('HDEL', K.meta, '') end
+
+-- Renewal by a read. A write for each would be a waste: within a tenth of the time to live, or a minute, the end stays.
+local function renew()
+  local touched, ttl = unpack(call('HMGET', K.meta, 'touched', 'ttl'))
+  if int(NOW) - int(touched) > math.min(int(ttl) * 100, 60000) then
+    also_when_full()
+    touch()
+  end
+end
+
 -- The session differs from its newest snapshot from now on.
 local function changed()
   call('HINCRBY', K.meta, 'rev', 1)
   call('ZADD', K.dirty, 'NX', NOW, SID)
+end
+
+-- Wake who listens. They wait for more than the time the session was made at and the number of restores that they know of: so
+-- what is said of a session is nothing to who listens to one that was made after it under its name.
+local function wake(created, number)
+  call('DEL', K.wake)
+  call('XADD', K.wake, created .. '-' .. number, 'm', '')
+  call('EXPIRE', K.wake, 10)
 end
 
 -- Make the session unless it is there. The user's index is the first key after the declared ones.

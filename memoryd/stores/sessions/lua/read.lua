@@ -4,7 +4,7 @@
 local no = refused()
 if no then return no end
 local first, last, limit, room = int(ARGV[11]), int(ARGV[12]), int(ARGV[13]), int(ARGV[14])
-local back, renew = ARGV[15] == 'back', ARGV[16] == '1'
+local back, renewing = ARGV[15] == 'back', ARGV[16] == '1'
 local spans = {}
 for from, to in string.gmatch(call('HGET', K.meta, 'vis'), '(%d+):(%d*)') do
   local low, high = math.max(int(from), first), math.min(to == '' and last or int(to), last)
@@ -34,11 +34,8 @@ for at = 1, #spans do
   end
   if more == 1 then break end
 end
-if renew then
-  local touched, ttl = unpack(call('HMGET', K.meta, 'touched', 'ttl'))
-  -- A write for each read would be a waste: within a tenth of the time to live, or a minute, the end stays.
-  if int(NOW) - int(touched) > math.min(int(ttl) * 100, 60000) then touch() end
-end
+if #entries == 0 and hollow() then return {'gone'} end
+if renewing then renew() end
 local answer = {'ok', call('HGETALL', K.meta), call('SMEMBERS', K.agents), more, entries}
 if ARGV[17] == '1' then
   -- Both come in order and are walked once: there may be thousands of either.

@@ -28,7 +28,7 @@ for i = 1, #state, 2 do
 end
 local before = call('HGET', K.meta, 'vis')
 call('HSET', K.meta, 'vis', now_visible, 'sbytes', size)
-call('HINCRBY', K.meta, 'restores', 1)
+wake(call('HGET', K.meta, 'created'), text(call('HINCRBY', K.meta, 'restores', 1)))
 call('ZADD', K.uncommitted, NOW, SID)
 call('ZADD', K.unsummarised, NOW, SID)
 local answer = cjson.encode({before, now_visible, head, ARGV[12]})

@@ -1,7 +1,7 @@
 -- Delete a key. ARGV: key, expected version or ''.
-local no = refused() or repeated()
-if no then return no end
 local old = call('HGET', K.state, ARGV[11])
+local no = refused() or repeated(function() return not old end)
+if no then return no end
 if not old then return {'missing'} end
 local version = string.match(old, '^%d+')
 if ARGV[12] ~= '' and ARGV[12] ~= version then return {'conflict', version} end

@@ -1,10 +1,10 @@
 -- Set a key. ARGV: key, JSON, expectation ('' any, 'absent', 'present', or a version), most bytes
 -- and keys of all state.
 local key, value, expected, most = ARGV[11], ARGV[12], ARGV[13], int(ARGV[14])
-local no = unwelcome() or repeated()
-if no then return no end
 local old = call('HGET', K.state, key)
 local version = old and string.match(old, '^%d+') or '0'
+local no = unwelcome() or repeated(function(answer) return string.match(answer, '^%d+') == version end)
+if no then return no end
 if expected == 'absent' and old then return {'conflict', version} end
 if expected == 'present' and not old then return {'conflict', version} end
 if tonumber(expected) and expected ~= version then return {'conflict', version} end

@@ -1,0 +1,89 @@
+"""The tree of a page, however it is nested and closed."""
+
+from __future__ import annotations
+
+import re
+
+from lxml import etree
+
+from ingestion.parse.markup import Element
+
+# Browsers have the same bound; libxml2 would end the page at its own, of 256. What reads the tree takes a few frames a level.
+MAX_DEPTH = 512
+# Once in a page, and open to its end: pages go on after </html>, or begin again, and browsers read on.
+_WHOLE = frozenset(("html", "body"))
+# What is asked for. Others have names and values that no tree takes: @click, xmlns:o.
+_ATTRIBUTES = ("class", "id", "role", "hidden", "aria-hidden", "href", "colspan", "rowspan", "alttext", "encoding")
+_NAME = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
+_UNFIT = re.compile("[\x00-\x08\x0b\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+
+
+class Tree:
+    """Builds the tree from what lxml's parser finds. An element that stands too deep ends where the next one begins or ends.
+
+    Elements of other vocabularies (Word's ``o:p``) are spans.
+    """
+
+    def __init__(self) -> None:
+        self._builder = etree.TreeBuilder()
+        self._open: list[str] = []
+        self._whole: set[str] = set()
+        # Of the parser's elements; of those too deep, at most one is open here.
+        self._depth = 0
+        self._in_too_deep = False
+
+    def start(self, tag: str, attributes: dict[str, str]) -> None:
+        """An element begins."""
+        tag = _known(tag)
+        if tag in self._whole:
+            return
+        if tag in _WHOLE:
+            self._whole.add(tag)
+        else:
+            self._depth += 1
+        if self._depth > MAX_DEPTH:
+            self._end_too_deep()
+            self._in_too_deep = True
+        self._open.append(tag)
+        self._builder.start(tag, {name: _fit(attributes[name]) for name in _ATTRIBUTES if name in attributes})
+
+    def end(self, tag: str) -> None:
+        """An element ends, with what is open in it."""
+        tag = _known(tag)
+        if tag in _WHOLE:
+            return
+        if self._depth > MAX_DEPTH:
+            self._end_too_deep()
+        elif tag in self._open:
+            while self._end_last() != tag:
+                pass
+        self._depth -= 1
+
+    def data(self, text: str) -> None:
+        """Text."""
+        self._builder.data(_fit(text))
+
+    def close(self) -> Element | None:
+        """The root, if there is an element at all."""
+        while self._open:
+            self._end_last()
+        return self._builder.close() if self._whole else None
+
+    def _end_too_deep(self) -> None:
+        if self._in_too_deep:
+            self._in_too_deep = False
+            self._end_last()
+
+    def _end_last(self) -> str:
+        tag = self._open.pop()
+        self._builder.end(tag)
+        return tag
+
+
+def _known(tag: str) -> str:
+    return tag if _NAME.fullmatch(tag) else "span"
+
+
+def _fit(text: str) -> str:
+    """Without what cannot stand in a tree, and is no text. A form feed is white space."""
+    return _UNFIT.sub("", text.replace("\f", " "))

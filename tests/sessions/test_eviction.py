@@ -1,0 +1,93 @@
+"""A Redis that drops single keys of sessions, as with ``maxmemory`` and another policy than ``noeviction``."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from memoryd.errors import NotFound
+from memoryd.sessions.model import Birth, Expected, NewMessage
+from memoryd.sessions.ports import SessionGone
+from memoryd.sessions.snapshots import Reason
+from memoryd.stores.redis import Redis
+from memoryd.stores.sessions.keys import PARTS, Keys
+from tests.sessions.conftest import LIMITS, evicting, tenant
+from tests.sessions.whole import Whole, folder
+
+
+@pytest.fixture
+def whole(redis: Redis, tmp_path: Path) -> Whole:
+    return Whole(redis, tenant(), folder(tmp_path))
+
+
+async def drop(whole: Whole, *parts: str) -> None:
+    keys = Keys(whole.scope.tenant_id)
+    await whole.redis.command("DEL", *(keys.part("s", part) for part in parts))
+
+
+async def saved(whole: Whole) -> None:
+    """A session of two messages and a key, with a snapshot, and one message since."""
+    message = json.dumps({"role": "user", "content": "a", "id": "m1", "recorded_at": "2026-01-01T00:00:00+00:00"})
+    await whole.sessions.append(whole.scope, "s", [NewMessage("m1", None, True, message)], Birth(), None)
+    await whole.say("s", "b")
+    await whole.sessions.put_state(whole.scope, "s", "k", 1, Expected(), None)
+    await whole.snapshots.take(whole.scope, "s", Reason.REQUEST)
+    await whole.say("s", "since")
+
+
+@pytest.mark.parametrize("part", ["meta", "messages"])
+async def test_a_session_whose_core_was_dropped_comes_back_from_its_snapshot(whole: Whole, part: str) -> None:
+    await saved(whole)
+    await drop(whole, part)
+    assert await whole.said("s") == ["a", "b"]
+    (position,) = await whole.say("s", "c")
+    assert position > LIMITS.messages  # none that was given out is given to another
+    assert await whole.said("s") == ["a", "b", "c"]
+    assert [(one.key, one.value) for one in await whole.sessions.state(whole.scope, "s")] == [("k", 1)]
+    window = await whole.windows(whole.scope, "s", budget=500, tokenizer="o200k_base")
+    assert [one.position for one in (*window.pinned, *window.messages)] == [1, 2, position]
+
+
+@pytest.mark.parametrize("part", ["meta", "messages"])
+async def test_who_writes_first_goes_on_from_the_snapshot_too(whole: Whole, part: str) -> None:
+    await saved(whole)
+    await drop(whole, part)
+    await whole.say("s", "c")
+    assert await whole.said("s") == ["a", "b", "c"]
+
+
+async def test_what_is_left_of_a_session_is_not_saved_in_place_of_it(whole: Whole) -> None:
+    await saved(whole)
+    await drop(whole, "messages")
+    with pytest.raises(SessionGone):
+        await whole.snapshots.take(whole.scope, "s", Reason.PERIODIC)
+    whole.clock.pass_(3_600)
+    await whole.rounds.save()
+    assert await whole.said("s") == ["a", "b"]
+
+
+async def test_a_session_without_messages_and_without_a_snapshot_goes_on(whole: Whole) -> None:
+    await whole.say("s", "a", "b")
+    await drop(whole, "messages")
+    with pytest.raises(NotFound):
+        await whole.said("s")
+    assert await whole.say("s", "c") == [3]
+    assert await whole.said("s") == ["c"]
+    await drop(whole, "messages")
+    await whole.lifecycle.delete(whole.scope, "s")
+    keys = Keys(whole.scope.tenant_id)
+    assert await whole.redis.command("EXISTS", *(keys.part("s", part) for part in PARTS)) == 0
+    # One that never had any is there.
+    await whole.sessions.put_state(whole.scope, "t", "k", 1, Expected(), None)
+    assert await whole.said("t") == []
+
+
+async def test_a_server_tells_whether_it_drops_keys(redis: Redis) -> None:
+    assert await redis.eviction() is None
+    for policy in ("allkeys-lru", "volatile-ttl"):
+        async with evicting(redis, policy):
+            assert await redis.eviction() == policy
+            await redis.command("CONFIG", "SET", "maxmemory", 0)
+            assert await redis.eviction() is None
+    async with evicting(redis, "noeviction"):
+        assert await redis.eviction() is None

@@ -3,6 +3,8 @@
 import asyncio
 from dataclasses import dataclass
 
+from pydantic import SecretStr
+
 from memoryd.database_wiring import database
 from memoryd.errors import ServiceError
 from memoryd.jobs.courier import ALIVE
@@ -112,17 +114,25 @@ async def _redis(settings: Settings) -> list[Finding]:
     if settings.redis_url is None:
         return [Finding("redis", False, "MEMORYD_REDIS_URL is not set", "set it; the worker needs it")]
     client = Redis(settings.redis_url.get_secret_value(), timeout_s=settings.redis_timeout_s)
-    queue = Redis((settings.jobs_redis_url or settings.redis_url).get_secret_value(), timeout_s=settings.redis_timeout_s)
     try:
         found = [Finding("redis", True, await client.ping())]
         if policy := await client.eviction():
             detail = f"{policy}: when its memory is full, Redis drops parts of sessions"
             found.append(Finding("eviction", False, detail, "set its maxmemory-policy to noeviction"))
-        there = await queue.command("EXISTS", ALIVE)
     except ServiceError as error:
         return [Finding("redis", False, str(error), "check MEMORYD_REDIS_URL and that the server runs")]
     finally:
         await client.close()
+    return [*found, await _worker(settings.jobs_redis_url or settings.redis_url, settings.redis_timeout_s)]
+
+
+async def _worker(url: SecretStr, timeout_s: float) -> Finding:
+    """Not missing where there is none: this is looked at before anything is started, too."""
+    queue = Redis(url.get_secret_value(), timeout_s=timeout_s)
+    try:
+        there = await queue.command("EXISTS", ALIVE)
+    except ServiceError as error:
+        return Finding("queue", False, str(error), "check MEMORYD_JOBS_REDIS_URL and that the server runs")
+    finally:
         await queue.close()
-    # Not missing: this is looked at before anything is started, too.
-    return [*found, Finding("worker", True, "there is one" if there else _NO_WORKER)]
+    return Finding("worker", True, "there is one" if there else _NO_WORKER)

@@ -31,6 +31,13 @@ async def test_all_is_well(settings: Settings) -> None:
     assert "reranker" not in await findings(settings, rerank_model="")
 
 
+async def test_a_queue_that_is_away_is_named_and_not_the_server_of_sessions(settings: Settings) -> None:
+    found = await findings(settings, jobs_redis_url=SecretStr("redis://127.0.0.1:9"))
+    assert found["redis"].ok
+    assert not found["queue"].ok
+    assert "MEMORYD_JOBS_REDIS_URL" in (found["queue"].fix or "")
+
+
 async def test_whether_there_is_a_worker(settings: Settings) -> None:
     assert settings.redis_url is not None
     queue = settings.redis_url.get_secret_value().removesuffix("/0") + "/8"

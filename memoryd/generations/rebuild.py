@@ -127,6 +127,7 @@ class Rebuild:
     async def _fill(self, found: Registered, ends: float, refusals: Refusals) -> None:
         """The backfill, from the mark on, until the round is over."""
         generation, mark = found.generation, found.mark
+        refusals.go_on(found.failure)
         model = await self._hands.models.of(generation)
         if found.progress.total is None:
             total = [await self._hands.items.count(generation, tenant_id) async for tenant_id in self._tenants(generation, None)]

@@ -5,7 +5,9 @@ whole request's head is closed, one that does not take what it is sent is broken
 """
 
 import asyncio
+import socket
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -17,6 +19,9 @@ PATIENCE_S = 20.0
 
 _LONGEST_HEAD = 64 * 1024
 _MOST_JOINED = 64 * 1024
+# What the kernel keeps of an answer beyond what is on its way. It would take megabytes, and tell us when a third of them is
+# gone: a slow reader that gets on would look like one that takes nothing.
+_UNSENT = 128 * 1024
 
 
 def bounded(most: int, *, patience_s: float = PATIENCE_S) -> type[asyncio.Protocol]:
@@ -31,6 +36,7 @@ def bounded(most: int, *, patience_s: float = PATIENCE_S) -> type[asyncio.Protoc
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the server's own
             self._joined = _Joined(transport, self.loop)
+            _tell_soon(transport)
             super().connection_made(self._joined)
             if len(self.connections) > most:
                 self._refused = True
@@ -77,6 +83,15 @@ def bounded(most: int, *, patience_s: float = PATIENCE_S) -> type[asyncio.Protoc
             self._watching = self.loop.call_later(patience_s, self._look)
 
     return Bounded
+
+
+def _tell_soon(transport: asyncio.Transport) -> None:
+    """Have the kernel tell soon what has left."""
+    connection = transport.get_extra_info("socket")
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if connection is not None and option is not None:
+        with suppress(OSError):  # not TCP
+            connection.setsockopt(socket.IPPROTO_TCP, option, _UNSENT)
 
 
 class _Joined(asyncio.Transport):

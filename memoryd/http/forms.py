@@ -36,7 +36,7 @@ async def sent_files(request: Request, *, fields: Sequence[str]) -> AsyncIterato
             await form.close()
     except MultiPartException as error:
         if error.message.startswith(_TOO_MUCH):
-            raise PayloadTooLarge(f"{error.message}; send the rest by itself") from error
+            raise PayloadTooLarge(f"{error.message.rstrip('.')}: send it in several forms, or by `uploads`") from error
         raise HTTPException(400, f"the form cannot be read: {error.message}") from error
     except OSError as error:
         raise StoreUnavailable("there is no room on disk for what was sent, or it cannot be written") from error

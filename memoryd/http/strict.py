@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, get_args, get_origin
+from urllib.parse import unquote_to_bytes
 
 from fastapi import HTTPException, Request, Response
 from fastapi.dependencies.models import Dependant
@@ -54,7 +55,14 @@ class StrictRoute(APIRoute):
 def _check_query(request: Request, names: dict[str, bool], prefix: str | None) -> None:
     """``names``: the parameters, and whether each may be repeated."""
     seen: set[str] = set()
-    for name, _ in request.query_params.multi_items():
+    given = request.query_params.multi_items()
+    if any("\ufffd" in name or "\ufffd" in value for name, value in given):
+        # What is not UTF-8 is read as U+FFFD, and many names would be one.
+        try:
+            unquote_to_bytes(request.scope["query_string"]).decode()
+        except UnicodeDecodeError as error:
+            raise InvalidRequest("the query is not UTF-8, percent-encoded") from error
+    for name, _ in given:
         if prefix is not None and name.startswith(prefix):
             continue
         if name not in names:

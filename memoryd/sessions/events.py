@@ -177,16 +177,19 @@ class Events:
                     after = message.position
                     yield Event(EventKind.MESSAGE, page, after, message)
                 seen = _seen(page, after)
+                if self._places.closed:
+                    return
                 if not page.more:
                     # What was set aside before it could be shown is passed over.
                     left = end - time.monotonic()
-                    if left <= 0 or self._places.closed:
+                    if left <= 0:
                         return
                     last, seconds = max(after, page.session.head), min(self._heartbeat_s, left)
                     await self._places.unless_closed(self._waiter.wait(scope, page.session, last, seconds))
             try:
                 page = await self._read(scope, Target(page.session.session_id, self._clock.now()), after)
             except SessionGone:
+                await still()
                 yield Event(EventKind.GONE, page, after)
                 return
             # After reading: what was written when the key had ended is not told.

@@ -143,6 +143,21 @@ async def test_who_takes_an_answer_slowly_gets_all_of_it() -> None:
         assert loop.time() - began > 2 * patience_s
 
 
+async def test_who_takes_little_at_a_time_gets_all_of_it() -> None:
+    """Less in the time between two looks than what the kernel would hold back by itself."""
+    loop, patience_s = asyncio.get_running_loop(), 0.5
+    async with _served(1, patience_s, _large) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=2**14)
+        writer.write(b"GET /100 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        size, began = 0, loop.time()
+        while piece := await reader.read(2**16):
+            size += len(piece)
+            # A megabyte a second, half of one a look.
+            await asyncio.sleep(max(0.0, began + size / 1_000_000 - loop.time()))
+        writer.close()
+        assert size > 10_000_000
+
+
 async def test_the_head_of_an_answer_goes_with_its_body() -> None:
     class Sent(asyncio.Transport):
         def __init__(self) -> None:

@@ -198,3 +198,9 @@ async def test_a_few_unknown_fields_are_each_named(tenant: Tenant) -> None:
     assert {one["field"] for one in answer.json()["errors"]} == {"limits", "filter"}
     many = await tenant.http.post("/v1/recall", json={"query": "x", **{f"{{a}}{n}": 1 for n in range(50)}})
     assert many.json()["errors"][0]["message"] == "50 unknown fields, such as {a}0, {a}1, {a}2"
+
+
+async def test_a_query_that_is_not_utf_8_is_refused(tenant: Tenant) -> None:
+    for query, status in (("user_id=m%FCller", 422), ("user_id=%EF%BF%BD", 200), ("user_id=m%C3%BCller", 200)):
+        answer = await tenant.http.get(f"/v1/sessions?{query}")
+        assert answer.status_code == status, answer.text

@@ -376,7 +376,9 @@ async def test_tenants_and_spaces_do_not_meet(working: Working) -> None:
         with pytest.raises(NotFound):
             await write
     with pytest.raises(SpaceNotFound):
-        await sessions.append(red, "mine", [message("x")], Birth(), None)
+        await sessions.append(red, "mine", [message("x")], Birth(space="green"), None)
+    await sessions.append(red, "mine", [message("x")], Birth(), None)
+    assert (await sessions.get(red, "mine")).space == "red"
     with pytest.raises(Conflict):
         await sessions.append(scope, "s", [message("x")], Birth(space="red"), None)
     assert await working.said("s") == ["secret"]

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.abc import RV, PQGen
+from psycopg.generators import send
 from psycopg.pq import ConnStatus
 from psycopg.rows import TupleRow
 
@@ -92,7 +93,7 @@ class _Packed(AsyncPipeline):
         queued = tuple(self.command_queue)
         self.command_queue.clear()
 
-        def send() -> None:
+        def all_of_it() -> None:
             try:
                 for command in queued:
                     command()
@@ -101,9 +102,11 @@ class _Packed(AsyncPipeline):
                 self.pgconn.finish()
                 raise
 
-        self.command_queue.append(send)
+        self.command_queue.append(all_of_it)
         try:
             yield from super()._communicate_gen()
+            # It leaves behind what the line would not take at once, and the server would wait for that as we for the server.
+            yield from send(self.pgconn)
         finally:
             if self.pgconn.status == ConnStatus.OK:
                 yield from self._fetch_gen(flush=False)

@@ -1,5 +1,6 @@
 """Transactions whose first or last statements go with their start or end: all or none of it, and as the tenant."""
 
+import asyncio
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
@@ -57,6 +58,15 @@ async def test_what_the_driver_cannot_send_leaves_no_half_sent_transaction(datab
         with pytest.raises(Exception, match="cannot be reached"):
             await database.at_once(scope, [*adding(scope.tenant_id, "a"), unsendable, *adding(scope.tenant_id, "b")])
     assert await names(database, scope) == []
+
+
+@pytest.mark.parametrize("size", [100_000, 1_000_000, 10_000_000])
+async def test_a_trip_may_be_larger_than_what_the_line_takes_at_once(database: Database, scope: Scope, size: int) -> None:
+    text, sql = "x" * size, "SELECT %(text)s::text"
+    for _ in range(2):
+        async with asyncio.timeout(20):
+            found = await database.at_once(scope, [(sql, {"text": text})] * 2)
+        assert [await one.fetchone() for one in found] == [(text,)] * 2
 
 
 async def test_a_trip_is_one_message_for_the_server(database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ RUN_JOB = "run_job"
 ALIVE = "memoryd:worker"
 """A key that the queue's server has while there is a worker, and for a minute after the last of them."""
 
+_REACHED = "memoryd:reached"
+
 log = logging.getLogger(__name__)
 
 # arq keeps the name of a message that its worker died of from being used again, for an hour here.
@@ -51,10 +53,10 @@ class ArqCourier:
         return True
 
     async def reachable(self) -> bool:
-        """Its server answers within ``timeout_s``."""
+        """Its server takes something within ``timeout_s``: one whose memory is full answers, and carries nothing."""
         try:
             async with asyncio.timeout(self._timeout_s):
-                await (await self._connected()).ping()
+                await (await self._connected()).set(_REACHED, b"1", ex=_NAME_S)
         except Exception:  # noqa: BLE001 - whatever is wrong with it
             return False
         return True

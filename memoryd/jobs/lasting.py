@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from datetime import datetime, timedelta
 from typing import Any
 
 from arq.connections import ArqRedis, create_pool
@@ -22,11 +23,16 @@ class LastingWorker(Worker):
     """Where arq ends when its server goes away, or does not answer, this begins anew once it is back.
 
     What ``on_startup`` opened stays open meanwhile: models stay loaded, and jobs that are under way go on. Rounds that were
-    under way are stopped, and begin again at once when the server is back. A start that fails is told, as before.
+    under way are stopped, and begin again at once when the server is back. A start that fails is told, as before. A server that
+    answers and takes nothing, for its memory is full, holds up no rounds: they begin without it.
     """
 
-    _started = False
+    _started = _refused = False
     _beat_at = -_BEAT_S
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._rounds: set[asyncio.Future[Any]] = set()
 
     async def main(self) -> None:
         """Serve until cancelled."""
@@ -60,7 +66,34 @@ class LastingWorker(Worker):
         now = asyncio.get_running_loop().time()
         if now - self._beat_at >= _BEAT_S:
             self._beat_at = now
-            await self.pool.set(ALIVE, b"1", ex=_ALIVE_S)
+            try:
+                await self.pool.set(ALIVE, b"1", ex=_ALIVE_S)
+            except Exception:  # noqa: BLE001 - raised again where it is not what it refuses
+                await self.pool.ping()  # one that is away is away; one that takes nothing is none to begin anew for
+                log.warning("the worker's queue does not take that there is a worker")
+
+    async def run_cron(self, n: datetime, delay: float, num_windows: int = 2) -> None:
+        """Have the server carry the rounds that are due, or begin them here where it takes nothing."""
+        end = n + timedelta(seconds=delay * num_windows)
+        due = [one for one in self.cron_jobs if (one.run_at_startup if one.next_run is None else one.next_run < end)]
+        try:
+            await super().run_cron(n, delay, num_windows)
+        except Exception as error:  # noqa: BLE001 - as above
+            await self.pool.ping()
+            if not self._refused:
+                log.warning("the worker's queue takes nothing (%s): rounds go on without it", type(error).__name__)
+            self._refused = True
+            for one in due:
+                round_ = asyncio.ensure_future(one.coroutine(self.ctx))
+                self._rounds.add(round_)
+                round_.add_done_callback(self._ended)
+        else:
+            self._refused = self._refused and not due
+
+    def _ended(self, round_: asyncio.Future[Any]) -> None:
+        self._rounds.discard(round_)
+        if not round_.cancelled() and (error := round_.exception()) is not None:
+            log.error("a round of the worker failed", exc_info=error)
 
     def _once(self, opening: StartupShutdown | None) -> StartupShutdown:
         async def startup(ctx: dict[Any, Any]) -> None:
@@ -83,9 +116,10 @@ class LastingWorker(Worker):
         return pool
 
     async def _stop_rounds(self) -> None:
-        for one in self.tasks.values():
+        rounds = [*self.tasks.values(), *self._rounds]
+        for one in rounds:
             one.cancel()
-        await asyncio.gather(*self.tasks.values(), return_exceptions=True)
+        await asyncio.gather(*rounds, return_exceptions=True)
         self.tasks.clear()
 
     async def _forget(self) -> None:

@@ -5,6 +5,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
@@ -124,11 +125,10 @@ class Runner:
     async def _hand_back(self, claim: Claim, hold: Hold) -> None:
         """What the store failed under is for another turn, and was no attempt: it is told so as soon as it answers again."""
         while not hold.lost:
-            try:
+            # Before the first time too: the next turn may end as this one did.
+            await asyncio.sleep(_AGAIN_S)
+            with suppress(StoreUnavailable):
                 await self._desk.let_go(claim, self._clock.now())
-            except StoreUnavailable:
-                await asyncio.sleep(_AGAIN_S)
-            else:
                 return
 
     async def _may_stay(self, claim: Claim, under_way: int) -> bool:

@@ -14,6 +14,8 @@ from psycopg.pq import ConnStatus
 from psycopg.rows import TupleRow
 
 _PATIENCE_S = 600
+# Statements of one trip that may each take so long.
+_TOGETHER = 5
 
 
 class Connection(AsyncConnection[TupleRow]):
@@ -24,25 +26,37 @@ class Connection(AsyncConnection[TupleRow]):
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:  # noqa: ASYNC109
         """As the driver's, for everything that is ever waited for."""
-        overdue = asyncio.get_running_loop().call_later(self.answer_s, self._hang_up)
+        loop = asyncio.get_running_loop()
+
+        def overdue() -> None:
+            nonlocal timer
+            if self._answers():
+                timer = loop.call_later(self.answer_s, overdue)
+            else:
+                self._hang_up()
+
+        timer = loop.call_later(self.answer_s, overdue)
         try:
             return await super().wait(gen, interval, timeout)
         finally:
-            overdue.cancel()
+            timer.cancel()
 
     async def be_patient(self) -> None:
         """This transaction's statements take as long as a tenant or a knowledge base is large."""
         await self.execute(f"SET LOCAL statement_timeout = {1000 * _PATIENCE_S}")
-        self.answer_s = _PATIENCE_S + 10.0
+        self.answer_s = _TOGETHER * _PATIENCE_S + 10.0
 
-    def _hang_up(self) -> None:
-        """Who waits learns it as if the server had closed the connection; unless its answer is there, and only was not read yet
-        by an event loop that stood still."""
+    def _answers(self) -> bool:
+        """Something is there that only was not read yet, by an event loop that stood still."""
         if self.pgconn.status != ConnStatus.OK:
-            return
+            return False
         answered = select.poll()
         answered.register(self.pgconn.socket, select.POLLIN)
-        if not answered.poll(0):
+        return bool(answered.poll(0))
+
+    def _hang_up(self) -> None:
+        """Who waits learns it as if the server had closed the connection."""
+        if self.pgconn.status == ConnStatus.OK:
             with suppress(OSError), socket.socket(fileno=os.dup(self.pgconn.socket)) as line:
                 line.shutdown(socket.SHUT_RDWR)
 

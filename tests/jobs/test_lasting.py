@@ -150,6 +150,23 @@ async def test_rounds_go_on_when_the_queue_is_back_and_nothing_is_opened_twice(q
     assert bench.opened == ["opened", "ready", "closed"]
 
 
+async def test_rounds_go_on_while_the_queue_takes_nothing(queue: Queue) -> None:
+    bench, redis = Bench(queue), Redis.from_url(queue.url)
+    courier = ArqCourier(queue.url, timeout_s=5)
+    async with bench.serving() as task:
+        await bench.rounds(1)
+        await redis.config_set("maxmemory", 1)
+        assert not await courier.reachable()
+        await bench.rounds(3)
+        assert not task.done()
+        await redis.config_set("maxmemory", 0)
+        assert await courier.reachable()
+        await bench.rounds(2)
+    assert bench.opened == ["opened", "ready", "closed"]
+    await courier.close()
+    await redis.aclose()
+
+
 async def test_what_was_opened_is_closed_also_where_the_queue_is_gone(queue: Queue) -> None:
     bench = Bench(queue)
     async with bench.serving():

@@ -238,7 +238,7 @@ async def test_connections_whose_line_went_dead_are_replaced_unnoticed(settings:
         began = time.monotonic()
         async with database.transaction(_SCOPE) as connection:
             await connection.execute("SELECT 1")
-        assert time.monotonic() - began < 4 * _TIMEOUT_S
+        assert time.monotonic() - began < 20 * _TIMEOUT_S
 
 
 async def test_a_line_that_dies_within_a_transaction_is_waited_for_no_longer_than_statements_take(
@@ -257,7 +257,7 @@ async def test_a_line_that_dies_within_a_transaction_is_waited_for_no_longer_tha
             began = time.monotonic()
             with pytest.raises(StoreUnavailable, match="cannot be reached"):
                 await dying(*statements)
-            assert time.monotonic() - began < 4 * _TIMEOUT_S, "others that were lost before it are found first"
+            assert time.monotonic() - began < 20 * _TIMEOUT_S, "others that were lost before it are found first"
         async with database.transaction(_SCOPE) as connection:
             await connection.be_patient()
             await connection.execute("SELECT pg_sleep(0.6)")

@@ -27,6 +27,7 @@ class Connection(AsyncConnection[TupleRow]):
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:  # noqa: ASYNC109
         """As the driver's, for everything that is ever waited for."""
         loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
 
         def overdue() -> None:
             nonlocal timer

@@ -55,23 +55,32 @@ SELECT EXISTS (SELECT FROM kb_documents d WHERE {_IS_GARBAGE})
     OR b.retain < (SELECT count(*) FROM kb_versions WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND state = 'published')
 FROM knowledge_bases b WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES}
 """
+# Neither waits for anybody: what is locked is wanted or being erased just now, and has its turn in the next round.
 _NAMED_AGAIN = """
-DELETE FROM kb_orphans o
-WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND EXISTS (
-    SELECT FROM kb_documents d WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.object_key = o.object_key)
+DELETE FROM kb_orphans WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND object_key = ANY(ARRAY(
+    SELECT object_key FROM kb_orphans o
+    WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND EXISTS (
+        SELECT FROM kb_documents d WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.object_key = o.object_key)
+    FOR UPDATE OF o SKIP LOCKED))
 """
 _NAME = f"""
-UPDATE kb_orphans o SET named_at = %(now)s
-WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND o.named_at IS NULL AND {_UNWANTED}
+UPDATE kb_orphans SET named_at = %(now)s WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND object_key = ANY(ARRAY(
+    SELECT object_key FROM kb_orphans o
+    WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND o.named_at IS NULL AND {_UNWANTED}
+    FOR UPDATE OF o SKIP LOCKED))
 """
 _RIPE = f"""
 SELECT object_key FROM kb_orphans o
-WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND o.named_at <= %(ripe)s AND {_UNWANTED}
+WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND o.object_key > %(after)s AND o.named_at <= %(ripe)s AND {_UNWANTED}
+    AND NOT EXISTS (
+        SELECT FROM kb_documents d WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.object_key = o.object_key)
 ORDER BY object_key LIMIT %(objects)s FOR UPDATE OF o SKIP LOCKED
 """
 _ERASED = "DELETE FROM kb_orphans WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND object_key = ANY(%(keys)s::text[])"
-# Of one transaction.
-_DOCUMENTS, _CHUNKS, _OBJECTS = 50, 2_000, 200
+# It waits for object storage, which may be slow.
+_WAITS = "SET LOCAL idle_in_transaction_session_timeout = 0"
+# Of one transaction. Objects are erased one by one, while an upload of one of them waits, though not for long.
+_DOCUMENTS, _CHUNKS, _OBJECTS = 50, 2_000, 20
 
 EraseObjects = Callable[[Sequence[str]], Awaitable[None]]
 
@@ -117,25 +126,36 @@ async def collect(
         async with database.transaction(scope) as connection:
             numbers = {"documents": documents, "chunks": chunks}
             await leave(connection, scope, "kb.collect", kb_id, now, versions=list[JsonValue](versions), **numbers)
-    keys: list[str] = []
-    while some := await _objects(database, scope, kb_id, params, erase_objects):
-        keys += some
+    keys = await _objects(database, scope, kb_id, params, erase_objects)
     return Collected(tuple(versions), documents, chunks, tuple(keys))
 
 
 async def _objects(
     database: Database, scope: Scope, kb_id: UUID, params: dict[str, object], erase_objects: EraseObjects
 ) -> list[str]:
-    """Some originals, and then what is known of them: interrupted between, they are erased again. Their rows are locked
-    meanwhile, so that who wants one of them waits, and finds it gone."""
+    """Originals, and what is known of them, some at a time; none from when there is a job."""
     async with database.transaction(scope) as connection:
         await connection.execute(_NAMED_AGAIN, params)
-        # A job that came meanwhile may be about to make a document of one of them.
         if await active_jobs(connection, scope, kb_id):
             return []
         await connection.execute(_NAME, params)
+    keys: list[str] = []
+    while some := await _ripe(database, scope, kb_id, params | {"after": keys[-1] if keys else ""}, erase_objects):
+        keys += some
+    return keys
+
+
+async def _ripe(
+    database: Database, scope: Scope, kb_id: UUID, params: dict[str, object], erase_objects: EraseObjects
+) -> list[str]:
+    """Some originals, and then what is known of them: interrupted between, they are erased again. Their rows are locked
+    meanwhile, so that who wants one of them waits, and finds it gone."""
+    async with database.transaction(scope) as connection:
         keys = [key for (key,) in await (await connection.execute(_RIPE, params)).fetchall()]
-        if keys:
-            await erase_objects(keys)
-            await connection.execute(_ERASED, params | {"keys": keys})
+        # Looked for behind them: a job that is tried again since may be about to make a document of one of them.
+        if not keys or await active_jobs(connection, scope, kb_id):
+            return []
+        await connection.execute(_WAITS)
+        await erase_objects(keys)
+        await connection.execute(_ERASED, params | {"keys": keys})
     return keys

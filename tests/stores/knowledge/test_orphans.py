@@ -3,7 +3,8 @@
 import asyncio
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
@@ -25,6 +26,8 @@ from memoryd.stores.knowledge import collect as collecting
 from memoryd.stores.knowledge.orphans import PgOrphans
 from memoryd.stores.objects import ObstoreObjects
 from memoryd.stores.originals import ObjectOriginals
+from memoryd.stores.trips import Connection
+from retrieval.scope import Scope
 from tests.jobs.conftest import Clock, Reminders
 from tests.stores.knowledge.shelf import Shelf
 
@@ -133,6 +136,50 @@ async def test_who_wants_what_is_just_being_erased_finds_it_gone(store: Store, m
         await one
     await store.upload()
     await store.order()
+
+
+async def test_who_wants_another_than_what_is_just_being_erased_does_not_wait(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = await store.left_over()
+    await store.collect()
+    store.clock.pass_(HOUR)
+    new = "b" * 64
+    await store.shelf.stage("b", LINES[1:], object_key=f"{store.shelf.scope.tenant_id}/kb/{store.shelf.kb}/{new}")
+    await store.shelf.discard()
+    delete = store.originals.delete
+
+    async def slow(keys: Sequence[str]) -> None:
+        async with asyncio.timeout(5):
+            await store.originals.wanted(store.shelf.scope, store.shelf.kb, [new])
+        await delete(keys)
+
+    monkeypatch.setattr(store.originals, "delete", slow)
+    assert await store.collect() == (key,)
+    assert await store.shelf.count("kb_orphans") == 0
+
+
+async def test_object_storage_may_take_longer_than_a_transaction_may_idle(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = await store.left_over()
+    await store.collect()
+    store.clock.pass_(HOUR)
+    transaction, delete = store.shelf.database.transaction, store.originals.delete
+
+    @asynccontextmanager
+    async def impatient(scope: Scope) -> AsyncIterator[Connection]:
+        async with transaction(scope) as connection:
+            await connection.execute("SET LOCAL idle_in_transaction_session_timeout = 1000")
+            yield connection
+
+    async def slow(keys: Sequence[str]) -> None:
+        await asyncio.sleep(1.5)
+        await delete(keys)
+
+    monkeypatch.setattr(store.shelf.database, "transaction", impatient)
+    monkeypatch.setattr(store.originals, "delete", slow)
+    assert await store.collect() == (key,)
+    assert not await store.held()
+    assert await store.shelf.count("kb_orphans") == 0
 
 
 async def test_what_could_not_be_erased_is_tried_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Path, Query
 from memoryd.errors import StoreUnavailable
 from memoryd.http.caller import Caller, Once, Uses
 from memoryd.http.cursors import from_cursor, to_cursor, whole
-from memoryd.http.knowledge_views import base_out, changed_chunking, chunking, collected_out, diff_out, version_out
+from memoryd.http.knowledge_views import base_out, chunking, chunking_change, collected_out, diff_out, version_out
 from memoryd.http.problems import documented
 from memoryd.http.schemas.knowledge import (
     BaseIn,
@@ -88,10 +88,9 @@ async def update(name: Base, body: BasePatch, scope: Caller, use: Knowledge, onc
     given = body.model_fields_set
 
     async def work() -> Receipt:
-        present = (await use.bases.get(scope, name)).chunking
         change = BaseChange(
             description=body.description if "description" in given else UNSET,
-            chunking=UNSET if body.chunking is None else changed_chunking(body.chunking, present),
+            chunking=chunking_change(body.chunking),
             retain=body.retain if "retain" in given else UNSET,
         )
         await use.bases.update(scope, name, change)

@@ -1,7 +1,6 @@
 """From knowledge bases to the bodies of answers."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from urllib.parse import quote
 
 from ingestion.chunk import Chunking
@@ -21,7 +20,7 @@ from memoryd.http.schemas.knowledge import (
     DocumentPage,
     VersionOut,
 )
-from memoryd.knowledge.model import Chunk, Collected, Counts, Diff, Document, KnowledgeBase, Pin, Version
+from memoryd.knowledge.model import Chunk, ChunkingChange, Collected, Counts, Diff, Document, KnowledgeBase, Pin, Version
 
 
 def chunking(body: ChunkingIn) -> Chunking:
@@ -29,9 +28,9 @@ def chunking(body: ChunkingIn) -> Chunking:
     return Chunking(body.strategy, body.max_tokens, body.overlap_tokens)
 
 
-def changed_chunking(patch: ChunkingPatch, present: Chunking) -> Chunking:
-    """The present settings, but for those that are to change."""
-    return replace(present, **patch.model_dump(exclude_none=True))
+def chunking_change(body: ChunkingPatch | None) -> ChunkingChange:
+    """Those of the settings that are to change."""
+    return ChunkingChange() if body is None else ChunkingChange(body.strategy, body.max_tokens, body.overlap_tokens)
 
 
 def base_out(base: KnowledgeBase) -> BaseOut:

@@ -5,9 +5,9 @@ from uuid import UUID
 from ingestion.chunk import Chunking
 from memoryd.access.service import require
 from memoryd.attempts import attempted
-from memoryd.errors import Forbidden, InvalidRequest
+from memoryd.errors import Forbidden
 from memoryd.ids import uuid7
-from memoryd.knowledge.model import BaseChange, KnowledgeBase, Unset
+from memoryd.knowledge.model import BaseChange, KnowledgeBase, check_chunking
 from memoryd.knowledge.ports import Bases, Originals
 from memoryd.memory.ports import Clock
 from retrieval.scope import Action, Scope
@@ -29,7 +29,7 @@ class KnowledgeBases:
         require(scope, Action.READ)  # the answer is all that is known of it
         if not scope.may_use(space):
             raise Forbidden("this key is confined to other spaces")
-        _check(chunking)
+        check_chunking(chunking)
         now = self._clock.now()
         base = KnowledgeBase(uuid7(), name, space, description, chunking, retain, None, 0, now, now)
         await self._bases.create(scope, base)
@@ -49,8 +49,6 @@ class KnowledgeBases:
         """Raises ``NotFound``, ``InvalidRequest``."""
         require(scope, Action.WRITE)
         require(scope, Action.READ)  # the answer is all that is known of it
-        if not isinstance(change.chunking, Unset):
-            _check(change.chunking)
         return await self._bases.update(scope, name, change, self._clock.now())
 
     async def delete(self, scope: Scope, name: str) -> None:
@@ -71,8 +69,3 @@ class KnowledgeBases:
         await self._bases.delete(scope, kb_id, emptied=clear)
         # What was uploaded in the meantime.
         await clear()
-
-
-def _check(chunking: Chunking) -> None:
-    if chunking.overlap_tokens * 2 > chunking.max_tokens:
-        raise InvalidRequest("chunking.overlap_tokens: at most half of max_tokens")

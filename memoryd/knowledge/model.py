@@ -9,7 +9,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
-from ingestion.chunk import Chunking
+from ingestion.chunk import Chunking, Strategy
+from memoryd.errors import InvalidRequest
 from retrieval.filters import JsonValue
 
 if TYPE_CHECKING:
@@ -36,6 +37,12 @@ class KnowledgeBase:
     updated_at: datetime
 
 
+def check_chunking(chunking: Chunking) -> None:
+    """Settings that go together. Raises ``InvalidRequest``."""
+    if chunking.overlap_tokens * 2 > chunking.max_tokens:
+        raise InvalidRequest("chunking.overlap_tokens: at most half of max_tokens")
+
+
 class Unset:
     """A field that a change leaves as it is."""
 
@@ -44,11 +51,20 @@ UNSET: Final = Unset()
 
 
 @dataclass(frozen=True, slots=True)
+class ChunkingChange:
+    """Which settings of chunking to change; one that is ``None`` stays."""
+
+    strategy: Strategy | None = None
+    max_tokens: int | None = None
+    overlap_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class BaseChange:
     """What to change. New settings of chunking are for what is ingested from then on: ingest again what shall have them."""
 
     description: str | Unset | None = UNSET
-    chunking: Chunking | Unset = UNSET
+    chunking: ChunkingChange = ChunkingChange()
     retain: int | Unset | None = UNSET
 
 

@@ -41,7 +41,8 @@ class Bases(Protocol):
         """By name, those after ``after``."""
 
     async def update(self, scope: Scope, name: str, change: BaseChange, now: datetime) -> KnowledgeBase:
-        """As it is then; another change made meanwhile stands, where it was of other fields. Raises ``NotFound``."""
+        """As it is then; another change made meanwhile stands, where it was of other fields or settings. Raises ``NotFound``, and
+        ``InvalidRequest`` for settings that do not go together with those that stay."""
 
     async def to_delete(self, scope: Scope, name: str) -> UUID:
         """The id, also of one whose deletion was begun. Raises ``NotFound``."""

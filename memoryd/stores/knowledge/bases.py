@@ -1,6 +1,7 @@
 """Knowledge bases in PostgreSQL."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from datetime import datetime
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from psycopg.types.json import Jsonb
 
 from ingestion.chunk import Chunking, Strategy
 from memoryd.errors import AlreadyExists, NotFound
-from memoryd.knowledge.model import BaseChange, KnowledgeBase, Unset
+from memoryd.knowledge.model import BaseChange, KnowledgeBase, Unset, check_chunking
 from memoryd.stores.database import Database
 from memoryd.stores.generations import retire_of_base
 from memoryd.stores.knowledge.locks import IN_SPACES, THERE, find_draft, naming
@@ -32,7 +33,7 @@ VALUES (%(tenant)s, %(kb)s, %(name)s, %(space)s, %(description)s, %(chunking)s, 
 _UPDATE = f"""
 UPDATE knowledge_bases b
 SET description = CASE WHEN %(describe)s THEN %(description)s ELSE b.description END,
-    chunking = coalesce(%(chunking)s, b.chunking),
+    chunking = b.chunking || %(chunking)s,
     retain = CASE WHEN %(set_retain)s THEN %(retain)s ELSE b.retain END,
     updated_at = %(now)s
 WHERE b.tenant_id = %(tenant)s AND b.name = %(name)s AND {THERE}
@@ -93,13 +94,14 @@ class PgBases:
         return [_base(row) for row in rows]
 
     async def update(self, scope: Scope, name: str, change: BaseChange, now: datetime) -> KnowledgeBase:
-        """As it is then. Raises ``NotFound``."""
+        """As it is then. Raises ``NotFound``, ``InvalidRequest``."""
         params = _spaces(scope) | _changes(change) | {"name": name, "now": now}
         async with self._database.transaction(scope) as connection:
             row = await (await connection.execute(_UPDATE, params)).fetchone()
             if row is None:
                 raise NotFound("no such knowledge base")
             base = _base(row)
+            check_chunking(base.chunking)
             await leave(connection, scope, "kb.update", base.kb_id, now)
             return base
 
@@ -167,7 +169,7 @@ def _params(scope: Scope, base: KnowledgeBase) -> dict[str, object]:
         "name": base.name,
         "space": base.space,
         "description": base.description,
-        "chunking": _chunking(base.chunking),
+        "chunking": Jsonb(asdict(base.chunking)),
         "retain": base.retain,
         "created": base.created_at,
         "updated": base.updated_at,
@@ -179,14 +181,10 @@ def _changes(change: BaseChange) -> dict[str, object]:
     return {
         "describe": describe,
         "description": change.description if describe else None,
-        "chunking": None if isinstance(change.chunking, Unset) else _chunking(change.chunking),
+        "chunking": Jsonb({name: value for name, value in asdict(change.chunking).items() if value is not None}),
         "set_retain": set_retain,
         "retain": change.retain if set_retain else None,
     }
-
-
-def _chunking(cut: Chunking) -> Jsonb:
-    return Jsonb({"strategy": cut.strategy, "max_tokens": cut.max_tokens, "overlap_tokens": cut.overlap_tokens})
 
 
 def _base(row: TupleRow) -> KnowledgeBase:

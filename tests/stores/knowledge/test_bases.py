@@ -11,11 +11,11 @@ import pytest
 
 from ingestion.chunk import Chunking, Strategy
 from memoryd.clock import SystemClock
-from memoryd.errors import AlreadyExists, Collision, Conflict, NotFound
+from memoryd.errors import AlreadyExists, Collision, Conflict, InvalidRequest, NotFound
 from memoryd.generations.model import Actor, NewGeneration, State
 from memoryd.ids import uuid7
 from memoryd.knowledge.bases import KnowledgeBases
-from memoryd.knowledge.model import BaseChange
+from memoryd.knowledge.model import BaseChange, ChunkingChange
 from memoryd.stores.database import Database
 from memoryd.stores.generation_registry import PgRegistry
 from memoryd.stores.generations import Generation
@@ -35,7 +35,7 @@ async def test_made_listed_changed(shelf: Shelf) -> None:
     assert [one.name for one in page] == ["a-1", "b"]
     assert [one.name for one in await shelf.bases.page(shelf.scope, after="b", limit=2)] == ["handbook"]
     cut = Chunking(Strategy.CODE, 500, 0)
-    change = BaseChange("new", cut, 3)
+    change = BaseChange("new", ChunkingChange(Strategy.CODE, 500, 0), 3)
     changed = await shelf.bases.update(shelf.scope, "handbook", change, shelf.now())
     said = replace(shelf.base, description="new", chunking=cut, retain=3, updated_at=START + timedelta(seconds=1))
     assert await shelf.bases.get(shelf.scope, "handbook") == changed == said
@@ -59,8 +59,8 @@ async def test_a_change_leaves_what_it_does_not_name(shelf: Shelf) -> None:
 
 
 async def test_changes_of_different_fields_at_once_all_stand(shelf: Shelf) -> None:
-    cut = Chunking(Strategy.CODE, 500, 0)
-    changes = (BaseChange(description="new"), BaseChange(retain=5), BaseChange(chunking=cut))
+    cuts = (ChunkingChange(strategy=Strategy.CODE), ChunkingChange(max_tokens=500), ChunkingChange(overlap_tokens=0))
+    changes = (BaseChange(description="new"), BaseChange(retain=5), *(BaseChange(chunking=cut) for cut in cuts))
     use = KnowledgeBases(shelf.bases, None, SystemClock())
     async with shelf.database.transaction(shelf.scope) as connection:
         await connection.execute("SELECT FROM knowledge_bases WHERE kb_id = %s FOR UPDATE", (shelf.kb,))
@@ -68,7 +68,14 @@ async def test_changes_of_different_fields_at_once_all_stand(shelf: Shelf) -> No
         await asyncio.wait(changing, timeout=0.3)
     await asyncio.gather(*changing)
     last = await shelf.bases.get(shelf.scope, "handbook")
-    assert (last.description, last.retain, last.chunking) == ("new", 5, cut)
+    assert (last.description, last.retain, last.chunking) == ("new", 5, Chunking(Strategy.CODE, 500, 0))
+
+
+async def test_settings_of_chunking_that_do_not_go_together_are_refused(shelf: Shelf) -> None:
+    for cut in (ChunkingChange(max_tokens=64, overlap_tokens=33), ChunkingChange(overlap_tokens=500)):
+        with pytest.raises(InvalidRequest, match="at most half"):
+            await shelf.bases.update(shelf.scope, "handbook", BaseChange("new", cut), shelf.now())
+    assert await shelf.bases.get(shelf.scope, "handbook") == shelf.base
 
 
 async def test_a_deleted_one_leaves_nothing(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from uuid import uuid4
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from memoryd.client.errors import PartUnreadable, UnexpectedAnswer, Unreachable, problem
-from memoryd.client.retries import Retries, retry_after
+from memoryd.client.retries import Retries, retry_after, still_running
 from memoryd.client.steps import Answer, Flow, Give, Lost, Query, Request, Sleep, Steps, opened, sent
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -45,14 +45,19 @@ def writing(
 
 def answered(request: Request, retries: Retries) -> Steps[Answer]:
     """The good answer. Raises :class:`MemorydProblem`, :class:`Unreachable`, :class:`UnexpectedAnswer`."""
-    attempt = 1
+    attempt, waited_s = 1, 0.0
     while True:
         reply = yield from sent(request)
-        pause = retries.pause(attempt, reply)
+        running = waited_s < retries.running_s and still_running(reply)
+        pause = retries.pause(1 if running else attempt, reply)
         if pause is None:
             return good(reply)
         yield Sleep(pause)
-        attempt += 1
+        if running:
+            # Of a service that asks for no pause there is an end too.
+            waited_s += max(pause, 1.0)
+        else:
+            attempt += 1
 
 
 def erased(request: Request, retries: Retries) -> Steps[None]:

@@ -168,9 +168,9 @@ def problem(status: int, content: bytes, retry_after_s: float | None = None) -> 
     )
 
 
-def lasting(content: bytes) -> bool:
-    """Whether an answer is a problem that does not pass by waiting."""
+def code_of(content: bytes) -> str | None:
+    """The code of an answer that is a problem."""
     try:
-        return _Coded.model_validate_json(content).code in LASTING
+        return _Coded.model_validate_json(content).code
     except ValidationError:
-        return False
+        return None

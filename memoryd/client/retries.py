@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from memoryd.client.errors import lasting
+from memoryd.client.errors import LASTING, code_of
 from memoryd.client.steps import Answer, Lost
 
 AGAIN = frozenset(
@@ -18,18 +18,21 @@ AGAIN = frozenset(
     }
 )
 """Statuses that say later, of the service or of a proxy before it."""
+_RUNNING = "idempotency_in_progress"
 _chance = random.SystemRandom().random
 
 
 @dataclass(frozen=True, slots=True)
 class Retries:
     """At most ``attempts`` in all, with pauses that double from ``first_s`` to ``most_s``, each shortened by up to half at
-    random. A ``Retry-After`` is kept to; one above ``patience_s`` is the caller's to decide about."""
+    random. A ``Retry-After`` is kept to; one above ``patience_s`` is the caller's to decide about. To be told that an earlier
+    attempt is still at work is none of them, for ``running_s`` seconds: where there is more than one, its end is waited for."""
 
     attempts: int = 6
     first_s: float = 0.5
     most_s: float = 15.0
     patience_s: float = 60.0
+    running_s: float = 150.0
     chance: Callable[[], float] = _chance
 
     def pause(self, attempt: int, reply: Answer | Lost) -> float | None:
@@ -47,9 +50,14 @@ def worth_another(reply: Answer | Lost) -> bool:
     """No answer, an answer that says later and is not of what lasts, and a conflict that says when it will be over."""
     if isinstance(reply, Lost):
         return reply.part is None
-    if reply.status == HTTPStatus.SERVICE_UNAVAILABLE and lasting(reply.content):
+    if reply.status == HTTPStatus.SERVICE_UNAVAILABLE and code_of(reply.content) in LASTING:
         return False
     return reply.status in AGAIN or (reply.status == HTTPStatus.CONFLICT and retry_after(reply.headers) is not None)
+
+
+def still_running(reply: Answer | Lost) -> bool:
+    """An answer that says that an earlier attempt at the same is not through."""
+    return isinstance(reply, Answer) and reply.status == HTTPStatus.CONFLICT and code_of(reply.content) == _RUNNING
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

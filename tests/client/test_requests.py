@@ -114,9 +114,30 @@ def test_faults_of_fields(side: Side, service: Service) -> None:
 
 
 def test_a_conflict_that_will_be_over_is_waited_for(side: Side, service: Service) -> None:
-    service.answers = [problem(409, "idempotency_in_progress", **{"Retry-After": "0"}), httpx.Response(201, json=base())]
+    service.answers = [problem(409, "conflict", **{"Retry-After": "0"}), httpx.Response(201, json=base())]
     side.value(side.knowledge.create("handbook"))
     assert len(service.asked) == 2
+
+
+def _running(times: int) -> list[httpx.Response | Exception]:
+    return [problem(409, "idempotency_in_progress", **{"Retry-After": "0"}) for _ in range(times)]
+
+
+def test_that_an_earlier_attempt_is_at_work_is_no_attempt(side: Side, service: Service) -> None:
+    lost = [httpx.ReadTimeout("no answer") for _ in range(5)]
+    service.answers = [*lost, *_running(10), httpx.Response(201, json=version(1))]
+    assert side.value(side.knowledge.publish("handbook")).version == 1
+    assert len({one.headers["idempotency-key"] for one in service.asked}) == 1
+
+
+def test_an_earlier_attempt_is_waited_for_as_long_as_it_may_last(service: Service) -> None:
+    for retries, asked in ((Retries(attempts=3, first_s=0.0, running_s=5.0), 5 + 3), (Retries(attempts=1), 1)):
+        service.asked, service.answers = [], _running(20)
+        side = Side(service, blocking=True, retries=retries)
+        with pytest.raises(Conflict, match="idempotency_in_progress"):
+            side.value(side.knowledge.publish("handbook"))
+        assert len(service.asked) == asked
+        side.close()
 
 
 def test_nobody_answers(side: Side, service: Service) -> None:

@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     owner_database_url: SecretStr | None = Field(None, description="PostgreSQL as the owner role; `memoryd migrate` only")
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey; unset in `memoryd up`")
     jobs_redis_url: SecretStr | None = Field(None, description="The worker's queue; needed where `redis_url` is a cluster")
-    database_pool_size: int = Field(10, ge=2, le=200, description="Connections of one pool: the API has one, a worker four")
+    database_pool_size: int = Field(10, ge=3, le=200, description="Connections of one pool: the API has one, a worker four")
     database_timeout_s: float = Field(5.0, gt=0, le=60, description="Wait for a free connection before 503")
     statement_timeout_s: float = Field(30.0, gt=0, le=600, description="PostgreSQL statement_timeout of the service")
     redis_timeout_s: float = Field(2.0, gt=0, le=60, description="Connect and read timeout of every Redis call")

@@ -59,7 +59,7 @@ class Database:
             # Of a process that was killed a statement keeps its locks until it ends: minutes, where it publishes.
             "-c client_connection_check_interval=2000"
         )
-        self._timeout_s = timeout_s
+        self._size, self._timeout_s = size, timeout_s
         # For a free connection, then for the statement, then for the way there and back.
         self._read_timeout_s = timeout_s + statement_timeout_s + 1
         # Without a lock in its first message, a transaction is begun at once or its connection is dead.
@@ -75,6 +75,11 @@ class Database:
             reconnect_timeout=5,
             open=False,
         )
+
+    @property
+    def size(self) -> int:
+        """How many connections there are at most."""
+        return self._size
 
     @property
     def timeout_s(self) -> float:

@@ -25,8 +25,9 @@ _WAITS = "SET LOCAL idle_in_transaction_session_timeout = 0"
 _ALONE = """
 SELECT pg_try_advisory_xact_lock(hashtextextended(%(tenant)s::text || ':' || %(principal)s || ':' || %(key)s, 11))
 """
-# Each takes a connection beside those of the work: were all connections taken so, nobody could go on.
-_AT_ONCE = 2
+# Each takes a connection beside the one of its work: were all connections taken so, nobody could go on. Of two kinds of work
+# all places together leave one of the smallest pool.
+_AT_ONCE, _KINDS = 2, 2
 _RUNNING = "a request with this Idempotency-Key is still running"
 
 
@@ -38,7 +39,7 @@ class PgOnce:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._places = asyncio.Semaphore(_AT_ONCE)
+        self._places = asyncio.Semaphore(max(1, min(_AT_ONCE, (database.size - 1) // _KINDS)))
         self._turns: WeakValueDictionary[UUID, asyncio.Lock] = WeakValueDictionary()
         self._running: set[tuple[UUID, str, str]] = set()
 

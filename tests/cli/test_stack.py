@@ -17,7 +17,7 @@ def place() -> Iterator[Path]:
     yield from open_folder()
 
 
-@pytest.mark.parametrize(("size", "most"), [(2, 60), (10, 60), (40, 210), (200, 1010)])
+@pytest.mark.parametrize(("size", "most"), [(3, 60), (10, 60), (40, 210), (200, 1010)])
 def test_the_pools_and_a_few_more_have_their_connections(size: int, most: int, place: Path) -> None:
     wanted = max_connections(Settings(database_pool_size=size))
     assert wanted == most

@@ -5,10 +5,14 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from pydantic import ValidationError
 
+from memoryd.database_wiring import database as service_database
+from memoryd.database_wiring import opened
 from memoryd.errors import IdempotencyInProgress, IdempotencyKeyReused
 from memoryd.memory.model import Idempotency
 from memoryd.memory.ports import Receipt
+from memoryd.settings import Settings
 from memoryd.stores import once
 from memoryd.stores.database import Database
 from memoryd.stores.generations import Generation
@@ -68,6 +72,33 @@ async def test_work_of_one_tenant_that_does_not_end_holds_up_no_other(
     async with endless(use, shelf.scope, "a", "b", "c"), asyncio.timeout(PROMPTLY_S):
         assert await use.run(other.scope, key("a"), roll_back) == {"seq": 1}
     assert await use.run(shelf.scope, key("d"), roll_back) == {"seq": 1}, "what was given up leaves its place"
+
+
+async def test_work_finds_a_connection_beside_those_of_all_keys(
+    shelf: Shelf, database: Database, generation: Generation, settings: Settings
+) -> None:
+    """Both kinds of work, of two tenants each, in the smallest pool that the settings allow."""
+    least = min(size for size in range(1, 5) if _allowed(size))
+    others = [shelf, await new_shelf(database, generation)]
+    async with opened(service_database(settings.model_copy(update={"database_pool_size": least}))) as small:
+
+        async def work() -> Receipt:
+            await asyncio.sleep(0.3)
+            return {"live": (await small.read(shelf.scope, "SELECT 1", {}))[0][0]}
+
+        async with asyncio.timeout(PROMPTLY_S):
+            work_of = [
+                use.run(one.scope, key(f"{n}"), work) for n, use in enumerate((PgOnce(small), PgOnce(small))) for one in others
+            ]
+            assert await asyncio.gather(*work_of) == [{"live": 1}] * 4
+
+
+def _allowed(size: int) -> bool:
+    try:
+        Settings(database_pool_size=size)
+    except ValidationError:
+        return False
+    return True
 
 
 async def test_who_repeats_what_is_running_is_told_at_once(shelf: Shelf, database: Database) -> None:

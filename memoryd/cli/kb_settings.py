@@ -6,7 +6,7 @@ import click
 
 from memoryd.cli.connection import Connection, connecting
 from memoryd.cli.shown import as_json, fields, line
-from memoryd.client import UNSET, Chunking, KnowledgeBase
+from memoryd.client import UNSET, Chunking, KnowledgeBase, Memoryd, NotFound
 from memoryd.client.models import Strategy
 
 _DEFAULT = Chunking()
@@ -20,10 +20,8 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
     """One knowledge base."""
     with connection.client() as memoryd:
         base = memoryd.knowledge.get(name)
-        draft = None if as_json else memoryd.knowledge.draft(name)
-        empty = draft is not None and memoryd.knowledge.diff(name).empty
-    said = "changes nothing" if empty else f"has changes to publish: memoryd kb diff {name}"
-    _shown(base, as_json, None if draft is None else said)
+        draft = None if as_json else _draft(memoryd, name)
+    _shown(base, as_json, draft)
 
 
 @click.command()
@@ -90,6 +88,18 @@ def change(
             retain=UNSET if retain is None and not retain_all else retain,
         )
     _shown(base, as_json, None)
+
+
+def _draft(memoryd: Memoryd, name: str) -> str | None:
+    """What there is to say of it."""
+    if memoryd.knowledge.draft(name) is None:
+        return None
+    try:
+        empty = memoryd.knowledge.diff(name).empty
+    except NotFound:
+        # It was published or dropped just now.
+        return None
+    return "changes nothing" if empty else f"has changes to publish: memoryd kb diff {name}"
 
 
 def _shown(base: KnowledgeBase, as_json: bool, draft: str | None) -> None:

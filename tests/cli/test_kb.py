@@ -86,6 +86,14 @@ def test_a_draft_that_changes_nothing_is_not_one_to_publish(command: Command, se
         assert ("to publish" in shown) == bool(added)
 
 
+def test_a_draft_that_is_published_just_now_is_none(command: Command, service: Service) -> None:
+    draft = {"versions": [version(2, state="draft", live=False)], "next_cursor": None}
+    service.answers = [*(httpx.Response(200, json=one) for one in (base(live=1), draft)), problem(404, "not_found", "no draft")]
+    shown = command("kb", "show", "handbook")
+    assert shown.exit_code == 0
+    assert re.search(r"^draft +-$", shown.stdout, re.MULTILINE)
+
+
 @pytest.mark.parametrize(("verb", "path"), [("discard", "/draft"), ("delete", "")])
 def test_what_cannot_be_undone_is_asked_for(command: Command, service: Service, verb: str, path: str) -> None:
     refused = command("kb", verb, "handbook")

@@ -204,7 +204,7 @@ class LifeStore(Protocol):
         """All that are in ``uncommitted`` are there since ever: what a tenant's sessions do has changed."""
 
     async def forget(self, scope: Scope, target: Target) -> None:
-        """Take an id out of all work lists when it has no session."""
+        """Take an id out of all work lists. Raises ``Changed`` when it has a session, or what is left of one."""
 
 
 class ProgressStore(Protocol):

@@ -106,7 +106,7 @@ class SessionRounds:
         snapshot_interval: timedelta,
         retention: timedelta,
     ) -> None:
-        self._walks = Walks(tenants, life, clock)
+        self._walks = Walks(tenants, life, snapshots.recover, clock)
         self._messages = messages
         self._life = life
         self._snapshots = snapshots

@@ -13,6 +13,7 @@ from uuid import UUID
 from memoryd.attempts import attempted, each
 from memoryd.memory.ports import Clock
 from memoryd.sessions.ports import Changed, LifeStore, SessionGone, Target
+from memoryd.sessions.working import Recover
 from retrieval.scope import Action, Scope
 
 # Works on one session: ``None`` when that took it off the list, else when to look at it again.
@@ -55,9 +56,10 @@ class _Pass:
 class Walks:
     """Walks over tenants, and over their sessions."""
 
-    def __init__(self, tenants: Tenants, life: LifeStore, clock: Clock) -> None:
+    def __init__(self, tenants: Tenants, life: LifeStore, recover: Recover, clock: Clock) -> None:
         self._tenants = tenants
         self._life = life
+        self._recover = recover
         self._clock = clock
 
     async def pages(self) -> AsyncIterator[Sequence[Scope]]:
@@ -108,9 +110,16 @@ class Walks:
     async def _worked(self, found: _Pass, work: WorkList, step: Step, scope: Scope, session_id: str) -> None:
         try:
             until = await step(scope, session_id)
-        except SessionGone:
-            await self._life.forget(scope, Target(session_id, self._clock.now()))
-            return
+        except SessionGone as gone:
+            try:
+                await self._life.forget(scope, Target(session_id, self._clock.now()))
+            except Changed:
+                # Something of it is there, but not its messages: its turn comes again when it is whole.
+                if not await self._recover(scope, session_id):
+                    raise gone from None
+                until = self._clock.now() + work.retry
+            else:
+                return
         except Changed:
             until = self._clock.now() + work.retry  # it goes on
         if until is not None:

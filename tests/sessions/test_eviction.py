@@ -1,5 +1,6 @@
 """A Redis that drops single keys of sessions, as with ``maxmemory`` and another policy than ``noeviction``."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from memoryd.sessions.snapshots import Reason
 from memoryd.stores.redis import Redis
 from memoryd.stores.sessions.keys import PARTS, Keys
 from tests.sessions.conftest import LIMITS, evicting, tenant
-from tests.sessions.whole import Whole, folder
+from tests.sessions.whole import INTERVAL_S, Whole, folder
 
 
 @pytest.fixture
@@ -63,6 +64,33 @@ async def test_what_is_left_of_a_session_is_not_saved_in_place_of_it(whole: Whol
         await whole.snapshots.take(whole.scope, "s", Reason.PERIODIC)
     whole.clock.pass_(3_600)
     await whole.rounds.save()
+    assert await whole.said("s") == ["a", "b"]
+
+
+async def test_sessions_whose_messages_were_dropped_hold_up_no_round(whole: Whole) -> None:
+    names = [f"hollow{number}" for number in range(200)]
+    await asyncio.gather(*(whole.say(name, "a") for name in names))
+    keys = Keys(whole.scope.tenant_id)
+    await whole.redis.command("DEL", *(keys.part(name, "messages") for name in names))
+    whole.clock.pass_(1)
+    await whole.say("good", "a")
+    whole.clock.pass_(INTERVAL_S)
+    async with asyncio.timeout(30):
+        report = await whole.rounds.save()
+    assert (report.snapshots, report.failed) == (1, 200)
+    assert (await whole.rounds.save()).failed == 0, "they wait behind the others"
+
+
+async def test_a_session_whose_messages_were_dropped_is_read_back_by_the_worker_and_expires(whole: Whole) -> None:
+    await saved(whole)
+    await drop(whole, "messages")
+    whole.clock.pass_(LIMITS.ttl_s + 1)
+    assert ((report := await whole.rounds.run()).expired, report.failed) == (0, 0)
+    (before,) = await whole.records.snapshots(whole.scope, "s", 9)
+    whole.clock.pass_(LIMITS.ttl_s + 1)
+    assert ((report := await whole.rounds.run()).expired, report.failed) == (1, 0)
+    assert not await whole.life.present(whole.scope, ["s"])
+    assert (await whole.records.snapshots(whole.scope, "s", 9))[0].snapshot_id != before.snapshot_id
     assert await whole.said("s") == ["a", "b"]
 
 

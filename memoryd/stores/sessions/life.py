@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from datetime import datetime
 
 from memoryd.errors import InvalidRequest
 from memoryd.sessions.model import Restored, Session, milliseconds
-from memoryd.sessions.ports import Changed, Image, Part, SessionGone, SessionPage, Target
+from memoryd.sessions.ports import Image, Part, SessionGone, SessionPage, Target
 from memoryd.stores.redis import Argument, Reply
 from memoryd.stores.sessions import rows
 from memoryd.stores.sessions.keys import DELETED, PARTS, Keys, decoded, encoded
@@ -187,8 +186,7 @@ class RedisLife:
         await self._scripts.redis.command("ZUNIONSTORE", index, 1, index, "WEIGHTS", 0)
 
     async def forget(self, scope: Scope, target: Target) -> None:
-        with suppress(Changed):
-            await self._scripts("forget", scope, target)
+        await self._scripts("forget", scope, target)
 
 
 def _version(meta: Reply) -> list[Reply]:

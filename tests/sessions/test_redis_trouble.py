@@ -11,6 +11,7 @@ from redis.exceptions import ResponseError
 from memoryd.errors import StoreUnavailable, WorkingMemoryUnavailable
 from memoryd.sessions.model import AutoCommit, Expected
 from memoryd.sessions.ports import Target
+from memoryd.sessions.snapshots import Reason
 from memoryd.stores.redis import Redis
 from memoryd.stores.redis_erasure import RedisEraser
 from retrieval.packing import DEFAULT_TOKENIZER
@@ -82,6 +83,18 @@ async def test_a_server_whose_memory_is_full_is_read_and_renews(redis: Redis, tm
         report = await whole.rounds.run()
         assert (report.expired, report.snapshots, report.failed) == (0, 1, 0)
         await whole.lifecycle.delete(whole.scope, "s")
+
+
+async def test_nothing_is_read_back_into_a_server_whose_memory_is_full(redis: Redis, tmp_path: Path) -> None:
+    whole = Whole(redis, tenant(), folder(tmp_path))
+    await whole.say("s", "a")
+    await whole.snapshots.take(whole.scope, "s", Reason.REQUEST)
+    await whole.lose_redis()
+    async with full(redis):
+        with pytest.raises(WorkingMemoryUnavailable):
+            await whole.said("s")
+        assert not await whole.life.present(whole.scope, ["s"])
+    assert await whole.said("s") == ["a"]
 
 
 async def test_what_cannot_be_done_while_memory_is_full_goes_behind_the_others(redis: Redis) -> None:

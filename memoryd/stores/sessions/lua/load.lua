@@ -3,6 +3,8 @@
 -- agents.
 if call('EXISTS', K.meta) == 1 and not hollow() then return {'exists'} end
 if call('EXISTS', K.deleted) == 1 then return {'gone'} end
+-- First what a server without memory refuses: it would let all go on that follows what erase() does.
+call('HSET', K.meta, 'restored', '')
 erase()
 local at = 12
 while at <= #ARGV do

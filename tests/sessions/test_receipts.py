@@ -103,3 +103,24 @@ async def test_a_change_of_the_state_that_a_restore_took_back_is_made_again(work
     await sessions.restore(scope, "s", undo, None)
     assert await change() == (3, True)
     assert await state() == {"new": 1}
+
+
+async def test_a_repeated_change_does_not_undo_a_later_one_that_a_restore_kept(working: Working) -> None:
+    sessions, scope = working.sessions, working.scope
+
+    async def put_old() -> None:
+        await sessions.put_state(scope, "s", "put", "old", ANY, once("put"))
+
+    async def delete() -> None:
+        await sessions.delete_state(scope, "s", "deleted", None, once("delete"))
+
+    await put_old()
+    await sessions.put_state(scope, "s", "put", "new", ANY, None)
+    await sessions.put_state(scope, "s", "deleted", "old", ANY, None)
+    await delete()
+    await sessions.put_state(scope, "s", "deleted", "new", ANY, None)
+    point = await sessions.checkpoint(scope, "s", CheckpointWish(None, None, {}), None)
+    await sessions.restore(scope, "s", point.checkpoint_id, None)
+    await put_old()
+    await delete()
+    assert {one.key: one.value for one in await sessions.state(scope, "s")} == {"put": "new", "deleted": "new"}

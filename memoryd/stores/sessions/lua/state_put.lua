@@ -3,7 +3,8 @@
 local key, value, expected, most = ARGV[11], ARGV[12], ARGV[13], int(ARGV[14])
 local old = call('HGET', K.state, key)
 local version = old and string.match(old, '^%d+') or '0'
-local no = unwelcome() or repeated(function(answer) return string.match(answer, '^%d+') == version end)
+-- What is of a later version than the one that was set replaced it, and stands.
+local no = unwelcome() or repeated(function(answer) return int(version) >= int(string.match(answer, '^%d+')) end)
 if no then return no end
 if expected == 'absent' and old then return {'conflict', version} end
 if expected == 'present' and not old then return {'conflict', version} end

@@ -7,7 +7,7 @@ from memoryd.errors import StoreUnavailable
 from memoryd.memory.context import Context, ContextRequest, Contexts
 from memoryd.sessions.archive import SnapshotCorrupt
 from memoryd.sessions.commit import external_id
-from memoryd.sessions.window import Window, Windows
+from memoryd.sessions.window import PinnedTooLarge, Window, Windows
 from retrieval.deadline import NO_DEADLINE
 from retrieval.errors import BudgetTooSmall
 from retrieval.packing import Format, TokenizerRegistry
@@ -55,10 +55,10 @@ class Joint:
         head = counter.count(f"\n\n{_HEAD}\n") if inside else 0
         try:
             window, room = await self._window(scope, session_id, most - head, request, head)
-        except BudgetTooSmall as error:
+        except PinnedTooLarge as error:
             if session_tokens is not None:
                 raise BudgetTooSmall("the session's pinned messages alone are larger than session_tokens") from error
-            most = request.budget_tokens
+            most = min(error.needed + head, request.budget_tokens)
             window, room = await self._window(scope, session_id, most - head, request, head)
         while True:
             context = await self._contexts.pack(scope, replace(request, budget_tokens=room, shown=_shown(window)))

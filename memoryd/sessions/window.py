@@ -40,6 +40,14 @@ _STEP = 50  # messages read at once in search of a result's call, which mostly i
 _INLINE_BYTES = 24_000
 
 
+class PinnedTooLarge(BudgetTooSmall):
+    """The pinned messages alone are larger than the budget: they take ``needed`` tokens."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__("the pinned messages alone are larger than budget_tokens")
+        self.needed = needed
+
+
 @dataclass(slots=True)
 class Costs:
     """What messages look like and cost, each looked at only when asked for: most of a long session never is."""
@@ -100,7 +108,7 @@ class Windows:
         self._counts = Counts()
 
     async def __call__(self, scope: Scope, session_id: str, *, budget: int, tokenizer: str) -> Window:
-        """Raises ``NotFound``, ``BudgetTooSmall`` when the pinned messages alone do not fit, ``UnknownTokenizer``."""
+        """Raises ``NotFound``, ``PinnedTooLarge`` when the pinned messages alone do not fit, ``UnknownTokenizer``."""
         require(scope, Action.READ)
         counter = LineCounter(self._tokenizers.counter(tokenizer), self._counts)
         return await self._find(scope, session_id, lambda target: self._read(scope, target, counter, budget))
@@ -172,7 +180,8 @@ def _packed(page: Page, kept: Sequence[Group], summary: Summary, costs: Costs, b
     others = sorted(apart, key=lambda unit: unit[-1].position)
     room = budget - sum(map(costs, kept))
     if room < 0:
-        raise BudgetTooSmall("the pinned messages alone are larger than budget_tokens")
+        # The tokens of the whole too, where these are more than those of its parts.
+        raise PinnedTooLarge(max(budget - room, _assembled(page, kept, [], None, costs, summary).tokens))
     chosen = _newest(others, room, costs)
     fits = len(chosen) == len(others)
     if fits and page.more:
@@ -194,7 +203,7 @@ def _packed(page: Page, kept: Sequence[Group], summary: Summary, costs: Costs, b
         elif shown is not None:
             shown = None
         else:
-            raise BudgetTooSmall("the pinned messages alone are larger than budget_tokens")
+            raise PinnedTooLarge(window.tokens)
         window = _assembled(page, kept, chosen, shown, costs, summary)
     begun = _begun(page, kept, others[-1], costs, summary, budget) if others and not chosen else None
     return begun or window, True

@@ -188,7 +188,9 @@ def _packed(page: Page, kept: Sequence[Group], summary: Summary, costs: Costs, b
         return _assembled(page, kept, chosen, None, costs, summary), False
     shown = None
     if not fits:
-        share = min(room, budget // _SUMMARY_SHARE)
+        # The newest goes before it, where that fits at all.
+        newest = costs(others[-1])
+        share = min(room - newest if newest <= room else room, budget // _SUMMARY_SHARE)
         chosen = _newest(others, room - share, costs)
         shown = _summary(summary, known | _positions(chosen), costs.counter, share)
         # What the summary left of its share goes to the window; lines of what the window now shows are dropped.
@@ -197,11 +199,11 @@ def _packed(page: Page, kept: Sequence[Group], summary: Summary, costs: Costs, b
         shown = _outside(shown, _positions(chosen))
     window = _assembled(page, kept, chosen, shown, costs, summary)
     while window.tokens > budget:
-        # Tokens of a whole can be more than those of its parts, by a few: the oldest go.
-        if chosen:
-            chosen = chosen[1:]
-        elif shown is not None:
+        # Tokens of a whole can be more than those of its parts, by a few: the oldest go, the newest last.
+        if shown is not None and len(chosen) <= 1:
             shown = None
+        elif chosen:
+            chosen = chosen[1:]
         else:
             raise PinnedTooLarge(window.tokens)
         window = _assembled(page, kept, chosen, shown, costs, summary)

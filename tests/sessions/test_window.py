@@ -114,6 +114,17 @@ def test_pinned_messages_are_always_shown_and_must_fit() -> None:
         pack(messages, 20, pinned=[messages[0]])
 
 
+def test_the_newest_message_is_whole_before_there_is_a_summary() -> None:
+    older = [stored(n, "user", f"message {n} " + "word " * 20) for n in range(1, 17)]
+    lines = tuple(Line(n, "user", AT.isoformat(), f"line {n} " + "thing " * 18, 1.0) for n in range(1, 17))
+    newest = stored(17, "user", "word " * 800 + "the question")
+    for budget in range(COUNTER.count(rendered(newest) + "\n"), 1_000):
+        window = pack([*older, newest], budget, summary=Summary(16, "1:16", lines))
+        assert window.tokens <= budget
+        assert (window.messages[-1:], window.cut) == ((newest,), ()), budget
+    assert window.summary is not None
+
+
 def test_of_a_newest_unit_that_is_too_large_the_beginnings_are_shown() -> None:
     messages = [
         stored(1, "user", "What does the report say?"),

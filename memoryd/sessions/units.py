@@ -11,6 +11,9 @@ from memoryd.sessions.model import Page, Stored
 
 Group = tuple[Stored, ...]
 
+# A call may have several results: in so many messages behind its first, or a pinned one, others are looked for.
+_LATER = 250
+
 
 @dataclass(frozen=True, slots=True)
 class Reader:
@@ -19,6 +22,14 @@ class Reader:
 
     before: Callable[[int], Awaitable[Page]]
     after: Callable[[int], Awaitable[Page]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """A message that makes calls, and the position of the last message that is known to belong to it."""
+
+    message: Stored
+    last: int
 
 
 def groups(messages: Iterable[Stored]) -> list[Group]:
@@ -51,38 +62,38 @@ async def whole(reader: Reader, page: Sequence[Stored], pinned: Sequence[Stored]
     """The units that ``pinned`` are in, each whole; ``page`` is the newest end of the session, without gaps.
 
     A unit whose call is in the page is whole there. Others are looked for, as far as the session goes: mostly the next
-    message is the one.
+    message is the one. A call that has a result is given up soon after it: it may have others later still, which are left out.
     """
     wanted = {message.position for message in pinned}
     found = [group for group in groups(page) if not wanted.isdisjoint(message.position for message in group)]
     there = {message.position for group in found for message in group}
     left = [message for message in pinned if message.position not in there]
     results = [message for message in left if answers(message) is not None]
-    callers = {message.position: message for message in left if calls(message)}
-    callers |= {message.position: message for message in await _callers(reader, results)}
+    callers = {message.position: _Caller(message, message.position) for message in left if calls(message)}
+    callers |= {caller.message.position: caller for caller in await _callers(reader, results)}
     found += [(message,) for message in left if not calls(message) and answers(message) is None]
     found += await _with_results(reader, callers, page) if callers else []
     return sorted(found, key=lambda group: group[0].position)
 
 
-async def _callers(reader: Reader, results: Sequence[Stored]) -> list[Stored]:
+async def _callers(reader: Reader, results: Sequence[Stored]) -> list[_Caller]:
     """The visible messages whose calls these results answer: the nearest before each."""
     left = sorted(results, key=lambda one: one.position)
-    sought: set[str] = set()
-    found: list[Stored] = []
+    sought: dict[str, int] = {}
+    found: list[_Caller] = []
     before = 0
     while left or sought:
         if not sought:
             before = left[-1].position
-            sought.add(str(answers(left.pop())))
+            sought[str(answers(left.pop()))] = before
         page = await reader.before(before)
         for message in reversed(page.messages):
             while left and left[-1].position >= message.position:
-                sought.add(str(answers(left.pop())))
-            made = sought.intersection(calls(message))
+                result = left.pop()
+                sought.setdefault(str(answers(result)), result.position)
+            made = [sought.pop(one) for one in calls(message) if one in sought]
             if made:
-                found.append(message)
-                sought -= made
+                found.append(_Caller(message, max(made)))
             if not sought:
                 break
         if sought:
@@ -92,13 +103,33 @@ async def _callers(reader: Reader, results: Sequence[Stored]) -> list[Stored]:
     return found
 
 
-async def _with_results(reader: Reader, callers: Mapping[int, Stored], page: Sequence[Stored]) -> list[Group]:
-    """Each of these messages, by position, with the results of its calls: read to the end, for the last may be anywhere."""
-    first = min(callers)
-    found, after, more = [callers[first]], first, not page or page[0].position > first + 1
-    while more:
-        read = await reader.after(after)
-        found += read.messages
-        after, more = found[-1].position, read.more
-    found += [message for message in page if message.position > first]
-    return [group for group in groups(found) if group[0].position in callers]
+async def _with_results(reader: Reader, callers: Mapping[int, _Caller], page: Sequence[Stored]) -> list[Group]:
+    """Each of these messages, by position, with the results of its calls."""
+    found: list[Group] = []
+    left = sorted(callers)
+    while left:
+        run = await _answered(reader, callers, left[0], page)
+        found += [group for group in groups(run) if group[0].position in callers]
+        left = [position for position in left if position > run[-1].position]
+    return found
+
+
+async def _answered(reader: Reader, callers: Mapping[int, _Caller], first: int, page: Sequence[Stored]) -> list[Stored]:
+    """The messages from ``first`` on, without gaps: until there is a result of every call of the ``callers`` among them, and all
+    that is known to belong to them, and for ``_LATER`` more. To the end where a call has none: it may be anywhere."""
+    run, needed, last = [callers[first].message], 1, callers[first].last
+    sought = set(calls(run[0]))
+    more = not page or page[0].position > first + 1
+    while more and len(run) < needed + _LATER:
+        read = await reader.after(run[-1].position)
+        for message in read.messages:
+            run.append(message)
+            # Whoever makes a call of the same id has what results come from there on.
+            sought -= {answers(message), *calls(message)}
+            if caller := callers.get(message.position):
+                sought.update(calls(message))
+                last = max(last, caller.last)
+            if sought or message.position <= last:
+                needed = len(run)
+        more = read.more
+    return run if more else [*run, *(message for message in page if message.position > first)]

@@ -72,3 +72,27 @@ def test_a_result_belongs_to_the_nearest_call_before_it() -> None:
     )
     assert [[one.position for one in group] for group in groups(messages)] == [[2], [3, 4]]
     assert (calls(messages[1]), answers(messages[3]), answers(messages[1])) == (["a"], "a", None)
+
+
+def test_of_a_long_session_as_much_is_read_as_its_pinned_units_need() -> None:
+    call, result, word = ("assistant", frozenset("a")), ("tool", frozenset("a")), ("user", frozenset[str]())
+    messages = _session_of([call, result, *([word] * 2_000), call, result, *([word] * 500), result, *([word] * 5_000)])
+    whole_reader = _reader(messages, 200, 7_000)
+    read = []
+
+    async def after(position: int) -> Page:
+        read.append(position)
+        return await whole_reader.after(position)
+
+    def found(*pinned: int) -> list[list[int]]:
+        read.clear()
+        wanted = [messages[position - 1] for position in pinned]
+        return [
+            [one.position for one in unit]
+            for unit in asyncio.run(whole(Reader(whole_reader.before, after), messages[7_000:], wanted))
+        ]
+
+    assert (found(2), len(read)) == ([[1, 2]], 2)
+    # What is pinned is shown, however late it came.
+    assert (found(2, 2_505), len(read)) == ([[1, 2], [2_003, 2_004, 2_505]], 6)
+    assert (found(2_003), len(read)) == ([[2_003, 2_004]], 2)

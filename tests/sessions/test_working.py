@@ -375,8 +375,9 @@ async def test_tenants_and_spaces_do_not_meet(working: Working) -> None:
     ):
         with pytest.raises(NotFound):
             await write
+    two = tenant(spaces=frozenset({"red", "green"}), tenant_id=scope.tenant_id)
     with pytest.raises(SpaceNotFound):
-        await sessions.append(red, "mine", [message("x")], Birth(space="green"), None)
+        await sessions.append(two, "mine", [message("x")], Birth(), None)
     await sessions.append(red, "mine", [message("x")], Birth(), None)
     assert (await sessions.get(red, "mine")).space == "red"
     with pytest.raises(Conflict):

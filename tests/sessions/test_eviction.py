@@ -2,17 +2,19 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
 from memoryd.errors import NotFound
-from memoryd.sessions.model import Birth, Expected, NewMessage
+from memoryd.memory.model import Idempotency
+from memoryd.sessions.model import Birth, CheckpointWish, Expected, NewMessage
 from memoryd.sessions.ports import SessionGone
 from memoryd.sessions.snapshots import Reason
 from memoryd.stores.redis import Redis
 from memoryd.stores.sessions.keys import PARTS, Keys
-from tests.sessions.conftest import LIMITS, evicting, tenant
+from tests.sessions.conftest import LIMITS, evicting, message, tenant
 from tests.sessions.whole import INTERVAL_S, Whole, folder
 
 
@@ -65,6 +67,66 @@ async def test_what_is_left_of_a_session_is_not_saved_in_place_of_it(whole: Whol
     whole.clock.pass_(3_600)
     await whole.rounds.save()
     assert await whole.said("s") == ["a", "b"]
+
+
+async def test_nothing_is_written_beside_messages_that_were_dropped(whole: Whole) -> None:
+    """It would be gone when the session is read back."""
+    sessions, scope = whole.sessions, whole.scope
+    await saved(whole)
+    known, once = message("since", client_id="m2"), Idempotency("k", b"\x01")
+    for key in (once, None):
+        await sessions.append(scope, "s", [known], Birth(), key)
+        await drop(whole, "messages")
+        done = await sessions.append(scope, "s", [known], Birth(), key)
+        assert [one.created for one in done.placed] == [True]
+        assert await whole.said("s") == ["a", "b", "since"]
+        await drop(whole, "messages")
+        await whole.said("s")
+    writes: list[Callable[[], Awaitable[object]]] = [
+        lambda: sessions.put_state(scope, "s", "late", 1, Expected(), None),
+        lambda: sessions.record_effect(scope, "s", "late", 1),
+        lambda: sessions.delete_state(scope, "s", "k", None, None),
+        lambda: sessions.checkpoint(scope, "s", CheckpointWish(None, "late", {}), None),
+    ]
+    for number, write in enumerate(writes):
+        await drop(whole, "messages")
+        await write()
+        assert await whole.said("s") == ["a", "b"], number
+        await whole.snapshots.take(scope, "s", Reason.REQUEST)
+    assert [one.key for one in await sessions.state(scope, "s")] == ["late"]
+    assert (await sessions.get_effect(scope, "s", "late")).value == 1
+    assert [one.label for one in await sessions.checkpoints(scope, "s")] == ["late"]
+
+
+async def test_what_is_left_of_a_session_without_a_snapshot_is_none_of_the_next(whole: Whole) -> None:
+    sessions, scope, once = whole.sessions, whole.scope, Idempotency("k", b"\x01")
+    await whole.say("s", "a")
+    point = await sessions.checkpoint(scope, "s", CheckpointWish(None, None, {}), None)
+    await sessions.restore(scope, "s", point.checkpoint_id, None)
+    known = message("known", client_id="m1")
+    for make in (
+        lambda: sessions.append(scope, "s", [known], Birth(), once),
+        lambda: sessions.put_state(scope, "s", "k", 1, Expected(absent=True), None),
+        lambda: sessions.record_effect(scope, "s", "e", 2),
+    ):
+        await sessions.append(scope, "s", [known], Birth(), once)
+        await sessions.put_state(scope, "s", "k", 0, Expected(), None)
+        await sessions.record_effect(scope, "s", "e", 0)
+        await drop(whole, "meta")
+        await make()
+        keys = Keys(scope.tenant_id)
+        left = await whole.redis.command("EXISTS", *(keys.part("s", part) for part in ("messages", "state", "effects")))
+        assert left == 1
+        assert await sessions.checkpoints(scope, "s") == []
+
+
+async def test_messages_that_are_gone_for_good_are_not_known(whole: Whole) -> None:
+    known = message("known", client_id="m1")
+    for position in (1, 2):
+        for created in (True, False):
+            done = await whole.sessions.append(whole.scope, "s", [known], Birth(), None)
+            assert [(one.position, one.created) for one in done.placed] == [(position, created)]
+        await drop(whole, "messages")
 
 
 async def test_sessions_whose_messages_were_dropped_hold_up_no_round(whole: Whole) -> None:

@@ -21,16 +21,17 @@ from memoryd.stores.redis import Argument, Redis, Reply, Script
 from memoryd.stores.sessions.keys import DELETED, INDEXES, PARTS, WAKE, encoded, of_tenant
 from retrieval.scope import Scope
 
-_WRITE = ("meta", "receipts", "receipt_order", "due", "dirty")
+_WRITE = ("meta", "messages", "receipts", "receipt_order", "due", "dirty")
+_MAKE = (*PARTS, "sessions", "due", "dirty", DELETED)
 _CHECKPOINTS = ("state", "checkpoints", "checkpoint_states", "checkpoint_order")
 _KEYS: dict[str, tuple[str, ...]] = {
-    "append": (*_WRITE, "messages", "ids", "pins", "agents", "sessions", "uncommitted", "unsummarised", DELETED),
+    "append": (*_MAKE, "uncommitted", "unsummarised"),
     "read": ("meta", "messages", "agents", "due", "pins", "summary"),
     "positions": ("meta", "ids"),
-    "state_put": (*_WRITE, "state", "sessions", DELETED),
+    "state_put": _MAKE,
     "state_get": ("meta", "due", "state"),
     "state_delete": (*_WRITE, "state"),
-    "effect_put": ("meta", "due", "dirty", "effects", "sessions", DELETED),
+    "effect_put": _MAKE,
     "effect_get": ("meta", "due", "effects"),
     "checkpoint_put": (*_WRITE, *_CHECKPOINTS),
     "checkpoint_get": ("meta", "due", *_CHECKPOINTS),

@@ -3,6 +3,7 @@
 -- Keys after the declared: user, agents.
 local most_messages, most_bytes, most_agents = int(ARGV[11]), int(ARGV[12]), int(ARGV[13])
 local block, agents = int(ARGV[14]), int(ARGV[15])
+anew()
 -- The busiest script: it reads what it needs of the session at once and writes it at once.
 local space, head, count, bytes, vis, ttl, rev, restored, user, created =
   unpack(call('HMGET', K.meta, 'space', 'head', 'count', 'bytes', 'vis', 'ttl', 'rev', 'restored', 'user', 'created'))
@@ -34,7 +35,10 @@ local function stands(answer)
   return true
 end
 local no = (space or CREATE ~= '1') and barred(space) or repeated(stands)
+if no and no[1] == 'replay' and CREATE ~= '1' and hollow() then return {'gone'} end
 if no then return no end
+-- Where its messages are gone for good, none is known any more.
+local forgotten = CREATE == '1' and hollow()
 head, count, bytes = int(head), int(count), int(bytes)
 local before, there = head, count > 0 and CREATE ~= '1'
 local placed, new, seen, told = {}, {}, {}, {}
@@ -42,10 +46,10 @@ for at = 16 + agents, #ARGV, 3 do
   local id, payload = ARGV[at], ARGV[at + 2]
   local known = nil
   if id ~= '' then
-    told[id] = told[id] or call('HGET', K.ids, id) or ''
+    told[id] = told[id] or not forgotten and call('HGET', K.ids, id) or ''
     known = seen[id] or visible(told[id])
   elseif ARGV[at + 1] == 'at' then
-    known = visible(payload)
+    known = not forgotten and visible(payload)
     if not known then return {'changed'} end
   end
   if known then
@@ -57,6 +61,7 @@ for at = 16 + agents, #ARGV, 3 do
     new[#new + 1] = at
   end
 end
+if #new == 0 and there and hollow() then return {'gone'} end
 if count > most_messages then return {'limit', 'messages'} end
 if bytes > most_bytes then return {'limit', 'session_bytes'} end
 if #new > 0 and agents > 0 then

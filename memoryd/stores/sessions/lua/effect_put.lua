@@ -1,4 +1,5 @@
 -- Record a step's result; the first write wins. ARGV: key, record, most bytes of the session.
+anew()
 local no = unwelcome()
 if no then return no end
 local first = call('HGET', K.effects, ARGV[11])

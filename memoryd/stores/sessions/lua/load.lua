@@ -3,9 +3,7 @@
 -- agents.
 if call('EXISTS', K.meta) == 1 and not hollow() then return {'exists'} end
 if call('EXISTS', K.deleted) == 1 then return {'gone'} end
--- First what a server without memory refuses: it would let all go on that follows what erase() does.
-call('HSET', K.meta, 'restored', '')
-erase()
+make_way()
 local at = 12
 while at <= #ARGV do
   local name, kind, many = ARGV[at], ARGV[at + 1], int(ARGV[at + 2])

@@ -1,5 +1,5 @@
 -- Change settings. ARGV: time to live in seconds ('' keeps), auto commit ('' keeps, '-' leaves it to the tenant).
-local no = refused() or repeated()
+local no = unwelcome() or repeated()
 if no then return no end
 if ARGV[11] ~= '' then call('HSET', K.meta, 'ttl', ARGV[11]) end
 if ARGV[12] == '-' then call('HDEL', K.meta, 'auto') elseif ARGV[12] ~= '' then call('HSET', K.meta, 'auto', ARGV[12]) end

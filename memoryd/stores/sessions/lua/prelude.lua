@@ -18,10 +18,15 @@ end
 
 local function refused() return barred(call('HGET', K.meta, 'space')) end
 
--- As refused(), but a session that is not there is no reason when the caller may make it.
+-- Whether the messages are gone of a session that has some: of its keys, a server that evicts may take any.
+local function hollow() return int(call('HGET', K.meta, 'count')) > 0 and call('EXISTS', K.messages) == 0 end
+
+-- As refused(), for what writes. Beside messages that are gone nothing is written: it would go when the session is read back. Who
+-- may make the session found no snapshot of it: it goes on, and that it is not there is no reason either.
 local function unwelcome()
   local no = refused()
-  if no and no[1] == 'gone' and CREATE == '1' then return nil end
+  if CREATE ~= '1' then return no or hollow() and {'gone'} or nil end
+  if no and no[1] == 'gone' then return nil end
   return no
 end
 
@@ -67,15 +72,26 @@ local function keep(answer)
   call('HSET', K.meta, 'rbytes', bytes)
 end
 
--- Whether the messages are gone of a session that has some: of its keys, a server that evicts may take any.
-local function hollow() return int(call('HGET', K.meta, 'count')) > 0 and call('EXISTS', K.messages) == 0 end
-
 -- Remove every part of a session, for scripts that declare all of them.
+local PARTS = {'meta', 'messages', 'ids', 'receipts', 'receipt_order', 'state', 'checkpoints', 'checkpoint_states',
+               'checkpoint_order', 'effects', 'pins', 'agents', 'summary'}
 local function erase()
-  for _, name in ipairs({'meta', 'messages', 'ids', 'receipts', 'receipt_order', 'state', 'checkpoints', 'checkpoint_states',
-                         'checkpoint_order', 'effects', 'pins', 'agents', 'summary'}) do
-    call('UNLINK', K[name])
-  end
+  for _, name in ipairs(PARTS) do call('UNLINK', K[name]) end
+end
+
+-- The same to make a session in its place. First what a server without memory refuses: it would let all go on that follows what
+-- erase() does.
+local function make_way()
+  call('HSET', K.meta, 'restored', '')
+  erase()
+end
+
+-- Where the session is to be made: nothing that a server which evicts has left of an earlier one is taken for its own.
+local function anew()
+  if CREATE ~= '1' or call('EXISTS', K.meta) == 1 then return end
+  local keys = {}
+  for at, name in ipairs(PARTS) do keys[at] = K[name] end
+  if call('EXISTS', unpack(keys)) > 0 then make_way() end
 end
 
 -- Sliding renewal: the session's end moves to a TTL from now.

@@ -1,6 +1,6 @@
 -- Go back to a checkpoint. ARGV: its id, id and record of the automatic checkpoint that is made first, most checkpoints and
 -- bytes of them.
-local no = refused() or repeated()
+local no = unwelcome() or repeated()
 if no then return no end
 local row = call('HGET', K.checkpoints, ARGV[11])
 if not row then return {'missing'} end

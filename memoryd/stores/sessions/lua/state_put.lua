@@ -1,5 +1,6 @@
 -- Set a key. ARGV: key, JSON, expectation ('' any, 'absent', 'present', or a version), most bytes
 -- and keys of all state.
+anew()
 local key, value, expected, most = ARGV[11], ARGV[12], ARGV[13], int(ARGV[14])
 local old = call('HGET', K.state, key)
 local version = old and string.match(old, '^%d+') or '0'

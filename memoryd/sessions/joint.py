@@ -41,8 +41,8 @@ class Joint:
         self._tokenizers = tokenizers
 
     async def __call__(self, scope: Scope, request: ContextRequest, session_id: str, session_tokens: int | None) -> Joined:
-        """The session gets ``session_tokens`` (half of the budget, or what its pinned messages need), and long-term memory what
-        it leaves.
+        """The session gets ``session_tokens``, and long-term memory what it leaves. Not given, it is half of the budget, or where
+        its pinned messages need more, that and half of the rest.
 
         Without Redis, when none of its snapshots can be read, or when it takes more than half of the time, the section is
         missing and named in ``degraded``.
@@ -58,7 +58,9 @@ class Joint:
         except PinnedTooLarge as error:
             if session_tokens is not None:
                 raise BudgetTooSmall("the session's pinned messages alone are larger than session_tokens") from error
-            most = min(error.needed + head, request.budget_tokens)
+            # Of what they leave, half again: the newest messages say what it is about.
+            needed = error.needed + head
+            most = min(needed + max(0, request.budget_tokens - needed) // 2, request.budget_tokens)
             window, room = await self._window(scope, session_id, most - head, request, head)
         while True:
             context = await self._contexts.pack(scope, replace(request, budget_tokens=room, shown=_shown(window)))

@@ -168,8 +168,8 @@ class ContextIn(Question):
     session_id: Key | None = Field(None, description="Working memory to show beside long-term memory, under the one budget")
     session_tokens: Annotated[Whole, Field(ge=0, le=200_000)] | None = Field(
         None,
-        description="At most so many for the session; if missing half of the budget, or where its pinned messages need more, that "
-        "and half of the rest. What it leaves spills over",
+        description="At most so many for the session; if missing half of the budget, or where its pinned messages need more, "
+        "that and half of the rest. What it leaves spills over",
     )
 
     @model_validator(mode="after")

@@ -27,6 +27,8 @@ CONTROLS = re.compile(rb"[\x00-\x06\x0e-\x1a\x1c-\x1f]")
 _FEW = 0.01
 # Valid characters of UTF-8 for each byte that is none: in other encodings they come about rarely, and by chance.
 _OUTNUMBERED = 3
+# The same for what the sender says, which most tables fit by chance.
+_RARE = 10
 # Of these a text has bytes that no text of UTF-8 has, or is UTF-8 as well and says something else.
 _UNLIKE_ASCII = ("iso2022", "utf-16", "utf-32")
 # Codecs of Python that no text is sent in, some of which take hours for a megabyte.
@@ -37,8 +39,8 @@ def detect(source: Source, facts: Facts) -> str:
     """The encoding of a text. Raises ``not_text`` for anything else.
 
     A mark at the beginning decides; then UTF-16 without a mark, by where its zeros are or what the sender says; then UTF-8, if
-    all of the file is, or all but a few bytes; then what the sender says, if all of the file is that; then a guess about a
-    sample from where it stops being UTF-8.
+    all of the file is, or all but a few bytes; then what the sender says, by the same measure; then a guess about a sample from
+    where it stops being UTF-8.
     """
     sample = source.head(_SAMPLE)
     for mark, encoding in _MARKS:
@@ -47,7 +49,7 @@ def detect(source: Source, facts: Facts) -> str:
     declared = _declared(source)
     # Pages of ASCII are called UTF-16 now and then.
     unlike = declared.startswith(_UNLIKE_ASCII) and (b"\x1b" in sample or b"\x00" in sample)
-    if unlike and _is_all(source, declared):
+    if unlike and _is_nearly_all(source, declared, facts):
         return declared
     if b"\x00" in sample:
         return _wide(sample)
@@ -57,6 +59,14 @@ def detect(source: Source, facts: Facts) -> str:
     return "utf-8" if wrong is None else _not_all_utf8(source, *wrong, declared, facts)
 
 
+def likeliest(source: Source, facts: Facts) -> str:
+    """The encoding of what has to be read although it is hardly a text: UTF-8 or what the sender says, the first that it is
+    but for a few bytes, or what the sender says nevertheless."""
+    declared = _declared(source)
+    nearly = (one for one in ("utf-8", declared) if one and _is_nearly_all(source, one, facts))
+    return next(nearly, declared or "cp1252")
+
+
 def _not_all_utf8(source: Source, position: int, right: int, declared: str, facts: Facts) -> str:
     """The encoding of what is not UTF-8 at ``position``, with ``right`` bytes before it that speak for it."""
     start = max(position - _SAMPLE // 4, 0)
@@ -64,15 +74,15 @@ def _not_all_utf8(source: Source, position: int, right: int, declared: str, fact
     around = source.stream.read(_SAMPLE)
     after, wrongs = _counted(around[position - start :])
     if right + after >= _OUTNUMBERED * max(wrongs, 1):
-        return _mostly_utf8(facts)
-    if declared and _is_all(source, declared):
+        return _mostly("utf-8", facts)
+    if declared and not declared.startswith("utf-8") and _is_nearly_all(source, declared, facts):
         return declared
     guessed = guess(around, whole=len(around) == source.size)
     if guessed is not None:
         facts.warn(f"the encoding was guessed: {guessed}")
         return guessed
     if wrongs <= _FEW * len(around):
-        return _mostly_utf8(facts)
+        return _mostly("utf-8", facts)
     raise _not_text("no known encoding")
 
 
@@ -127,22 +137,34 @@ def _declared(source: Source) -> str:
     return "" if codec in _NO_TABLES else codec
 
 
-def _is_all(source: Source, encoding: str) -> bool:
-    """Whether it decodes every byte of the file."""
-    decoder = codecs.getincrementaldecoder(encoding)()
+def _is_nearly_all(source: Source, encoding: str, facts: Facts) -> bool:
+    """Whether it decodes the file, all of it or all but a few bytes."""
+    decoder = codecs.getincrementaldecoder(encoding)(errors="replace")
+    characters = beyond = wrong = 0
     source.stream.seek(0)
+    more = True
     try:
-        while chunk := source.stream.read(_CHUNK):
-            decoder.decode(chunk)
-        decoder.decode(b"", final=True)
+        while more:
+            chunk = source.stream.read(_CHUNK)
+            more = bool(chunk)
+            text = decoder.decode(chunk, final=not more)
+            characters += len(text)
+            beyond += len(text) - len(text.encode("ascii", errors="ignore"))
+            wrong += text.count("\ufffd")
     except UnicodeError:
+        # UTF-16 that does not say which of the two it is.
         return False
+    if not wrong:
+        return True
+    if wrong > max(_FEW * characters, 1) or _RARE * wrong > beyond - wrong:
+        return False
+    _mostly(encoding, facts)
     return True
 
 
-def _mostly_utf8(facts: Facts) -> str:
-    facts.warn("a few bytes are not UTF-8 and are shown as U+FFFD")
-    return "utf-8"
+def _mostly(encoding: str, facts: Facts) -> str:
+    facts.warn(f"a few bytes are not {encoding.upper()} and are shown as U+FFFD")
+    return encoding
 
 
 def _not_text(found: str) -> ParseFailed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from email import message_from_bytes
@@ -9,9 +10,10 @@ from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
 from io import BytesIO
+from itertools import islice
 
 from ingestion.document import BlockKind
-from ingestion.parse.encodings import detect
+from ingestion.parse.encodings import detect, likeliest
 from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.hypertext import parse_html, pieces_of
 from ingestion.parse.pieces import Facts, Piece, heading, one_line, paragraph
@@ -19,7 +21,10 @@ from ingestion.parse.source import Source
 
 _SHOWN = ("From", "To", "Cc", "Date")
 _ENCRYPTED = ("multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime")
+_NOT_RICH = ("text/plain", "message/rfc822")
 _MAX_PARTS = 1_000
+# What pages of no words are made of.
+_MARKUP = re.compile(rb"(?:<[^>]*+>?|&nbsp;|\s+)*+", re.IGNORECASE)
 
 
 def read(source: Source, facts: Facts) -> Iterator[Piece]:
@@ -62,17 +67,23 @@ def _leaves(mail: Message) -> Iterator[tuple[Message, bool]]:
             yield part, chosen
         elif part.is_multipart():
             inner = [one for one in part.get_payload() if isinstance(one, Message)]
-            best = _best(inner) if part.get_content_type() == "multipart/alternative" else None
-            waiting[:0] = [(one, chosen and best in (None, one)) for one in inner]
+            read = _best(inner) if part.get_content_type() == "multipart/alternative" else inner
+            waiting[:0] = [(one, chosen and one in read) for one in inner]
         else:
             yield part, chosen
 
 
-def _best(alternatives: list[Message]) -> Message | None:
-    """The plain text, if it has any; else the richest that can be read, which comes last."""
-    plain = [one for one in alternatives if one.get_content_type() == "text/plain" and not _is_attached(one)]
-    rich = [one for one in alternatives if one.get_content_type() == "text/html" or one.is_multipart()]
-    return next((one for one in plain if _content(one).strip()), rich[-1] if rich else None)
+def _best(alternatives: list[Message]) -> list[Message]:
+    """The plain text, if it has any; else the richest that has words, which comes last; all of them where none has."""
+    plain = [one for one in alternatives if one.get_content_type() == "text/plain" and _has_words(one)]
+    rich = (one for one in reversed(alternatives) if one.get_content_type() not in _NOT_RICH and _has_words(one))
+    return plain or list(islice(rich, 1)) or alternatives
+
+
+def _has_words(part: Message) -> bool:
+    """Whether something in it would be read: an empty text or page, a picture or an attachment is not."""
+    texts = (one for one in part.walk() if one.get_content_type() in ("text/plain", "text/html") and not _is_attached(one))
+    return any(not _MARKUP.fullmatch(_content(one)) for one in texts)
 
 
 def _is_attached(part: Message) -> bool:
@@ -86,12 +97,13 @@ def _content(part: Message) -> bytes:
 
 def _text(part: Message, mail: Source, facts: Facts) -> str:
     content = _content(part)
-    said = f"{part.get_content_type()}; charset={part.get_content_charset()}"
+    kind = f"{part.get_content_type()}; charset={part.get_content_charset()}"
+    said = replace(mail, stream=BytesIO(content), size=len(content), media_type=kind)
     try:
-        encoding = detect(replace(mail, stream=BytesIO(content), size=len(content), media_type=said), facts)
+        encoding = detect(said, facts)
     except ParseFailed:
         facts.warn("a part is in no known encoding")
-        encoding = "ascii"
+        encoding = likeliest(said, facts)
     return content.decode(encoding, errors="replace")
 
 

@@ -65,6 +65,7 @@ async def test_short_texts_of_an_older_encoding_are_guessed(tmp_path: Path, enco
         ("iso-2022-jp", "iso2022_jp", "有給休暇は年に二十日です。"),
         ("utf-16le", "utf-16-le", "有給休暇は年に 20 日です。"),
         ("utf-16", "utf-8", "words alone!"),
+        ("utf-16", "cp1252", "Größe und Maß"),
         # Who says wrong what UTF-8 is, or says nothing that is an encoding, is not believed.
         ("iso-8859-1", "utf-8", _GERMAN),
         ("utf-8", "cp1252", "Café crème"),

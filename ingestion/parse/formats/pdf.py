@@ -17,6 +17,8 @@ from ingestion.parse.source import Source
 _SAMPLED = 24
 # Fewer characters of a page's own than this are no text of it, where the page is a picture.
 _STAMP = 8
+# What repeats on pictures with other numbers is their text, if it has as many characters.
+_LONG_STAMP = 25
 # Of the page, images cover this much at least if it is one: scans have margins, and come in strips and layers.
 _COVERED = 0.5
 _FAILURES = {
@@ -40,20 +42,26 @@ def read(source: Source, facts: Facts) -> Iterator[Piece]:
     sampled = range(0, facts.pages, max(facts.pages // _SAMPLED, 1))
     layout = Layout.learn([lines for _, lines in _pages(document, sampled, facts)])
     characters = 0
-    scans: list[int] = []
+    stamps: dict[int, str] = {}
     for number, lines in _pages(document, range(facts.pages), facts):
         visible, own = _characters(lines), own_lines(lines, layout)
         characters += visible
         # The stamp of a scanner, or the number that a court's files have on each page, is no text of the page.
         few = _characters(own) < _STAMP
-        scanned = few and _pictured(document, number - 1) >= (_COVERED if visible >= _STAMP else 0)
-        if scanned:
-            scans.append(number)
-        yield from pieces_of(own if scanned else lines, layout, number)
+        if few and _pictured(document, number - 1) >= (_COVERED if visible >= _STAMP else 0):
+            stamps[number] = "".join(line.text for line in lines)
+        yield from pieces_of(lines, layout, number)
+    scans = _scans(stamps)
     if not characters or len(scans) == facts.pages:
         raise ParseFailed(FailureReason.NO_TEXT_LAYER, f"none of the {facts.pages} pages has text: they are scans or drawings")
     if scans:
         facts.warn(f"no text layer on pages {pages_named(scans)}")
+
+
+def _scans(stamps: dict[int, str]) -> list[int]:
+    """The pages whose text is but a stamp: it is short, or the same on all of them, and not only so but for its numbers."""
+    same = len(set(stamps.values())) == 1
+    return [number for number, text in stamps.items() if same or len(text) < _LONG_STAMP]
 
 
 def _characters(lines: list[Line]) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-# What such files are in: Windows' and Unix's tables. Those of DOS and the old Macintosh would often fit as well, by chance.
+# What such files are in: Windows' and Unix's tables. Those of DOS and the old Macintosh would often fit as well, by chance, and
+# are asked for where none of these is likely.
 _CANDIDATES = (
     "cp1252", "cp1250", "iso8859_2", "cp1254", "cp1257", "cp1258", "cp1251", "koi8_r", "koi8_u", "cp866", "iso8859_5", "cp1253",
-    "iso8859_7", "cp1255", "cp1256", "cp874", "cp932", "euc_jp", "gb18030", "big5hkscs", "cp949",
+    "iso8859_7", "iso8859_6", "cp1255", "cp1256", "cp874", "cp932", "euc_jp", "gb18030", "big5hkscs", "cp949",
 )  # fmt: skip
 _CENTRAL = ("ąćęłńóśźż", "áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "áéíóöőúüű", "ăâîşţ", "čćđšž")
 # Letters beyond ASCII of the languages that Latin tables are for, the likelier table first.
@@ -23,6 +24,8 @@ _LETTERS = {
 _SIGNS = frozenset("«»“”„‘’‚–—…•·€£§°´\xa0\xad")
 # Of the characters beyond ASCII, this share is in one language's alphabet, or the text is in none of these tables.
 _MOST = 0.75
+# Windows' Western table has all that is in these.
+_WESTERN = ("ascii", "latin_1", "iso8859_1", "utf_8")
 
 
 def guess(sample: bytes, *, whole: bool) -> str | None:
@@ -30,7 +33,7 @@ def guess(sample: bytes, *, whole: bool) -> str | None:
     within a character.
 
     charset-normalizer tells scripts apart. Among tables of Latin letters, where it goes by the frequency of ASCII's letters and
-    is wrong about most short texts, the alphabets of languages decide, and Windows' Western table where they tell nothing.
+    is wrong about most short texts, the alphabets of languages decide; where none of them fits, it is asked for any table at all.
     """
     import charset_normalizer
 
@@ -43,8 +46,13 @@ def guess(sample: bytes, *, whole: bool) -> str | None:
         return found[0]
     shares = {encoding: _share(evidence, encoding) for encoding in _LETTERS}
     latin = max(shares, key=lambda encoding: shares[encoding])
+    if shares[latin] >= _MOST:
+        return latin
+    best = charset_normalizer.from_bytes(evidence).best()
+    if best is not None:
+        return "cp1252" if best.encoding in _WESTERN else best.encoding
     others = [encoding for encoding in found if encoding not in _LETTERS]
-    return latin if shares[latin] >= _MOST else next(iter(others or found), None)
+    return next(iter(others or found), None)
 
 
 def _share(evidence: bytes, encoding: str) -> float:

@@ -55,6 +55,27 @@ async def test_short_texts_of_an_older_encoding_are_guessed(tmp_path: Path, enco
     assert document.parsed.warnings == (f"the encoding was guessed: {encoding}",)
 
 
+_FRENCH = "Le café coûte cher à l'été; où êtes-vous allés pendant l'hiver? Le garçon a reçu une lettre de sa mère."
+_UMLAUTS = "Übergrößenträger müssen früh aufstehen, während die Äpfel reifen. Der Weg führt über Hügel und grüne Täler."
+
+
+@pytest.mark.parametrize(
+    ("encoding", "line"),
+    [
+        ("cp850", _UMLAUTS),
+        ("cp437", _UMLAUTS),
+        ("mac_roman", _UMLAUTS),
+        ("mac_roman", _FRENCH),
+        ("cp850", _FRENCH),
+        ("cp852", "Příliš žluťoučký kůň úpěl ďábelské ódy"),
+        ("iso8859_6", "مرحبا بالعالم كيف حالك اليوم"),
+    ],
+)
+async def test_longer_texts_of_other_tables_are_guessed(tmp_path: Path, encoding: str, line: str) -> None:
+    document = await read_text(tmp_path, "\n\n".join([line] * 40).encode(encoding), "a.md")
+    assert [block.text for block in document.blocks] == [line] * 40
+
+
 @pytest.mark.parametrize(
     ("declared", "encoding", "text"),
     [

@@ -220,7 +220,7 @@ class Ingest:
             await self._originals.wanted(scope, base.kb_id, [digest.hex()])
             key = await self._originals.keep(scope, base.kb_id, path, digest.hex())
         if given.get("text"):
-            media_type, encoding, packed = "text/markdown", "utf-8", False
+            media_type, encoding, packed = "text/markdown", "utf-8-sig", False
         metadata = given.get("metadata")
         return _Source(
             path=path,

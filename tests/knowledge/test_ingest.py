@@ -201,6 +201,16 @@ async def test_what_is_sent_as_text_is_text_whatever_it_speaks_of(worker: Worker
     assert drafts.texts == [text]
 
 
+@pytest.mark.parametrize(("text", "read"), [("# Title\n\nword", "# Title\n\nword"), ("<!doctype html><p>word", "word")])
+async def test_a_mark_in_front_of_what_is_sent_as_text_is_none_of_it(
+    worker: Worker, tmp_path: Path, text: str, read: str
+) -> None:
+    drafts = Telling()
+    source = await upload(worker, tmp_path, f"\ufeff{text}") | {"text": True, "file_name": None}
+    assert (await worker.ingest(source, drafts=drafts, control=Control())).state is ItemState.SUCCEEDED
+    assert drafts.texts == [read]
+
+
 async def test_the_charset_that_came_with_a_document_is_heard_and_is_a_change(worker: Worker, tmp_path: Path) -> None:
     class Both(Telling, Noting):
         pass

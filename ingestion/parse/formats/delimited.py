@@ -37,7 +37,9 @@ class _Rows:
         inside = r'(?:[^"\t]|"")*+' if delimiter == "\t" else r'(?:[^"]|"")*+'
         self._inside = re.compile(inside)
         self._opened = re.compile(rf'"{inside}\Z')
-        self._enclosed = re.compile(rf'"((?:[^"]|"")*+)"(?={re.escape(delimiter)}|\Z)')
+        # Some writers put blanks between a cell's end and the delimiter.
+        self._closed = re.compile(rf'" *+(?={re.escape(delimiter)}|\n|\Z)')
+        self._enclosed = re.compile(rf'"((?:[^"]|"")*+)" *+(?={re.escape(delimiter)}|\Z)')
 
     def __iter__(self) -> Iterator[list[str]]:
         while (line := self._next()) is not None:
@@ -46,30 +48,29 @@ class _Rows:
     def _next(self) -> str | None:
         return self._ahead.popleft() if self._ahead else next(self._lines, None)
 
-    def _row(self, text: str) -> list[str]:
-        cells, opened = self._cells(text)
-        while opened and (rest := self._rest()):
-            text += rest
-            cells, opened = self._cells(text)
-        if opened:
-            self._facts.warn("a quote that is never closed is read as text")
-        return cells
-
-    def _cells(self, text: str) -> tuple[list[str], bool]:
-        """The cells, and whether one of them may go on in the next line."""
-        text, cells, opened, place = text.removesuffix("\n"), list[str](), False, 0
+    def _row(self, line: str) -> list[str]:
+        text, size, cells, place, closed = line.removesuffix("\n"), len(line), list[str](), 0, True
         while True:
             enclosed = self._enclosed.match(text, place)
             if enclosed:
                 end = enclosed.end()
                 cells.append(enclosed[1].replace('""', '"'))
+            elif closed and self._opened.match(text, place):
+                # A row of more than the longest cell is none either.
+                rest = self._rest() if size < _MAX_CELL else None
+                if rest is None:
+                    closed = False
+                    self._facts.warn("a quote that is never closed is read as text")
+                else:
+                    # The cells in front are not read again.
+                    text, size, place = text[place:] + "\n" + rest.removesuffix("\n"), size + len(rest), 0
+                continue
             else:
-                opened = opened or self._opened.match(text, place) is not None
                 end = text.find(self._delimiter, place)
                 end = len(text) if end < 0 else end
                 cells.append(text[place:end])
             if end == len(text):
-                return cells, opened
+                return cells
             place = end + 1
 
     def _rest(self) -> str | None:
@@ -82,7 +83,7 @@ class _Rows:
             end = found.end() if found else 0
             if end == len(line):
                 continue
-            if line[end] == '"' and line[end + 1 : end + 2] in (self._delimiter, "\n", ""):
+            if self._closed.match(line, end):
                 return "".join(taken)
             break
         self._ahead.extendleft(reversed(taken))

@@ -81,7 +81,7 @@ class _Body:
         if text.strip():
             yield self._piece(element, text)
         for box in element.iter(f"{W}txbxContent"):
-            if not any(above.tag == _FALLBACK for above in box.iterancestors()):
+            if not _stands_in(box):
                 yield from self._pieces(box)
 
     def _piece(self, element: Element, text: str) -> Piece:
@@ -176,10 +176,20 @@ def _number(element: Element) -> int:
 
 def _noted(archive: Archive, part: str, kind: str) -> Iterator[Piece]:
     for note in children_of(archive, part, f"{W}{kind}s"):
-        lines = ("".join(found.text or "" for found in line.iter(f"{W}t")) for line in note.iter(f"{W}p"))
+        lines = (_own_text(line) for line in note.iter(f"{W}p") if not _stands_in(line))
         text = one_line(" ".join(lines))
         if text:
             yield paragraph(f"{_mark(note, kind)}: {text}")
+
+
+def _own_text(line: Element) -> str:
+    """A paragraph's, without those of a text box in it."""
+    return "".join(found.text or "" for found in line.iter(f"{W}t") if next(found.iterancestors(f"{W}p")) is line)
+
+
+def _stands_in(element: Element) -> bool:
+    """Whether it says again what older readers would not see."""
+    return next(element.iterancestors(_FALLBACK), None) is not None
 
 
 def _mark(element: Element, kind: str) -> str:

@@ -63,6 +63,20 @@ async def test_notes_of_word(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+async def test_a_text_box_in_a_note_is_read_once(tmp_path: Path) -> None:
+    compatible = "http://schemas.openxmlformats.org/markup-compatibility/2006"
+    box = f"<w:pict><w:txbxContent>{made.paragraph('in a box')}</w:txbxContent></w:pict>"
+    boxes = f"<m:AlternateContent><m:Choice>{box}</m:Choice><m:Fallback>{box}</m:Fallback></m:AlternateContent>"
+    note = f'<w:footnote w:id="2"><w:p><w:r><w:t>Outside and </w:t></w:r><w:r>{boxes}</w:r></w:p></w:footnote>'
+    parts = {
+        "word/footnotes.xml": f'<w:footnotes xmlns:w="{made.W}" xmlns:m="{compatible}">{note}</w:footnotes>',
+        "word/document.xml": f'<w:document xmlns:w="{made.W}"><w:body>{made.paragraph("See")}</w:body></w:document>',
+        "word/_rels/document.xml.rels": made.relations({"rId1": ("footnotes", "footnotes.xml")}),
+    }
+    document = await read_text(tmp_path, made.office("word/document.xml", "wordprocessingml.document", parts), "a.docx")
+    assert [block.text for block in document.blocks] == ["See", "[^2]: Outside and in a box"]
+
+
 async def test_a_diagram_on_a_slide(tmp_path: Path) -> None:
     main = "http://schemas.openxmlformats.org/{}/2006/{}"
     a, p, d = main.format("drawingml", "main"), main.format("presentationml", "main"), main.format("drawingml", "diagram")

@@ -44,6 +44,7 @@ class _Reader:
         self._lines, self._facts, self._depth = lines, facts, depth
         self._ahead: deque[str] = deque()
         self._comments = True
+        self._endless: set[tuple[str, bool]] = set()
         self._line = next(lines, None)
 
     def _take(self) -> str:
@@ -197,15 +198,23 @@ class _Reader:
     def _unended(self, comment: list[str]) -> None:
         # Ends are looked for until one is missing: a document could open a comment in every line.
         self._comments = False
-        self._facts.warn("a comment does not end: from there on, comments are read as text")
+        self._facts.warn("a comment is too long or does not end: from there on, comments are read as text")
         self._put_back(comment)
 
     def _markup(self) -> Iterator[Piece]:
         from ingestion.parse.hyperlines import MarkupBlock
 
-        block = MarkupBlock(comments=self._comments)
-        while self._line is not None and not block.ended and block.holds(self._line):
-            yield from block.add(self._take())
+        block = MarkupBlock(comments=self._comments, endless=self._endless)
+        while True:
+            while self._line is not None and not block.ended and block.holds(self._line):
+                yield from block.add(self._take())
+            if (endless := block.after_element()) is None:
+                break
+            name, alone, rest = endless
+            # As with comments.
+            self._endless.add((name, alone))
+            self._facts.warn(f"<{name}> does not end: it is read as text")
+            self._put_back(rest)
         if rest := block.after_comment():
             self._unended(rest)
         yield from block.pieces()

@@ -91,7 +91,7 @@ async def test_a_comment_without_an_end_is_text(tmp_path: Path) -> None:
     document = await read_text(tmp_path, "# A\n\n<!-- TODO\n\n## B\n\n<!-- c\n\ntext\n", "a.md")
     assert document.kinds == [H, P, H, P, P]
     assert document.blocks[-1].text == "text"
-    assert document.parsed.warnings == ("a comment does not end: from there on, comments are read as text",)
+    assert document.parsed.warnings == ("a comment is too long or does not end: from there on, comments are read as text",)
 
 
 @pytest.mark.parametrize(
@@ -223,11 +223,6 @@ async def test_a_table_without_an_end_takes_no_more_than_its_cells(tmp_path: Pat
     assert [kind for kind, _ in await blocks_of(tmp_path, text)] == [T, P, T, H, L]
 
 
-async def test_styles_without_an_end_are_told(tmp_path: Path) -> None:
-    document = await read_text(tmp_path, "# A\n\n<style>\n.a {}\n\ntext\n", "a.md")
-    assert document.parsed.warnings == ("<style> does not end: what follows it is left out",)
-
-
 async def test_what_is_indented_below_an_announcement_is_markdown(tmp_path: Path) -> None:
     text = """!!! warning "Careful"
     Text.
@@ -279,7 +274,7 @@ Before <pre>code</pre>
 <p>one <!-- two</p>
 """
     document = await read_text(tmp_path, text, "a.md")
-    assert document.parsed.warnings == ("a comment does not end: from there on, comments are read as text",)
+    assert document.parsed.warnings == ("a comment is too long or does not end: from there on, comments are read as text",)
     for word in ("Before", "code", "inner", "loose", "shown", "not ended", "here", "one <!-- two"):
         assert document.text.count(word) == 1
     text = "<div>\n<!-- two\n\nlines -->\n<pre>\n<!--\n\n# no --> b\n\nc</pre>\n</div>\n"

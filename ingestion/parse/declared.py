@@ -6,7 +6,7 @@ import codecs
 import re
 from contextlib import suppress
 
-from ingestion.parse.labels import superset
+from ingestion.parse.labels import NO_TABLES, superset
 from ingestion.parse.pieces import Facts
 
 _DECLARED = re.compile(rb"<(?:\?xml|meta)\b[^>]{0,300}?(?:encoding|charset)\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
@@ -45,6 +45,8 @@ def declared(content: bytes) -> str | None:
     """The codec for what a page names, or ``None``. UTF-16 stands for UTF-8: a name in UTF-16 could not be read here."""
     found = _DECLARED.search(content, 0, _HEAD)
     codec = superset(found[1].decode("ascii", errors="replace")) if found else ""
+    if codec in NO_TABLES:
+        return None
     # Some of Python's codecs do not decode bytes to text, or nothing at all.
     with suppress(LookupError, ValueError):
         b" ".decode(codec, errors="replace")

@@ -7,7 +7,7 @@ import re
 
 from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.guesses import guess
-from ingestion.parse.labels import superset
+from ingestion.parse.labels import NO_TABLES, superset
 from ingestion.parse.pieces import Facts
 from ingestion.parse.source import Source
 
@@ -31,8 +31,6 @@ _OUTNUMBERED = 3
 _RARE = 10
 # Of these a text has bytes that no text of UTF-8 has, or is UTF-8 as well and says something else.
 _UNLIKE_ASCII = ("iso2022", "utf-16", "utf-32")
-# Codecs of Python that no text is sent in, some of which take hours for a megabyte.
-_NO_TABLES = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7", "undefined"))
 
 
 def detect(source: Source, facts: Facts) -> str:
@@ -134,7 +132,7 @@ def _declared(source: Source) -> str:
         bytes(4).decode(codec)
     except (LookupError, ValueError):
         return ""
-    return "" if codec in _NO_TABLES else codec
+    return "" if codec in NO_TABLES else codec
 
 
 def _is_nearly_all(source: Source, encoding: str, facts: Facts) -> bool:

@@ -23,6 +23,8 @@ _SUPERSETS = {
     "windows-949": "cp949",
     "iso-8859-8-i": "iso8859-8",
 }
+# Codecs of Python that no text is sent in, some of which take hours for a megabyte.
+NO_TABLES = frozenset(("idna", "punycode", "unicode-escape", "raw-unicode-escape", "utf-7", "undefined"))
 
 
 def superset(label: str) -> str:

@@ -40,7 +40,7 @@ async def test_a_wrong_byte_does_not_make_it_another_encoding(tmp_path: Path, de
     assert document.parsed.warnings == ("a few bytes are not UTF-8 and are shown as U+FFFD",)
 
 
-@pytest.mark.parametrize("declared", ["utf-8", "utf-16", "undefined", "rot13", "x-none"])
+@pytest.mark.parametrize("declared", ["utf-8", "utf-16", "undefined", "rot13", "x-none", "punycode", "unicode-escape"])
 def test_where_a_page_says_nothing_that_can_be_the_guess_decides(declared: str) -> None:
     content = page(declared, "Привет".encode("cp1251"))
     facts = Facts(warnings=["guessed"])

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from lxml import etree
-
 from ingestion.document import BlockKind, render
 from ingestion.parse.hypertables import grid
-from ingestion.parse.hypertree import Tree
+from ingestion.parse.hypertree import tree_of
 from ingestion.parse.links import link
 from ingestion.parse.markup import Element
 from ingestion.parse.pieces import Piece, code, heading, one_line, paragraph
@@ -35,9 +33,12 @@ _BLOCK_SET = frozenset(_BLOCKS)
 _NO_ITEM = ("h1", "h2", "h3", "h4", "h5", "h6", "table", "pre")
 # A term's meaning that holds these is more than a line.
 _NO_MEANING = (*_NO_ITEM, "ul", "ol", "dl", "dd", "blockquote")
+# Of a formula; notes on it say the same in other words.
+_SIGNS = ".//text()[normalize-space()][not(ancestor::annotation or ancestor::*[name() = 'annotation-xml'])]"
 _LISTS = frozenset(("ul", "ol"))
 _CODE = frozenset(("code", "kbd", "samp", "tt"))
 _LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)[-\s]([\w+#-]+)")
+_WORD = re.compile(r"\w")
 _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
 # Elements so named are navigation if nearly all of their text is links.
 _NAVIGATION = re.compile(r"nav|menu|sidebar|breadcrumb|dropdown|toc\b|share|social|paginat|lang|related|tags\b", re.IGNORECASE)
@@ -47,14 +48,25 @@ _SOME_TEXT = 200
 
 
 def parse_html(text: str) -> Element | None:
-    """The root element, or ``None``. HTML's parser expands no entities of the document's own and fetches nothing.
+    """The root element, or ``None``."""
+    root = tree_of(text)
+    if root is not None:
+        _read_questions(root)
+    return root
 
-    Whatever is wrong with a page, it is read to its end: with ``huge_tree`` also beyond texts and attributes of 10 MB.
-    """
-    parser = etree.HTMLParser(
-        encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=True, target=Tree()
-    )
-    return etree.fromstring(text.encode("utf-8", errors="replace"), parser)
+
+def _read_questions(root: Element) -> None:
+    """A button that opens an answer says the question: all of a name's words. Beside other words it does something with them."""
+    buttons: dict[Element, list[Element]] = {}
+    for button in root.iter("button"):
+        named = next(button.iterancestors(*_NAMES), None)
+        if named is not None:
+            buttons.setdefault(named, []).append(button)
+    for named, found in buttons.items():
+        # Names within names have buttons of their own; none is looked through twice.
+        if next(named.iterdescendants(*_NAMES), None) is None and not _WORD.search(_inline(named)):
+            for button in found:
+                button.tag = "span"
 
 
 def title_of(root: Element) -> str | None:
@@ -152,9 +164,9 @@ def _inline(element: Element, nested: list[Element] | None = None) -> str:
     if nested is not None and tag in _LISTS:
         nested.append(element)
         return " "
-    inner = "".join([_text(element.text), *(_inline(child, nested) + _text(child.tail) for child in element)])
     if tag == "math":
         return _formula(element)
+    inner = "".join([_text(element.text), *(_inline(child, nested) + _text(child.tail) for child in element)])
     if tag in _CODE and inner.strip() and "`" not in inner and "\v" not in inner:
         return inner.replace(inner.strip(), f"`{inner.strip()}`", 1)
     if tag == "a":
@@ -167,9 +179,9 @@ def _inline(element: Element, nested: list[Element] | None = None) -> str:
 def _formula(element: Element) -> str:
     """As TeX, where the page says it; else its signs."""
     tex = element.get("alttext") or next(
-        (found.text for found in element.iter("annotation") if "tex" in (found.get("encoding") or "")), None
+        (found.text for found in element.iter("annotation") if "tex" in (found.get("encoding") or "").lower()), None
     )
-    return _text(tex) or " ".join(text.strip() for text in element.itertext() if text.strip())
+    return _text(tex) or " ".join(text.strip() for text in element.xpath(_SIGNS))
 
 
 def _verbatim(element: Element) -> str:
@@ -282,8 +294,7 @@ def _is_unread(element: Element) -> bool:
     tag = element.tag
     if not isinstance(tag, str) or element.get("hidden") is not None:
         return True
-    # A button that opens an answer says the question.
-    if tag in _UNREAD and (tag != "button" or next(element.iterancestors(*_NAMES), None) is None):
+    if tag in _UNREAD:
         return True
     if (element.get("role") or "") in _UNREAD_ROLES or element.get("aria-hidden") == "true":
         return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 
 from lxml import etree
 
@@ -18,13 +19,32 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
 _UNFIT = re.compile("[\x00-\x08\x0b\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
-class Tree:
+def tree_of(text: str) -> Element | None:
+    """The root element, or ``None``. HTML's parser expands no entities of the document's own and fetches nothing.
+
+    Whatever is wrong with a page, it is read to its end: with ``huge_tree`` also beyond texts and attributes of 10 MB.
+    """
+    return etree.fromstring(text.encode("utf-8", errors="replace"), _parser())
+
+
+@cache
+def _parser() -> etree.HTMLParser:
+    """Making one takes longer than to parse a block of Markdown with it."""
+    return etree.HTMLParser(
+        encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=True, target=_Tree()
+    )
+
+
+class _Tree:
     """Builds the tree from what lxml's parser finds. An element that stands too deep ends where the next one begins or ends.
 
     Elements of other vocabularies (Word's ``o:p``) are spans.
     """
 
     def __init__(self) -> None:
+        self._begin()
+
+    def _begin(self) -> None:
         self._builder = etree.TreeBuilder()
         self._open: list[str] = []
         self._whole: set[str] = set()
@@ -64,10 +84,12 @@ class Tree:
         self._builder.data(_fit(text))
 
     def close(self) -> Element | None:
-        """The root, if there is an element at all."""
+        """The root, if there is an element at all. After it, another page may be built."""
         while self._open:
             self._end_last()
-        return self._builder.close() if self._whole else None
+        root = self._builder.close() if self._whole else None
+        self._begin()
+        return root
 
     def _end_too_deep(self) -> None:
         if self._in_too_deep:

@@ -1,6 +1,7 @@
 """Pages as they are written: nested too deeply, closed badly or not at all, with lists, terms and tables of every kind."""
 
 import re
+import time
 from itertools import count
 from pathlib import Path
 
@@ -122,6 +123,33 @@ async def test_questions_alerts_and_asides_are_read(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+async def test_buttons_beside_a_name_are_left_out(tmp_path: Path) -> None:
+    page = """<h1>Module <span>prelude</span><button>Copy item path</button></h1>
+<h2><button>How many days?<svg></svg></button><a href="#days">#</a><span aria-hidden="true">plus</span></h2>
+<dl><dt>fee <button>Edit</button></dt><dd>3</dd><dt><span><button>limit</button></span></dt><dd>4</dd></dl>
+<details><summary>Log <button>Copy</button></summary>x</details>"""
+    document = await read_text(tmp_path, page, "a.html")
+    assert [block.text for block in document.blocks] == [
+        "Module prelude", "How many days?#", "- fee: 3\n- limit: 4", "Log", "x",
+    ]  # fmt: skip
+
+
+def test_many_buttons_in_a_name_take_no_long() -> None:
+    began = time.process_time()
+    root = parse_html("<h1>" + "<button></button>" * 30_000 + "<button>Which?</button></h1>")
+    assert root is not None
+    assert [piece.text for piece in pieces_of(root)] == ["Which?"]
+    assert time.process_time() - began < 5
+
+
+def test_parsing_begins_anew_with_each_page() -> None:
+    """What was open in one page, or whether it had an element, is nothing to the next."""
+    for page, text in (("<div>" * 600 + "a", "a"), ("", None), ("<!-- -->", None), ("<p>b", "b"), ("</p></div>c", "c")):
+        root = parse_html(page)
+        assert (text is None) == (root is None)
+        assert root is None or "".join(root.itertext()) == text
+
+
 async def test_lines_of_code_that_are_elements(tmp_path: Path) -> None:
     page = "<pre>a<br>b</pre><pre><div><b>c</b></div><div>d\n</div>e<button>Copy</button></pre>"
     document = await read_text(tmp_path, page, "a.html")
@@ -132,6 +160,12 @@ async def test_formulas(tmp_path: Path) -> None:
     tex = '<math><semantics><mi>x</mi><annotation encoding="application/x-tex">x^2</annotation></semantics></math>'
     page = f'<p>If {tex} or <math alttext="\\pi r"><mi>p</mi></math> or <math><mi>a</mi><mo>=</mo><mn>2</mn></math>.</p>'
     assert (await read_text(tmp_path, page, "a.html")).text == "If x^2 or \\pi r or a = 2."
+    noted = """<p><math><semantics><mi>y</mi><annotation encoding="{}">{}</annotation>
+<annotation-xml encoding="MathML-Content"><ci>y</ci></annotation-xml></semantics></math></p>"""
+    pages = (
+        noted.format("TeX", "y_1") + noted.format("StarMath 5.0", "y sub") + "<ul><li><math><mi>a</mi><ul><li>b</ul></math></ul>"
+    )
+    assert (await read_text(tmp_path, pages, "a.html")).text == "y_1\n\ny\n\n- a b"
 
 
 @given(_NESTED)

@@ -6,11 +6,8 @@ import re
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 
-from lxml import etree
-
 from ingestion.parse import marks
 from ingestion.parse.hypertext import fragment_of, parse_html
-from ingestion.parse.markup import Element
 from ingestion.parse.pieces import MAX_BLOCK, Piece
 
 # Characters that are parsed at a time, and that are read ahead for the end of what is open.
@@ -20,10 +17,6 @@ _TAGS = re.compile(
     re.IGNORECASE,
 )
 _VERBATIM = re.compile(r" {0,3}<(?:pre|script|style|textarea)(?:[\s/>]|$)", re.IGNORECASE)
-_BETWEEN_CELLS = (
-    "//text()[normalize-space()][ancestor::*[self::td or self::th or self::caption or self::table or self::script or "
-    "self::style][1][self::table]]"
-)
 _COMMENT = "!--"
 _UNSEEN = ("script", "style", "textarea")
 
@@ -138,7 +131,6 @@ class MarkupBlock:
         text = "\n".join(self._held)
         root = parse_html(text if self._comments else text.replace("<!--", "&lt;!--"))
         if root is not None:
-            _set_apart(root)
             yield from fragment_of(root)
 
     def _see(self, name: str, place: _Place, *, opens: bool, closes: bool) -> None:
@@ -172,24 +164,3 @@ class MarkupBlock:
         end = shown.find("</tr", begin) + len("</tr>")
         row = text[begin:end] if len("</tr>") <= end - begin <= MAX_BLOCK else ""
         return f"<table>{row}<tr><td>" if self._in_cell else f"<table>{row}"
-
-
-def _set_apart(root: Element) -> None:
-    """Puts words that stand between the cells of a table before it, and cells without a row into one, as browsers do."""
-    for cell in root.xpath("//*[self::td or self::th][not(parent::tr)][ancestor::table]"):
-        row = etree.Element("tr")
-        cell.addprevious(row)
-        row.append(cell)
-    strays: dict[Element, list[str]] = {}
-    for text in root.xpath(_BETWEEN_CELLS):
-        near = text.getparent()
-        table = next(near.iterancestors("table")) if text.is_tail or near.tag != "table" else near
-        strays.setdefault(table, []).append(text)
-        if text.is_tail:
-            near.tail = None
-        else:
-            near.text = None
-    for table, texts in strays.items():
-        words = etree.Element("p")
-        words.text = "\n".join(texts)
-        table.addprevious(words)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lxml import etree
+
 from ingestion.parse.markup import Element
 
 # A page may claim spans of thousands of cells, in every cell. As many copies are made as there are cells, and so many more.
@@ -16,6 +18,7 @@ def grid(table: Element, shown: Callable[[Element], str]) -> list[list[str]]:
 
     Of a table that is nearly nothing but spans, later cells stand only where they are.
     """
+    _put_in_rows(table)
     rows: list[list[str]] = []
     # By column: the text that reaches down into the next row, and for how many more.
     hanging: dict[int, tuple[str, int]] = {}
@@ -36,6 +39,20 @@ def grid(table: Element, shown: Callable[[Element], str]) -> list[list[str]]:
         hanging = below
         rows.append(line)
     return rows
+
+
+def _put_in_rows(table: Element) -> None:
+    """Puts cells without a row into one, those side by side into the same, as browsers do."""
+    made: set[Element] = set()
+    for cell in list(table.iter("td", "th")):
+        if cell.getparent().tag == "tr" or next(cell.iterancestors("td", "th", "table")) is not table:
+            continue
+        row = cell.getprevious()
+        if row not in made:
+            row = etree.Element("tr")
+            made.add(row)
+            cell.addprevious(row)
+        row.append(cell)
 
 
 def _fill(line: list[str], hanging: dict[int, tuple[str, int]]) -> None:

@@ -36,6 +36,7 @@ _NO_MEANING = (*_NO_ITEM, "ul", "ol", "dl", "dd", "blockquote")
 # Of a formula; notes on it say the same in other words.
 _SIGNS = ".//text()[normalize-space()][not(ancestor::annotation or ancestor::*[name() = 'annotation-xml'])]"
 _LISTS = frozenset(("ul", "ol"))
+_CELLS = frozenset(("td", "th", "caption"))
 _CODE = frozenset(("code", "kbd", "samp", "tt"))
 _LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)[-\s]([\w+#-]+)")
 _WORD = re.compile(r"\w")
@@ -265,11 +266,24 @@ def _table(element: Element) -> Iterator[Piece]:
     nests = next(element.iterdescendants("table"), None) is not None
     rows = [] if nests else grid(element, _inline_within)
     if max(map(len, rows), default=0) < 2:
+        yield from _paragraph([_text(element.text)])
         for child in element:
             if child.tag != "caption" and not _is_unread(child):
                 yield from _blocks(child)
+            yield from _paragraph([_text(child.tail)])
         return
+    yield from _paragraph([_beside_cells(element)])
     yield from pipe_table(rows)
+
+
+def _beside_cells(element: Element) -> str:
+    """Words of a table that stand in none of its cells; browsers show them before it."""
+    words = [_text(element.text)]
+    for child in element:
+        if child.tag not in _CELLS and not _is_unread(child):
+            words.append(_beside_cells(child))
+        words.append(_text(child.tail))
+    return " ".join(words)
 
 
 def _language(element: Element) -> str | None:

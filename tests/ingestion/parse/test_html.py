@@ -104,6 +104,15 @@ async def test_a_table_of_spans_is_read_to_its_end(tmp_path: Path) -> None:
     assert "the end" in document.text
 
 
+async def test_words_and_cells_outside_of_rows_are_read(tmp_path: Path) -> None:
+    page = """<table>Prices <b>of 2026</b><select><option>no</option></select><td>name<td>price
+<tr><td>basic</td>each<td>3</td></tr><tr><font><td>more</td></font><script>no</script></tr></table><p>after</p>"""
+    document = await read_text(tmp_path, page, "a.html")
+    assert [block.text for block in document.blocks] == [
+        "Prices of 2026 each", "| name | price |\n| --- | --- |\n| basic | 3 |\n| more |  |", "after",
+    ]  # fmt: skip
+
+
 async def test_tables_within_tables(tmp_path: Path) -> None:
     """Each level is looked at once: 300 of them took a minute."""
     page = "<table><caption>c</caption><tr><td>x<td>y" * 300 + "END"

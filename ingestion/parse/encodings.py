@@ -154,7 +154,8 @@ def _is_nearly_all(source: Source, encoding: str, facts: Facts) -> bool:
         return False
     if not wrong:
         return True
-    if wrong > max(_FEW * characters, 1) or _RARE * wrong > beyond - wrong:
+    # Nearly every byte is a character of cp1252, and it is what is said where nobody looked: it has to be all of it.
+    if encoding == "cp1252" or wrong > max(_FEW * characters, 1) or _RARE * wrong > beyond - wrong:
         return False
     _mostly(encoding, facts)
     return True

@@ -39,7 +39,7 @@ _LISTS = frozenset(("ul", "ol"))
 _CELLS = frozenset(("td", "th", "caption"))
 _CODE = frozenset(("code", "kbd", "samp", "tt"))
 _LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)[-\s]([\w+#-]+)")
-_WORD = re.compile(r"\w")
+_WORD = re.compile(r"[^\W\d_]")
 _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
 # Elements so named are navigation if nearly all of their text is links.
 _NAVIGATION = re.compile(r"nav|menu|sidebar|breadcrumb|dropdown|toc\b|share|social|paginat|lang|related|tags\b", re.IGNORECASE)

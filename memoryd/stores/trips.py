@@ -120,10 +120,11 @@ class _Packed(AsyncPipeline):
         self.command_queue.append(all_of_it)
         try:
             yield from super()._communicate_gen()
-            # It leaves behind what the line would not take at once, and the server would wait for that as we for the server.
-            yield from send(self.pgconn)
         finally:
             if self.pgconn.status == ConnStatus.OK:
+                # It leaves behind what the line would not take at once, also where the first answers are errors already; and the
+                # server would wait for that as we for the server.
+                yield from send(self.pgconn)
                 yield from self._fetch_gen(flush=False)
 
 

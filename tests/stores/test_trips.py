@@ -69,6 +69,14 @@ async def test_a_trip_may_be_larger_than_what_the_line_takes_at_once(database: D
         assert [await one.fetchone() for one in found] == [(text,)] * 2
 
 
+async def test_a_large_trip_that_fails_at_once_is_sent_to_its_end(database: Database, scope: Scope) -> None:
+    failing = "SELECT 1 / (SELECT 0 FROM pg_sleep(0.2))", None
+    for _ in range(2):
+        async with asyncio.timeout(15):
+            with pytest.raises(Exception, match="division by zero"):
+                await database.at_once(scope, [failing, ("SELECT %(text)s::text", {"text": "x" * 20_000_000})])
+
+
 async def test_a_trip_is_one_message_for_the_server(database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[str] = []
     looked = waiting._ready  # before each message the driver looks whether it may send

@@ -67,7 +67,7 @@ def _leaves(mail: Message) -> Iterator[tuple[Message, bool]]:
             yield part, chosen
         elif part.is_multipart():
             inner = [one for one in part.get_payload() if isinstance(one, Message)]
-            read = _best(inner) if part.get_content_type() == "multipart/alternative" else inner
+            read = set(_best(inner) if part.get_content_type() == "multipart/alternative" else inner)
             waiting[:0] = [(one, chosen and one in read) for one in inner]
         else:
             yield part, chosen

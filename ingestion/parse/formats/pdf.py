@@ -60,7 +60,7 @@ def read(source: Source, facts: Facts) -> Iterator[Piece]:
 
 def _scans(stamps: dict[int, str]) -> list[int]:
     """The pages whose text is but a stamp: it is short, or the same on all of them, and not only so but for its numbers."""
-    same = len(set(stamps.values())) == 1
+    same = len({text for text in stamps.values() if len(text) >= _LONG_STAMP}) <= 1
     return [number for number, text in stamps.items() if same or len(text) < _LONG_STAMP]
 
 

@@ -76,6 +76,9 @@ WHERE o.tenant_id = %(tenant)s AND o.kb_id = %(kb)s AND o.object_key > %(after)s
         SELECT FROM kb_documents d WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.object_key = o.object_key)
 ORDER BY object_key LIMIT %(objects)s FOR UPDATE OF o SKIP LOCKED
 """
+_NAMED = """
+SELECT object_key FROM kb_documents WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND object_key = ANY(%(keys)s::text[])
+"""
 _ERASED = "DELETE FROM kb_orphans WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND object_key = ANY(%(keys)s::text[])"
 # It waits for object storage, which may be slow.
 _WAITS = "SET LOCAL idle_in_transaction_session_timeout = 0"
@@ -152,10 +155,11 @@ async def _ripe(
     meanwhile, so that who wants one of them waits, and finds it gone."""
     async with database.transaction(scope) as connection:
         keys = [key for (key,) in await (await connection.execute(_RIPE, params)).fetchall()]
-        # Looked for behind them: a job that is tried again since may be about to make a document of one of them.
+        # Looked for behind them: a job that is tried again since may be about to make a document of one of them, or have made it.
         if not keys or await active_jobs(connection, scope, kb_id):
             return []
+        named = {key for (key,) in await (await connection.execute(_NAMED, params | {"keys": keys})).fetchall()}
         await connection.execute(_WAITS)
-        await erase_objects(keys)
+        await erase_objects([key for key in keys if key not in named])
         await connection.execute(_ERASED, params | {"keys": keys})
     return keys

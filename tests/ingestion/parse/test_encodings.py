@@ -97,3 +97,12 @@ async def test_longer_texts_of_other_tables_are_guessed(tmp_path: Path, encoding
 async def test_what_the_sender_says_of_the_encoding(tmp_path: Path, declared: str, encoding: str, text: str) -> None:
     document = await read_text(tmp_path, text.encode(encoding), "", media_type=f"text/plain; charset={declared}")
     assert document.text == text
+
+
+@pytest.mark.parametrize("declared", ["iso-8859-1", "us-ascii"])
+async def test_a_text_that_nearly_fits_what_was_said_without_looking_is_guessed(tmp_path: Path, declared: str) -> None:
+    code = "\n".join(f"int value_{number} = compute({number});" for number in range(80))
+    comment = "/* ファイルを開いてから読み込む。見つからないときはエラーとする。 */"
+    text = f"{code}\n\n{comment}\n\n{code}"
+    document = await read_text(tmp_path, text.encode("cp932"), "", media_type=f"text/plain; charset={declared}")
+    assert comment in document.text

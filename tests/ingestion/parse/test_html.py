@@ -208,3 +208,11 @@ a.run()</pre><dl><dt>run()</dt><dd>Runs.<table><tr><td>a</td><td>b</td></tr></ta
         "| a | b |\n| --- | --- |",
         "- end",
     ]
+
+
+async def test_a_number_beside_the_button_of_a_question_is_no_name_of_its_own(tmp_path: Path) -> None:
+    page = """<!doctype html><h3>1. <button>How many days?</button></h3><p>30</p>
+        <h3><button>And nights?</button> <small>(2)</small></h3><p>31</p>"""
+    text = (await read_text(tmp_path, page.encode(), "a.html")).text
+    assert "How many days?" in text
+    assert "And nights?" in text

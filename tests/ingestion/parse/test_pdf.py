@@ -13,7 +13,15 @@ _BATES = [f"SMITH-{number:06}" for number in range(1, 31)]
 
 @pytest.mark.parametrize(
     "stamps",
-    [_BATES, ["Scanned with CamScanner"] * 5, ["Downloaded from the archive of a library"] * 5, [""] * 2, ["12"] * 2],
+    [
+        _BATES,
+        ["Scanned with CamScanner"] * 5,
+        ["Downloaded from the archive of a library"] * 5,
+        [""] * 2,
+        ["12"] * 2,
+        ["", *["Downloaded from the archive of a library"] * 5],
+        ["12345", *["Downloaded from the archive of a library"] * 5],
+    ],
     ids=lambda some: some[0],
 )
 async def test_the_stamps_of_scans_are_no_text(tmp_path: Path, stamps: list[str]) -> None:

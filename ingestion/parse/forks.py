@@ -21,7 +21,7 @@ _PATIENCE_S = 5.0
 _RETRY_S = 0.01
 # Of documents that belong together, one process parses so many; and so many processes wait for the next, so long.
 _DOCUMENTS = 32
-_IDLE = 4
+IDLE = 4
 _IDLE_S = 2.0
 
 
@@ -166,7 +166,7 @@ class Forks:
             return False
         self._idle.append(forked)
         asyncio.get_running_loop().call_later(_IDLE_S, self._dismiss, forked)
-        if len(self._idle) > _IDLE:
+        if len(self._idle) > IDLE:
             self._dismiss(self._idle[0])
         return True
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import ingestion
 from ingestion.document import SEPARATOR, Block, Parsed, render
 from ingestion.parse.failures import FailureReason, ParseFailed
-from ingestion.parse.forks import Forked, Forks
+from ingestion.parse.forks import IDLE, Forked, Forks
 from ingestion.parse.limits import ParseLimits
 from ingestion.parse.pieces import Piece
 from ingestion.parse.wire import MAX_LINE, REQUEST, Done, Titled, read_line
@@ -28,6 +28,8 @@ _ROOT = Path(ingestion.__file__).parents[1]
 _PATIENCE_S = 5.0
 # Of a name or a media type, which a server on the web may have chosen: all that tells formats apart, and a message that fits.
 _HINT_CHARS = 500
+# Who belongs to a family waits so long for a process that parses another of it, and is about to be through with that.
+_TURN_S = 0.2
 # What may be the fault of what a process parsed before.
 _OF_THE_PROCESS = {FailureReason.CRASHED, FailureReason.OUT_OF_MEMORY, FailureReason.TIMED_OUT}
 _KILLED = {
@@ -160,6 +162,7 @@ class DocumentParser:
         # Forking is safe where a process has one thread, and passing descriptors is for Linux here.
         able = forking and sys.platform == "linux"
         self._forks = Forks([*_command("ingestion.parse.nursery"), child], _environment()) if able else None
+        self._turns = asyncio.Semaphore(IDLE)
 
     async def close(self) -> None:
         """End what is being parsed, and the process that others are forked from."""
@@ -186,17 +189,36 @@ class DocumentParser:
         Raises ``ParseFailed`` for a file that is too large, and ``OSError`` when the file cannot be opened, no process started,
         or the one that starts them ended: that is no fault of the document.
         """
-        with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
-            size = os.fstat(file.fileno()).st_size
-            if size > self._limits.file_bytes:
-                raise ParseFailed(FailureReason.TOO_LARGE, f"{size} bytes, of at most {self._limits.file_bytes}")
-            hints = {"name": name and name[-_HINT_CHARS:], "media_type": media_type and media_type[:_HINT_CHARS]}
-            process = await self._start(file.fileno(), {**hints, "encoding": encoding}, family)
-        reading = Reading(process, self._limits, size)
+        async with self._turn(family):
+            with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size
+                if size > self._limits.file_bytes:
+                    raise ParseFailed(FailureReason.TOO_LARGE, f"{size} bytes, of at most {self._limits.file_bytes}")
+                hints = {"name": name and name[-_HINT_CHARS:], "media_type": media_type and media_type[:_HINT_CHARS]}
+                process = await self._start(file.fileno(), {**hints, "encoding": encoding}, family)
+            reading = Reading(process, self._limits, size)
+            try:
+                yield reading
+            finally:
+                await _end(process, whole=reading.whole)
+
+    @asynccontextmanager
+    async def _turn(self, family: Hashable | None) -> AsyncIterator[None]:
+        """Where processes are kept, no more documents of families are parsed at once than there are such processes, while they
+        are as short as they should be: another process would be started for each."""
+        if family is None or self._forks is None:
+            yield
+            return
         try:
-            yield reading
+            async with asyncio.timeout(_TURN_S):
+                await self._turns.acquire()
+        except TimeoutError:
+            yield
+            return
+        try:
+            yield
         finally:
-            await _end(process, whole=reading.whole)
+            self._turns.release()
 
     async def _start(self, file: int, said: dict[str, str | None], family: Hashable | None) -> Process:
         """The process has an environment of its own, without the worker's secrets, and no open file but its three; that of a

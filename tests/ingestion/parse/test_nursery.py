@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AsyncExitStack, contextmanager, suppress
 from io import FileIO
 from itertools import count
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from ingestion.parse.forks import Forks
+from ingestion.parse.forks import IDLE, Forks
 from ingestion.parse.limits import ParseLimits
 from ingestion.parse.nursery import Nursery
 from ingestion.parse.parser import DocumentParser
@@ -142,7 +142,7 @@ async def test_short_documents_that_belong_together_share_a_process(
 async def test_processes_that_wait_for_documents_are_few_and_wait_for_a_while(
     parser: DocumentParser, document: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ingestion.parse.forks._IDLE", 2)
+    monkeypatch.setattr("ingestion.parse.forks.IDLE", 2)
     monkeypatch.setattr("ingestion.parse.forks._IDLE_S", 1.0)
     some = [await process_of(parser, document, family) for family in "abc"]
     before = descriptors()
@@ -154,6 +154,21 @@ async def test_processes_that_wait_for_documents_are_few_and_wait_for_a_while(
     assert is_there(last)
     await parser.close()
     await eventually(lambda one: not is_there(one), last)
+
+
+async def test_documents_of_a_family_wait_for_a_process_that_is_nearly_free(
+    parser: DocumentParser, document: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ingestion.parse.parser._TURN_S", 60.0)
+    some = await asyncio.gather(*(process_of(parser, document, "a") for _ in range(3 * IDLE)))
+    assert len(set(some)) <= IDLE
+    monkeypatch.setattr("ingestion.parse.parser._TURN_S", 0.05)
+    async with AsyncExitStack() as stack:
+        for _ in range(IDLE):
+            await anext(await stack.enter_async_context(parser.open(document, name="sleep", family="a")))
+        assert await process_of(parser, document, "a") not in some, "not for one that takes long"
+    monkeypatch.setattr("ingestion.parse.parser._TURN_S", 60.0)
+    assert len({await process_of(parser, document, "a") for _ in range(IDLE + 1)}) == 1, "all turns were given back"
 
 
 @pytest.mark.parametrize("name", ["sleep", "nonsense", "quit", "segfault"])

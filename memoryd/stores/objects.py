@@ -26,7 +26,8 @@ _RETRIES = 2
 _THREADS = 8
 _ERASED_AT_ONCE = 500
 _PIECE_BYTES = 2**20
-# Parts of a file on their way at once, of 5 MiB each: they are in memory, and share the network within a request's timeout.
+_PART_BYTES = 5 * 2**20
+# Parts of a file on their way at once: they are in memory, and share the network within a request's timeout.
 _PARTS_AT_ONCE = 2
 # A file may take this long as a whole, as long as something moves.
 _FILE_TIMEOUT = timedelta(hours=1)
@@ -50,7 +51,9 @@ class ObstoreObjects:
         self._threads = Threads("objects", _THREADS)
 
     async def put(self, key: str, data: bytes) -> None:
-        await self._run(lambda: obstore.put(self._store, key, data))
+        # What is in memory needs no buffer of a part's size, which takes longer to be had than a short object to be stored.
+        parts = len(data) > _PART_BYTES
+        await self._run(lambda: obstore.put(self._store, key, data, use_multipart=parts, chunk_size=_PART_BYTES))
 
     async def get(self, key: str) -> bytes | None:
         def read() -> bytes | None:
@@ -64,7 +67,7 @@ class ObstoreObjects:
 
     async def put_file(self, key: str, path: Path) -> None:
         """Store a file, in parts where it is large: never in memory whole."""
-        await self._run(lambda: obstore.put(self._files, key, path, max_concurrency=_PARTS_AT_ONCE))
+        await self._run(lambda: obstore.put(self._files, key, path, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE))
 
     async def get_file(self, key: str, path: Path) -> bool:
         """Copy an object into a file, which is written anew; false when there is none."""
@@ -76,6 +79,9 @@ class ObstoreObjects:
                 _only_the_object(error)
                 return False
             with path.open("wb") as file:
+                if found.meta["size"] <= _PIECE_BYTES:
+                    file.write(found.bytes())
+                    return True
                 for piece in found.stream(min_chunk_size=_PIECE_BYTES):
                     file.write(piece)
             return True

@@ -36,7 +36,10 @@ class Encoding:
 
 
 class ModelTokenizer:
-    """``tokenizer.json``, never padding, and cutting only where told. Safe to use from several threads."""
+    """``tokenizer.json``, never padding, and cutting only where told. Safe to use from several threads.
+
+    Where a token stands is looked for only by :meth:`offsets`: a sixth of the time.
+    """
 
     def __init__(self, path: Path, *, max_tokens: int | None = None, special: bool = True) -> None:
         """``max_tokens`` cuts :meth:`encode` and :meth:`encode_pairs`, special tokens included; ``None`` never cuts. Where they
@@ -67,12 +70,12 @@ class ModelTokenizer:
 
     def encode_pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Encoding]:
         """Encodings of pairs, as a cross-encoder reads them; the longer side of a pair is cut first."""
-        found = self._tokenizer.encode_batch([(self._seen(one), self._seen(other)) for one, other in pairs])
+        found = self._tokenizer.encode_batch_fast([(self._seen(one), self._seen(other)) for one, other in pairs])
         return [_encoding(pair.ids, pair.type_ids) for pair in found]
 
     def _encoded(self, texts: Sequence[str]) -> list[HuggingFaceEncoding]:
         seen = [self._seen(text) for text in texts]
-        found: list[HuggingFaceEncoding] = self._tokenizer.encode_batch(seen, add_special_tokens=self._special)
+        found: list[HuggingFaceEncoding] = self._tokenizer.encode_batch_fast(seen, add_special_tokens=self._special)
         return found
 
     def _seen(self, text: str) -> str:
@@ -85,9 +88,7 @@ class ModelTokenizer:
 
     def counts(self, texts: Sequence[str]) -> list[int]:
         """How many tokens each text has, without special tokens."""
-        if len(texts) == 1:
-            return [len(self._tokenizer.encode(texts[0], add_special_tokens=False))]
-        return [len(found) for found in self._tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        return [len(found) for found in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
 
 
 def estimated_tokens(text: str, most: int) -> int:

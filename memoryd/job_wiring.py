@@ -20,6 +20,7 @@ from memoryd.stores.database import Database
 from memoryd.stores.jobs.desk import PgDesk
 from memoryd.stores.jobs.ledger import PgLedger
 from memoryd.stores.redis_cluster import is_cluster
+from memoryd.together import Company
 
 _HEARTBEAT_S = 15.0
 # A stream ends before the request's own time limit would cut it off.
@@ -48,10 +49,12 @@ async def open_job_work(
     handlers: Mapping[str, ItemHandler],
     clock: Clock,
     *,
+    company: Company,
     collecting: Collecting | None = None,
 ) -> AsyncIterator[JobWork]:
-    """What the worker needs: it takes jobs of the kinds that ``handlers`` has while the context is open."""
-    desk = PgDesk(db, attempts=settings.jobs_attempts)
+    """What the worker needs: it takes jobs of the kinds that ``handlers`` has while the context is open. ``company``: of what is
+    worked on side by side, for stores that do things together."""
+    desk = PgDesk(db, attempts=settings.jobs_attempts, company=company)
     policy = RunPolicy(
         retries=Retries(settings.jobs_attempts),
         slice_s=settings.jobs_slice_s,
@@ -61,7 +64,7 @@ async def open_job_work(
         at_once=settings.jobs_at_once,
     )
     async with _courier(settings) as courier:
-        runner = Runner(desk, courier, handlers, clock, policy)
+        runner = Runner(desk, courier, handlers, clock, policy, company=company)
         sweeper = Sweeper(desk, tenants, courier, clock, retention=timedelta(days=settings.jobs_retention_days))
         sweep_s = settings.jobs_sweep_interval_s
         async with JobWork(runner, sweeper, collecting, slots=settings.jobs_slots, sweep_s=sweep_s).running() as work:

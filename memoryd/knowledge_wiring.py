@@ -38,6 +38,7 @@ from memoryd.stores.objects import ObstoreObjects
 from memoryd.stores.once import PgOnce
 from memoryd.stores.originals import ObjectOriginals
 from memoryd.threads import BULK
+from memoryd.together import Company
 from retrieval.analysis import Analyzer
 
 _MIB = 2**20
@@ -65,9 +66,16 @@ def knowledge_services(
 
 @asynccontextmanager
 async def open_job_handlers(
-    settings: Settings, db: Database, embedders: Embedders, stored: ObstoreObjects | None, models: Models, clock: Clock
+    settings: Settings,
+    db: Database,
+    embedders: Embedders,
+    stored: ObstoreObjects | None,
+    models: Models,
+    clock: Clock,
+    *,
+    company: Company,
 ) -> AsyncIterator[dict[str, ItemHandler]]:
-    """What the worker does with jobs, by kind."""
+    """What the worker does with jobs, by kind. ``company``: of the items that it works on."""
     if stored is None:
         raise InvalidRequest("set MEMORYD_OBJECT_STORE: documents are ingested from object storage")
     limits = ParseLimits(
@@ -85,9 +93,8 @@ async def open_job_handlers(
         analyzer=Analyzer(),
     )
     versions = _versioning(settings, db, stored, clock)
-    ingest = Ingest(
-        PgBases(db), PgDrafts(db, missing=embedders.missing), versions, ObjectOriginals(stored, PgOrphans(db)), tools, clock
-    )
+    drafts = PgDrafts(db, missing=embedders.missing, company=company)
+    ingest = Ingest(PgBases(db), drafts, versions, ObjectOriginals(stored, PgOrphans(db)), tools, clock)
     try:
         yield {INGEST: ingest}
     finally:

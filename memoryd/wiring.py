@@ -61,6 +61,7 @@ from memoryd.stores.tenants import PgTenants
 from memoryd.stores.terms import facet_terms
 from memoryd.stores.units import PgUnits
 from memoryd.stores.vector_cache import RedisVectorCache
+from memoryd.together import Company
 from retrieval.analysis import Analyzer
 from retrieval.bm25 import DEFAULT_PARAMS
 from retrieval.inference.cached import CachedEmbedder, Writes
@@ -216,9 +217,10 @@ async def open_jobs(settings: Settings, models: Models) -> AsyncIterator[JobWork
         stored = objects(settings)
         tenants = PgMaintenance(db, exact_limit=settings.exact_limit, ann_tail=settings.ann_tail)
         collecting = collection(settings, db, stored, tenants, clock)
+        company = Company()
         async with (
-            open_job_handlers(settings, db, embedders, stored, models, clock) as handlers,
-            open_job_work(settings, db, tenants, handlers, clock, collecting=collecting) as work,
+            open_job_handlers(settings, db, embedders, stored, models, clock, company=company) as handlers,
+            open_job_work(settings, db, tenants, handlers, clock, company=company, collecting=collecting) as work,
         ):
             yield work
 

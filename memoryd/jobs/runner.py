@@ -17,6 +17,7 @@ from memoryd.jobs.model import Again, Busy, Claim, Dead, Failure, ItemState, Job
 from memoryd.jobs.ports import Cancelled, Courier, Desk, ItemHandler, LeaseLost, NotYet, Paused, Stopped, Yielded
 from memoryd.jobs.retry import INTERNAL, Retries, failure_of
 from memoryd.memory.ports import Clock
+from memoryd.together import Company
 from retrieval.errors import MemorydError
 
 log = logging.getLogger(__name__)
@@ -53,14 +54,16 @@ class Runner:
         clock: Clock,
         policy: RunPolicy,
         *,
+        company: Company | None = None,
         passed: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``passed``: seconds, by which turns and shares are measured."""
+        """``company`` is joined by every lane. ``passed``: seconds, by which turns and shares are measured."""
         self._desk = desk
         self._courier = courier
         self._handlers = handlers
         self._clock = clock
         self._policy = policy
+        self._company = company or Company()
         self._passed = passed
 
     async def claim(self, tenant_id: UUID) -> Claim | None:
@@ -150,16 +153,17 @@ class Runner:
     async def _lane(self, claim: Claim, first: JobItem, hold: Hold, ended: Callable[[float], bool]) -> None:
         """One item after the other. ``ended`` hears the seconds of each, and says whether another may follow."""
         clock, item = self._passed, first
-        while True:
-            began = clock()
-            verdict = await self._verdict(claim, item, hold)
-            if not ended(clock() - began) or isinstance(verdict, Again):
-                await self._desk.settle(claim, item.item, verdict, self._clock.now())
-                return
-            following = await self._desk.settle_and_next(claim, item.item, verdict, self._clock.now())
-            if following is None:
-                return
-            item = following
+        with self._company.joined():
+            while True:
+                began = clock()
+                verdict = await self._verdict(claim, item, hold)
+                if not ended(clock() - began) or isinstance(verdict, Again):
+                    await self._desk.settle(claim, item.item, verdict, self._clock.now())
+                    return
+                following = await self._desk.settle_and_next(claim, item.item, verdict, self._clock.now())
+                if following is None:
+                    return
+                item = following
 
     async def _verdict(self, claim: Claim, item: JobItem, hold: Hold) -> Outcome | Again | Dead:
         try:

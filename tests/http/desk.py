@@ -19,6 +19,7 @@ from memoryd.models import Models
 from memoryd.session_wiring import objects
 from memoryd.settings import Settings
 from memoryd.stores.generations import PgCatalogues
+from memoryd.together import Company
 from retrieval.ports import Lane
 from retrieval.vectors import Vectors
 from tests.http.conftest import Tenant
@@ -71,10 +72,10 @@ class Desk:
         db = database(settings)
         await db.open()
         embedders = Embedders(PgCatalogues(db), ModelShelf(self.embedder, no_other))
-        tenants = OneTenant(self.tenant.tenant_id)
+        tenants, company = OneTenant(self.tenant.tenant_id), Company()
         async with (
-            open_job_handlers(settings, db, embedders, objects(settings), self._models, clock) as handlers,
-            open_job_work(settings, db, tenants, handlers, clock) as work,
+            open_job_handlers(settings, db, embedders, objects(settings), self._models, clock, company=company) as handlers,
+            open_job_work(settings, db, tenants, handlers, clock, company=company) as work,
         ):
             yield work
         await db.close()

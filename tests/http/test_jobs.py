@@ -19,6 +19,7 @@ from memoryd.jobs.model import ItemState, Job, JobItem, NewItem, NewJob, Outcome
 from memoryd.jobs.ports import Control
 from memoryd.jobs.work import JobWork
 from memoryd.settings import Settings
+from memoryd.together import Company
 from retrieval.scope import Action, Scope
 from tests.http.conftest import Tenant
 
@@ -79,7 +80,7 @@ class Bench:
         await db.open()
         soon = self._settings.model_copy(update={"jobs_attempts": 1})
         tenants = OneTenant(self.tenant.tenant_id)
-        async with open_job_work(soon, db, tenants, {self.kind: self.gate}, SystemClock()) as work:
+        async with open_job_work(soon, db, tenants, {self.kind: self.gate}, SystemClock(), company=Company()) as work:
             work.remind(self.tenant.tenant_id)
             yield work
         await db.close()

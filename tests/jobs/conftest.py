@@ -19,6 +19,7 @@ from memoryd.settings import Settings
 from memoryd.stores.database import Database
 from memoryd.stores.jobs.desk import PgDesk
 from memoryd.stores.jobs.ledger import PgLedger
+from memoryd.together import Company
 from retrieval.scope import Action, Scope
 from tests.stack import Stack
 
@@ -99,9 +100,11 @@ class Bench:
     jobs: Jobs
     desk: PgDesk
     ledger: PgLedger
+    company: Company
 
     def runner(self, handler: ItemHandler, policy: RunPolicy = POLICY, *, passed: Callable[[], float] = time.monotonic) -> Runner:
-        return Runner(self.desk, self.courier, {KIND: handler}, self.clock, policy, passed=passed)
+        handlers = {KIND: handler}
+        return Runner(self.desk, self.courier, handlers, self.clock, policy, company=self.company, passed=passed)
 
     async def make(self, *documents: str, space: str | None = None, payload: str = "") -> UUID:
         items = [NewItem(one, {"name": one}) for one in documents]
@@ -149,8 +152,9 @@ def new_tenant(stack: Stack) -> UUID:
 def bench_of(database: Database, tenant_id: UUID, clock: Clock, courier: Reminders) -> Bench:
     ledger = PgLedger(database)
     scope = Scope(tenant_id, "key:tester", frozenset({Action.READ, Action.WRITE}))
-    desk = PgDesk(database, attempts=ATTEMPTS)
-    return Bench(database, clock, scope, courier, Jobs(ledger, courier, clock), desk, ledger)
+    company = Company()
+    desk = PgDesk(database, attempts=ATTEMPTS, company=company)
+    return Bench(database, clock, scope, courier, Jobs(ledger, courier, clock), desk, ledger, company)
 
 
 @pytest.fixture

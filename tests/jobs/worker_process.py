@@ -24,6 +24,7 @@ from memoryd.jobs.work import JobWork
 from memoryd.jobs.worker import create_worker
 from memoryd.settings import Settings
 from memoryd.stores.database import Database
+from memoryd.together import Company
 from retrieval.scope import Scope
 
 KIND = "chunks"
@@ -107,7 +108,7 @@ def main(tenant_id: UUID, folder: Path, steps: list[str]) -> None:
         db = Database(settings.database_url.get_secret_value(), size=5, timeout_s=5, statement_timeout_s=30)
         await db.open()
         handlers = {KIND: Chunks(os.environ["EFFECTS_URL"], folder, steps)}
-        async with open_job_work(settings, db, nothing, handlers, clock) as work:
+        async with open_job_work(settings, db, nothing, handlers, clock, company=Company()) as work:
             yield work
         await db.close()
 

@@ -1,6 +1,7 @@
 """:class:`memoryd.jobs.ports.Desk` in PostgreSQL: what workers do to jobs, each step in one short transaction."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import LiteralString
 from uuid import UUID, uuid4
@@ -25,9 +26,11 @@ from memoryd.jobs.model import (
 from memoryd.jobs.ports import LeaseLost, NotYet
 from memoryd.jobs.retry import WORKER_LOST
 from memoryd.stores.database import Database
+from memoryd.stores.jobs.endings import STILL, ending, returning
 from memoryd.stores.jobs.rows import BEAT, ITEM, JOB, OF, RELEASE, cancel, changed, job, leave_behind
 from memoryd.stores.jobs.rows import item as item_of
-from memoryd.stores.trips import Connection, Statement, last_trip
+from memoryd.stores.trips import Connection, last_trip
+from memoryd.together import Company, Together
 from retrieval.scope import Scope
 
 # Claims of one tenant take turns, so that its limit holds however many workers there are.
@@ -82,13 +85,12 @@ _RELEASE = f"UPDATE jobs SET {RELEASE} WHERE {OF}"
 _HELD: LiteralString = f"{OF} AND lease_owner = %(owner)s"
 _LOCK = f"SELECT 1 FROM jobs WHERE {_HELD} FOR NO KEY UPDATE"
 _BEAT = f"UPDATE jobs SET {BEAT}, lease_until = %(until)s WHERE {_HELD} RETURNING {JOB}"
-# Sent together with what locks the job's row, and so says itself whether that was found, and is to go on.
-_STILL: LiteralString = f"EXISTS (SELECT FROM jobs WHERE {OF} AND lease_owner = %(owner)s)"
 _BEGIN = f"""
 UPDATE job_items SET state = 'running', attempts = attempts + 1, started_at = coalesce(started_at, %(now)s), reason = NULL,
     detail = NULL
-WHERE {OF} AND item = (SELECT item FROM job_items WHERE {OF} AND state = 'queued' AND not_before <= %(now)s
-                       ORDER BY not_before, item LIMIT 1)
+WHERE {OF} AND item = ANY(ARRAY(
+        SELECT item FROM job_items WHERE {OF} AND state = 'queued' AND not_before <= %(now)s
+        ORDER BY not_before, item LIMIT %(most)s))
     AND EXISTS (SELECT FROM jobs WHERE {OF} AND lease_owner = %(owner)s AND wish IS NULL)
 RETURNING {ITEM}
 """
@@ -109,25 +111,7 @@ WHERE {_HELD} RETURNING wish
 """
 _ITEM_PROGRESS = f"""
 UPDATE job_items SET chunks = chunks + %(chunks)s, tokens = tokens + %(tokens)s
-WHERE {OF} AND item = %(item)s AND state = 'running' AND {_STILL}
-"""
-# What its checkpoints counted gives way to what it came to. Only what may be tried again needs its source, which may be a text.
-_END_ITEM = f"""
-WITH ended AS (
-    UPDATE job_items i SET state = %(state)s, reason = %(reason)s, detail = %(detail)s, chunks = %(chunks)s,
-        tokens = %(tokens)s, bytes = %(size)s, pages = %(pages)s, finished_at = %(now)s, dead = %(dead)s,
-        source = CASE WHEN %(state)s = 'failed' THEN source ELSE '{{{{}}}}' END
-    FROM (SELECT chunks, tokens, bytes FROM job_items WHERE {OF} AND item = %(item)s AND state = 'running' AND {_STILL}) before
-    WHERE {OF} AND item = %(item)s AND state = 'running'
-    RETURNING before.chunks AS had_chunks, before.tokens AS had_tokens, before.bytes AS had_bytes)
-UPDATE jobs SET {BEAT}, lease_until = %(until)s, {{counter}} = {{counter}} + 1, chunks = chunks + %(chunks)s - had_chunks,
-    tokens = tokens + %(tokens)s - had_tokens, bytes = bytes + %(size)s - had_bytes, revision = revision + 1
-FROM ended WHERE {OF}
-"""
-_BACK = f"""
-UPDATE job_items SET state = 'queued', attempts = attempts - %(uncounted)s, not_before = %(due)s, reason = %(reason)s,
-    detail = %(detail)s
-WHERE {OF} AND item = %(item)s AND state = 'running' AND {_STILL}
+WHERE {OF} AND item = %(item)s AND state = 'running' AND {STILL}
 """
 _LEFT = f"SELECT EXISTS (SELECT FROM job_items WHERE {OF} AND state IN ('queued', 'running'))"
 _LATER = f"""
@@ -142,12 +126,24 @@ WHERE {OF} RETURNING {JOB}
 """
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What an item came to."""
+
+    claim: Claim
+    item: int
+    verdict: Outcome | Dead
+    now: datetime
+
+
 class PgDesk:
     """Jobs as workers see them. ``attempts``: how often an item is tried when workers die of it."""
 
-    def __init__(self, database: Database, *, attempts: int) -> None:
+    def __init__(self, database: Database, *, attempts: int, company: Company | None = None) -> None:
+        """``company``: those who work on items, if several do."""
         self._database = database
         self._attempts = attempts
+        self._settling = Together(self._settle_and_begin, company or Company())
 
     async def claim(self, tenant_id: UUID, kinds: Sequence[str], now: datetime, *, lease: timedelta, limit: int) -> Claim | None:
         """See :class:`memoryd.jobs.ports.Desk`."""
@@ -184,7 +180,7 @@ class PgDesk:
 
     async def next(self, claim: Claim, now: datetime) -> JobItem | Busy | Waits | Through | Settled:
         """See :class:`memoryd.jobs.ports.Desk`."""
-        params = _params(claim, now)
+        params = _params(claim, now) | {"most": 1}
         # Sent again where the connection was lost, it may begin one that nobody works on: the end of the turn finds it.
         held, begun = await self._database.at_once(claim.scope, [(_BEAT, params), (_BEGIN, params)])
         if (row := await begun.fetchone()) is not None:
@@ -215,22 +211,28 @@ class PgDesk:
         params = _params(claim, now) | {"item": item}
         if isinstance(verdict, Again):
             # Not to be done twice: it may be begun again meanwhile.
-            async with self._database.opened(claim.scope, [(_BEAT, params), _returning(verdict, params)]) as (_, (held, _)):
+            async with self._database.opened(claim.scope, [(_BEAT, params), returning(verdict, params)]) as (_, (held, _)):
                 pass
         else:
-            held, _ = await self._database.at_once(claim.scope, [(_LOCK, params), _ending(verdict, params)])
+            held, _ = await self._database.at_once(claim.scope, [(_LOCK, params), ending({item: verdict}, params)])
         if not held.rowcount:
             raise LeaseLost
 
     async def settle_and_next(self, claim: Claim, item: int, verdict: Outcome | Dead, now: datetime) -> JobItem | None:
         """See :class:`memoryd.jobs.ports.Desk`."""
-        params = _params(claim, now) | {"item": item}
-        sent = [(_LOCK, params), _ending(verdict, params), (_BEGIN_UNTRIED, params)]
+        key = claim.scope.tenant_id, claim.job.job_id, claim.owner
+        return await self._settling.ask(key, _End(claim, item, verdict, now))
+
+    async def _settle_and_begin(self, key: Hashable, ends: Sequence["_End"]) -> list[JobItem | None]:
+        """The end of some items of one job, and the beginning of as many."""
+        claim = ends[0].claim
+        params = _params(claim, max(one.now for one in ends)) | {"most": len(ends)}
+        sent = [(_LOCK, params), ending({one.item: one.verdict for one in ends}, params), (_BEGIN_UNTRIED, params)]
         held, _, begun = await self._database.at_once(claim.scope, sent)
         if not held.rowcount:
             raise LeaseLost
-        row = await begun.fetchone()
-        return None if row is None else item_of(row)
+        following = sorted(map(item_of, await begun.fetchall()), key=lambda one: one.item)
+        return [*following, *(None for _ in range(len(ends) - len(following)))]
 
     async def finish(self, claim: Claim, verdict: Failure | Again | None, now: datetime) -> Job:
         """See :class:`memoryd.jobs.ports.Desk`."""
@@ -310,33 +312,6 @@ async def _nothing(
         return Through(found)
     await connection.execute(_WAIT, params | {"due": due})
     return Waits(due)
-
-
-def _returning(verdict: Again, params: dict[str, object]) -> Statement:
-    failure = verdict.failure
-    back = {
-        "uncounted": int(not verdict.counted),
-        "due": verdict.not_before,
-        "reason": failure.code if failure else None,
-        "detail": failure.detail if failure else None,
-    }
-    return _BACK, params | back
-
-
-def _ending(verdict: Outcome | Dead, params: dict[str, object]) -> Statement:
-    dead = isinstance(verdict, Dead)
-    outcome = Outcome(ItemState.FAILED, verdict.failure.code, verdict.failure.detail) if isinstance(verdict, Dead) else verdict
-    end = {
-        "state": outcome.state,
-        "reason": outcome.reason,
-        "detail": outcome.detail,
-        "chunks": outcome.chunks,
-        "tokens": outcome.tokens,
-        "size": outcome.size,
-        "pages": outcome.pages,
-        "dead": dead,
-    }
-    return _END_ITEM.format(counter=outcome.state.value), params | end
 
 
 async def _finish(connection: Connection, found: Job, verdict: Failure | Again | None, params: dict[str, object]) -> Job:

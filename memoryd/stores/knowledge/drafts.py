@@ -1,54 +1,33 @@
 """Staging of changes in PostgreSQL."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
 import numpy as np
 from numpy.typing import NDArray
-from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
 from memoryd.errors import Collision
-from memoryd.generations.catalogue import Catalogue
 from memoryd.generations.ports import Missing
 from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection, Staging, Written
 from memoryd.stores.database import Database
-from memoryd.stores.gaps import gaps, reached
-from memoryd.stores.generations import CATALOGUE, HOLDING, generation
-from memoryd.stores.knowledge.batches import Batch, statements
+from memoryd.stores.knowledge.beginnings import Beginning, Beginnings
 from memoryd.stores.knowledge.discard import discard
-from memoryd.stores.knowledge.locks import (
-    BEGINNING,
-    BEGUN,
-    ENDING,
-    STILL_WRITABLE,
-    THERE,
-    lock_document,
-    naming,
-    open_draft,
-)
-from memoryd.stores.knowledge.revisions import LIVE, OF_DRAFT, REVISIONS, Revision
+from memoryd.stores.knowledge.locks import BEGINNING, ENDING, STILL_WRITABLE, THERE, lock_document, naming, open_draft
+from memoryd.stores.knowledge.revisions import LIVE, REVISIONS, Revision, revisions
 from memoryd.stores.knowledge.rows import close, copy, erase
-from memoryd.stores.trips import Connection, Cursor, Statement, last_trip
-from memoryd.threads import UNIT
+from memoryd.stores.knowledge.writing import OPEN, TO_END, TO_GO_ON, Ending, Former, Part, looking, naming_parts, writing
+from memoryd.stores.trips import Connection, last_trip
+from memoryd.together import Company, Together
 from retrieval.scope import Scope
 
-_INTO = """
+_INSERT = """
 INSERT INTO kb_documents (tenant_id, kb_id, document_id, from_seq, content_hash, settings_hash, title, media_type, source_uri,
     metadata, object_key, bytes, stored_at)
-SELECT %(tenant)s, %(kb)s, %(document)s, {seq}, %(content)s, %(settings)s, %(title)s, %(media_type)s, %(uri)s,
-    coalesce(%(metadata)s::jsonb, '{{}}'), %(key)s, %(size)s, %(now)s
-"""
-_INSERT = _INTO.format(seq="%(seq)s") + "RETURNING document_pid"
-# Most documents are new to their knowledge base: such a one is begun behind ``BEGINNING``, in the same trip.
-_INSERT_NEW = f"""
-{_INTO.format(seq="v.seq")}
-FROM (SELECT {BEGUN} AS seq) v
-WHERE v.seq IS NOT NULL AND NOT EXISTS (
-    SELECT FROM kb_documents d
-    WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.document_id = %(document)s AND {OF_DRAFT})
+VALUES (%(tenant)s, %(kb)s, %(document)s, %(seq)s, %(content)s, %(settings)s, %(title)s, %(media_type)s, %(uri)s,
+    coalesce(%(metadata)s::jsonb, '{}'), %(key)s, %(size)s, %(now)s)
 RETURNING document_pid
 """
 _DESCRIBE = """
@@ -68,36 +47,16 @@ CROSS JOIN LATERAL (
     JOIN kb_vectors v ON v.tenant_id = c.tenant_id AND v.pid = c.pid AND v.generation = g.generation
     WHERE c.tenant_id = %(tenant)s AND v.tenant_id = %(tenant)s AND c.hash = q.hash LIMIT 1) found
 """
-_OPEN = """
-SELECT d.document_pid, d.from_seq FROM kb_documents d {staged}
-WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.document_id = {document} AND d.complete AND d.to_seq IS NULL
-FOR UPDATE OF d
-"""
-_OPEN_OF_ID = _OPEN.format(staged="", document="%(document)s")
-# In one statement what is locked and looked at of a document that is being written: its row, the revision that is to go, and for
-# chunks that are to be written their numbers, and that no generation is made or retired meanwhile.
-_STAGED = f"""
-WITH staged AS MATERIALIZED (
-    SELECT document_id, chunks FROM kb_documents
-    WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s AND kb_id = %(kb)s AND from_seq = %(seq)s AND NOT complete
-    FOR UPDATE),
-former AS MATERIALIZED ({{former}})
-SELECT s.document_id, s.chunks, ARRAY(SELECT nextval('passages_pid_seq') FROM generate_series(1, %(count)s)),
-    f.document_pid, f.from_seq, CASE WHEN %(count)s > 0 THEN {HOLDING} END
-FROM staged s LEFT JOIN former f ON true
-"""
-_STAGED_TO_GO_ON = _STAGED.format(former="SELECT NULL::bigint AS document_pid, NULL::int AS from_seq")
-_STAGED_TO_END = _STAGED.format(former=_OPEN.format(staged="CROSS JOIN staged", document="staged.document_id"))
-_SEEN = """
-SELECT hash, count(*) FROM kb_chunks
-WHERE tenant_id = %(tenant)s AND hash = ANY(%(hashes)s::bytea[]) AND document_pid = %(pid)s GROUP BY hash
-"""
+_OPEN_OF_ID = OPEN.format(staged="", document="%(document)s")
 _COUNT = "UPDATE kb_documents SET chunks = %(stored)s WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s"
 _FINISH = """
-UPDATE kb_documents SET complete = true, title = coalesce(title, %(title)s), media_type = %(media_type)s, pages = %(pages)s,
-    characters = %(characters)s, warnings = %(warnings)s, stored_at = %(now)s, chunks = %(stored)s,
-    tokens = (SELECT coalesce(sum(tokens), 0) FROM kb_chunks WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s)
-WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s RETURNING tokens
+UPDATE kb_documents d SET complete = true, title = coalesce(d.title, q.title), media_type = q.media_type, pages = q.pages,
+    characters = q.characters, warnings = q.warnings, stored_at = %(now)s, chunks = q.stored,
+    tokens = (SELECT coalesce(sum(c.tokens), 0) FROM kb_chunks c
+              WHERE c.tenant_id = %(tenant)s AND c.document_pid = d.document_pid)
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS q(pid bigint, title text, media_type text, pages int, characters bigint,
+    warnings text[], stored int)
+WHERE d.tenant_id = %(tenant)s AND d.document_pid = q.pid RETURNING d.document_pid, d.tokens
 """
 # What the draft has, or what it would have if it were begun now.
 _PRESENT = f"""
@@ -117,56 +76,23 @@ WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft' AND d.
 """
 # A draft that is not there when a document is to be begun in it is begun; the next may be gone as fast.
 _TRIES = 3
-# Up to so many postings are encoded in a millisecond or two; more go to a thread.
-_INLINE = 2_000
-_GONE = "the draft that this was written to is gone: it was published or discarded, or the document was begun anew"
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Some of a document's sections and chunks, which go on where ``staging`` ends; or none. Raises ``ValueError`` for a gap."""
-
-    scope: Scope
-    staging: Staging
-    sections: Sequence[ReadySection]
-    chunks: Sequence[ReadyChunk]
-
-    def __post_init__(self) -> None:
-        stored = self.staging.stored
-        if [chunk.ordinal for chunk in self.chunks] != list(range(stored, stored + len(self.chunks))):
-            raise ValueError("a batch goes on where the one before it ended")
-
-    @property
-    def params(self) -> dict[str, object]:
-        """Which document."""
-        return naming(self.scope, self.staging.kb_id) | {"seq": self.staging.seq, "pid": self.staging.document_pid}
-
-    def looking(self, staged: str) -> list[Statement]:
-        """What has to be known before it is written: of the document, and where there are chunks to write of those."""
-        looking: list[Statement] = [(staged, self.params | {"count": len(self.chunks)})]
-        if self.chunks:
-            looking.append((CATALOGUE, self.params))
-        if self.goes_on:
-            looking.append((_SEEN, self.params | {"hashes": list({chunk.hash for chunk in self.chunks})}))
-        return looking
-
-    @property
-    def goes_on(self) -> bool:
-        """Its chunks are not the first."""
-        return bool(self.chunks and self.staging.stored)
-
-    @property
-    def after(self) -> Staging:
-        """Where the document ends then."""
-        return replace(self.staging, stored=self.staging.stored + len(self.chunks))
+# Longer last parts are written alone: what several are written in is not to hold what they look at for long.
+_SHORT = 16
 
 
 class PgDrafts:
     """:class:`memoryd.knowledge.ports.Drafts` on PostgreSQL."""
 
-    def __init__(self, database: Database, *, missing: Missing = lambda generation: False) -> None:
+    def __init__(
+        self, database: Database, *, missing: Missing = lambda generation: False, company: Company | None = None
+    ) -> None:
+        """``company``: those who write documents, if several do."""
+        company = company or Company()
         self._database = database
         self._missing = missing
+        self._beginnings = Beginnings(database, company)
+        self._knowing = Together(self._known, company)
+        self._finishing = Together(self._finish, company)
 
     async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging | None:
         """Begin to write a document, or go on with what an earlier attempt at the same content wrote.
@@ -176,23 +102,21 @@ class PgDrafts:
         Raises ``NotFound``, ``Collision``.
         """
         params = naming(scope, kb_id) | _params(document) | {"now": now}
-        looking = [(BEGINNING, params), (REVISIONS, params)]
         for _ in range(_TRIES):
-            # Sent again, it finds what it inserted among the revisions. It waits for the disk: a number that a crash of the
-            # server took back would be another document's next, and what is written to it with that.
-            found = await self._database.at_once(scope, [*looking, (_INSERT_NEW, params)])
-            if (seq := await _number(found[0])) is not None:
-                if (document_pid := await _number(found[2])) is not None:
-                    return Staging(kb_id, seq, document_pid, 0)
-                if [one.stands(document) for one in await _revisions(found[1])] == [True]:
-                    return None
-                async with self._database.opened(scope, looking) as (connection, again):
-                    if (seq := await _number(again[0])) is not None:
-                        fresh, revisions = Staging(kb_id, seq, 0, 0), await _revisions(again[1])
-                        return await self._begin(connection, scope, fresh, document, revisions, params)
+            begun = await self._beginnings.begun(scope, kb_id, document, now)
+            if isinstance(begun, Staging):
+                return begun
+            if begun is Beginning.STANDS:
+                return None
+            if begun is Beginning.OTHERWISE:
+                looking = [(BEGINNING, params), (REVISIONS, params)]
+                async with self._database.opened(scope, looking) as (connection, (draft, of_draft)):
+                    if (row := await draft.fetchone()) is not None:
+                        fresh, there = Staging(kb_id, row[0], 0, 0), await revisions(of_draft)
+                        return await self._begin(connection, scope, fresh, document, there, params)
             # Apart from that, for who begins a draft must not hold a document; and none for what would not change it.
             async with self._database.opened(scope, [(LIVE, params)]) as (connection, (live,)):
-                if [one.stands(document) for one in await _revisions(live)] == [True]:
+                if [one.stands(document) for one in await revisions(live)] == [True]:
                     return None
                 await open_draft(connection, scope, kb_id, now)
         raise Collision("one draft after the other was published or discarded under this document")
@@ -203,20 +127,20 @@ class PgDrafts:
         scope: Scope,
         fresh: Staging,
         document: NewDocument,
-        revisions: Sequence[Revision],
+        there: Sequence[Revision],
         params: dict[str, object],
     ) -> Staging | None:
-        current = next((one for one in revisions if one.complete and one.to_seq is None), None)
-        former = next((one for one in revisions if one.to_seq is not None), None)
-        writing = next((one for one in revisions if not one.complete), None)
-        there = current is not None and current.same(document)
+        current = next((one for one in there if one.complete and one.to_seq is None), None)
+        former = next((one for one in there if one.to_seq is not None), None)
+        writing = next((one for one in there if not one.complete), None)
+        same = current is not None and current.same(document)
         fresh = replace(fresh, replaces=current is not None)
-        if writing is not None and writing.same(document) and not there:
+        if writing is not None and writing.same(document) and not same:
             await connection.execute(_DESCRIBE, params | {"pid": writing.document_pid})
             return replace(fresh, document_pid=writing.document_pid, stored=writing.chunks)
         if writing is not None:
             await erase(connection, scope.tenant_id, [writing.document_pid])
-        if current is not None and there:
+        if current is not None and same:
             await self._describe(connection, scope, fresh.seq, current, document)
             return None
         if former is not None and former.same(document):
@@ -233,23 +157,35 @@ class PgDrafts:
         self, scope: Scope, generations: Collection[int], hashes: Sequence[bytes]
     ) -> Mapping[int, Mapping[bytes, NDArray[np.float32]]]:
         """Vectors that chunks of this tenant with these contents have already, by generation; shape ``(dimension,)`` each."""
-        params = {"tenant": scope.tenant_id, "hashes": list(set(hashes)), "generations": list(generations)}
+        key = scope.tenant_id, tuple(generations)
+        return await self._knowing.ask(key, (scope, frozenset(hashes)))
+
+    async def _known(
+        self, key: tuple[UUID, tuple[int, ...]], asked: Sequence[tuple[Scope, frozenset[bytes]]]
+    ) -> list[dict[int, dict[bytes, NDArray[np.float32]]]]:
+        tenant_id, generations = key
+        hashes = frozenset[bytes]().union(*(some for _, some in asked))
+        params = {"tenant": tenant_id, "hashes": list(hashes), "generations": list(generations)}
         found: dict[int, dict[bytes, NDArray[np.float32]]] = {number: {} for number in generations}
-        (rows,) = await self._database.at_once(scope, [(_KNOWN, params)])
+        (rows,) = await self._database.at_once(asked[0][0], [(_KNOWN, params)])
         for number, content, sent in await rows.fetchall():
             found[number][bytes(content)] = _vector(sent)
-        return found
+        return [
+            {number: {one: vector for one, vector in made.items() if one in some} for number, made in found.items()}
+            for _, some in asked
+        ]
 
     async def add(
         self, scope: Scope, staging: Staging, sections: Sequence[ReadySection], chunks: Sequence[ReadyChunk]
     ) -> Staging:
         """Write a batch, all or none; the staging with the new count. Raises ``Collision``, ``ValueError`` for a gap."""
-        part = _Part(scope, staging, sections, chunks)
-        looking = [(STILL_WRITABLE, part.params), *part.looking(_STAGED_TO_GO_ON)]
-        async with self._database.opened(scope, looking) as (connection, found):
-            writing, _ = await self._writing(part, found)
-            await last_trip(connection, [*writing, (_COUNT, part.params | {"stored": part.after.stored})])
-        return part.after
+        parts = [Part(scope, staging, sections, chunks)]
+        params, after = naming_parts(parts), parts[0].after
+        async with self._database.opened(scope, [(STILL_WRITABLE, params), *looking(parts, TO_GO_ON)]) as (connection, found):
+            statements, _ = await writing(parts, found, self._missing)
+            counted = params | {"pid": staging.document_pid, "stored": after.stored}
+            await last_trip(connection, [*statements, (_COUNT, counted)])
+        return after
 
     async def finish(
         self,
@@ -268,24 +204,28 @@ class PgDrafts:
         if staging.replaces and chunks:
             # Apart: to take out a large revision takes seconds, in which no generation could be made or retired.
             staging, sections, chunks = await self.add(scope, staging, sections, chunks), (), ()
-        part = _Part(scope, staging, sections, chunks)
-        done = {
-            "title": read.title,
-            "media_type": read.media_type,
-            "pages": read.pages,
-            "characters": read.characters,
-            "warnings": list(read.warnings),
-            "now": now,
-            "stored": part.after.stored,
-        }
-        # Looked at behind the lock: the document may have been begun anew, or another attempt may have gone on.
-        looking = [(ENDING, part.params), *part.looking(_STAGED_TO_END)]
-        async with self._database.opened(scope, looking) as (connection, found):
-            writing, former = await self._writing(part, found)
-            await self._take_out(connection, scope, staging.seq, former)
-            *_, finished = await last_trip(connection, [*writing, (_FINISH, part.params | done)])
-            ((tokens,),) = await finished.fetchall()
-            return int(tokens)
+        key = scope.tenant_id, scope.spaces, staging.kb_id, staging.seq
+        ending = Ending(Part(scope, staging, sections, chunks), read, now)
+        if staging.replaces or staging.stored or len(chunks) > _SHORT:
+            (tokens,) = await self._finish(key, [ending])
+            return tokens
+        return await self._finishing.ask(key, ending)
+
+    async def _finish(self, key: Hashable, endings: Sequence[Ending]) -> list[int]:
+        """Several of one draft, of which none has a former revision; or one."""
+        parts = [one.part for one in endings]
+        scope, params = parts[0].scope, naming_parts(parts)
+        # Looked at behind the lock: a document may have been begun anew, or another attempt may have gone on.
+        async with self._database.opened(scope, [(ENDING, params), *looking(parts, TO_END)]) as (connection, found):
+            statements, former = await writing(parts, found, self._missing)
+            if former and len(parts) > 1:
+                raise Collision("a document has a former revision by now, which takes its time to go")
+            for one in former.values():
+                await self._take_out(connection, scope, parts[0].staging.seq, one)
+            done = params | {"rows": Jsonb([one.row for one in endings]), "now": max(one.now for one in endings)}
+            *_, finished = await last_trip(connection, [*statements, (_FINISH, done)])
+            tokens: dict[int, int] = dict(await finished.fetchall())
+        return [int(tokens[one.staging.document_pid]) for one in parts]
 
     async def written(self, scope: Scope, kb_id: UUID, document_id: str, since: datetime) -> Written | None:
         """See :class:`memoryd.knowledge.ports.Drafts`."""
@@ -301,7 +241,11 @@ class PgDrafts:
                 return False
             seq = await open_draft(connection, scope, kb_id, now)
             await lock_document(connection, kb_id, document_id)
-            return await self._take_out(connection, scope, seq, await (await connection.execute(_OPEN_OF_ID, params)).fetchone())
+            row = await (await connection.execute(_OPEN_OF_ID, params)).fetchone()
+            if row is None:
+                return False
+            await self._take_out(connection, scope, seq, Former(*row[1:]))
+            return True
 
     async def discard(self, scope: Scope, kb_id: UUID, *, unchanged_by: UUID | None = None) -> bool:
         """See :func:`memoryd.stores.knowledge.discard.discard`."""
@@ -312,48 +256,12 @@ class PgDrafts:
         params = naming(scope, kb_id) | {"documents": list(document_ids)}
         return dict(await self._database.read(scope, _PRESENT, params))
 
-    async def _writing(self, part: "_Part", found: Sequence[Cursor]) -> tuple[list[Statement], TupleRow | None]:
-        """What writes a part, by whether it can be written and what :meth:`_Part.looking` found; and the revision that is to go,
-        if there is one. Raises ``Collision``."""
-        writable, staged, *others = found
-        row = await staged.fetchone()
-        if not writable.rowcount or row is None:
-            raise Collision(_GONE)
-        document_id, stored, pids, former_pid, former_seq, _ = row
-        former = None if former_pid is None else (former_pid, former_seq)
-        if stored != part.staging.stored:
-            raise Collision("another attempt writes this document")
-        generations, without = await self._reached(part, others[0]) if part.chunks else ([], [])
-        batch = Batch(
-            tenant=part.scope.tenant_id,
-            generations=generations,
-            staging=part.staging,
-            document_id=document_id,
-            sections=part.sections,
-            chunks=part.chunks,
-            pids=pids,
-            seen={bytes(content): count for content, count in await others[1].fetchall()} if part.goes_on else {},
-        )
-        small = sum(len(chunk.terms) for chunk in part.chunks) <= _INLINE
-        encoded = statements(batch) if small else await UNIT.run(statements, batch)
-        return [*encoded, *gaps(part.scope.tenant_id, without)], former
-
-    async def _reached(self, part: _Part, registered: Cursor) -> tuple[list[int], list[int]]:
-        """The generations that a part's chunks have vectors for, and those that they are a gap in."""
-        catalogue = Catalogue(tuple(map(generation, await registered.fetchall())))
-        given = set.intersection(*(set(chunk.vectors) for chunk in part.chunks))
-        return reached(catalogue, part.staging.kb_id, given, self._missing)
-
-    async def _take_out(self, connection: Connection, scope: Scope, seq: int, row: TupleRow | None) -> bool:
-        """The open revision (``_OPEN``) is not in the draft any more: erased if it is the draft's own, else closed."""
-        if row is None:
-            return False
-        document_pid, from_seq = row
-        if from_seq == seq:
-            await erase(connection, scope.tenant_id, [document_pid])
+    async def _take_out(self, connection: Connection, scope: Scope, seq: int, former: Former) -> None:
+        """The open revision is not in the draft any more: erased if it is the draft's own, else closed."""
+        if former.from_seq == seq:
+            await erase(connection, scope.tenant_id, [former.document_pid])
         else:
-            await close(connection, scope.tenant_id, [document_pid], seq)
-        return True
+            await close(connection, scope.tenant_id, [former.document_pid], seq)
 
     async def _describe(self, connection: Connection, scope: Scope, seq: int, revision: Revision, document: NewDocument) -> None:
         """Title, URI and metadata of an open revision: of a copy of it where published versions have it too."""
@@ -368,18 +276,10 @@ class PgDrafts:
         await connection.execute(_DESCRIBE, params | {"pid": pid})
 
 
-async def _number(cursor: Cursor) -> int | None:
-    row = await cursor.fetchone()
-    return None if row is None else int(row[0])
-
-
-async def _revisions(cursor: Cursor) -> list[Revision]:
-    return [Revision(*row) for row in await cursor.fetchall()]
-
-
 def _params(document: NewDocument) -> dict[str, object]:
     return {
         "document": document.document_id,
+        "documents": [document.document_id],
         "content": document.content_hash,
         "settings": document.settings_hash,
         "title": document.title,

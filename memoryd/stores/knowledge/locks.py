@@ -39,17 +39,23 @@ STILL_WRITABLE = _TAKING + "AND v.seq = %(seq)s FOR SHARE OF v"
 """The draft that was begun with this number, to write to it; no row: it takes nothing any more."""
 BEGINNING = f"""
 WITH draft AS MATERIALIZED ({_TAKING} FOR SHARE OF v)
-SELECT seq, {_ONE_AT_A_TIME.format(document="%(document)s")}, set_config('memoryd.draft', seq::text, true) FROM draft
+SELECT seq, set_config('memoryd.draft', seq::text, true), locked.documents
+FROM draft CROSS JOIN LATERAL (
+    SELECT count({_ONE_AT_A_TIME.format(document="q.document")}) AS documents
+    FROM unnest(%(documents)s::text[]) AS q(document) WHERE draft.seq IS NOT NULL) locked
 """
-"""The draft, to begin a document in it, one at a time; no row: there is none that takes anything."""
+"""The draft, to begin documents in it, each one at a time; no row: there is none that takes anything. Several documents have to
+be in the order of their ids, in which everybody locks them."""
 BEGUN = "nullif(current_setting('memoryd.draft', true), '')::bigint"
 """The number of the draft that :data:`BEGINNING` found in this transaction, for what is sent together with it."""
 ENDING = f"""
 WITH draft AS MATERIALIZED ({STILL_WRITABLE})
-SELECT {_ONE_AT_A_TIME.format(document="d.document_id")} FROM draft CROSS JOIN kb_documents d
-WHERE d.tenant_id = %(tenant)s AND d.document_pid = %(pid)s AND d.kb_id = %(kb)s
+SELECT {_ONE_AT_A_TIME.format(document="q.document_id")}
+FROM (SELECT d.document_id FROM draft CROSS JOIN kb_documents d
+      WHERE d.tenant_id = %(tenant)s AND d.document_pid = ANY(%(documents)s::bigint[]) AND d.kb_id = %(kb)s
+      ORDER BY d.document_id) q
 """
-"""The same to end one that was begun; no row: the draft takes nothing any more, or the document is not there."""
+"""The same to end some that were begun; no row: the draft takes nothing any more, or no such document is there."""
 _LOCK_DOCUMENT = "SELECT " + _ONE_AT_A_TIME.format(document="%(document)s")
 # Of a draft that is based on an older version than the newest: what is open there, and what was closed since.
 _NOT_THERE = """

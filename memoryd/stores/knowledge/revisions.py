@@ -1,27 +1,28 @@
-"""The revisions of a document that the draft of its knowledge base has to do with."""
+"""The revisions of documents that the draft of their knowledge base has to do with."""
 
 from dataclasses import dataclass
 
 from memoryd.knowledge.model import NewDocument
 from memoryd.stores.knowledge.locks import IN_SPACES
+from memoryd.stores.trips import Cursor
 from retrieval.filters import JsonValue
 
 _SAID = "d.complete, d.content_hash, d.settings_hash, d.chunks, d.title, d.source_uri, d.metadata, d.object_key"
 OF_DRAFT = "(d.to_seq = v.seq OR d.to_seq IS NULL AND (d.complete OR d.from_seq = v.seq))"
-# The open one, the one that is being written, and the one that the draft closed.
+# Of each the open one, the one that is being written, and the one that the draft closed.
 REVISIONS = f"""
-SELECT d.document_pid, d.from_seq, d.to_seq, {_SAID}
+SELECT d.document_id, d.document_pid, d.from_seq, d.to_seq, {_SAID}
 FROM kb_versions v JOIN kb_documents d ON d.tenant_id = v.tenant_id AND d.kb_id = v.kb_id
-WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft' AND d.document_id = %(document)s
-    AND {OF_DRAFT}
+WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft'
+    AND d.document_id = ANY(%(documents)s::text[]) AND {OF_DRAFT}
 FOR UPDATE OF d
 """
 # Without a draft: the one that a draft would have if it were begun now.
 LIVE = f"""
-SELECT d.document_pid, d.from_seq, NULL::bigint, {_SAID}
+SELECT d.document_id, d.document_pid, d.from_seq, NULL::bigint, {_SAID}
 FROM knowledge_bases b JOIN kb_documents d ON d.tenant_id = b.tenant_id AND d.kb_id = b.kb_id
-WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES} AND d.document_id = %(document)s AND d.complete
-    AND d.from_seq <= b.live_seq AND (d.to_seq IS NULL OR d.to_seq > b.live_seq)
+WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES} AND d.complete
+    AND d.document_id = ANY(%(documents)s::text[]) AND d.from_seq <= b.live_seq AND (d.to_seq IS NULL OR d.to_seq > b.live_seq)
     AND NOT EXISTS (
         SELECT FROM kb_versions v WHERE v.tenant_id = b.tenant_id AND v.kb_id = b.kb_id AND v.state = 'draft')
 """
@@ -31,6 +32,7 @@ WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES} AND d.docume
 class Revision:
     """A row of :data:`REVISIONS` or :data:`LIVE`."""
 
+    document_id: str
     document_pid: int
     from_seq: int
     to_seq: int | None
@@ -56,3 +58,8 @@ class Revision:
         """Already says all that ``document`` says about itself; what that leaves out stays."""
         said = ((document.title, self.title), (document.source_uri, self.source_uri), (document.metadata, self.metadata))
         return all(new is None or new == old for new, old in said)
+
+
+async def revisions(cursor: Cursor) -> list[Revision]:
+    """What :data:`REVISIONS` or :data:`LIVE` found."""
+    return [Revision(*row) for row in await cursor.fetchall()]

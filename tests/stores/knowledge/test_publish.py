@@ -2,16 +2,17 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from uuid import UUID
 
 import numpy as np
 import psycopg
 import pytest
 
 from memoryd.errors import Conflict, StoreUnavailable
-from memoryd.stores.knowledge import drafts
 from memoryd.stores.knowledge import publish as publishing
+from memoryd.stores.knowledge import writing
 from memoryd.stores.knowledge.batches import Batch, statements
 from memoryd.stores.knowledge.verify import verify
 from tests.stores.knowledge.shelf import Shelf
@@ -203,11 +204,11 @@ async def test_known_vectors_are_those_stored(shelf: Shelf) -> None:
 async def test_large_batches_are_encoded_in_a_thread(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     ran = set[str]()
 
-    def seen(batch: Batch) -> object:
+    def seen(tenant_id: UUID, batches: Sequence[Batch]) -> object:
         ran.add(threading.current_thread().name)
-        return statements(batch)
+        return statements(tenant_id, batches)
 
-    monkeypatch.setattr(drafts, "statements", seen)
+    monkeypatch.setattr(writing, "statements", seen)
     await shelf.stage("a", [" ".join(f"w{n}" for n in range(3000)), "short"])
     await shelf.publish()
     assert {name.split("_")[0] for name in ran} == {"unit"}

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -20,10 +21,11 @@ from memoryd.stores.jobs.active import PgActiveJobs
 from memoryd.stores.jobs.ledger import PgLedger
 from memoryd.stores.knowledge import collect as collecting
 from memoryd.stores.knowledge import discard as discarding
+from memoryd.stores.knowledge import drafts
 from memoryd.stores.knowledge import publish as publishing
-from memoryd.stores.knowledge.drafts import PgDrafts
 from memoryd.stores.knowledge.rows import erase
 from memoryd.stores.knowledge.verify import verify
+from memoryd.stores.knowledge.writing import writing
 from memoryd.stores.originals import ObjectOriginals
 from retrieval.scope import Scope
 from tests.stores.knowledge.shelf import Shelf
@@ -59,14 +61,14 @@ async def test_a_draft_that_somebody_is_just_changing_is_not_dropped_as_unchange
     staging = await shelf.begin("b", LINES[:2])
     assert staging is not None
     staging = await shelf.part(staging, LINES[:2])
-    ending, go, take_out = asyncio.Event(), asyncio.Event(), PgDrafts._take_out
+    ending, go = asyncio.Event(), asyncio.Event()
 
-    async def slow(*given: object) -> bool:
+    async def slow(*given: Any) -> Any:
         ending.set()
         await go.wait()
-        return await take_out(*given)  # type: ignore[arg-type]
+        return await writing(*given)
 
-    monkeypatch.setattr(PgDrafts, "_take_out", slow)
+    monkeypatch.setattr(drafts, "writing", slow)
     finishing = asyncio.create_task(shelf.finish(staging))
     await ending.wait()
     publishes = asyncio.create_task(use(shelf).published_by_job(shelf.scope, "handbook", JOB, note=None))

@@ -40,6 +40,8 @@ class MarkupBlock:
 
     def __init__(self, *, comments: bool, endless: Set[tuple[str, bool]] = frozenset()) -> None:
         self._comments, self._endless = comments, endless
+        # By element: the line of those held before which none ends that begins. It was looked for once, however many begin.
+        self._endless_until: dict[str, int] = {}
         self._commented = False
         self._held: list[str] = []
         self._length = 0
@@ -83,17 +85,10 @@ class MarkupBlock:
 
     def add(self, line: str) -> Iterator[Piece]:
         """The pieces that are ready when the block has this line as well."""
-        if not self._held:
+        if not (self._held or self._parted):
             self._alone = _VERBATIM.match(line) is not None
-        before = len(self._held[-1]) if self._goes_on else 0
-        if self._goes_on:
-            self._held[-1] += line
-        else:
-            self._held.append(line)
-        for found in _TAGS.finditer(line):
-            _, ends, close, name, void = found.groups()
-            place = _Place(len(self._held) - 1, before + found.start(), self._length)
-            self._see((name or _COMMENT).lower(), place, opens=not (ends or close or void), closes=bool(ends or close))
+        before = self._held.pop() if self._goes_on else ""
+        self._held.append(before + self._seen(line, len(before)))
         self._goes_on = False
         self._over_gap = self._over_gap or not line.strip()
         self._length += len(line) + 1
@@ -104,6 +99,7 @@ class MarkupBlock:
             again = self._again()
             yield from self.pieces()
             self._held, self._length, self._parted = [again] if again else [], len(again), True
+            self._endless_until.clear()
 
     def after_comment(self) -> list[str]:
         """Takes back the lines from a comment on that did not end."""
@@ -116,8 +112,9 @@ class MarkupBlock:
             return None
         name, alone = self._verbatim, self._alone
         lines = self._taken_back(self._element_at)
+        self._endless_until[name] = self._element_at.line + _before_gap(lines)
         self._verbatim, self._alone, self._commented, self._goes_on = "", False, False, True
-        return name, alone, ["&lt;" + lines[0][1:], *lines[1:]]
+        return name, alone, lines
 
     def _taken_back(self, place: _Place) -> list[str]:
         line = self._held[place.line]
@@ -133,7 +130,21 @@ class MarkupBlock:
         if root is not None:
             yield from fragment_of(root)
 
-    def _see(self, name: str, place: _Place, *, opens: bool, closes: bool) -> None:
+    def _seen(self, line: str, column: int) -> str:
+        """The line, which goes on at ``column`` of what is held, with those of its tags as text that are only spoken of."""
+        parts: list[str] = []
+        read = 0
+        for found in _TAGS.finditer(line):
+            _, ends, close, name, void = found.groups()
+            place = _Place(len(self._held), column + found.start(), self._length)
+            if not self._see((name or _COMMENT).lower(), place, opens=not (ends or close or void), closes=bool(ends or close)):
+                parts += line[read : found.start()], "&lt;"
+                read = found.start() + 1
+                column += len("&lt;") - 1
+        return "".join([*parts, line[read:]])
+
+    def _see(self, name: str, place: _Place, *, opens: bool, closes: bool) -> bool:
+        """Whether it is a tag; else it is text."""
         if self._commented:
             self._commented = not (closes and name == _COMMENT)
         elif self._verbatim and name == self._verbatim and not self._opened_twice:
@@ -150,9 +161,12 @@ class MarkupBlock:
             self._in_cell = closes
         elif name in ("td", "th", "tr"):
             self._in_cell = opens and name != "tr"
+        elif opens and place.line < self._endless_until.get(name, 0):
+            return False
         elif opens:
             self._verbatim, self._element_at = name, place
             self._over_gap = self._opened_twice = False
+        return True
 
     def _again(self) -> str:
         """What the next part has to begin with: the element that is open, and of a table its first row."""
@@ -164,3 +178,14 @@ class MarkupBlock:
         end = shown.find("</tr", begin) + len("</tr>")
         row = text[begin:end] if len("</tr>") <= end - begin <= MAX_BLOCK else ""
         return f"<table>{row}<tr><td>" if self._in_cell else f"<table>{row}"
+
+
+def _before_gap(lines: list[str]) -> int:
+    """How many lines stand before the first empty one, and in the first half of what is read ahead: of those that begin there,
+    the end was looked for as well."""
+    length = 0
+    for number, line in enumerate(lines):
+        if not line.strip() or length > _MOST // 2:
+            return number
+        length += len(line) + 1
+    return len(lines)

@@ -1,12 +1,18 @@
 """Markdown with elements and comments that do not end: they take no text with them."""
 
+import io
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ingestion.document import BlockKind
+from ingestion.parse.formats import markdown
 from ingestion.parse.hyperlines import MarkupBlock
+from ingestion.parse.limits import ParseLimits
+from ingestion.parse.pieces import Facts, Piece
+from ingestion.parse.source import Source
 from tests.ingestion.parse.reading import read_text
 
 H, P, T, C = BlockKind.HEADING, BlockKind.PARAGRAPH, BlockKind.TABLE, BlockKind.CODE
@@ -104,6 +110,32 @@ async def test_ends_are_looked_for_once(tmp_path: Path, line: str) -> None:
     began = time.process_time()
     await read_text(tmp_path, "# A\n\n" + f"{line}\n\nsome words\n\n" * 9_000, "a.md")
     assert time.process_time() - began < 20
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "use <script> here", "<p><pre>", "<td><textarea>", "<style><script>", "<pre><style><script>", "a <!-- b --><script>",
+        "<script> " * 50,
+    ],
+)  # fmt: skip
+def test_ends_are_looked_for_once_where_no_line_is_empty(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in what blocks are given to read, however often. A paragraph of them is text to its last word."""
+    given: list[int] = []
+    add = MarkupBlock.add
+
+    def counted(self: MarkupBlock, text: str) -> Iterator[Piece]:
+        given.append(len(text) + 1)
+        return add(self, text)
+
+    monkeypatch.setattr(MarkupBlock, "add", counted)
+    content = ("<div>\n" + f"{line} 11 words\n" * 2_000 + "\n# End\n").encode()
+    source = Source(io.BytesIO(content), len(content), ParseLimits())
+    text = "".join(piece.text for piece in markdown.read(source, Facts()))
+    assert text.count("words") == 2_000
+    assert text.endswith("End")
+    # An element of each name at the beginning is looked for to the end of the document, and then to the end of the paragraph.
+    assert sum(given) < 5 * len(content)
 
 
 def test_tables_that_nobody_closes_are_read_quickly() -> None:

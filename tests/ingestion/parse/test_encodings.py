@@ -47,6 +47,17 @@ async def test_few_wrong_bytes_of_no_encoding_are_no_reason_to_refuse_a_text(tmp
         ("koi8_r", "Отпуск составляет двадцать восемь дней в году. Заявление подаётся за две недели."),
         ("cp1253", "Η άδεια είναι είκοσι πέντε ημέρες τον χρόνο. Η αίτηση υποβάλλεται πριν."),
         ("gb18030", "员工每年有二十天带薪休假。"),
+        # Signs in what is otherwise ASCII, or French, would be Japanese katakana or letters of Central Europe.
+        ("cp1252", "© 2024 Acme Corp. All rights reserved."),
+        ("cp1252", "Copyright notice\n" * 30 + "© 2024 Acme Corp. All rights reserved."),
+        ("cp1252", "You don’t need it. Acme® Air – the “best” of 2024…"),
+        ("cp1252", "§ 5: 20 °C ± 1, x² and £100"),
+        ("cp1252", "Page 1 · Page 2"),
+        ("cp1252", "La société © 2023"),
+        ("cp932", "これ"),
+        ("cp932", "有給休暇は年に二十日です。"),
+        ("cp932", "int value = 1;  // 前の値"),
+        ("cp932", "品名 ｶﾀｶﾅ ﾃｽﾄ 10 ｺ"),
     ],
 )  # fmt: skip
 async def test_short_texts_of_an_older_encoding_are_guessed(tmp_path: Path, encoding: str, text: str) -> None:

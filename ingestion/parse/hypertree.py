@@ -16,6 +16,10 @@ _WHOLE = frozenset(("html", "body"))
 # What is asked for. Others have names and values that no tree takes: @click, xmlns:o.
 _ATTRIBUTES = ("class", "id", "role", "hidden", "aria-hidden", "href", "colspan", "rowspan", "alttext", "encoding")
 _NAME = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
+# All is text in these, up to their end: without one, the rest of the page.
+_RAW = ("script", "style", "textarea", "title", "iframe", "xmp", "noembed", "noframes")
+_OPENS = re.compile(rf"<(!--|(?:pre|{'|'.join(_RAW)})(?=[\s/>]))", re.IGNORECASE)
+_ENDS = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in ("pre", *_RAW)} | {"!--": re.compile("--!?>")}
 _UNFIT = re.compile("[\x00-\x08\x0b\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -24,7 +28,31 @@ def tree_of(text: str) -> Element | None:
 
     Whatever is wrong with a page, it is read to its end: with ``huge_tree`` also beyond texts and attributes of 10 MB.
     """
-    return etree.fromstring(text.encode("utf-8", errors="replace"), _parser())
+    return etree.fromstring(_with_whole_code(text).encode("utf-8", errors="replace"), _parser())
+
+
+def _with_whole_code(text: str) -> str:
+    """``<script>`` and the like as words within ``<pre>``, if they do not end there: who shows code forgets to escape it."""
+    ends: dict[str, int] = {}
+    parts: list[str] = []
+    # Up to where it is written, code, and raw text of other elements.
+    read = code = raw = 0
+    for found in _OPENS.finditer(text):
+        begin, name = found.start(), found[1].lower()
+        if begin < raw:
+            continue
+        if ends.get(name, 0) <= begin:
+            # From within the mark of a comment, which may be its end as well.
+            end = _ENDS[name].search(text, begin + 2)
+            ends[name] = end.start() if end else len(text)
+        if name == "pre":
+            code = ends[name]
+        elif begin < code <= ends[name] and name != "!--":
+            parts += text[read:begin], "&lt;"
+            read = begin + 1
+        else:
+            raw = ends[name]
+    return "".join([*parts, text[read:]])
 
 
 @cache

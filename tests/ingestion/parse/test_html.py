@@ -165,6 +165,15 @@ async def test_lines_of_code_that_are_elements(tmp_path: Path) -> None:
     assert [block.text for block in document.blocks] == ["a\nb", "c\nd\ne"]
 
 
+@pytest.mark.parametrize("tag", ["script", "STYLE", "textarea", "iframe"])
+async def test_code_that_nobody_escaped_takes_nothing_with_it(tmp_path: Path, tag: str) -> None:
+    page = f"""<body><script>"<pre>"</script><!-- <pre> --><{tag}>no</{tag}><pre>
+a <b>bold</b> <{tag} src="x"> opens
+</pre><p>after</p><pre>a<{tag}>no</{tag}>b<!-- <{tag}> --></pre><{tag}>no</{tag}>end</body>"""
+    document = await read_text(tmp_path, page, "a.html")
+    assert [block.text for block in document.blocks] == [f'a bold <{tag} src="x"> opens', "after", "ab", "end"]
+
+
 async def test_formulas(tmp_path: Path) -> None:
     tex = '<math><semantics><mi>x</mi><annotation encoding="application/x-tex">x^2</annotation></semantics></math>'
     page = f'<p>If {tex} or <math alttext="\\pi r"><mi>p</mi></math> or <math><mi>a</mi><mo>=</mo><mn>2</mn></math>.</p>'

@@ -61,6 +61,16 @@ async def test_an_element_within_a_block_may_reach_over_an_empty_line(tmp_path: 
     assert document.parsed.warnings == ()
 
 
+@pytest.mark.parametrize("tag", ["script", "style", "textarea"])
+async def test_an_element_that_code_opens_takes_nothing_of_it(tmp_path: Path, tag: str) -> None:
+    text = f"<pre>\na <{tag}> b\n\nc\n</pre>\n\n<div>\n<pre>a <{tag}> b</pre>\n<p>shown</p>\n</div>\n\n# After\n"
+    document = await read_text(tmp_path, text, "a.md")
+    assert [(block.kind, block.text) for block in document.blocks] == [
+        (C, f"a <{tag}> b\n\nc"), (C, f"a <{tag}> b"), (P, "shown"), (H, "After"),
+    ]  # fmt: skip
+    assert document.parsed.warnings == ()
+
+
 async def test_elements_without_an_end_are_text(tmp_path: Path) -> None:
     document = await read_text(tmp_path, "# A\n\n<style>\n.a {}\n\ntext\n\n## B\n\n<style>\n.b {}\n\nmore\n", "a.md")
     assert [(block.kind, block.text) for block in document.blocks] == [

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from lxml import etree
+from collections.abc import Callable, Iterable
 
 from ingestion.parse.markup import Element
 
 # A page may claim spans of thousands of cells, in every cell. As many copies are made as there are cells, and so many more.
 _MAX_SPAN = 50
 _MAX_COPIES = 200_000
+_CELLS = ("td", "th")
+_GROUPS = ("tbody", "thead", "tfoot", "table")
 
 
 def grid(table: Element, shown: Callable[[Element], str]) -> list[list[str]]:
@@ -18,15 +18,14 @@ def grid(table: Element, shown: Callable[[Element], str]) -> list[list[str]]:
 
     Of a table that is nearly nothing but spans, later cells stand only where they are.
     """
-    _put_in_rows(table)
     rows: list[list[str]] = []
     # By column: the text that reaches down into the next row, and for how many more.
     hanging: dict[int, tuple[str, int]] = {}
     room = _MAX_COPIES
-    for row in table.iter("tr"):
+    for cells in _rows(table):
         line: list[str] = []
         below = {column: (text, left - 1) for column, (text, left) in hanging.items() if left > 1}
-        for cell in row.iterchildren("td", "th"):
+        for cell in cells:
             _fill(line, hanging)
             text = shown(cell).replace("\n", " ")
             down, across = (_span(cell.get(name)) if room > 0 else 1 for name in ("rowspan", "colspan"))
@@ -41,18 +40,25 @@ def grid(table: Element, shown: Callable[[Element], str]) -> list[list[str]]:
     return rows
 
 
-def _put_in_rows(table: Element) -> None:
-    """Puts cells without a row into one, those side by side into the same, as browsers do."""
-    made: set[Element] = set()
-    for cell in list(table.iter("td", "th")):
-        if cell.getparent().tag == "tr" or next(cell.iterancestors("td", "th", "table")) is not table:
+def _rows(table: Element) -> Iterable[list[Element]]:
+    """The cells of each row, also those that a form or a font within it holds. Cells without a row are in one up to the next row
+    or group of rows, as browsers have them."""
+    rows: dict[Element, list[Element]] = {}
+    group = first = None
+    for element in table.iter("tr", *_CELLS):
+        if element.tag == "tr":
+            rows[element], group = [], None
             continue
-        row = cell.getprevious()
-        if row not in made:
-            row = etree.Element("tr")
-            made.add(row)
-            cell.addprevious(row)
-        row.append(cell)
+        above = next(element.iterancestors("tr", "table", *_CELLS))
+        if above.tag == "tr":
+            rows[above].append(element)
+        elif above is table:
+            own = next(element.iterancestors(*_GROUPS))
+            if own is not group:
+                group, first = own, element
+                rows[first] = []
+            rows[first].append(element)
+    return rows.values()
 
 
 def _fill(line: list[str], hanging: dict[int, tuple[str, int]]) -> None:

@@ -113,6 +113,17 @@ async def test_words_and_cells_outside_of_rows_are_read(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("tag", ["form", "font", "b"])
+async def test_cells_in_a_form_or_font_stay_in_their_row(tmp_path: Path, tag: str) -> None:
+    page = f"""<table><{tag}><tr><td>name<td>price<td>tax</tr></{tag}><tr><{tag}><td>a</td><td>1</td></{tag}><td>2</td></tr>
+<tr><td>b</td><{tag}><td>3</td><td>4</td></tr></{tag}><{tag}><td>c</td></{tag}><{tag}><td>5</td></{tag}><td>6</td>
+<tbody><td>d</td></tbody></table>"""
+    document = await read_text(tmp_path, page, "a.html")
+    assert document.text.split("\n") == [
+        "| name | price | tax |", "| --- | --- | --- |", "| a | 1 | 2 |", "| b | 3 | 4 |", "| c | 5 | 6 |", "| d |  |  |",
+    ]  # fmt: skip
+
+
 async def test_tables_within_tables(tmp_path: Path) -> None:
     """Each level is looked at once: 300 of them took a minute."""
     page = "<table><caption>c</caption><tr><td>x<td>y" * 300 + "END"

@@ -162,6 +162,7 @@ def _described(job: Job) -> None:
         ("tokens", counters.tokens),
         ("publishes", "when it is through and no document failed" if job.publish else "no"),
         ("note", job.note),
+        ("version", job.version),
         ("chunks/s", job.per_second.chunks),
         ("time left", None if job.eta_s is None else seconds(job.eta_s)),
         ("begun", second(job.created_at)),

@@ -16,6 +16,7 @@ def job_out(job: Job) -> JobOut:
         space=job.space,
         publish=job.payload.get("publish") is True,
         note=_text(job, "note"),
+        version=version if isinstance(version := job.payload.get("version"), int) else None,
         state=job.state,
         wish=job.wish,
         revision=job.revision,

@@ -76,7 +76,8 @@ class NewItem:
 @dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to be. ``space``: a key that is confined to spaces sees the jobs of these; ``None``: only keys that are not.
-    ``payload`` is the handler's own, JSON. Without items it is done when the handler's ``finished`` is."""
+    ``payload`` is the handler's own, JSON, which may be added to later. Without items it is done when the handler's ``finished``
+    is."""
 
     kind: str
     payload: Mapping[str, JsonValue]

@@ -139,7 +139,7 @@ def test_versions_and_a_refusal(command: Command, service: Service) -> None:
 
 
 def test_jobs(command: Command, service: Service) -> None:
-    running = job("running", succeeded=1) | {"wish": "pause", "publish": True, "note": "nightly"}
+    running = job("running", succeeded=1) | {"wish": "pause", "publish": True, "note": "nightly", "version": 3}
     service.answers = [
         httpx.Response(200, json={"jobs": [running, job(number=2)], "next_cursor": None}),
         httpx.Response(200, json=running),
@@ -152,7 +152,7 @@ def test_jobs(command: Command, service: Service) -> None:
     shown = command("jobs", "show", ID)
     assert shown.exit_code == 0
     assert "running, pause asked for" in shown.stdout
-    assert re.search(r"publishes +when it is through.*\nnote +nightly", shown.stdout)
+    assert re.search(r"publishes +when it is through.*\nnote +nightly *\nversion +3", shown.stdout)
     assert "is being paused" in command("jobs", "pause", ID).stdout
     assert command("jobs", "resume", "no-id").exit_code == 2
 

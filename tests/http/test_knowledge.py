@@ -5,6 +5,7 @@ import io
 import json
 import zipfile
 from collections.abc import AsyncIterator
+from operator import itemgetter
 
 import pytest
 from fastapi import FastAPI
@@ -162,10 +163,11 @@ async def test_a_job_may_only_publish(desk: Desk) -> None:
 
 
 async def test_a_job_says_of_what_it_is_and_whether_it_publishes(desk: Desk) -> None:
+    said = itemgetter("kb", "publish", "note", "version")
     job = await desk.upload(("a.txt", b"one"), publish="true", note="nightly")
-    assert (job["kb"], job["publish"], job["note"]) == ("handbook", True, "nightly")
+    assert said(job) == ("handbook", True, "nightly", 1)
     staged = await desk.ingest(publish=False, b="two")
-    assert (staged["kb"], staged["publish"], staged["note"]) == ("handbook", False, None)
+    assert said(staged) == ("handbook", False, None, None)
 
     async def listed(status: int = 200, **query: str) -> list[str]:
         answer = await desk.http.get("/v1/jobs", params=query)

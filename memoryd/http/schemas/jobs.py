@@ -55,6 +55,9 @@ class JobOut(BaseModel):
     space: str | None = None
     publish: bool = Field(False, description="It publishes when it is through and no document failed")
     note: str | None = Field(None, description="Of the version that it publishes")
+    version: int | None = Field(
+        None, description="That it published; null also where nothing differed, or another job published what it did"
+    )
     state: JobState
     wish: Wish | None = Field(None, description="What a worker does at its next checkpoint")
     revision: int = Field(description="Grows with every change; the id of its events")

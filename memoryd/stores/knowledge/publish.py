@@ -7,6 +7,7 @@ from memoryd.errors import Collision, Conflict, StoreUnavailable
 from memoryd.stores.database import Database
 from memoryd.stores.generations import covering
 from memoryd.stores.jobs.active import wait_for_others
+from memoryd.stores.jobs.drafts import note_published
 from memoryd.stores.knowledge.locks import find_base, find_draft, naming
 from memoryd.stores.knowledge.rows import erase
 from memoryd.stores.knowledge.trail import leave
@@ -96,6 +97,8 @@ async def publish(
         await connection.execute(_PUBLISH, params | counted | {"note": note, "now": now, "by": scope.principal})
         numbers = {name: int(str(counted[name])) for name in ("documents", "chunks")}
         await leave(connection, scope, "kb.publish", kb_id, now, seq=draft.seq, **numbers)
+        if job_id is not None:
+            await note_published(connection, scope, job_id, draft.seq)
         return draft.seq
 
 

@@ -14,6 +14,7 @@ from memoryd.knowledge.versioning import Versioning
 from memoryd.stores.jobs.active import PgActiveJobs
 from memoryd.stores.jobs.desk import PgDesk
 from memoryd.stores.jobs.ledger import PgLedger
+from retrieval.filters import JsonValue
 from retrieval.scope import Scope
 from tests.jobs.conftest import ATTEMPTS, KIND, POLICY, Clock, Reminders
 from tests.stores.knowledge.shelf import Shelf
@@ -80,6 +81,10 @@ class Desk:
     async def live(self) -> dict[str, list[str]]:
         return await self.shelf.read()
 
+    async def version(self, job_id: UUID) -> JsonValue:
+        """What it published."""
+        return (await self.job(job_id)).payload.get("version")
+
     async def versions_made(self) -> int:
         return len(await self.shelf.versions.page(self.shelf.scope, self.shelf.kb, before=None, limit=9))
 
@@ -112,18 +117,32 @@ async def test_two_jobs_that_publish_make_one_version_of_both_and_wait_for_nobod
     desk = Desk(shelf)
 
     async def second() -> None:
-        await desk.order("b", publish=True)
+        other.append(await desk.order("b", publish=True))
         await desk.turns()
 
+    other: list[UUID] = []
     desk.meanwhile["a"] = second
     first = await desk.order("a", publish=True)
     await desk.turns()
     assert (await desk.job(first)).state is JobState.SUCCEEDED, "the other is through too, but for its publishing"
     assert await desk.live() == {"a": NEW, "b": NEW}
+    assert await desk.version(first) == 1
     desk.clock.pass_(2)
     await desk.turns()
+    assert await desk.version(*other) is None, "the first published what it did"
     assert {one.state for one in await desk.jobs.page(shelf.scope, limit=9)} == {JobState.SUCCEEDED}
     assert await desk.versions_made() == 1
+
+
+async def test_a_job_notes_the_version_that_it_published_and_none_that_it_did_not(shelf: Shelf) -> None:
+    desk = Desk(shelf)
+    first, staging, again = [await desk.order("a", publish=publish) for publish in (True, False, True)]
+    await desk.turns()
+    new = await desk.order("b", publish=True)
+    before = (await desk.job(new)).revision
+    await desk.turns()
+    assert [await desk.version(one) for one in (first, staging, again, new)] == [1, None, None, 2]
+    assert (await desk.job(new)).revision > before
 
 
 async def test_a_paused_job_is_named_to_who_would_publish_the_half_of_it(shelf: Shelf) -> None:

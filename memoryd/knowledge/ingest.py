@@ -187,9 +187,12 @@ class Ingest:
             return _failed(error.reason.value, str(error))
 
     async def finished(self, scope: Scope, job: Job) -> None:
-        """Publish, where the job was asked to and no document failed. Without a draft there was nothing to change."""
+        """Publish, where the job was asked to and no document failed. Without a draft there was nothing to change; and where
+        somebody discarded the draft that it wrote to, what it has written since would be only a part of it."""
         if not job.payload.get("publish") or job.counters.failed:
             return
+        if job.payload.get("discarded"):
+            raise Conflict("the draft with what this job did before was discarded: nothing is published; ingest it again")
         if (await self._bases.get(scope, str(job.payload["kb"]))).kb_id != job.kb_id:
             raise NotFound("the knowledge base was deleted; another one has its name now")
         note = _text(job.payload, "note")

@@ -201,6 +201,21 @@ async def test_a_removal_is_staged_and_a_draft_can_be_dropped(desk: Desk) -> Non
     assert await desk.documents() == ["a", "c"]
 
 
+async def test_a_job_whose_draft_was_discarded_publishes_no_part_of_it(desk: Desk) -> None:
+    await desk.ingest(a="one")
+    await desk.ingest(a="two")
+    await desk.ingest(publish=False, b="three")
+    await desk.post("/rollback", 200, to="1")
+    job = await desk.ingest(c="four")
+    assert (job["state"], job["error"]["code"], job["counters"]["succeeded"]) == ("failed", "conflict", 1)
+    assert (await desk.http.delete("/v1/knowledge-bases/handbook/draft")).status_code == 204
+    again = await desk.ended(await desk.http.post(f"/v1/jobs/{job['id']}/retry"))
+    assert (again["state"], again["version"]) == ("failed", None)
+    assert "discarded" in again["error"]["detail"]
+    assert (await desk.ingest(c="four"))["version"] == 3
+    assert await desk.documents() == ["a", "c"]
+
+
 async def test_one_bad_document_does_not_stop_the_others(desk: Desk) -> None:
     bomb = io.BytesIO()
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:

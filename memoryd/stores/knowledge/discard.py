@@ -7,6 +7,7 @@ from uuid import UUID
 
 from memoryd.stores.database import Database
 from memoryd.stores.jobs.active import wait_for_others
+from memoryd.stores.jobs.drafts import note_discarded
 from memoryd.stores.knowledge.diff import differs
 from memoryd.stores.knowledge.locks import find_base, find_draft, naming
 from memoryd.stores.knowledge.rows import close, erase
@@ -30,6 +31,7 @@ _DOCUMENTS, _CHUNKS = 50, 2_000
 async def discard(database: Database, scope: Scope, kb_id: UUID, *, unchanged_by: UUID | None = None) -> bool:
     """Erase what the draft opened, then open again what it closed, then it; false when there is none. Raises ``NotFound``.
 
+    Jobs that wrote to it and were to publish it are told, lest they publish a part of what they did when they are tried again.
     ``unchanged_by``: for this job, and false also for a draft with which a document would be added, removed or changed. What
     others write to it is waited for before it is looked at; raises ``NotYet`` or ``Conflict`` while other jobs are half way.
     """
@@ -42,6 +44,8 @@ async def discard(database: Database, scope: Scope, kb_id: UUID, *, unchanged_by
             await wait_for_others(connection, scope, kb_id, unchanged_by)
             if await differs(connection, scope, kb_id, draft.base_seq or 0, draft.seq):
                 return False
+        elif not draft.discarding:
+            await note_discarded(connection, scope, kb_id, draft.seq)
         await connection.execute(_STOP, naming(scope, kb_id) | {"seq": draft.seq})
     while not await _step(database, scope, kb_id, draft.seq):
         pass

@@ -3,9 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from uuid import UUID
 
+import pytest
+
 from memoryd.clock import SystemClock
+from memoryd.errors import StoreUnavailable
 from memoryd.jobs.model import Command, ItemState, Job, JobItem, JobState, NewItem, NewJob, Outcome
 from memoryd.jobs.ports import Control
 from memoryd.jobs.runner import Runner
@@ -14,6 +18,7 @@ from memoryd.knowledge.versioning import Versioning
 from memoryd.stores.jobs.active import PgActiveJobs
 from memoryd.stores.jobs.desk import PgDesk
 from memoryd.stores.jobs.ledger import PgLedger
+from memoryd.stores.knowledge import discard
 from retrieval.filters import JsonValue
 from retrieval.scope import Scope
 from tests.jobs.conftest import ATTEMPTS, KIND, POLICY, Clock, Reminders
@@ -143,6 +148,54 @@ async def test_a_job_notes_the_version_that_it_published_and_none_that_it_did_no
     await desk.turns()
     assert [await desk.version(one) for one in (first, staging, again, new)] == [1, None, None, 2]
     assert (await desk.job(new)).revision > before
+
+
+async def test_what_was_to_be_published_is_told_that_its_draft_was_discarded(shelf: Shelf) -> None:
+    desk = Desk(shelf)
+    desk.clock.at = shelf.now()
+    before = await desk.order("a", publish=True)
+    await desk.turns()
+    await shelf.release(a=OLD)
+
+    async def roll_back() -> None:
+        await shelf.rollback(1)
+
+    desk.meanwhile["b"] = roll_back
+    desk.clock.at = shelf.now() + timedelta(minutes=1)
+    moved, staged = await desk.order("b", publish=True), await desk.order("c", publish=False)
+    await desk.turns()
+    assert (await desk.job(moved)).state is JobState.FAILED
+    await shelf.discard()
+    told = [(await desk.job(one)).payload.get("discarded") for one in (before, moved, staged)]
+    assert told == [None, True, None]
+
+
+class Undoing(Desk):
+    """Takes out again what was staged as ``b``."""
+
+    async def finished(self, scope: Scope, job: Job) -> None:
+        await self.shelf.remove("b")
+        await super().finished(scope, job)
+
+
+async def test_a_draft_that_changes_nothing_is_dropped_and_nobody_told(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where that is interrupted, and gone on with by garbage collection."""
+
+    async def down(*_: object) -> bool:
+        raise StoreUnavailable("in the middle")
+
+    desk = Undoing(shelf)
+    await shelf.release(a=NEW)
+    job_id = await desk.order("b", publish=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(discard, "_step", down)
+        await desk.turns()
+    await shelf.collect()
+    desk.clock.pass_(2)
+    await desk.turns()
+    job = await desk.job(job_id)
+    assert (job.state, job.counters.succeeded, job.payload) == (JobState.SUCCEEDED, 1, {"publish": True})
+    assert await desk.versions_made() == 1
 
 
 async def test_a_paused_job_is_named_to_who_would_publish_the_half_of_it(shelf: Shelf) -> None:

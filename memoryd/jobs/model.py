@@ -173,6 +173,13 @@ class JobItem:
     finished_at: datetime | None
     dead: bool
 
+    @property
+    def begun_before(self) -> bool:
+        """Another attempt than this one, also one that counts as none, may have done something and not come to say so."""
+        if self.started_at is None:
+            return False
+        return self.attempts > 1 or self.chunks > 0 or self.not_before > self.started_at
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

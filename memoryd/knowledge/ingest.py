@@ -166,11 +166,7 @@ class Ingest:
         if base.kb_id != job.kb_id:
             return _failed("knowledge_base_gone", "the knowledge base was deleted; another one has its name now")
         if item.source.get("remove"):
-            try:
-                found = await self._drafts.remove(scope, base.kb_id, item.document_id, self._clock.now())
-            except NotFound:
-                return _failed(*_GONE)
-            return Outcome(ItemState.SUCCEEDED if found else ItemState.UNCHANGED)
+            return await self._removed(scope, base, item)
         if _text(item.source, "url") is not None and self._tools.fetcher is None:
             return _failed("fetching_off", "this installation does not fetch documents (MEMORYD_FETCH_URLS)")
         try:
@@ -271,9 +267,18 @@ class Ingest:
                 log.info("the draft of a knowledge base changed under a document; it is written again")
         raise AssertionError  # the loop returns or raises
 
+    async def _removed(self, scope: Scope, base: KnowledgeBase, item: JobItem) -> Outcome:
+        try:
+            removed = await self._drafts.remove(scope, base.kb_id, item.document_id, self._clock.now())
+        except NotFound:
+            return _failed(*_GONE)
+        if not removed and item.begun_before:
+            removed = await self._drafts.removed(scope, base.kb_id, item.document_id)
+        return Outcome(ItemState.SUCCEEDED if removed else ItemState.UNCHANGED)
+
     async def _found(self, scope: Scope, base: KnowledgeBase, item: JobItem, source: _Source) -> Outcome:
         """What becomes of a document that the draft has: an earlier attempt may have written it, and not come to say so."""
-        if item.started_at is not None and (item.attempts > 1 or item.chunks):
+        if item.started_at is not None and item.begun_before:
             written = await self._drafts.written(scope, base.kb_id, item.document_id, item.started_at)
             if written is not None:
                 return Outcome(

@@ -105,6 +105,10 @@ class Drafts(Protocol):
     async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
         """Stage a removal; false when the draft has no such document, which begins none. Raises ``Conflict`` as ``begin``."""
 
+    async def removed(self, scope: Scope, kb_id: UUID, document_id: str) -> bool:
+        """Whether the draft has not got a document because it takes it out: it was in the version that the draft is based on.
+        Asked of one that it has not got."""
+
     async def discard(self, scope: Scope, kb_id: UUID, *, unchanged_by: UUID | None = None) -> bool:
         """Drop the draft with all that was staged; false when there is none. Raises ``NotFound``.
 

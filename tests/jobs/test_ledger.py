@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from memoryd.errors import Forbidden, IdempotencyKeyReused, InvalidRequest, NotFound, WrongState
 from memoryd.jobs.decide import decide
-from memoryd.jobs.model import MAX_ITEMS, Command, ItemState, JobState, NewItem, NewJob, Outcome, Wish
+from memoryd.jobs.model import MAX_ITEMS, Command, ItemState, JobItem, JobState, NewItem, NewJob, Outcome, Wish
+from memoryd.jobs.ports import Control
 from memoryd.jobs.retry import Retries
 from memoryd.jobs.sweep import Sweeper
 from memoryd.memory.model import Idempotency
@@ -42,6 +43,24 @@ async def test_a_command_that_is_repeated_is_obeyed_once(bench: Bench) -> None:
     # The first answer was lost: without its key this would be a second retry.
     assert (await bench.jobs.act(bench.scope, job_id, Command.RETRY, once)).state is JobState.FAILED
     assert len(bad.done) == 2
+
+
+async def test_an_item_knows_that_it_was_begun_before_whatever_counts_as_an_attempt(bench: Bench) -> None:
+    async def once_more(item: JobItem, control: Control) -> Outcome:
+        seen.append((item.attempts, item.begun_before))
+        return Outcome(ItemState.FAILED, "empty")
+
+    job_id, seen = await bench.make("a"), list[tuple[int, bool]]()
+    handler = Handler({"a": once_more})
+    await bench.run(handler)
+    bench.clock.pass_(1)
+    await bench.act(job_id, Command.RETRY)
+    claim = await bench.runner(handler).claim(bench.scope.tenant_id)
+    assert claim is not None
+    await bench.desk.next(claim, bench.clock.now())
+    await bench.desk.let_go(claim, bench.clock.now())
+    await bench.run(handler)
+    assert seen == [(1, False), (1, True)]
 
 
 async def test_ten_thousand_items_and_no_more(bench: Bench) -> None:

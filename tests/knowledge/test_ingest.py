@@ -311,6 +311,7 @@ class Having(Drafts):
         ({}, ItemState.UNCHANGED, 0),
         ({"attempts": 2}, ItemState.SUCCEEDED, 3),
         ({"chunks": 2}, ItemState.SUCCEEDED, 3),
+        ({"not_before": NOW + timedelta(seconds=1)}, ItemState.SUCCEEDED, 3),
         ({"attempts": 2, "started_at": NOW + timedelta(seconds=1)}, ItemState.UNCHANGED, 0),
     ],
 )
@@ -320,3 +321,19 @@ async def test_what_an_earlier_attempt_had_written_is_told_as_done(
     one = replace(item(await upload(worker, tmp_path, "# Rules")), started_at=NOW)
     outcome = await worker.handler(Having()).process(SCOPE, job(), replace(one, **changed), Control())
     assert (outcome.state, outcome.chunks, outcome.size) == (state, chunks, 7)
+
+
+class Removing(Drafts):
+    """The document was taken out already."""
+
+    async def remove(self, *_: object) -> bool:
+        return False
+
+    async def removed(self, *_: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("attempts", "state"), [(1, ItemState.UNCHANGED), (2, ItemState.SUCCEEDED)])
+async def test_what_an_earlier_attempt_had_taken_out_is_told_as_done(worker: Worker, attempts: int, state: ItemState) -> None:
+    one = replace(item({"remove": True}), attempts=attempts)
+    assert (await worker.handler(Removing()).process(SCOPE, job(), one, Control())).state is state

@@ -68,12 +68,15 @@ WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {THERE} AND d.complete
     AND CASE WHEN v.seq IS NOT NULL THEN d.to_seq IS NULL
              ELSE d.from_seq <= b.live_seq AND (d.to_seq IS NULL OR d.to_seq > b.live_seq) END
 """
-_WRITTEN = """
-SELECT d.chunks, d.tokens, d.pages
-FROM kb_versions v JOIN kb_documents d ON d.tenant_id = v.tenant_id AND d.kb_id = v.kb_id AND d.from_seq = v.seq
+_BESIDE_DRAFT = """
+FROM kb_versions v JOIN kb_documents d ON d.tenant_id = v.tenant_id AND d.kb_id = v.kb_id
 WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft' AND d.document_id = %(document)s
-    AND d.complete AND d.to_seq IS NULL AND d.stored_at >= %(since)s
 """
+_WRITTEN = f"""
+SELECT d.chunks, d.tokens, d.pages {_BESIDE_DRAFT}
+    AND d.from_seq = v.seq AND d.complete AND d.to_seq IS NULL AND d.stored_at >= %(since)s
+"""
+_REMOVED = f"SELECT d.document_pid {_BESIDE_DRAFT} AND d.to_seq = v.seq"
 # A draft that is not there when a document is to be begun in it is begun; the next may be gone as fast.
 _TRIES = 3
 # Longer last parts are written alone: what several are written in is not to hold what they look at for long.
@@ -246,6 +249,10 @@ class PgDrafts:
                 return False
             await self._take_out(connection, scope, seq, Former(*row[1:]))
             return True
+
+    async def removed(self, scope: Scope, kb_id: UUID, document_id: str) -> bool:
+        """See :class:`memoryd.knowledge.ports.Drafts`."""
+        return bool(await self._database.read(scope, _REMOVED, naming(scope, kb_id) | {"document": document_id}))
 
     async def discard(self, scope: Scope, kb_id: UUID, *, unchanged_by: UUID | None = None) -> bool:
         """See :func:`memoryd.stores.knowledge.discard.discard`."""

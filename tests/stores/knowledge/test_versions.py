@@ -370,3 +370,21 @@ async def test_what_was_written_to_the_draft_since_is_known(shelf: Shelf) -> Non
     assert await written(shelf.now()) is None
     await shelf.publish()
     assert await written(before) is None
+
+
+async def test_what_the_draft_takes_out_is_known(shelf: Shelf) -> None:
+    async def removed(document_id: str) -> bool:
+        return await shelf.drafts.removed(shelf.scope, shelf.kb, document_id)
+
+    await shelf.release(a=ALPHA)
+    assert not await removed("a")
+    await shelf.stage("b", ALPHA)
+    for name in ("a", "b"):
+        assert await shelf.remove(name)
+        assert not await shelf.remove(name)
+    assert [await removed(name) for name in ("a", "b", "c")] == [True, False, False]
+    await shelf.discard()
+    assert not await removed("a")
+    await shelf.remove("a")
+    await shelf.publish()
+    assert not await removed("a")

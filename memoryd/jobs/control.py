@@ -111,7 +111,7 @@ class ItemControl:
     async def checkpoint(self, *, chunks: int = 0, tokens: int = 0) -> None:
         """See :class:`memoryd.jobs.ports.Control`."""
         await self._advance(chunks, tokens)
-        if chunks:
+        if chunks > 0:
             self._share.stored()
             if self._share.over:
                 self._give_way()

@@ -122,7 +122,8 @@ class Control(Protocol):
     """How a handler stays in touch while it works on one item."""
 
     async def checkpoint(self, *, chunks: int = 0, tokens: int = 0) -> None:
-        """What was stored up to here stays: say how much since the last time, between batches.
+        """What was stored up to here stays: say how much since the last time, between batches; less than nothing where what an
+        earlier attempt told of is gone.
 
         Renews the lease. Raises ``Paused``, ``Cancelled``, ``Yielded`` or ``LeaseLost``, which a handler lets through.
         """

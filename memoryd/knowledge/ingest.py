@@ -257,6 +257,9 @@ class Ingest:
                 return _failed(*_GONE)
             if staging is None:
                 return await self._found(scope, base, item, source)
+            if item.chunks and not staging.stored and not attempt:
+                # What an earlier attempt had stored, and counted, is gone: it was of another content, or left out of a version.
+                await control.checkpoint(chunks=-item.chunks, tokens=-item.tokens)
             try:
                 async with self._place(scope, source, control):
                     return await self._written(scope, base, staging, source, control)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memoryd.errors import Forbidden, IdempotencyKeyReused, InvalidRequest, NotFound, WrongState
+from memoryd.errors import Forbidden, IdempotencyKeyReused, InvalidRequest, NotFound, StoreUnavailable, WrongState
 from memoryd.jobs.decide import decide
-from memoryd.jobs.model import MAX_ITEMS, Command, ItemState, JobItem, JobState, NewItem, NewJob, Outcome, Wish
+from memoryd.jobs.model import MAX_ITEMS, Command, Counters, ItemState, JobItem, JobState, NewItem, NewJob, Outcome, Wish
 from memoryd.jobs.ports import Control
 from memoryd.jobs.retry import Retries
 from memoryd.jobs.sweep import Sweeper
@@ -61,6 +61,26 @@ async def test_an_item_knows_that_it_was_begun_before_whatever_counts_as_an_atte
     await bench.desk.let_go(claim, bench.clock.now())
     await bench.run(handler)
     assert seen == [(1, False), (1, True)]
+
+
+async def test_what_an_earlier_attempt_counted_is_taken_back_where_it_is_gone(bench: Bench) -> None:
+    async def begun_anew(item: JobItem, control: Control) -> Outcome:
+        if item.attempts == 1:
+            await control.checkpoint(chunks=3, tokens=30)
+            raise StoreUnavailable("for now")
+        await control.checkpoint(chunks=-item.chunks, tokens=-item.tokens)
+        await control.checkpoint(chunks=2, tokens=20)
+        seen.append((await bench.job(job_id)).counters)
+        return Outcome(ItemState.SUCCEEDED, chunks=4, tokens=40)
+
+    job_id, seen = await bench.make("a"), list[Counters]()
+    handler = Handler({"a": begun_anew})
+    await bench.run(handler)
+    assert (await bench.job(job_id)).counters.chunks == 3
+    bench.clock.pass_(2)
+    await bench.run(handler)
+    seen.append((await bench.job(job_id)).counters)
+    assert [(one.chunks, one.tokens) for one in seen] == [(2, 20), (4, 40)]
 
 
 async def test_ten_thousand_items_and_no_more(bench: Bench) -> None:

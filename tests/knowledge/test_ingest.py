@@ -96,6 +96,16 @@ async def test_passing_over_what_is_stored_is_a_sign_of_life(worker: Worker, tmp
     assert sum(control.signs) == 500 - 500 % 64, "the last batch is told by the outcome"
 
 
+@pytest.mark.parametrize(("stored", "told"), [(0, [-100, 64]), (64, [])])
+async def test_what_was_counted_of_chunks_that_are_gone_is_taken_back(
+    worker: Worker, tmp_path: Path, stored: int, told: list[int]
+) -> None:
+    control = Control()
+    one = replace(item(await upload(worker, tmp_path, "\n\n".join(f"# Part {n}\n\nText {n}." for n in range(100)))), chunks=100)
+    outcome = await worker.handler(Drafts(stored)).process(SCOPE, job(), one, control)
+    assert (outcome.chunks, [sign for sign in control.signs if sign]) == (100, told)
+
+
 class Web:
     """One page."""
 

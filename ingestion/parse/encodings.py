@@ -75,7 +75,9 @@ def _not_all_utf8(source: Source, position: int, right: int, declared: str, fact
         return _mostly("utf-8", facts)
     if declared and not declared.startswith("utf-8") and _is_nearly_all(source, declared, facts):
         return declared
-    guessed = guess(around, whole=len(around) == source.size)
+    guessed = guess(around, whole=len(around) == source.size, said=declared)
+    if guessed and guessed == declared:
+        return _mostly(declared, facts)
     if guessed is not None:
         facts.warn(f"the encoding was guessed: {guessed}")
         return guessed
@@ -154,7 +156,7 @@ def _is_nearly_all(source: Source, encoding: str, facts: Facts) -> bool:
         return False
     if not wrong:
         return True
-    # Nearly every byte is a character of cp1252, and it is what is said where nobody looked: it has to be all of it.
+    # Nearly every byte is a character of cp1252, and it is what is said where nobody looked: its letters have to speak for it.
     if encoding == "cp1252" or wrong > max(_FEW * characters, 1) or _RARE * wrong > beyond - wrong:
         return False
     _mostly(encoding, facts)

@@ -40,13 +40,14 @@ _MOST = 0.75
 _WESTERN = ("ascii", "latin_1", "iso8859_1", "utf_8")
 
 
-def guess(sample: bytes, *, whole: bool) -> str | None:
+def guess(sample: bytes, *, whole: bool, said: str = "") -> str | None:
     """The likeliest encoding of a text, or ``None`` where none is likely; a sample that is not the ``whole`` of it may be cut
     within a character.
 
-    charset-normalizer tells scripts apart. Among tables of Latin letters, where it goes by the frequency of ASCII's letters and
-    is wrong about most short texts, the alphabets of languages decide; where none of them fits, it is asked for any table at all.
-    Nor is it asked about a few signs in what is otherwise ASCII, or believed that they are Japanese.
+    What the sender ``said``, where that is a table of Latin letters, stays if an alphabet of it fits; others may fit as well.
+    Else charset-normalizer tells scripts apart. Among tables of Latin letters, where it goes by the frequency of ASCII's letters
+    and is wrong about most short texts, the alphabets of languages decide; where none of them fits, it is asked for any table at
+    all. Nor is it asked about a few signs in what is otherwise ASCII, or believed that they are Japanese.
     """
     import charset_normalizer
 
@@ -54,6 +55,8 @@ def guess(sample: bytes, *, whole: bool) -> str | None:
     # What is ASCII is the same in all of them.
     telling = [[line for line in some if not line.isascii()] for some in (lines if whole else lines[1:-1], lines)]
     evidence = b"\n".join(telling[0] or telling[1])
+    if said in _LETTERS and _share(evidence, said, _LETTERS[said]) >= _MOST:
+        return said
     lone = len(_LONE.findall(evidence)) >= _MOST * len(_BEYOND.findall(evidence))
     if lone and _share(evidence, "cp1252", ()) >= _MOST:
         return "cp1252"

@@ -117,3 +117,13 @@ async def test_a_text_that_nearly_fits_what_was_said_without_looking_is_guessed(
     text = f"{code}\n\n{comment}\n\n{code}"
     document = await read_text(tmp_path, text.encode("cp932"), "", media_type=f"text/plain; charset={declared}")
     assert comment in document.text
+
+
+@pytest.mark.parametrize("declared", ["windows-1252", "iso-8859-1"])
+@pytest.mark.parametrize("times", [1, 30])
+async def test_a_wrong_byte_does_not_overrule_what_was_said(tmp_path: Path, declared: str, times: int) -> None:
+    """Other tables of Latin letters have that byte, and most of these letters."""
+    text = "The résumé costs €5 – a “naïve” idea.\n\n" * times
+    document = await read_text(tmp_path, text.encode("cp1252") + b"\x9d", "", media_type=f"text/plain; charset={declared}")
+    assert document.text == text + "\ufffd"
+    assert document.parsed.warnings == ("a few bytes are not CP1252 and are shown as U+FFFD",)

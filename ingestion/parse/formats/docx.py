@@ -20,7 +20,8 @@ from ingestion.parse.wordstyles import Numbering, Styles, W
 _R_ID = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}id"
 _MATH_TEXT = "{http://schemas.openxmlformats.org/officeDocument/2006/math}t"
 _FALLBACK = "{http://schemas.openxmlformats.org/markup-compatibility/2006}Fallback"
-_UNREAD = frozenset((_FALLBACK, f"{W}del", f"{W}moveFrom", f"{W}instrText", f"{W}pPr", f"{W}rPr", f"{W}txbxContent"))
+_BOX = f"{W}txbxContent"
+_UNREAD = frozenset((_FALLBACK, f"{W}del", f"{W}moveFrom", f"{W}instrText", f"{W}pPr", f"{W}rPr", _BOX))
 _MONOSPACED = re.compile(
     r"courier|consolas|menlo|monaco|mono\b|lucida console|typewriter|fira code|source code pro", re.IGNORECASE
 )
@@ -80,8 +81,10 @@ class _Body:
         text = self._text(element).strip("\n")
         if text.strip():
             yield self._piece(element, text)
-        for box in element.iter(f"{W}txbxContent"):
-            if not _stands_in(box):
+        within = next(element.iterancestors(_BOX), None)
+        for box in element.iter(_BOX):
+            # Boxes within boxes are read with those.
+            if next(box.iterancestors(_BOX), None) is within and not _stands_in(box):
                 yield from self._pieces(box)
 
     def _piece(self, element: Element, text: str) -> Piece:
@@ -156,7 +159,7 @@ class _Body:
                 properties = cell.find(f"{W}tcPr")
                 merge = properties.find(f"{W}vMerge") if properties is not None else None
                 span = properties.find(f"{W}gridSpan") if properties is not None else None
-                text = " ".join(one_line(self._text(one)) for one in cell.iter(f"{W}p"))
+                text = " ".join(one_line(self._text(one)) for one in cell.iter(f"{W}p") if not _stands_in(one))
                 if merge is not None and merge.get(f"{W}val") != "restart" and len(line) < len(above):
                     text = above[len(line)]
                 line += [text] * (_number(span) if span is not None else 1)

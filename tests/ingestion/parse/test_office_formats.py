@@ -10,6 +10,8 @@ H, P, L, T, C, Q = (
     BlockKind.HEADING, BlockKind.PARAGRAPH, BlockKind.LIST, BlockKind.TABLE, BlockKind.CODE, BlockKind.QUOTE,
 )  # fmt: skip
 
+_COMPATIBLE = 'xmlns:m="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+
 
 async def test_word(tmp_path: Path) -> None:
     outline = '<w:p><w:pPr><w:outlineLvl w:val="1"/></w:pPr><w:r><w:t>Second level</w:t></w:r></w:p>'
@@ -63,18 +65,38 @@ async def test_notes_of_word(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def _boxed(text: str, content: str) -> str:
+    """A paragraph with a text box, as Word writes it: once more for older readers."""
+    box = f"<w:pict><w:txbxContent>{content}</w:txbxContent></w:pict>"
+    boxes = f"<m:AlternateContent {_COMPATIBLE}><m:Choice>{box}</m:Choice><m:Fallback>{box}</m:Fallback></m:AlternateContent>"
+    return f"<w:p><w:r><w:t>{text}</w:t></w:r><w:r>{boxes}</w:r></w:p>"
+
+
 async def test_a_text_box_in_a_note_is_read_once(tmp_path: Path) -> None:
-    compatible = "http://schemas.openxmlformats.org/markup-compatibility/2006"
-    box = f"<w:pict><w:txbxContent>{made.paragraph('in a box')}</w:txbxContent></w:pict>"
-    boxes = f"<m:AlternateContent><m:Choice>{box}</m:Choice><m:Fallback>{box}</m:Fallback></m:AlternateContent>"
-    note = f'<w:footnote w:id="2"><w:p><w:r><w:t>Outside and </w:t></w:r><w:r>{boxes}</w:r></w:p></w:footnote>'
+    note = f'<w:footnote w:id="2">{_boxed("Outside and ", made.paragraph("in a box"))}</w:footnote>'
     parts = {
-        "word/footnotes.xml": f'<w:footnotes xmlns:w="{made.W}" xmlns:m="{compatible}">{note}</w:footnotes>',
+        "word/footnotes.xml": f'<w:footnotes xmlns:w="{made.W}">{note}</w:footnotes>',
         "word/document.xml": f'<w:document xmlns:w="{made.W}"><w:body>{made.paragraph("See")}</w:body></w:document>',
         "word/_rels/document.xml.rels": made.relations({"rId1": ("footnotes", "footnotes.xml")}),
     }
     document = await read_text(tmp_path, made.office("word/document.xml", "wordprocessingml.document", parts), "a.docx")
     assert [block.text for block in document.blocks] == ["See", "[^2]: Outside and in a box"]
+
+
+async def test_text_boxes_in_text_boxes_are_read_once(tmp_path: Path) -> None:
+    body = made.paragraph("end")
+    for level in range(16):
+        body = f"<w:p><w:r><w:t>level {level}</w:t><w:pict><w:txbxContent>{body}</w:txbxContent></w:pict></w:r></w:p>"
+    document = await read_text(tmp_path, made.docx(body), "a.docx")
+    assert [block.text for block in document.blocks] == [*(f"level {level}" for level in reversed(range(16))), "end"]
+
+
+async def test_text_boxes_around_and_in_cells_are_read_once(tmp_path: Path) -> None:
+    cells = [_boxed("in a cell", made.paragraph("in its box")), made.paragraph("beside")]
+    row = "".join(f"<w:tc>{cell}</w:tc>" for cell in cells)
+    body = _boxed("before", f"<w:tbl><w:tr>{row}</w:tr></w:tbl>")
+    document = await read_text(tmp_path, made.docx(body), "a.docx")
+    assert [block.text for block in document.blocks] == ["before", "| in a cell in its box | beside |\n| --- | --- |"]
 
 
 async def test_a_diagram_on_a_slide(tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ _LISTS = frozenset(("ul", "ol"))
 _CELLS = frozenset(("td", "th", "caption"))
 _CODE = frozenset(("code", "kbd", "samp", "tt"))
 _LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)[-\s]([\w+#-]+)")
-_WORD = re.compile(r"[^\W\d_]")
+_WORD = re.compile(r"\w")
+# What counts names of one kind: "1.", "2.1)", "(2)". Other numbers are names themselves: "404", "2.1.0", "2024-01-05".
+_COUNT = re.compile(r"^\s*(?:\d{1,3}[.)])+|\(\d{1,3}\)\s*$")
 _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
 # Elements so named are navigation if nearly all of their text is links.
 _NAVIGATION = re.compile(r"nav|menu|sidebar|breadcrumb|dropdown|toc\b|share|social|paginat|lang|related|tags\b", re.IGNORECASE)
@@ -57,7 +59,8 @@ def parse_html(text: str) -> Element | None:
 
 
 def _read_questions(root: Element) -> None:
-    """A button that opens an answer says the question: all of a name's words. Beside other words it does something with them."""
+    """A button that opens an answer says the question: all of a name's words, but for a count; beside others it does something
+    with them."""
     buttons: dict[Element, list[Element]] = {}
     for button in root.iter("button"):
         named = next(button.iterancestors(*_NAMES), None)
@@ -65,7 +68,7 @@ def _read_questions(root: Element) -> None:
             buttons.setdefault(named, []).append(button)
     for named, found in buttons.items():
         # Names within names have buttons of their own; none is looked through twice.
-        if next(named.iterdescendants(*_NAMES), None) is None and not _WORD.search(_inline(named)):
+        if next(named.iterdescendants(*_NAMES), None) is None and not _WORD.search(_COUNT.sub("", _inline(named))):
             for button in found:
                 button.tag = "span"
 

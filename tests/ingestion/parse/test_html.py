@@ -230,9 +230,17 @@ a.run()</pre><dl><dt>run()</dt><dd>Runs.<table><tr><td>a</td><td>b</td></tr></ta
     ]
 
 
-async def test_a_number_beside_the_button_of_a_question_is_no_name_of_its_own(tmp_path: Path) -> None:
-    page = """<!doctype html><h3>1. <button>How many days?</button></h3><p>30</p>
-        <h3><button>And nights?</button> <small>(2)</small></h3><p>31</p>"""
-    text = (await read_text(tmp_path, page.encode(), "a.html")).text
-    assert "How many days?" in text
-    assert "And nights?" in text
+async def test_a_count_beside_the_button_of_a_question_is_no_name_of_its_own(tmp_path: Path) -> None:
+    page = """<h3>1. <button>How many days?</button></h3><p>30</p><h3><button>And nights?</button> <small>(2)</small></h3>
+<p>31</p><h3>2.1. <button>And hours?</button></h3><dl><dt>12) <button>fee</button></dt><dd>3</dd></dl>"""
+    document = await read_text(tmp_path, page, "a.html")
+    assert [block.text for block in document.blocks] == [
+        "1. How many days?", "30", "And nights? (2)", "31", "2.1. And hours?", "- 12) fee: 3",
+    ]  # fmt: skip
+
+
+async def test_a_number_may_be_all_of_a_name(tmp_path: Path) -> None:
+    page = """<h2>2.1.0 <button>Copy link</button></h2><h3>404 <button>Permalink</button></h3>
+<dl><dt>8080 <button>Copy</button></dt><dd>port</dd></dl><h2>2024-01-05 <button>Share</button></h2>"""
+    document = await read_text(tmp_path, page, "a.html")
+    assert [block.text for block in document.blocks] == ["2.1.0", "404", "- 8080: port", "2024-01-05"]

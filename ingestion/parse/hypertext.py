@@ -36,7 +36,7 @@ _NO_MEANING = (*_NO_ITEM, "ul", "ol", "dl", "dd", "blockquote")
 # Of a formula; notes on it say the same in other words.
 _SIGNS = ".//text()[normalize-space()][not(ancestor::annotation or ancestor::*[name() = 'annotation-xml'])]"
 _LISTS = frozenset(("ul", "ol"))
-_CELLS = frozenset(("td", "th", "caption"))
+_CELLS = frozenset(("td", "th"))
 _CODE = frozenset(("code", "kbd", "samp", "tt"))
 _LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)[-\s]([\w+#-]+)")
 _WORD = re.compile(r"\w")
@@ -283,7 +283,9 @@ def _beside_cells(element: Element) -> str:
     """Words of a table that stand in none of its cells; browsers show them before it."""
     words = [_text(element.text)]
     for child in element:
-        if child.tag not in _CELLS and not _is_unread(child):
+        # Captions that stand elsewhere, in a row that nobody closed, are such words too.
+        is_read = child.tag in _CELLS or (child.tag == "caption" and element.tag == "table")
+        if not is_read and not _is_unread(child):
             words.append(_beside_cells(child))
         words.append(_text(child.tail))
     return " ".join(words)

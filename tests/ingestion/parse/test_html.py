@@ -124,6 +124,21 @@ async def test_cells_in_a_form_or_font_stay_in_their_row(tmp_path: Path, tag: st
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "<table><caption>Prices</caption>{}</table>",
+        "<table><tbody><caption>Prices</caption>{}</tbody></table>",
+        "<table>{}<caption>Prices</caption></table>",
+        "<table><tbody>{}</tbody><font><caption>Prices</caption></font></table>",
+    ],
+)
+@pytest.mark.parametrize("row", ["<tr><td>basic</td><td>3</td></tr>", "<tr><td>basic</td><td>3</td>"])
+async def test_captions_are_read_once_wherever_they_stand(tmp_path: Path, table: str, row: str) -> None:
+    document = await read_text(tmp_path, table.format(row), "a.html")
+    assert [block.text for block in document.blocks] == ["Prices", "| basic | 3 |\n| --- | --- |"]
+
+
 async def test_tables_within_tables(tmp_path: Path) -> None:
     """Each level is looked at once: 300 of them took a minute."""
     page = "<table><caption>c</caption><tr><td>x<td>y" * 300 + "END"

@@ -136,30 +136,34 @@ async def collect(
 async def _objects(
     database: Database, scope: Scope, kb_id: UUID, params: dict[str, object], erase_objects: EraseObjects
 ) -> list[str]:
-    """Originals, and what is known of them, some at a time; none from when there is a job."""
+    """Originals, and what is known of them, some at a time; none from when there is a job. Returns those that were erased."""
     async with database.transaction(scope) as connection:
         await connection.execute(_NAMED_AGAIN, params)
         if await active_jobs(connection, scope, kb_id):
             return []
         await connection.execute(_NAME, params)
-    keys: list[str] = []
-    while some := await _ripe(database, scope, kb_id, params | {"after": keys[-1] if keys else ""}, erase_objects):
-        keys += some
-    return keys
+    erased: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        after, some = await _ripe(database, scope, kb_id, params | {"after": after}, erase_objects)
+        erased += some
+    return erased
 
 
 async def _ripe(
     database: Database, scope: Scope, kb_id: UUID, params: dict[str, object], erase_objects: EraseObjects
-) -> list[str]:
+) -> tuple[str | None, list[str]]:
     """Some originals, and then what is known of them: interrupted between, they are erased again. Their rows are locked
-    meanwhile, so that who wants one of them waits, and finds it gone."""
+    meanwhile, so that who wants one of them waits, and finds it gone. Returns the last that was looked at, ``None`` if that was
+    none, and those that were erased."""
     async with database.transaction(scope) as connection:
         keys = [key for (key,) in await (await connection.execute(_RIPE, params)).fetchall()]
         # Looked for behind them: a job that is tried again since may be about to make a document of one of them, or have made it.
         if not keys or await active_jobs(connection, scope, kb_id):
-            return []
+            return None, []
         named = {key for (key,) in await (await connection.execute(_NAMED, params | {"keys": keys})).fetchall()}
         await connection.execute(_WAITS)
-        await erase_objects([key for key in keys if key not in named])
+        unnamed = [key for key in keys if key not in named]
+        await erase_objects(unnamed)
         await connection.execute(_ERASED, params | {"keys": keys})
-    return keys
+    return keys[-1], unnamed

@@ -6,6 +6,7 @@ import io
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from memoryd.jobs.service import Jobs
 from memoryd.knowledge.orders import Orders
 from memoryd.knowledge.uploads import Uploads, Wish
 from memoryd.knowledge.versioning import Versioning
-from memoryd.stores.jobs.active import PgActiveJobs
+from memoryd.stores.jobs.active import PgActiveJobs, active_jobs
 from memoryd.stores.jobs.desk import PgDesk
 from memoryd.stores.jobs.ledger import PgLedger
 from memoryd.stores.knowledge import collect as collecting
@@ -156,6 +157,29 @@ async def test_who_wants_another_than_what_is_just_being_erased_does_not_wait(
 
     monkeypatch.setattr(store.originals, "delete", slow)
     assert await store.collect() == (key,)
+    assert await store.shelf.count("kb_orphans") == 0
+
+
+async def test_what_a_document_was_made_of_since_it_was_looked_at_stays(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a job that was tried again and has ended: it is looked for behind the originals."""
+    monkeypatch.setattr(collecting, "_OBJECTS", 1)
+    folder = f"{store.shelf.scope.tenant_id}/kb/{store.shelf.kb}"
+    keys = [f"{folder}/{'0' * 64}", await store.left_over(), f"{folder}/{'f' * 64}"]
+    for n, key in enumerate((keys[0], keys[2])):
+        await store.shelf.stage(f"d{n}", LINES[n + 1 :], object_key=key)
+    await store.shelf.discard()
+    await store.collect()
+    store.clock.pass_(HOUR)
+    asked = count()
+
+    async def late(connection: Connection, scope: Scope, kb_id: UUID) -> int:
+        if next(asked) == 2:
+            await store.shelf.stage("a", LINES, object_key=keys[1])
+        return await active_jobs(connection, scope, kb_id)
+
+    monkeypatch.setattr(collecting, "active_jobs", late)
+    assert await store.collect() == (keys[0], keys[2])
+    assert await store.held()
     assert await store.shelf.count("kb_orphans") == 0
 
 

@@ -1,11 +1,11 @@
 """Several statements in one round trip to PostgreSQL. A round trip costs more of a small statement than the statement does."""
 
-import asyncio
 import os
 import select
 import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from time import monotonic
 
 from psycopg import AsyncConnection, AsyncCursor, AsyncPipeline
 from psycopg.abc import RV, PQGen
@@ -19,28 +19,31 @@ _TOGETHER = 5
 
 
 class Connection(AsyncConnection[TupleRow]):
-    """Its server answers within ``answer_s``, or the connection is lost: a line that went dead says nothing, and who waits for it
-    waits for a quarter of an hour or for ever. A server that is alive has ended its statement by then, by its own limit."""
+    """Its server is silent for ``answer_s`` at most while it is waited for, or the connection is lost: a line that went dead says
+    nothing, and who waits for it waits for a quarter of an hour or for ever. A server that is alive has ended its statement by
+    then, by its own limit, or goes on sending what it found."""
 
     answer_s = 60.0
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:  # noqa: ASYNC109
         """As the driver's, for everything that is ever waited for."""
-        loop = asyncio.get_running_loop()
-        timer: asyncio.TimerHandle
+        return await super().wait(self._heard(gen), interval, timeout)
 
-        def overdue() -> None:
-            nonlocal timer
-            if self._answers():
-                timer = loop.call_later(self.answer_s, overdue)
-            else:
-                self._hang_up()
-
-        timer = loop.call_later(self.answer_s, overdue)
+    def _heard(self, gen: PQGen[RV]) -> PQGen[RV]:
+        """What ``gen`` waits for, in time: it is told when the line moves, and every ``interval`` that it does not."""
+        moved = monotonic()
         try:
-            return await super().wait(gen, interval, timeout)
-        finally:
-            timer.cancel()
+            wanted = next(gen)
+            while True:
+                ready = yield wanted
+                if ready:
+                    moved = monotonic()
+                elif monotonic() - moved >= self.answer_s and not self._answers():
+                    self._hang_up()
+                wanted = gen.send(ready)
+        except StopIteration as ended:
+            value: RV = ended.value
+            return value
 
     async def be_patient(self) -> None:
         """This transaction's statements take as long as a tenant or a knowledge base is large."""

@@ -1,6 +1,7 @@
 """Transactions whose first or last statements go with their start or end: all or none of it, and as the tenant."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from uuid import UUID, uuid4
 
@@ -8,7 +9,7 @@ import pytest
 from psycopg import waiting
 from psycopg.waiting import Wait
 
-from memoryd.errors import Conflict, NotFound
+from memoryd.errors import Conflict, NotFound, StoreUnavailable
 from memoryd.stores.database import Database
 from memoryd.stores.trips import Statement, last_trip
 from retrieval.scope import Scope
@@ -75,6 +76,20 @@ async def test_a_large_trip_that_fails_at_once_is_sent_to_its_end(database: Data
         async with asyncio.timeout(15):
             with pytest.raises(Exception, match="division by zero"):
                 await database.at_once(scope, [failing, ("SELECT %(text)s::text", {"text": "x" * 20_000_000})])
+
+
+async def test_a_server_is_waited_for_as_long_as_it_goes_on_sending(database: Database, scope: Scope) -> None:
+    async def rows_until(stuck: int) -> int:
+        sql = "SELECT repeat('x', 20000), pg_sleep(CASE n WHEN %(stuck)s THEN 20 ELSE 0.15 END) FROM generate_series(1, 10) n"
+        async with database.transaction(scope) as connection:
+            connection.answer_s = 0.7
+            return len(await (await connection.execute(sql, {"stuck": stuck})).fetchall())
+
+    assert await rows_until(11) == 10
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="cannot be reached"):
+        await rows_until(3)
+    assert time.monotonic() - began < 10
 
 
 async def test_a_trip_is_one_message_for_the_server(database: Database, scope: Scope, monkeypatch: pytest.MonkeyPatch) -> None:

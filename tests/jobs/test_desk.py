@@ -36,7 +36,7 @@ async def test_several_items_end_and_as_many_begin(bench: Bench, monkeypatch: py
     claim, items = await begun(bench, 4)
     bench.clock.pass_(2)
     same, bad = Outcome(S.UNCHANGED, size=1), Outcome(S.FAILED, "empty", 'there is "no" text in it')
-    verdicts = [WELL, same, bad, Dead(Failure("down", "it is down"))]
+    verdicts: list[Outcome | Dead] = [WELL, same, bad, Dead(Failure("down", "it is down"))]
     monkeypatch.setattr(Database, "at_once", counted)
     with ExitStack() as stack:
         for _ in items:

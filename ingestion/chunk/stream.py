@@ -36,7 +36,9 @@ def _fed(chunker: Chunker, blocks: Sequence[Block]) -> Iterator[Section]:
 
 
 async def _sliced(sections: Iterator[Section], run: Run) -> AsyncIterator[Section]:
-    while made := await run(_slice, sections):
+    made: list[Section] | None = None
+    while made is None or len(made) == _SLICE_SECTIONS:  # fewer are the last
+        made = await run(_slice, sections)
         for section in made:
             yield section
 

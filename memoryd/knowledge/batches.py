@@ -22,6 +22,7 @@ from retrieval.scope import Scope
 _CHUNKS = 64
 # So many that are written already are passed over in a second or two, which is when somebody should hear of it.
 _PASSED = 1_024
+_SHORT_CHARS = 4_096
 
 
 @dataclass(slots=True)
@@ -95,14 +96,14 @@ async def prepared(
     A content that has a vector already is not embedded again, nor twice.
     """
     texts = {digest: chunk.prefix + chunk.text for digest, chunk in zip(batch.hashes, batch.chunks, strict=True)}
-    indexed, vectors = await asyncio.gather(
-        BULK.run(_indexed, batch.chunks, kb_id, analyzer),
+    vectors, indexed = await asyncio.gather(
         asyncio.gather(
             *(
                 _vectors(one, texts, known.get(one.number, {}), scope, embedders, needed=one is generations[0])
                 for one in generations
             )
         ),
+        _indexed(batch.chunks, kb_id, analyzer),
     )
     found = embedders.made(generations, vectors)
     batch.ready = [
@@ -138,8 +139,12 @@ async def _vectors(
     return None if made is None else {**known, **dict(zip(new, np.asarray(made), strict=True))}
 
 
-def _indexed(chunks: Sequence[Chunk], kb_id: UUID, analyzer: Analyzer) -> list[Indexed]:
-    return [analyzer.indexed(kb_id, chunk.prefix + chunk.text) for chunk in chunks]
+async def _indexed(chunks: Sequence[Chunk], kb_id: UUID, analyzer: Analyzer) -> list[Indexed]:
+    def made() -> list[Indexed]:
+        return [analyzer.indexed(kb_id, chunk.prefix + chunk.text) for chunk in chunks]
+
+    # What is short is analysed as soon as a thread is told of it.
+    return made() if sum(len(one.text) for one in chunks) <= _SHORT_CHARS else await BULK.run(made)
 
 
 def _ready(section: Section) -> ReadySection:

@@ -214,7 +214,9 @@ class Ingest:
             charset = fetched.charset
         elif key is None or not await self._originals.fetch(key, path):
             raise NotFound("the uploaded file is not in object storage any more: upload it again")
-        digest, size, packed = await BULK.run(_read, path)
+        # What is short is read sooner than a thread is told of it.
+        short = path.stat().st_size <= _LARGE_BYTES
+        digest, size, packed = _read(path) if short else await BULK.run(_read, path)
         if url is not None:
             await self._originals.wanted(scope, base.kb_id, [digest.hex()])
             key = await self._originals.keep(scope, base.kb_id, path, digest.hex())

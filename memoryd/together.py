@@ -1,6 +1,7 @@
 """What many ask for one after the other, done for some of them at once: a trip to a store costs more than what it is made for."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -8,31 +9,33 @@ from typing import Generic, TypeVar
 
 Asked = TypeVar("Asked")
 Got = TypeVar("Got")
-Key = TypeVar("Key", bound=Hashable)
+Key = TypeVar("Key", bound=tuple[Hashable, ...])
 
 _LINGER_S = 0.02
 _MOST = 32
 
 
 class Company:
-    """Who works side by side, and will ask for the same sooner or later. Of one event loop."""
+    """Who works side by side, and will ask for the same sooner or later: those of one kind, such as a tenant's. Of one event
+    loop."""
 
     def __init__(self) -> None:
-        self._size = 0
+        self._sizes: Counter[Hashable] = Counter()
 
-    @property
-    def size(self) -> int:
+    def size(self, kind: Hashable) -> int:
         """How many there are now."""
-        return self._size
+        return self._sizes[kind]
 
     @contextmanager
-    def joined(self) -> Iterator[None]:
+    def joined(self, kind: Hashable) -> Iterator[None]:
         """One more, while the context is open."""
-        self._size += 1
+        self._sizes[kind] += 1
         try:
             yield
         finally:
-            self._size -= 1
+            self._sizes[kind] -= 1
+            if not self._sizes[kind]:
+                del self._sizes[kind]
 
 
 @dataclass(eq=False, slots=True)
@@ -48,8 +51,8 @@ class Together(Generic[Key, Asked, Got]):
     """``work`` for several callers at once: those that come within ``linger_s`` of the first, with the same key.
 
     Nobody waits who is the whole ``company``, nor for more than it has. Where ``work`` fails for some of them, it is done again
-    for each alone, so that nobody fails of another: to do it twice has to be no worse than once. It is cancelled when nobody
-    waits for it any more.
+    for each alone, so that nobody fails of another; but not where it may have been done (``final``), which is told to all. It is
+    cancelled when nobody waits for it any more.
     """
 
     def __init__(
@@ -57,12 +60,14 @@ class Together(Generic[Key, Asked, Got]):
         work: Callable[[Key, Sequence[Asked]], Awaitable[Sequence[Got]]],
         company: Company,
         *,
+        final: type[Exception] | tuple[type[Exception], ...] = (),
         linger_s: float = _LINGER_S,
         most: int = _MOST,
     ) -> None:
-        """``work`` gives as many as were asked, in their order."""
+        """``work`` gives as many as were asked, in their order. A key begins with the kind of company that it is asked in."""
         self._work = work
         self._company = company
+        self._final = final
         self._linger_s = linger_s
         self._most = most
         self._waiting: dict[Key, _Group[Asked, Got]] = {}
@@ -75,7 +80,7 @@ class Together(Generic[Key, Asked, Got]):
             group.task = asyncio.create_task(self._done(key, group))
         future: asyncio.Future[Got] = asyncio.get_running_loop().create_future()
         group.members[future] = asked
-        if len(group.members) >= min(self._most, self._company.size):
+        if len(group.members) >= min(self._most, self._company.size(key[0])):
             self._close(key, group)
         try:
             return await future
@@ -104,13 +109,12 @@ class Together(Generic[Key, Asked, Got]):
         try:
             got = await self._work(key, list(asking.values()))
         except Exception as error:  # noqa: BLE001 - whoever asked raises it
-            for future, asked in asking.items():
-                if future.done():
-                    continue
-                if len(asking) == 1:
-                    future.set_exception(error)
-                else:
-                    await self._settle(key, {future: asked})
+            waiting = {future: asked for future, asked in asking.items() if not future.done()}
+            if len(asking) > 1 and not isinstance(error, self._final):
+                await asyncio.gather(*(self._settle(key, {future: asked}) for future, asked in waiting.items()))
+                return
+            for future in waiting:
+                future.set_exception(error)
             return
         for future, one in zip(asking, got, strict=True):
             if not future.done():

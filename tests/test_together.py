@@ -17,7 +17,7 @@ class Counted:
         self.may.set()
         self.cancelled = False
 
-    async def work(self, key: str, asked: Sequence[int]) -> list[int]:
+    async def work(self, key: tuple[str, ...], asked: Sequence[int]) -> list[int]:
         self.groups.append(list(asked))
         self.begun.set()
         try:
@@ -33,7 +33,7 @@ class Counted:
 def company_of(stack: ExitStack, size: int) -> Company:
     company = Company()
     for _ in range(size):
-        stack.enter_context(company.joined())
+        stack.enter_context(company.joined("a"))
     return company
 
 
@@ -41,8 +41,8 @@ async def test_who_comes_within_the_time_is_served_at_once_and_in_order() -> Non
     counted = Counted()
     with ExitStack() as stack:
         together = Together(counted.work, company_of(stack, 9), linger_s=0.05)
-        assert await asyncio.gather(*(together.ask("a", one) for one in (1, 2, 3))) == [2, 4, 6]
-        assert await asyncio.gather(*(together.ask(key, one) for key, one in (("a", 4), ("b", 5)))) == [8, 10]
+        assert await asyncio.gather(*(together.ask(("a",), one) for one in (1, 2, 3))) == [2, 4, 6]
+        assert await asyncio.gather(*(together.ask(("a", key), one) for key, one in (("b", 4), ("c", 5)))) == [8, 10]
     assert counted.groups == [[1, 2, 3], [4], [5]], "those of another key have another"
 
 
@@ -50,29 +50,60 @@ async def test_nobody_waits_who_is_alone_or_for_more_than_there_are() -> None:
     counted = Counted()
     forever = 3600.0
     async with asyncio.timeout(10):
-        assert await Together(counted.work, Company(), linger_s=forever).ask("a", 1) == 2
+        assert await Together(counted.work, Company(), linger_s=forever).ask(("a",), 1) == 2
+        with ExitStack() as stack:
+            others = company_of(stack, 3)
+            assert await Together(counted.work, others, linger_s=forever).ask(("b",), 1) == 2, "those are company to others"
         with ExitStack() as stack:
             company = company_of(stack, 3)
             together = Together(counted.work, company, linger_s=forever)
-            assert await asyncio.gather(*(together.ask("a", one) for one in (1, 2, 3))) == [2, 4, 6]
+            assert await asyncio.gather(*(together.ask(("a",), one) for one in (1, 2, 3))) == [2, 4, 6]
             most = Together(counted.work, company, linger_s=forever, most=2)
-            assert await asyncio.gather(*(most.ask("a", one) for one in (1, 2, 3, 4))) == [2, 4, 6, 8]
-        assert company.size == 0
-    assert counted.groups == [[1], [1, 2, 3], [1, 2], [3, 4]]
+            assert await asyncio.gather(*(most.ask(("a",), one) for one in (1, 2, 3, 4))) == [2, 4, 6, 8]
+        assert company.size("a") == 0
+    assert counted.groups == [[1], [1], [1, 2, 3], [1, 2], [3, 4]]
 
 
 async def test_nobody_fails_of_another() -> None:
     counted = Counted()
     with ExitStack() as stack:
         together = Together(counted.work, company_of(stack, 3))
-        got = await asyncio.gather(*(together.ask("a", one) for one in (1, -2, 3)), return_exceptions=True)
+        got = await asyncio.gather(*(together.ask(("a",), one) for one in (1, -2, 3)), return_exceptions=True)
         assert (got[0], got[2]) == (2, 6)
         assert isinstance(got[1], ValueError)
         assert counted.groups == [[1, -2, 3], [1], [-2], [3]]
         counted.groups.clear()
         with pytest.raises(ValueError, match="-1"):
-            await Together(counted.work, Company()).ask("a", -1)
+            await Together(counted.work, Company()).ask(("a",), -1)
     assert counted.groups == [[-1]], "who failed alone is not done again"
+
+
+async def test_what_may_have_been_done_is_not_done_again() -> None:
+    counted = Counted()
+    with ExitStack() as stack:
+        together = Together(counted.work, company_of(stack, 3), final=ValueError)
+        got = await asyncio.gather(*(together.ask(("a",), one) for one in (1, -2, 3)), return_exceptions=True)
+    assert [type(one) for one in got] == [ValueError] * 3
+    assert counted.groups == [[1, -2, 3]]
+
+
+async def test_those_that_are_done_again_do_not_wait_for_each_other() -> None:
+    counted = Counted()
+    counted.may.clear()
+    with ExitStack() as stack:
+        together = Together(counted.work, company_of(stack, 3))
+        asking = [asyncio.create_task(together.ask(("a",), one)) for one in (-1, -2, 3)]
+        await counted.begun.wait()
+        counted.may.set()
+        await asyncio.sleep(0)
+        counted.may.clear()
+        async with asyncio.timeout(10):
+            while len(counted.groups) < 4:
+                counted.begun.clear()
+                await counted.begun.wait()
+        counted.may.set()
+        got = await asyncio.gather(*asking, return_exceptions=True)
+    assert [type(one) for one in got] == [ValueError, ValueError, int]
 
 
 async def test_work_goes_on_while_somebody_waits_for_it() -> None:
@@ -80,7 +111,7 @@ async def test_work_goes_on_while_somebody_waits_for_it() -> None:
     counted.may.clear()
     with ExitStack() as stack:
         together = Together(counted.work, company_of(stack, 2))
-        first, second = (asyncio.create_task(together.ask("a", one)) for one in (1, 2))
+        first, second = (asyncio.create_task(together.ask(("a",), one)) for one in (1, 2))
         await counted.begun.wait()
         counted.begun.clear()
         first.cancel()
@@ -89,7 +120,7 @@ async def test_work_goes_on_while_somebody_waits_for_it() -> None:
         assert await second == 4
         counted.may.clear()
         counted.begun.clear()
-        both = [asyncio.create_task(together.ask("a", one)) for one in (3, 4)]
+        both = [asyncio.create_task(together.ask(("a",), one)) for one in (3, 4)]
         await counted.begun.wait()
         for one in both:
             one.cancel()
@@ -97,18 +128,18 @@ async def test_work_goes_on_while_somebody_waits_for_it() -> None:
         await asyncio.sleep(0.01)
         assert counted.cancelled
         counted.may.set()
-        assert await asyncio.gather(*(together.ask("a", one) for one in (5, 6))) == [10, 12], "it is there for those that come"
+        assert await asyncio.gather(*(together.ask(("a",), one) for one in (5, 6))) == [10, 12], "it is there for those that come"
 
 
 async def test_who_leaves_before_it_begins_is_left_out() -> None:
     counted = Counted()
     with ExitStack() as stack:
         together = Together(counted.work, company_of(stack, 3), linger_s=0.05)
-        first, second = (asyncio.create_task(together.ask("a", one)) for one in (1, 2))
+        first, second = (asyncio.create_task(together.ask(("a",), one)) for one in (1, 2))
         await asyncio.sleep(0.001)
         first.cancel()
         assert await second == 4
-        alone = asyncio.create_task(together.ask("a", 3))
+        alone = asyncio.create_task(together.ask(("a",), 3))
         await asyncio.sleep(0.001)
         alone.cancel()
         await asyncio.sleep(0.1)

@@ -153,7 +153,7 @@ class Runner:
     async def _lane(self, claim: Claim, first: JobItem, hold: Hold, ended: Callable[[float], bool]) -> None:
         """One item after the other. ``ended`` hears the seconds of each, and says whether another may follow."""
         clock, item = self._passed, first
-        with self._company.joined():
+        with self._company.joined(claim.scope.tenant_id):
             while True:
                 began = clock()
                 verdict = await self._verdict(claim, item, hold)

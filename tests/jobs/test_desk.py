@@ -40,7 +40,7 @@ async def test_several_items_end_and_as_many_begin(bench: Bench, monkeypatch: py
     monkeypatch.setattr(Database, "at_once", counted)
     with ExitStack() as stack:
         for _ in items:
-            stack.enter_context(bench.company.joined())
+            stack.enter_context(bench.company.joined(bench.scope.tenant_id))
         now = bench.clock.now()
         ends = (bench.desk.settle_and_next(claim, one.item, verdict, now) for one, verdict in zip(items, verdicts, strict=True))
         following = await asyncio.gather(*ends)
@@ -71,7 +71,7 @@ async def test_an_item_that_ended_already_is_counted_once(bench: Bench) -> None:
     await bench.desk.settle(claim, items[0].item, WELL, bench.clock.now())
     with ExitStack() as stack:
         for _ in items:
-            stack.enter_context(bench.company.joined())
+            stack.enter_context(bench.company.joined(bench.scope.tenant_id))
         now = bench.clock.now()
         await asyncio.gather(*(bench.desk.settle_and_next(claim, one.item, WELL, now) for one in items))
     assert (await bench.job(job_id)).counters.succeeded == 2
@@ -84,7 +84,7 @@ async def test_who_lost_the_job_ends_none_of_its_items(bench: Bench) -> None:
     await bench.desk.let_go(claim, bench.clock.now())
     with ExitStack() as stack:
         for _ in items:
-            stack.enter_context(bench.company.joined())
+            stack.enter_context(bench.company.joined(bench.scope.tenant_id))
         now = bench.clock.now()
         ends = (bench.desk.settle_and_next(claim, one.item, WELL, now) for one in items)
         ended = await asyncio.gather(*ends, return_exceptions=True)

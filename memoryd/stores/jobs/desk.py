@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import LiteralString
 from uuid import UUID, uuid4
 
+from memoryd.errors import StoreUnavailable
 from memoryd.jobs.decide import ended
 from memoryd.jobs.model import (
     Again,
@@ -143,7 +144,7 @@ class PgDesk:
         """``company``: those who work on items, if several do."""
         self._database = database
         self._attempts = attempts
-        self._settling = Together(self._settle_and_begin, company or Company())
+        self._settling = Together(self._settle_and_begin, company or Company(), final=(LeaseLost, StoreUnavailable))
 
     async def claim(self, tenant_id: UUID, kinds: Sequence[str], now: datetime, *, lease: timedelta, limit: int) -> Claim | None:
         """See :class:`memoryd.jobs.ports.Desk`."""
@@ -223,7 +224,7 @@ class PgDesk:
         key = claim.scope.tenant_id, claim.job.job_id, claim.owner
         return await self._settling.ask(key, _End(claim, item, verdict, now))
 
-    async def _settle_and_begin(self, key: Hashable, ends: Sequence["_End"]) -> list[JobItem | None]:
+    async def _settle_and_begin(self, key: tuple[Hashable, ...], ends: Sequence["_End"]) -> list[JobItem | None]:
         """The end of some items of one job, and the beginning of as many."""
         claim = ends[0].claim
         params = _params(claim, max(one.now for one in ends)) | {"most": len(ends)}

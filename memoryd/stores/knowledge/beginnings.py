@@ -9,6 +9,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from memoryd.errors import StoreUnavailable
 from memoryd.knowledge.model import NewDocument, Staging
 from memoryd.stores.database import Database
 from memoryd.stores.knowledge.locks import BEGINNING, BEGUN, naming
@@ -17,7 +18,8 @@ from memoryd.stores.trips import Cursor
 from memoryd.together import Company, Together
 from retrieval.scope import Scope
 
-# Behind ``BEGINNING``, in the same trip.
+# Behind ``BEGINNING``, in the same trip. The subquery with its limit is asked document by document: as an anti-join, of which
+# the planner expects little where most knowledge bases are small, all of a large one would be read.
 _INSERT_NEW = f"""
 INSERT INTO kb_documents (tenant_id, kb_id, document_id, from_seq, content_hash, settings_hash, title, media_type, source_uri,
     metadata, object_key, bytes, stored_at)
@@ -26,9 +28,9 @@ SELECT %(tenant)s, %(kb)s, q.document, v.seq, decode(q.content, 'hex'), decode(q
 FROM (SELECT {BEGUN} AS seq) v
     CROSS JOIN jsonb_to_recordset(%(rows)s::jsonb) AS q(document text, content text, settings text, title text,
         media_type text, uri text, metadata jsonb, key text, size bigint)
-WHERE v.seq IS NOT NULL AND NOT EXISTS (
-    SELECT FROM kb_documents d
-    WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.document_id = q.document AND {OF_DRAFT})
+WHERE v.seq IS NOT NULL AND (
+    SELECT 1 FROM kb_documents d
+    WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.document_id = q.document AND {OF_DRAFT} LIMIT 1) IS NULL
 RETURNING document_id, document_pid
 """
 
@@ -54,13 +56,13 @@ class Beginnings:
 
     def __init__(self, database: Database, company: Company) -> None:
         self._database = database
-        self._together = Together(self._begun, company)
+        self._together = Together(self._begun, company, final=StoreUnavailable)
 
     async def begun(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging | Beginning:
         """Together with others that are begun at the same time."""
         return await self._together.ask((scope.tenant_id, scope.spaces, kb_id), _Asked(scope, kb_id, document, now))
 
-    async def _begun(self, key: Hashable, asked: Sequence[_Asked]) -> list[Staging | Beginning]:
+    async def _begun(self, key: tuple[Hashable, ...], asked: Sequence[_Asked]) -> list[Staging | Beginning]:
         # Of two of one id the second is begun when the first was.
         first = {one.document.document_id: one for one in reversed(asked)}
         scope, kb_id = asked[0].scope, asked[0].kb_id

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from psycopg.types.json import Jsonb
 
-from memoryd.errors import Collision
+from memoryd.errors import Collision, StoreUnavailable
 from memoryd.generations.ports import Missing
 from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection, Staging, Written
 from memoryd.stores.database import Database
@@ -47,16 +47,13 @@ CROSS JOIN LATERAL (
     JOIN kb_vectors v ON v.tenant_id = c.tenant_id AND v.pid = c.pid AND v.generation = g.generation
     WHERE c.tenant_id = %(tenant)s AND v.tenant_id = %(tenant)s AND c.hash = q.hash LIMIT 1) found
 """
-_OPEN_OF_ID = OPEN.format(staged="", document="%(document)s")
+_OPEN_OF_ID = OPEN.format(document="%(document)s")
 _COUNT = "UPDATE kb_documents SET chunks = %(stored)s WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s"
 _FINISH = """
-UPDATE kb_documents d SET complete = true, title = coalesce(d.title, q.title), media_type = q.media_type, pages = q.pages,
-    characters = q.characters, warnings = q.warnings, stored_at = %(now)s, chunks = q.stored,
-    tokens = (SELECT coalesce(sum(c.tokens), 0) FROM kb_chunks c
-              WHERE c.tenant_id = %(tenant)s AND c.document_pid = d.document_pid)
-FROM jsonb_to_recordset(%(rows)s::jsonb) AS q(pid bigint, title text, media_type text, pages int, characters bigint,
-    warnings text[], stored int)
-WHERE d.tenant_id = %(tenant)s AND d.document_pid = q.pid RETURNING d.document_pid, d.tokens
+UPDATE kb_documents SET complete = true, title = coalesce(title, %(title)s), media_type = %(media_type)s, pages = %(pages)s,
+    characters = %(characters)s, warnings = %(warnings)s, stored_at = %(now)s, chunks = %(stored)s,
+    tokens = (SELECT coalesce(sum(tokens), 0) FROM kb_chunks WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s)
+WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s RETURNING tokens
 """
 # What the draft has, or what it would have if it were begun now.
 _PRESENT = f"""
@@ -94,8 +91,9 @@ class PgDrafts:
         self._database = database
         self._missing = missing
         self._beginnings = Beginnings(database, company)
-        self._knowing = Together(self._known, company)
-        self._finishing = Together(self._finish, company)
+        self._knowing = Together(self._known, company, final=StoreUnavailable)
+        # Its end may be lost behind its COMMIT, and is then found by the next attempt.
+        self._finishing = Together(self._finish, company, final=StoreUnavailable)
 
     async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging | None:
         """Begin to write a document, or go on with what an earlier attempt at the same content wrote.
@@ -214,7 +212,7 @@ class PgDrafts:
             return tokens
         return await self._finishing.ask(key, ending)
 
-    async def _finish(self, key: Hashable, endings: Sequence[Ending]) -> list[int]:
+    async def _finish(self, key: tuple[Hashable, ...], endings: Sequence[Ending]) -> list[int]:
         """Several of one draft, of which none has a former revision; or one."""
         parts = [one.part for one in endings]
         scope, params = parts[0].scope, naming_parts(parts)
@@ -225,10 +223,9 @@ class PgDrafts:
                 raise Collision("a document has a former revision by now, which takes its time to go")
             for one in former.values():
                 await self._take_out(connection, scope, parts[0].staging.seq, one)
-            done = params | {"rows": Jsonb([one.row for one in endings]), "now": max(one.now for one in endings)}
-            *_, finished = await last_trip(connection, [*statements, (_FINISH, done)])
-            tokens: dict[int, int] = dict(await finished.fetchall())
-        return [int(tokens[one.staging.document_pid]) for one in parts]
+            done = [(_FINISH, params | one.params) for one in endings]
+            finished = (await last_trip(connection, [*statements, *done]))[-len(done) :]
+            return [int(tokens) for cursor in finished for (tokens,) in await cursor.fetchall()]
 
     async def written(self, scope: Scope, kb_id: UUID, document_id: str, since: datetime) -> Written | None:
         """See :class:`memoryd.knowledge.ports.Drafts`."""

@@ -51,9 +51,9 @@ BEGUN = "nullif(current_setting('memoryd.draft', true), '')::bigint"
 ENDING = f"""
 WITH draft AS MATERIALIZED ({STILL_WRITABLE})
 SELECT {_ONE_AT_A_TIME.format(document="q.document_id")}
-FROM (SELECT d.document_id FROM draft CROSS JOIN kb_documents d
-      WHERE d.tenant_id = %(tenant)s AND d.document_pid = ANY(%(documents)s::bigint[]) AND d.kb_id = %(kb)s
-      ORDER BY d.document_id) q
+FROM (SELECT d.document_id FROM draft CROSS JOIN unnest(%(documents)s::bigint[]) AS g(pid) CROSS JOIN LATERAL (
+          SELECT document_id, kb_id FROM kb_documents WHERE tenant_id = %(tenant)s AND document_pid = g.pid OFFSET 0) d
+      WHERE d.kb_id = %(kb)s ORDER BY d.document_id) q
 """
 """The same to end some that were begun; no row: the draft takes nothing any more, or no such document is there."""
 _LOCK_DOCUMENT = "SELECT " + _ONE_AT_A_TIME.format(document="%(document)s")

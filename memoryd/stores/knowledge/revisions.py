@@ -9,20 +9,23 @@ from retrieval.filters import JsonValue
 
 _SAID = "d.complete, d.content_hash, d.settings_hash, d.chunks, d.title, d.source_uri, d.metadata, d.object_key"
 OF_DRAFT = "(d.to_seq = v.seq OR d.to_seq IS NULL AND (d.complete OR d.from_seq = v.seq))"
-# Of each the open one, the one that is being written, and the one that the draft closed.
+# Of each the open one, the one that is being written, and the one that the draft closed. Document by document: the planner would
+# rather read a whole knowledge base, of which it expects little where most are small.
 REVISIONS = f"""
 SELECT d.document_id, d.document_pid, d.from_seq, d.to_seq, {_SAID}
-FROM kb_versions v JOIN kb_documents d ON d.tenant_id = v.tenant_id AND d.kb_id = v.kb_id
+FROM kb_versions v CROSS JOIN unnest(%(documents)s::text[]) AS q(document) CROSS JOIN LATERAL (
+    SELECT d.* FROM kb_documents d
+    WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.document_id = q.document AND {OF_DRAFT} FOR UPDATE) d
 WHERE v.tenant_id = %(tenant)s AND v.kb_id = %(kb)s AND v.state = 'draft'
-    AND d.document_id = ANY(%(documents)s::text[]) AND {OF_DRAFT}
-FOR UPDATE OF d
 """
-# Without a draft: the one that a draft would have if it were begun now.
+# Without a draft: the one that a draft would have if it were begun now. Document by document, as well.
 LIVE = f"""
 SELECT d.document_id, d.document_pid, d.from_seq, NULL::bigint, {_SAID}
-FROM knowledge_bases b JOIN kb_documents d ON d.tenant_id = b.tenant_id AND d.kb_id = b.kb_id
-WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES} AND d.complete
-    AND d.document_id = ANY(%(documents)s::text[]) AND d.from_seq <= b.live_seq AND (d.to_seq IS NULL OR d.to_seq > b.live_seq)
+FROM knowledge_bases b CROSS JOIN unnest(%(documents)s::text[]) AS q(document) CROSS JOIN LATERAL (
+    SELECT * FROM kb_documents k
+    WHERE k.tenant_id = %(tenant)s AND k.kb_id = %(kb)s AND k.document_id = q.document AND k.complete
+        AND k.from_seq <= b.live_seq AND (k.to_seq IS NULL OR k.to_seq > b.live_seq) LIMIT 1) d
+WHERE b.tenant_id = %(tenant)s AND b.kb_id = %(kb)s AND {IN_SPACES}
     AND NOT EXISTS (
         SELECT FROM kb_versions v WHERE v.tenant_id = b.tenant_id AND v.kb_id = b.kb_id AND v.state = 'draft')
 """

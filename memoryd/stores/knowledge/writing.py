@@ -18,10 +18,10 @@ from memoryd.threads import UNIT
 from retrieval.scope import Scope
 
 OPEN = """
-SELECT d.document_id, d.document_pid, d.from_seq FROM kb_documents d {staged}
-WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.document_id = {document} AND d.complete AND d.to_seq IS NULL
-FOR UPDATE OF d
+SELECT document_id, document_pid, from_seq FROM kb_documents
+WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND document_id = {document} AND complete AND to_seq IS NULL LIMIT 1 FOR UPDATE
 """
+"""The open revision of a document: there is one at most."""
 # In one statement what is locked and looked at of documents that are being written: their rows, the revisions that are to go, and
 # for chunks that are to be written their numbers, and that no generation is made or retired meanwhile.
 _STAGED = f"""
@@ -37,7 +37,7 @@ FROM unnest(%(documents)s::bigint[], %(counts)s::int[]) AS g(document, chunks)
     JOIN staged s ON s.document_pid = g.document LEFT JOIN former f ON f.document_id = s.document_id
 """
 TO_GO_ON = _STAGED.format(former="SELECT NULL::text AS document_id, NULL::bigint AS document_pid, NULL::int AS from_seq")
-TO_END = _STAGED.format(former=OPEN.format(staged="CROSS JOIN staged", document="staged.document_id"))
+TO_END = _STAGED.format(former=f"SELECT f.* FROM staged s CROSS JOIN LATERAL ({OPEN.format(document='s.document_id')}) f")
 _SEEN = """
 SELECT hash, count(*) FROM kb_chunks
 WHERE tenant_id = %(tenant)s AND hash = ANY(%(hashes)s::bytea[]) AND document_pid = %(pid)s GROUP BY hash
@@ -81,7 +81,7 @@ class Ending:
     now: datetime
 
     @property
-    def row(self) -> dict[str, object]:
+    def params(self) -> dict[str, object]:
         """What becomes of the document."""
         return {
             "pid": self.part.staging.document_pid,
@@ -90,6 +90,7 @@ class Ending:
             "pages": self.read.pages,
             "characters": self.read.characters,
             "warnings": list(self.read.warnings),
+            "now": self.now,
             "stored": self.part.after.stored,
         }
 

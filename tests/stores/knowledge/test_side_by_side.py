@@ -6,11 +6,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from memoryd.errors import Collision, Conflict
+from memoryd.errors import Collision, Conflict, StoreUnavailable
 from memoryd.knowledge.model import Staging
 from memoryd.stores.database import Database
+from memoryd.stores.knowledge import drafts
 from memoryd.stores.knowledge.drafts import PgDrafts
-from memoryd.stores.trips import Cursor, Statement
+from memoryd.stores.trips import Connection, Cursor, Statement, last_trip
 from memoryd.together import Company
 from retrieval.scope import Scope
 from tests.stores.knowledge.shelf import Shelf
@@ -37,7 +38,7 @@ async def trips(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     with ExitStack() as stack:
         company = Company()
         for _ in NAMES:
-            stack.enter_context(company.joined())
+            stack.enter_context(company.joined(shelf.scope.tenant_id))
         shelf.drafts = PgDrafts(shelf.database, company=company)
         yield made
 
@@ -122,3 +123,20 @@ async def test_known_vectors_are_those_that_each_asked_for(shelf: Shelf, trips: 
     a, b, c = await asyncio.gather(*(shelf.drafts.known(shelf.scope, [number], one) for one in hashes))
     assert [list(one[number]) for one in (a, b, c)] == [hashes[0], hashes[1], []]
     assert trips == [["SELECT"]]
+
+
+async def test_an_answer_that_is_lost_behind_its_commit_is_told_to_all(
+    shelf: Shelf, trips: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Done again at once it would seem to be somebody else's: the next attempt of each finds what was written."""
+    await shelf.stage("first", LINES)
+    staged = await begin_all(shelf, "ab")
+
+    async def lost(connection: Connection, statements: Sequence[Statement]) -> list[Cursor]:
+        await last_trip(connection, statements)
+        raise StoreUnavailable("the line went dead")
+
+    monkeypatch.setattr(drafts, "last_trip", lost)
+    ended = await asyncio.gather(*(shelf.finish(one, of(name)) for name, one in staged.items()), return_exceptions=True)
+    assert [type(one) for one in ended] == [StoreUnavailable] * 2
+    assert await begin_all(shelf, "ab") == {}

@@ -184,7 +184,10 @@ class Ingest:
 
     async def finished(self, scope: Scope, job: Job) -> None:
         """Publish, where the job was asked to and no document failed. Without a draft there was nothing to change; and where
-        somebody discarded the draft that it wrote to, what it has written since would be only a part of it."""
+        somebody discarded the draft that it wrote to, what it has written since would be only a part of it. A job publishes
+        once, when nothing of it is left: what an attempt after that finds staged is of others."""
+        if job.payload.get("version") is not None:
+            return
         if not job.payload.get("publish") or job.counters.failed:
             return
         if job.payload.get("discarded"):

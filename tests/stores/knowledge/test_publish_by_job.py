@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -14,6 +15,7 @@ from memoryd.jobs.model import Command, ItemState, Job, JobItem, JobState, NewIt
 from memoryd.jobs.ports import Control
 from memoryd.jobs.runner import Runner
 from memoryd.jobs.service import Jobs
+from memoryd.knowledge.ingest import Ingest
 from memoryd.knowledge.versioning import Versioning
 from memoryd.stores.jobs.active import PgActiveJobs
 from memoryd.stores.jobs.desk import PgDesk
@@ -45,10 +47,13 @@ class Desk:
         self.runner = Runner(PgDesk(database, attempts=ATTEMPTS), Reminders(), {KIND: self}, self.clock, POLICY)
         drafts, active = self.shelf.drafts, PgActiveJobs(database)
         self.versions = Versioning(self.shelf.bases, self.shelf.versions, drafts, active, None, SystemClock(), grace_s=0)
+        unread: Any = None  # these documents have no originals, and are not parsed
+        self.ingest = Ingest(self.shelf.bases, drafts, self.versions, unread, unread, SystemClock())
 
     async def order(self, *documents: str, publish: bool) -> UUID:
         items = [NewItem(one, {}) for one in documents]
-        new = NewJob(KIND, {"publish": publish}, items, kb_id=self.shelf.kb, space="default")
+        payload: dict[str, JsonValue] = {"kb": self.shelf.base.name, "publish": publish}
+        new = NewJob(KIND, payload, items, kb_id=self.shelf.kb, space="default")
         return (await self.jobs.create(self.shelf.scope, new)).job_id
 
     async def process(self, scope: Scope, job: Job, item: JobItem, control: Control) -> Outcome:
@@ -63,8 +68,7 @@ class Desk:
         return Outcome(ItemState.SUCCEEDED)
 
     async def finished(self, scope: Scope, job: Job) -> None:
-        if job.payload["publish"]:
-            await self.versions.published_by_job(scope, self.shelf.base.name, job.job_id, note=None)
+        await self.ingest.finished(scope, job)
 
     async def turn(self) -> bool:
         """One turn at a job; false when none can be had."""
@@ -150,6 +154,32 @@ async def test_a_job_notes_the_version_that_it_published_and_none_that_it_did_no
     assert (await desk.job(new)).revision > before
 
 
+class Dying(Desk):
+    """Its worker dies behind the first publish."""
+
+    died = False
+
+    async def finished(self, scope: Scope, job: Job) -> None:
+        await super().finished(scope, job)
+        if not self.died:
+            self.died = True
+            raise StoreUnavailable("behind the publish")
+
+
+async def test_a_job_whose_worker_died_behind_its_publish_publishes_nothing_of_others(shelf: Shelf) -> None:
+    desk = Dying(shelf)
+    job_id = await desk.order("a", publish=True)
+    await desk.turn()
+    assert ((await desk.job(job_id)).state, await desk.version(job_id)) == (JobState.RUNNING, 1)
+    await desk.order("staged", publish=False)
+    await desk.turns()
+    desk.clock.pass_(100)
+    await desk.turns()
+    assert ((await desk.job(job_id)).state, await desk.version(job_id)) == (JobState.SUCCEEDED, 1)
+    assert await desk.live() == {"a": NEW}
+    assert await desk.versions_made() == 2, "one of them a draft"
+
+
 async def test_what_was_to_be_published_is_told_that_its_draft_was_discarded(shelf: Shelf) -> None:
     desk = Desk(shelf)
     desk.clock.at = shelf.now()
@@ -194,7 +224,8 @@ async def test_a_draft_that_changes_nothing_is_dropped_and_nobody_told(shelf: Sh
     desk.clock.pass_(2)
     await desk.turns()
     job = await desk.job(job_id)
-    assert (job.state, job.counters.succeeded, job.payload) == (JobState.SUCCEEDED, 1, {"publish": True})
+    assert (job.state, job.counters.succeeded) == (JobState.SUCCEEDED, 1)
+    assert not {"discarded", "version"} & job.payload.keys()
     assert await desk.versions_made() == 1
 
 

@@ -58,8 +58,11 @@ SELECT EXISTS (SELECT FROM tenants WHERE tenant_id = %(tenant)s AND suspended_at
     AND NOT EXISTS (SELECT FROM jobs WHERE {_RUNNABLE})
     AND (SELECT count(*) FROM job_items WHERE {OF} AND state = 'running') <= %(under_way)s
 """
+# Locked in the order in which everybody locks several jobs.
 _OLD = """
-SELECT job_id FROM jobs WHERE tenant_id = %(tenant)s AND finished_at < %(before)s ORDER BY finished_at LIMIT %(batch)s FOR UPDATE
+SELECT job_id FROM jobs WHERE tenant_id = %(tenant)s AND finished_at < %(before)s AND job_id = ANY(ARRAY(
+    SELECT job_id FROM jobs WHERE tenant_id = %(tenant)s AND finished_at < %(before)s ORDER BY finished_at LIMIT %(batch)s))
+ORDER BY job_id FOR UPDATE
 """
 _FORGET = "DELETE FROM jobs WHERE tenant_id = %(tenant)s AND job_id = ANY(%(old)s::uuid[])"
 # Each brings up to ten thousand items with it.

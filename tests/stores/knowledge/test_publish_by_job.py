@@ -200,6 +200,82 @@ async def test_what_was_to_be_published_is_told_that_its_draft_was_discarded(she
     assert told == [None, True, None]
 
 
+@dataclass
+class Failing(Desk):
+    """Documents of which some cannot be read, by the shelf's clock, which begins drafts."""
+
+    unreadable: set[str] = field(default_factory=lambda: {"bad"})
+
+    async def process(self, scope: Scope, job: Job, item: JobItem, control: Control) -> Outcome:
+        if item.document_id in self.unreadable:
+            return Outcome(ItemState.FAILED, "corrupt", "it cannot be read")
+        return await super().process(scope, job, item, control)
+
+    async def retried(self, job_id: UUID) -> Job:
+        await self.act(job_id, Command.RETRY)
+        await self.turns()
+        return await self.job(job_id)
+
+    async def discarded(self) -> None:
+        await self.versions.discard(self.shelf.scope, self.shelf.base.name)
+
+
+@pytest.fixture
+def failing(shelf: Shelf) -> Failing:
+    desk = Failing(shelf)
+    desk.clock.at = shelf.now() + timedelta(minutes=1)
+    return desk
+
+
+async def test_no_part_is_published_of_what_a_job_found_in_a_draft_that_was_discarded(failing: Failing) -> None:
+    await failing.shelf.release(z=OLD)
+    await failing.order("a", publish=False)
+    await failing.turns()
+    job_id = await failing.order("a", "bad", publish=True)
+    await failing.turns()
+    partial = await failing.job(job_id)
+    assert (partial.state, partial.counters.succeeded, partial.counters.unchanged) == (JobState.PARTIAL, 0, 1)
+    await failing.discarded()
+    failing.unreadable.clear()
+    job = await failing.retried(job_id)
+    assert (job.state, job.error and job.error.code) == (JobState.FAILED, "conflict")
+    assert await failing.live() == {"z": OLD}
+
+
+async def test_a_job_that_found_all_in_a_draft_that_was_discarded_has_not_succeeded(failing: Failing) -> None:
+    await failing.shelf.release(z=OLD)
+    await failing.shelf.release(y=OLD)
+    await failing.order("a", publish=False)
+    await failing.turns()
+    await failing.shelf.rollback(1)
+    job_id = await failing.order("a", publish=True)
+    await failing.turns()
+    moved = await failing.job(job_id)
+    assert (moved.state, moved.counters.unchanged) == (JobState.FAILED, 1)
+    await failing.discarded()
+    job = await failing.retried(job_id)
+    assert (job.state, job.error and job.error.code) == (JobState.FAILED, "conflict")
+    assert await failing.live() == {"z": OLD}
+
+
+async def test_a_draft_that_had_nothing_of_a_job_is_discarded_without_a_word_to_it(failing: Failing) -> None:
+    """It was tried again while that was the draft, and failed again; what it had done before is live."""
+    job_id = await failing.order("a", "bad", publish=True)
+    await failing.turns()
+    await failing.versions.publish(failing.shelf.scope, failing.shelf.base.name, note=None)
+    failing.shelf.ticks += 100
+    failing.clock.pass_(120)
+    await failing.order("other", publish=False)
+    await failing.turns()
+    failing.clock.pass_(60)
+    assert (await failing.retried(job_id)).state is JobState.PARTIAL
+    await failing.discarded()
+    failing.unreadable.clear()
+    job = await failing.retried(job_id)
+    assert (job.state, job.payload.get("version")) == (JobState.SUCCEEDED, 2)
+    assert await failing.live() == {"a": NEW, "bad": NEW}
+
+
 class Undoing(Desk):
     """Takes out again what was staged as ``b``."""
 

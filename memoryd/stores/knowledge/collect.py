@@ -8,7 +8,7 @@ from uuid import UUID
 from memoryd.knowledge.model import Collected
 from memoryd.stores.database import Database
 from memoryd.stores.jobs.active import active_jobs
-from memoryd.stores.knowledge.discard import discard
+from memoryd.stores.knowledge.discard import go_on
 from memoryd.stores.knowledge.locks import IN_SPACES, find_base, find_draft, naming
 from memoryd.stores.knowledge.rows import erase
 from memoryd.stores.knowledge.trail import leave
@@ -115,7 +115,7 @@ async def collect(
             kept = {"live": base.live_seq, "base": draft.base_seq if draft else None, "retain": base.retain}
             versions = sorted(seq for (seq,) in await (await connection.execute(_GIVE_UP, params | kept)).fetchall())
     if draft is not None and draft.discarding:
-        await discard(database, scope, kb_id)
+        await go_on(database, scope, kb_id)
     documents = chunks = 0
     while True:
         async with database.transaction(scope) as connection:

@@ -47,18 +47,24 @@ async def discard(database: Database, scope: Scope, kb_id: UUID, *, unchanged_by
         elif not draft.discarding:
             await note_discarded(connection, scope, kb_id, draft.seq)
         await connection.execute(_STOP, naming(scope, kb_id) | {"seq": draft.seq})
-    while not await _step(database, scope, kb_id, draft.seq):
-        pass
+    await go_on(database, scope, kb_id)
     return True
 
 
-async def _step(database: Database, scope: Scope, kb_id: UUID, seq: int) -> bool:
-    """One transaction; true when all is done, by whomever."""
-    params = naming(scope, kb_id) | {"seq": seq, "some": _DOCUMENTS}
+async def go_on(database: Database, scope: Scope, kb_id: UUID) -> None:
+    """Go on with a discard that was begun; nothing where that is done, whatever draft there may be by now."""
+    while not await _step(database, scope, kb_id):
+        pass
+
+
+async def _step(database: Database, scope: Scope, kb_id: UUID) -> bool:
+    """One transaction; true when all is done, by whomever. The draft is the one that is there: after the one that was to be
+    discarded, its number may have become another's."""
     async with database.transaction(scope) as connection:
         draft = await find_draft(connection, scope, kb_id, " FOR UPDATE")
         if draft is None or not draft.discarding:
             return True
+        params = naming(scope, kb_id) | {"seq": draft.seq, "some": _DOCUMENTS}
         opened = [pid for (pid,) in await (await connection.execute(_OPENED, params)).fetchall()]
         if opened:
             await erase(connection, scope.tenant_id, opened, _CHUNKS)
@@ -68,5 +74,5 @@ async def _step(database: Database, scope: Scope, kb_id: UUID, seq: int) -> bool
             await close(connection, scope.tenant_id, closed, None)
             return False
         await connection.execute(_DELETE, params)
-        await leave(connection, scope, "kb.discard", kb_id, seq=seq)
+        await leave(connection, scope, "kb.discard", kb_id, seq=draft.seq)
         return True

@@ -154,26 +154,31 @@ async def test_a_job_notes_the_version_that_it_published_and_none_that_it_did_no
     assert (await desk.job(new)).revision > before
 
 
+@dataclass
 class Dying(Desk):
-    """Its worker dies behind the first publish."""
+    """Its worker comes to an end behind the first publish."""
 
-    died = False
+    ends: list[Exception] = field(default_factory=list)
 
     async def finished(self, scope: Scope, job: Job) -> None:
         await super().finished(scope, job)
-        if not self.died:
-            self.died = True
-            raise StoreUnavailable("behind the publish")
+        if self.ends:
+            raise self.ends.pop()
 
 
-async def test_a_job_whose_worker_died_behind_its_publish_publishes_nothing_of_others(shelf: Shelf) -> None:
-    desk = Dying(shelf)
+@pytest.mark.parametrize("passing", [True, False])
+async def test_a_job_that_ends_badly_behind_its_publish_publishes_nothing_of_others(shelf: Shelf, passing: bool) -> None:
+    desk = Dying(shelf, ends=[StoreUnavailable("gone") if passing else RuntimeError("a bug")])
     job_id = await desk.order("a", publish=True)
     await desk.turn()
-    assert ((await desk.job(job_id)).state, await desk.version(job_id)) == (JobState.RUNNING, 1)
+    state = JobState.RUNNING if passing else JobState.FAILED
+    assert ((await desk.job(job_id)).state, await desk.version(job_id)) == (state, 1)
     await desk.order("staged", publish=False)
     await desk.turns()
-    desk.clock.pass_(100)
+    if passing:
+        desk.clock.pass_(100)
+    else:
+        await desk.act(job_id, Command.RETRY)
     await desk.turns()
     assert ((await desk.job(job_id)).state, await desk.version(job_id)) == (JobState.SUCCEEDED, 1)
     assert await desk.live() == {"a": NEW}

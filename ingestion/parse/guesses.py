@@ -44,7 +44,8 @@ def guess(sample: bytes, *, whole: bool, said: str = "") -> str | None:
     """The likeliest encoding of a text, or ``None`` where none is likely; a sample that is not the ``whole`` of it may be cut
     within a character.
 
-    What the sender ``said``, where that is a table of Latin letters, stays if an alphabet of it fits; others may fit as well.
+    What the sender ``said``, where that is a table of Latin letters, stays if an alphabet of it fits; others may fit as well. But
+    bytes that stand side by side are seldom Latin letters, whatever they look like.
     Else charset-normalizer tells scripts apart. Among tables of Latin letters, where it goes by the frequency of ASCII's letters
     and is wrong about most short texts, the alphabets of languages decide; where none of them fits, it is asked for any table at
     all. Nor is it asked about a few signs in what is otherwise ASCII, or believed that they are Japanese.
@@ -55,9 +56,9 @@ def guess(sample: bytes, *, whole: bool, said: str = "") -> str | None:
     # What is ASCII is the same in all of them.
     telling = [[line for line in some if not line.isascii()] for some in (lines if whole else lines[1:-1], lines)]
     evidence = b"\n".join(telling[0] or telling[1])
-    if said in _LETTERS and _share(evidence, said, _LETTERS[said]) >= _MOST:
-        return said
     lone = len(_LONE.findall(evidence)) >= _MOST * len(_BEYOND.findall(evidence))
+    if lone and said in _LETTERS and _share(evidence, said, _LETTERS[said]) >= _MOST:
+        return said
     if lone and _share(evidence, "cp1252", ()) >= _MOST:
         return "cp1252"
     found = [match.encoding for match in charset_normalizer.from_bytes(evidence, cp_isolation=list(_CANDIDATES))]

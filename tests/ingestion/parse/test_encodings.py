@@ -127,3 +127,16 @@ async def test_a_wrong_byte_does_not_overrule_what_was_said(tmp_path: Path, decl
     document = await read_text(tmp_path, text.encode("cp1252") + b"\x9d", "", media_type=f"text/plain; charset={declared}")
     assert document.text == text + "\ufffd"
     assert document.parsed.warnings == ("a few bytes are not CP1252 and are shown as U+FFFD",)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"),
+    [
+        ("cp932", "これは、とてもよいことです。"),
+        ("cp932", "\n".join(f"むかしむかし、あるところに{number}人がいました。" for number in range(50))),
+        ("cp866", "Загруз Словац Постав Указан"),
+    ],
+)
+async def test_letters_that_only_look_like_those_of_what_was_said_are_guessed(tmp_path: Path, encoding: str, text: str) -> None:
+    document = await read_text(tmp_path, text.encode(encoding), "", media_type="text/plain; charset=iso-8859-1")
+    assert document.text == text

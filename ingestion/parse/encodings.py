@@ -75,8 +75,10 @@ def _not_all_utf8(source: Source, position: int, right: int, declared: str, fact
         return _mostly("utf-8", facts)
     if declared and not declared.startswith("utf-8") and _is_nearly_all(source, declared, facts):
         return declared
-    guessed = guess(around, whole=len(around) == source.size, said=declared)
-    if guessed and guessed == declared:
+    # As the tables of the guess are written.
+    said = declared.replace("-", "_")
+    guessed = guess(around, whole=len(around) == source.size, said=said)
+    if guessed and guessed == said:
         return _mostly(declared, facts)
     if guessed is not None:
         facts.warn(f"the encoding was guessed: {guessed}")

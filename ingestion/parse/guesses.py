@@ -36,6 +36,9 @@ _PLACED = re.compile(
 )
 # Of the characters beyond ASCII, this share is in one language's alphabet, or the text is in none of these tables.
 _MOST = 0.75
+# A byte that is none of the table, in a word or at its edge: likely a letter of another table, unless there are far more others.
+_LETTER_LOST = re.compile(r"[^\W\d_]\ufffd|\ufffd[^\W\d_]")
+_SELDOM = 0.1
 # Windows' Western table has all that is in these.
 _WESTERN = ("ascii", "latin_1", "iso8859_1", "utf_8")
 
@@ -45,7 +48,7 @@ def guess(sample: bytes, *, whole: bool, said: str = "") -> str | None:
     within a character.
 
     What the sender ``said``, where that is a table of Latin letters, stays if an alphabet of it fits; others may fit as well. But
-    bytes that stand side by side are seldom Latin letters, whatever they look like.
+    bytes that stand side by side are seldom Latin letters, whatever they look like, nor does it stay where it lacks letters.
     Else charset-normalizer tells scripts apart. Among tables of Latin letters, where it goes by the frequency of ASCII's letters
     and is wrong about most short texts, the alphabets of languages decide; where none of them fits, it is asked for any table at
     all. Nor is it asked about a few signs in what is otherwise ASCII, or believed that they are Japanese.
@@ -56,8 +59,10 @@ def guess(sample: bytes, *, whole: bool, said: str = "") -> str | None:
     # What is ASCII is the same in all of them.
     telling = [[line for line in some if not line.isascii()] for some in (lines if whole else lines[1:-1], lines)]
     evidence = b"\n".join(telling[0] or telling[1])
-    lone = len(_LONE.findall(evidence)) >= _MOST * len(_BEYOND.findall(evidence))
-    if lone and said in _LETTERS and _share(evidence, said, _LETTERS[said]) >= _MOST:
+    beyond = len(_BEYOND.findall(evidence))
+    lone = len(_LONE.findall(evidence)) >= _MOST * beyond
+    fits = lone and said in _LETTERS and _share(evidence, said, _LETTERS[said]) >= _MOST
+    if fits and _lost(evidence, said) <= _SELDOM * beyond:
         return said
     if lone and _share(evidence, "cp1252", ()) >= _MOST:
         return "cp1252"
@@ -82,3 +87,7 @@ def _share(evidence: bytes, encoding: str, alphabets: Iterable[str]) -> float:
     beyond = sum(not one.isascii() for one in text)
     most = max((sum(one in letters or one in _SIGNS for one in others) for letters in alphabets), default=0)
     return (beyond - len(others) + most) / max(beyond, 1)
+
+
+def _lost(evidence: bytes, encoding: str) -> int:
+    return len(_LETTER_LOST.findall(evidence.decode(encoding, errors="replace")))

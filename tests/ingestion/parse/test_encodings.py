@@ -121,9 +121,10 @@ async def test_a_text_that_nearly_fits_what_was_said_without_looking_is_guessed(
 
 @pytest.mark.parametrize("declared", ["windows-1252", "iso-8859-1"])
 @pytest.mark.parametrize("times", [1, 30])
-async def test_a_wrong_byte_does_not_overrule_what_was_said(tmp_path: Path, declared: str, times: int) -> None:
+@pytest.mark.parametrize("end", ["", "idea"])
+async def test_a_wrong_byte_does_not_overrule_what_was_said(tmp_path: Path, declared: str, times: int, end: str) -> None:
     """Other tables of Latin letters have that byte, and most of these letters."""
-    text = "The résumé costs €5 – a “naïve” idea.\n\n" * times
+    text = "The résumé costs €5 – a “naïve” idea, or “blasé”: déjà vu.\n\n" * times + end
     document = await read_text(tmp_path, text.encode("cp1252") + b"\x9d", "", media_type=f"text/plain; charset={declared}")
     assert document.text == text + "\ufffd"
     assert document.parsed.warnings == ("a few bytes are not CP1252 and are shown as U+FFFD",)
@@ -135,8 +136,18 @@ async def test_a_wrong_byte_does_not_overrule_what_was_said(tmp_path: Path, decl
         ("cp932", "これは、とてもよいことです。"),
         ("cp932", "\n".join(f"むかしむかし、あるところに{number}人がいました。" for number in range(50))),
         ("cp866", "Загруз Словац Постав Указан"),
+        ("cp1250", "Príkaz, pre ktorý sa má vypísať podrobný pomocník"),
     ],
 )
 async def test_letters_that_only_look_like_those_of_what_was_said_are_guessed(tmp_path: Path, encoding: str, text: str) -> None:
     document = await read_text(tmp_path, text.encode(encoding), "", media_type="text/plain; charset=iso-8859-1")
     assert document.text == text
+
+
+async def test_a_table_is_the_one_that_was_said_however_it_is_written(tmp_path: Path) -> None:
+    """The guess, which sees no more than the beginning, finds the same."""
+    line = "مرحبا بالعالم كيف حالك اليوم\n"
+    content = line.encode("iso8859_6") * 2_500 + b"\xff \xff \xff\n" * 1_000
+    document = await read_text(tmp_path, content, "", media_type="text/plain; charset=iso-8859-6")
+    assert document.text.startswith(line * 100)
+    assert document.parsed.warnings == ("a few bytes are not ISO8859-6 and are shown as U+FFFD",)

@@ -40,6 +40,10 @@ _CELLS = frozenset(("td", "th"))
 _CODE = frozenset(("code", "kbd", "samp", "tt"))
 _LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)[-\s]([\w+#-]+)")
 _WORD = re.compile(r"\w")
+_LETTER = re.compile(r"[^\W\d_]")
+# What buttons do is said in fewer words: "Copy link".
+_SENTENCE = 3
+_ASKS = re.compile(r"[?？؟]\W{0,9}$")
 # What counts names of one kind: "1.", "2.1)", "(2)". Other numbers are names themselves: "404", "2.1.0", "2024-01-05".
 _COUNT = re.compile(r"^\s*(?:\d{1,3}[.)])+|\(\d{1,3}\)\s*$")
 _SPACES = re.compile(r"[ \t\r\n\f\xa0]+")
@@ -60,7 +64,7 @@ def parse_html(text: str) -> Element | None:
 
 def _read_questions(root: Element) -> None:
     """A button that opens an answer says the question: all of a name's words, but for a count; beside others it does something
-    with them."""
+    with them. Beside a number, which may be a name as well, a button says a question if it reads like one."""
     buttons: dict[Element, list[Element]] = {}
     for button in root.iter("button"):
         named = next(button.iterancestors(*_NAMES), None)
@@ -68,9 +72,19 @@ def _read_questions(root: Element) -> None:
             buttons.setdefault(named, []).append(button)
     for named, found in buttons.items():
         # Names within names have buttons of their own; none is looked through twice.
-        if next(named.iterdescendants(*_NAMES), None) is None and not _WORD.search(_COUNT.sub("", _inline(named))):
-            for button in found:
+        if next(named.iterdescendants(*_NAMES), None) is not None or _LETTER.search(beside := _inline(named)):
+            continue
+        is_counted = not _WORD.search(_COUNT.sub("", beside))
+        for button in found:
+            if is_counted or _is_question(button):
                 button.tag = "span"
+                button.text = f" {button.text or ''}"
+
+
+def _is_question(button: Element) -> bool:
+    said = " ".join(part if isinstance(part, str) else _inline_within(part) for part in _parts(button))
+    words = [word for word in said.split() if _WORD.search(word)]
+    return len(words) >= _SENTENCE or _ASKS.search(said) is not None
 
 
 def title_of(root: Element) -> str | None:

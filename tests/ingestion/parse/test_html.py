@@ -259,3 +259,16 @@ async def test_a_number_may_be_all_of_a_name(tmp_path: Path) -> None:
 <dl><dt>8080 <button>Copy</button></dt><dd>port</dd></dl><h2>2024-01-05 <button>Share</button></h2>"""
     document = await read_text(tmp_path, page, "a.html")
     assert [block.text for block in document.blocks] == ["2.1.0", "404", "- 8080: port", "2024-01-05"]
+
+
+async def test_a_question_stands_beside_any_number(tmp_path: Path) -> None:
+    names = {
+        "<span>01</span><button>How many days?</button>": "01 How many days?",
+        "1 <button>And nights? <span>+</span></button>": "1 And nights? +",
+        "#1 <button>何日？</button>": "#1 何日？",
+        "1: <button>Days of leave</button>": "1: Days of leave",
+        "§ 3 <button>Who decides it</button>": "§ 3 Who decides it",
+        "2.1.0 <button>Copy link<svg>a b c</svg></button>": "2.1.0",
+    }
+    document = await read_text(tmp_path, "".join(f"<h3>{name}</h3>" for name in names), "a.html")
+    assert [block.text for block in document.blocks] == list(names.values())

@@ -20,6 +20,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]*", re.ASCII)
 _RAW = ("script", "style", "textarea", "title", "iframe", "xmp", "noembed", "noframes")
 _OPENS = re.compile(rf"<(!--|(?:pre|{'|'.join(_RAW)})(?=[\s/>]))", re.IGNORECASE)
 _ENDS = {name: re.compile(rf"</{name}(?=[\s/>])", re.IGNORECASE) for name in ("pre", *_RAW)} | {"!--": re.compile("--!?>")}
+_OTHERS = {name: re.compile(rf"<(?:pre|{name})(?=[\s/>])", re.IGNORECASE) for name in _RAW}
 _UNFIT = re.compile("[\x00-\x08\x0b\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -32,8 +33,12 @@ def tree_of(text: str) -> Element | None:
 
 
 def _with_whole_code(text: str) -> str:
-    """``<script>`` and the like as words within ``<pre>``, if they do not end there: who shows code forgets to escape it."""
+    """``<script>`` and the like as words within ``<pre>``, if they do not end there: who shows code forgets to escape it.
+
+    One that ends behind it, before another opens, is what it says: its own text speaks of ``</pre>``.
+    """
     ends: dict[str, int] = {}
+    others: dict[str, int] = {}
     parts: list[str] = []
     # Up to where it is written, code, and raw text of other elements.
     read = code = raw = 0
@@ -41,18 +46,24 @@ def _with_whole_code(text: str) -> str:
         begin, name = found.start(), found[1].lower()
         if begin < raw:
             continue
-        if ends.get(name, 0) <= begin:
-            # From within the mark of a comment, which may be its end as well.
-            end = _ENDS[name].search(text, begin + 2)
-            ends[name] = end.start() if end else len(text)
+        # From within the mark of a comment, which may be its end as well.
+        end = _next(ends, _ENDS, name, text, begin + 2)
         if name == "pre":
-            code = ends[name]
-        elif begin < code <= ends[name] and name != "!--":
+            code = end
+        elif begin < code <= end and name != "!--" and _next(others, _OTHERS, name, text, code) <= end:
             parts += text[read:begin], "&lt;"
             read = begin + 1
         else:
-            raw = ends[name]
+            raw = end
     return "".join([*parts, text[read:]])
+
+
+def _next(known: dict[str, int], patterns: dict[str, re.Pattern[str]], name: str, text: str, start: int) -> int:
+    """Where the next one stands; nothing is looked through twice. The end of the text if there is none."""
+    if known.get(name, -1) < start:
+        found = patterns[name].search(text, start)
+        known[name] = found.start() if found else len(text)
+    return known[name]
 
 
 @cache

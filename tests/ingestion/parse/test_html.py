@@ -200,6 +200,30 @@ a <b>bold</b> <{tag} src="x"> opens
     assert [block.text for block in document.blocks] == [f'a bold <{tag} src="x"> opens', "after", "ab", "end"]
 
 
+@pytest.mark.parametrize(
+    ("page", "texts"),
+    [
+        (
+            '<div title="<pre>">a</div><script>document.write("<pre>" + x + "</pre>")</script><p>after</p><script>no</script>',
+            ["a", "after"],
+        ),
+        ('<pre>never closed<p>a</p><script>var x = "</pre>"; secret()</script>', ["never closeda"]),
+        ("<pre>a <style> b</pre><p>shown</p><pre>c </style> d</pre>", ["a <style> b", "shown", "c  d"]),
+    ],
+)
+async def test_a_script_may_speak_of_the_end_of_code(tmp_path: Path, page: str, texts: list[str]) -> None:
+    document = await read_text(tmp_path, page, "a.html")
+    assert [block.text for block in document.blocks] == texts
+
+
+def test_code_that_nobody_escaped_is_looked_through_once() -> None:
+    began = time.process_time()
+    root = parse_html("<pre>" + "a <script> " * 20_000 + "</pre>" + "words " * 200_000 + "<script>no</script>")
+    assert root is not None
+    assert [len(piece.text.split()) for piece in pieces_of(root)] == [40_000, 200_000]
+    assert time.process_time() - began < 5
+
+
 async def test_formulas(tmp_path: Path) -> None:
     tex = '<math><semantics><mi>x</mi><annotation encoding="application/x-tex">x^2</annotation></semantics></math>'
     page = f'<p>If {tex} or <math alttext="\\pi r"><mi>p</mi></math> or <math><mi>a</mi><mo>=</mo><mn>2</mn></math>.</p>'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from ingestion.document import BlockKind, render
 from ingestion.parse.hypertables import grid
@@ -36,6 +36,7 @@ _NO_MEANING = (*_NO_ITEM, "ul", "ol", "dl", "dd", "blockquote")
 # Of a formula; notes on it say the same in other words.
 _SIGNS = ".//text()[normalize-space()][not(ancestor::annotation or ancestor::*[name() = 'annotation-xml'])]"
 _LISTS = frozenset(("ul", "ol"))
+_ROWS = frozenset(("tr",))
 _CELLS = frozenset(("td", "th"))
 _CODE = frozenset(("code", "kbd", "samp", "tt"))
 _LANGUAGE = re.compile(r"(?:language|lang|highlight-source|brush:)[-\s]([\w+#-]+)")
@@ -169,22 +170,22 @@ def _inline_within(element: Element) -> str:
     return _joined(_inline(element))
 
 
-def _inline(element: Element, nested: list[Element] | None = None) -> str:
+def _inline(element: Element, nested: list[Element] | None = None, apart: Container[str] = _LISTS) -> str:
     """An inline element as Markdown. A line break is a vertical tab until the run is joined.
 
-    Lists are its words too, unless somebody asks for them: then they are left to ``nested``.
+    Lists are its words too, unless somebody asks for them, or for what else is read ``apart``: then they are left to ``nested``.
     """
     tag = element.tag
     if tag == "br":
         return "\v"
     if _is_unread(element):
         return ""
-    if nested is not None and tag in _LISTS:
+    if nested is not None and tag in apart:
         nested.append(element)
         return " "
     if tag == "math":
         return _formula(element)
-    inner = "".join([_text(element.text), *(_inline(child, nested) + _text(child.tail) for child in element)])
+    inner = "".join([_text(element.text), *(_inline(child, nested, apart) + _text(child.tail) for child in element)])
     if tag in _CODE and inner.strip() and "`" not in inner and "\v" not in inner:
         return inner.replace(inner.strip(), f"`{inner.strip()}`", 1)
     if tag == "a":
@@ -278,11 +279,12 @@ def _parts(element: Element) -> Iterator[Element | str]:
 
 def _table(element: Element) -> Iterator[Piece]:
     """A table of data as a table; one of layout (nested, or of one column) as what stands in it."""
-    for caption in element.iterchildren("caption"):
-        yield paragraph(_inline_within(caption))
     nests = next(element.iterdescendants("table"), None) is not None
-    rows = [] if nests else grid(element, _inline_within)
-    if max(map(len, rows), default=0) < 2:
+    rows = [] if nests else grid(element, _without_rows)
+    is_layout = max(map(len, rows), default=0) < 2
+    for caption in element.iterchildren("caption"):
+        yield paragraph(_inline_within(caption) if is_layout else _without_rows(caption))
+    if is_layout:
         yield from _paragraph([_text(element.text)])
         for child in element:
             if child.tag != "caption" and not _is_unread(child):
@@ -291,6 +293,13 @@ def _table(element: Element) -> Iterator[Piece]:
         return
     yield from _paragraph([_beside_cells(element)])
     yield from pipe_table(rows)
+
+
+def _without_rows(element: Element) -> str:
+    """The words of a cell or caption. Rows that stand in it, because nobody closed it, are rows by themselves."""
+    rows: list[Element] = []
+    words = _inline(element, rows, _ROWS)
+    return _joined([words, *(f" {_beside_cells(row)}" for row in rows)])
 
 
 def _beside_cells(element: Element) -> str:

@@ -139,6 +139,19 @@ async def test_captions_are_read_once_wherever_they_stand(tmp_path: Path, table:
     assert [block.text for block in document.blocks] == ["Prices", "| basic | 3 |\n| --- | --- |"]
 
 
+async def test_rows_that_stand_in_cells_or_captions_are_read_once(tmp_path: Path) -> None:
+    page = """<table><tr><td>a<td><font color=red>b<tr><td>c<td><font>d<tr>each<td>e<td>f</table>
+<table><caption><font>g<tr><td>h<td>i</table>"""
+    document = await read_text(tmp_path, page, "a.html")
+    assert [block.text for block in document.blocks] == [
+        "| a | b |\n| --- | --- |\n| c | d each |\n| e | f |", "g", "| h | i |\n| --- | --- |",
+    ]  # fmt: skip
+    page = "<table>" + "".join(f"<tr><td>a{number}<td><font color=red>b{number}" for number in range(1_000)) + "</table>"
+    text = (await read_text(tmp_path, page, "a.html")).text
+    assert len(text) < len(page)
+    assert {f"{cell}{number}" for cell in "ab" for number in range(1_000)} <= set(text.split())
+
+
 async def test_tables_within_tables(tmp_path: Path) -> None:
     """Each level is looked at once: 300 of them took a minute."""
     page = "<table><caption>c</caption><tr><td>x<td>y" * 300 + "END"

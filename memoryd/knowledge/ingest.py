@@ -19,7 +19,6 @@ from ingestion.chunk import CHUNKER_VERSION, Section
 from ingestion.document import Block, Parsed
 from ingestion.parse import PARSER_VERSION
 from ingestion.parse.failures import ParseFailed
-from ingestion.parse.sniff import hint
 from ingestion.sources.errors import SourceRefused
 from ingestion.sources.url import Fetched
 from memoryd.errors import Conflict, NotFound, StoreUnavailable
@@ -32,6 +31,7 @@ from memoryd.knowledge.folders import Purpose, temporary_folder
 from memoryd.knowledge.model import KnowledgeBase, NewDocument, Read, Staging
 from memoryd.knowledge.places import Places
 from memoryd.knowledge.ports import Bases, Drafts, Originals
+from memoryd.knowledge.sources import LARGE_BYTES, Source, measured
 from memoryd.knowledge.versioning import Versioning
 from memoryd.memory.ports import Clock
 from memoryd.threads import BULK
@@ -43,11 +43,6 @@ from retrieval.scope import Scope
 
 log = logging.getLogger(__name__)
 
-_PIECE_BYTES = 2**20
-# Of a document above this, a parser and several batches are in memory, and of one that is packed nobody knows how much: so few
-# of a tenant at a time, however many short ones are under way.
-_LARGE_BYTES = 64 * 2**10
-_HEAD_BYTES = 1024
 # Batches that wait between two stages: more would only be memory.
 _AHEAD = 2
 # Of a job's knowledge base: a job may have ten short documents a second.
@@ -96,40 +91,6 @@ class Tools:
     embedders: WriteEmbedders
     card: ModelCard
     analyzer: Analyzer
-
-
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """A document's bytes, on disk, and what was said about them. ``encoding``: of what was sent as text."""
-
-    path: Path
-    name: str | None
-    media_type: str | None
-    charset: str | None
-    encoding: str | None
-    title: str | None
-    uri: str | None
-    metadata: Mapping[str, JsonValue]
-    key: str
-    digest: bytes
-    size: int
-    packed: bool
-    family: UUID | None
-
-    @property
-    def large(self) -> bool:
-        """It may take much memory."""
-        return self.packed or self.size > _LARGE_BYTES
-
-    @property
-    def hint(self) -> str | None:
-        """What its name and media type choose of how it is parsed; ``None`` where its bytes alone do."""
-        return None if self.packed else hint(self.name, self.declared)
-
-    @property
-    def declared(self) -> str | None:
-        """The media type with its charset."""
-        return f"{self.media_type or ''}; charset={self.charset}" if self.charset else self.media_type
 
 
 class _Unfetched(MemorydError):
@@ -206,7 +167,7 @@ class Ingest:
         self._looked_up = fresh
         return fresh[job.job_id][1]
 
-    async def _source(self, scope: Scope, base: KnowledgeBase, item: JobItem, folder: Path) -> _Source:
+    async def _source(self, scope: Scope, base: KnowledgeBase, item: JobItem, folder: Path) -> Source:
         given, path = item.source, folder / "document"
         name, media_type, uri = _text(given, "file_name"), None, _text(given, "uri")
         charset, encoding = _text(given, "charset"), None
@@ -218,15 +179,15 @@ class Ingest:
         elif key is None or not await self._originals.fetch(key, path):
             raise NotFound("the uploaded file is not in object storage any more: upload it again")
         # What is short is read sooner than a thread is told of it.
-        short = path.stat().st_size <= _LARGE_BYTES
-        digest, size, packed = _read(path) if short else await BULK.run(_read, path)
+        short = path.stat().st_size <= LARGE_BYTES
+        digest, size, packed = measured(path) if short else await BULK.run(measured, path)
         if url is not None:
             await self._originals.wanted(scope, base.kb_id, [digest.hex()])
             key = await self._originals.keep(scope, base.kb_id, path, digest.hex())
         if given.get("text"):
             media_type, encoding, packed = "text/markdown", "utf-8-sig", False
         metadata = given.get("metadata")
-        return _Source(
+        return Source(
             path=path,
             name=name,
             media_type=media_type,
@@ -243,7 +204,7 @@ class Ingest:
             family=item.job_id if url is None and item.attempts == 1 else None,
         )
 
-    async def _ingested(self, scope: Scope, base: KnowledgeBase, item: JobItem, source: _Source, control: Control) -> Outcome:
+    async def _ingested(self, scope: Scope, base: KnowledgeBase, item: JobItem, source: Source, control: Control) -> Outcome:
         document = NewDocument(
             document_id=item.document_id,
             content_hash=source.digest,
@@ -284,7 +245,7 @@ class Ingest:
             removed = await self._drafts.removed(scope, base.kb_id, item.document_id)
         return Outcome(ItemState.SUCCEEDED if removed else ItemState.UNCHANGED)
 
-    async def _found(self, scope: Scope, base: KnowledgeBase, item: JobItem, source: _Source) -> Outcome:
+    async def _found(self, scope: Scope, base: KnowledgeBase, item: JobItem, source: Source) -> Outcome:
         """What becomes of a document that the draft has: an earlier attempt may have written it, and not come to say so."""
         if item.started_at is not None and item.begun_before:
             written = await self._drafts.written(scope, base.kb_id, item.document_id, item.started_at)
@@ -294,10 +255,10 @@ class Ingest:
                 )
         return Outcome(ItemState.UNCHANGED, size=source.size)
 
-    def _place(self, scope: Scope, source: _Source, control: Control) -> AbstractAsyncContextManager[None]:
+    def _place(self, scope: Scope, source: Source, control: Control) -> AbstractAsyncContextManager[None]:
         return self._places.taken(scope.tenant_id, control) if source.large else nullcontext()
 
-    async def _written(self, scope: Scope, base: KnowledgeBase, staging: Staging, source: _Source, control: Control) -> Outcome:
+    async def _written(self, scope: Scope, base: KnowledgeBase, staging: Staging, source: Source, control: Control) -> Outcome:
         cut: asyncio.Queue[Batch | None] = asyncio.Queue(_AHEAD)
         done: asyncio.Queue[Batch | None] = asyncio.Queue(_AHEAD)
         read: asyncio.Future[Read] = asyncio.get_running_loop().create_future()
@@ -391,15 +352,3 @@ def _failed(reason: str, detail: str) -> Outcome:
 def _text(source: Mapping[str, JsonValue], name: str) -> str | None:
     value = source.get(name)
     return value if isinstance(value, str) else None
-
-
-def _read(path: Path) -> tuple[bytes, int, bool]:
-    """The digest, the size, and whether there may be far more in it: PDF and what is a zip archive."""
-    digest, size, packed = hashlib.sha256(), 0, False
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            if not size:
-                packed = piece.startswith(b"PK\x03\x04") or b"%PDF-" in piece[:_HEAD_BYTES]
-            digest.update(piece)
-            size += len(piece)
-    return digest.digest(), size, packed

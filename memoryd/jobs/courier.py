@@ -15,12 +15,17 @@ RUN_JOB = "run_job"
 ALIVE = "memoryd:worker"
 """A key that the queue's server has while there is a worker, and for a minute after the last of them."""
 
+NEWS = "memoryd:news"
+"""A list that grows by one for each reminder, so that a worker that waits for the next looks at the queue at once."""
+
 _REACHED = "memoryd:reached"
 
 log = logging.getLogger(__name__)
 
 # arq keeps the name of a message that its worker died of from being used again, for an hour here.
 _NAME_S = 60
+# What nobody waits for is dropped: no more news than workers could be waiting.
+_MOST_NEWS = 64
 
 
 def encode(job: dict[str, object]) -> bytes:
@@ -47,6 +52,8 @@ class ArqCourier:
             async with asyncio.timeout(self._timeout_s):
                 pool = await self._connected()
                 await pool.enqueue_job(RUN_JOB, str(tenant_id), str(job_id), _job_id=name, _defer_by=delay_s or None)
+                if delay_s <= 0:
+                    await _told(pool)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the courier, the ledger has the job
             log.warning("no reminder of job %s: %s", job_id, type(error).__name__)
             return False
@@ -74,6 +81,14 @@ class ArqCourier:
                     settings, job_serializer=encode, job_deserializer=json.loads, default_queue_name=QUEUE
                 )
             return self._pool
+
+
+async def _told(pool: ArqRedis) -> None:
+    async with pool.pipeline() as pipe:
+        pipe.rpush(NEWS, b"1")
+        pipe.ltrim(NEWS, -_MOST_NEWS, -1)
+        pipe.expire(NEWS, _NAME_S)
+        await pipe.execute()
 
 
 class NoCourier:

@@ -23,8 +23,8 @@ from memoryd.sessions.rounds import SessionRounds
 
 _COLLECT_INTERVAL_S = 60
 _GENERATIONS_INTERVAL_S = 2
-# How often the queue is looked at: the half second of the library is as long as a short job takes.
-_POLL_S = 0.2
+# How often the queue is looked at without news: for what is due later, and for rounds.
+_POLL_S = 0.5
 
 Running = Callable[[], AbstractAsyncContextManager[Maintenance]]
 SessionsRunning = Callable[[], AbstractAsyncContextManager[SessionRounds]]

@@ -12,12 +12,13 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+from arq.constants import job_key_prefix
 from redis.asyncio import Redis
 
 from memoryd.embedded import programs
 from memoryd.embedded.ports import Ports
 from memoryd.errors import StoreUnavailable
-from memoryd.jobs.courier import ALIVE, QUEUE, ArqCourier
+from memoryd.jobs.courier import ALIVE, NEWS, QUEUE, ArqCourier
 from memoryd.jobs.lasting import LastingWorker
 from memoryd.jobs.maintenance import Maintenance
 from memoryd.jobs.worker import create_worker
@@ -217,3 +218,31 @@ async def test_a_reminder_that_its_worker_died_of_stands_in_for_others_for_a_min
     finally:
         await redis.aclose()
         await courier.close()
+
+
+async def test_a_reminder_is_heard_before_the_queue_is_looked_at_again(queue: Queue) -> None:
+    bench, redis = Bench(queue), Redis.from_url(queue.url)
+    courier = ArqCourier(queue.url, timeout_s=5, clock=lambda: 60.0)
+    bench.worker.poll_delay_s = 9.0
+    async with bench.serving(), asyncio.timeout(8):
+        await bench.until(lambda: "ready" in bench.opened)
+        for number in range(3):
+            job_id = UUID(int=number)
+            assert await courier.enqueue(TENANT, job_id)
+            while True:
+                if not await redis.exists(f"{job_key_prefix}{TENANT}:{job_id}:1"):
+                    break
+                await asyncio.sleep(0.01)
+    await courier.close()
+    await redis.aclose()
+
+
+async def test_news_that_nobody_hears_is_dropped(queue: Queue) -> None:
+    courier, redis = ArqCourier(queue.url, timeout_s=5), Redis.from_url(queue.url)
+    for number in range(70):
+        assert await courier.enqueue(TENANT, UUID(int=number))
+    assert await courier.enqueue(TENANT, JOB, 5.0)
+    assert (await redis.llen(NEWS), await redis.zcard(QUEUE)) == (64, 71)
+    assert 0 < await redis.ttl(NEWS) <= 60
+    await courier.close()
+    await redis.aclose()

@@ -50,10 +50,14 @@ CROSS JOIN LATERAL (
 _OPEN_OF_ID = OPEN.format(document="%(document)s")
 _COUNT = "UPDATE kb_documents SET chunks = %(stored)s WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s"
 _FINISH = """
-UPDATE kb_documents SET complete = true, title = coalesce(title, %(title)s), media_type = %(media_type)s, pages = %(pages)s,
-    characters = %(characters)s, warnings = %(warnings)s, stored_at = %(now)s, chunks = %(stored)s,
-    tokens = (SELECT coalesce(sum(tokens), 0) FROM kb_chunks WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s)
-WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s RETURNING tokens
+UPDATE kb_documents d SET complete = true, title = coalesce(d.title, q.title), media_type = q.media_type, pages = q.pages,
+    characters = q.characters, warnings = q.warnings, stored_at = %(now)s, chunks = q.stored,
+    tokens = (SELECT coalesce(sum(c.tokens), 0) FROM kb_chunks c WHERE c.tenant_id = %(tenant)s AND c.document_pid = q.document)
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS q(document bigint, title text, media_type text, pages int, characters bigint,
+    warnings text[], stored int)
+WHERE d.tenant_id = %(tenant)s AND d.document_pid = q.document AND d.document_pid = ANY(%(documents)s::bigint[])
+    AND d.kb_id = %(kb)s AND d.from_seq = %(seq)s AND NOT d.complete
+RETURNING d.document_pid, d.tokens
 """
 # What the draft has, or what it would have if it were begun now.
 _PRESENT = f"""
@@ -223,9 +227,10 @@ class PgDrafts:
                 raise Collision("a document has a former revision by now, which takes its time to go")
             for one in former.values():
                 await self._take_out(connection, scope, parts[0].staging.seq, one)
-            done = [(_FINISH, params | one.params) for one in endings]
-            finished = (await last_trip(connection, [*statements, *done]))[-len(done) :]
-            return [int(tokens) for cursor in finished for (tokens,) in await cursor.fetchall()]
+            ended = params | {"rows": Jsonb([one.row for one in endings]), "now": max(one.now for one in endings)}
+            *_, finished = await last_trip(connection, [*statements, (_FINISH, ended)])
+            tokens: dict[int, int] = dict(await finished.fetchall())
+            return [tokens[one.staging.document_pid] for one in parts]
 
     async def written(self, scope: Scope, kb_id: UUID, document_id: str, since: datetime) -> Written | None:
         """See :class:`memoryd.knowledge.ports.Drafts`."""

@@ -81,16 +81,15 @@ class Ending:
     now: datetime
 
     @property
-    def params(self) -> dict[str, object]:
+    def row(self) -> dict[str, object]:
         """What becomes of the document."""
         return {
-            "pid": self.part.staging.document_pid,
+            "document": self.part.staging.document_pid,
             "title": self.read.title,
             "media_type": self.read.media_type,
             "pages": self.read.pages,
             "characters": self.read.characters,
             "warnings": list(self.read.warnings),
-            "now": self.now,
             "stored": self.part.after.stored,
         }
 

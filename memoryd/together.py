@@ -107,7 +107,7 @@ class Together(Generic[Key, Asked, Got]):
 
     async def _settle(self, key: Key, asking: Mapping[asyncio.Future[Got], Asked]) -> None:
         try:
-            got = await self._work(key, list(asking.values()))
+            got = list(zip(asking, await self._work(key, list(asking.values())), strict=True))
         except Exception as error:  # noqa: BLE001 - whoever asked raises it
             waiting = {future: asked for future, asked in asking.items() if not future.done()}
             if len(asking) > 1 and not isinstance(error, self._final):
@@ -116,6 +116,6 @@ class Together(Generic[Key, Asked, Got]):
             for future in waiting:
                 future.set_exception(error)
             return
-        for future, one in zip(asking, got, strict=True):
+        for future, one in got:
             if not future.done():
                 future.set_result(one)

@@ -18,16 +18,20 @@ from memoryd.stores.trips import Cursor
 from memoryd.together import Company, Together
 from retrieval.scope import Scope
 
-# Behind ``BEGINNING``, in the same trip. The subquery with its limit is asked document by document: as an anti-join, of which
-# the planner expects little where most knowledge bases are small, all of a large one would be read.
-_INSERT_NEW = f"""
+_DOCUMENTS = """
 INSERT INTO kb_documents (tenant_id, kb_id, document_id, from_seq, content_hash, settings_hash, title, media_type, source_uri,
     metadata, object_key, bytes, stored_at)
 SELECT %(tenant)s, %(kb)s, q.document, v.seq, decode(q.content, 'hex'), decode(q.settings, 'hex'), q.title, q.media_type, q.uri,
-    coalesce(q.metadata, '{{}}'), q.key, q.size, %(now)s
-FROM (SELECT {BEGUN} AS seq) v
-    CROSS JOIN jsonb_to_recordset(%(rows)s::jsonb) AS q(document text, content text, settings text, title text,
-        media_type text, uri text, metadata jsonb, key text, size bigint)
+    coalesce(q.metadata, '{}'), q.key, q.size, %(now)s
+FROM jsonb_to_recordset(%(rows)s::jsonb) AS q(document text, content text, settings text, title text, media_type text, uri text,
+        metadata jsonb, key text, size bigint)
+    CROSS JOIN"""
+INSERT = f"{_DOCUMENTS} (SELECT %(seq)s::bigint AS seq) v RETURNING document_pid"
+"""Documents (``rows``, see :func:`row`) into the draft of that number."""
+# Behind ``BEGINNING``, in the same trip. The subquery with its limit is asked document by document: as an anti-join, of which
+# the planner expects little where most knowledge bases are small, all of a large one would be read.
+_INSERT_NEW = f"""
+{_DOCUMENTS} (SELECT {BEGUN} AS seq) v
 WHERE v.seq IS NOT NULL AND (
     SELECT 1 FROM kb_documents d
     WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.document_id = q.document AND {OF_DRAFT} LIMIT 1) IS NULL
@@ -68,7 +72,7 @@ class Beginnings:
         scope, kb_id = asked[0].scope, asked[0].kb_id
         params = naming(scope, kb_id) | {
             "documents": sorted(first),
-            "rows": Jsonb([_row(one.document) for one in first.values()]),
+            "rows": Jsonb([row(one.document) for one in first.values()]),
             "now": max(one.now for one in asked),
         }
         # Sent again, it finds what it inserted among the revisions. It waits for the disk: a number that a crash of the server
@@ -105,7 +109,8 @@ async def _told(
     return [told(one) for one in asked]
 
 
-def _row(document: NewDocument) -> dict[str, object]:
+def row(document: NewDocument) -> dict[str, object]:
+    """A document that is begun, as JSON."""
     return {
         "document": document.document_id,
         "content": document.content_hash.hex(),

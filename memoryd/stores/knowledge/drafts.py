@@ -13,7 +13,7 @@ from memoryd.errors import Collision, StoreUnavailable
 from memoryd.generations.ports import Missing
 from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection, Staging, Written
 from memoryd.stores.database import Database
-from memoryd.stores.knowledge.beginnings import Beginning, Beginnings
+from memoryd.stores.knowledge.beginnings import INSERT, Beginning, Beginnings, row
 from memoryd.stores.knowledge.discard import discard
 from memoryd.stores.knowledge.locks import BEGINNING, ENDING, STILL_WRITABLE, THERE, lock_document, naming, open_draft
 from memoryd.stores.knowledge.revisions import LIVE, REVISIONS, Revision, revisions
@@ -23,13 +23,6 @@ from memoryd.stores.trips import Connection, last_trip
 from memoryd.together import Company, Together
 from retrieval.scope import Scope
 
-_INSERT = """
-INSERT INTO kb_documents (tenant_id, kb_id, document_id, from_seq, content_hash, settings_hash, title, media_type, source_uri,
-    metadata, object_key, bytes, stored_at)
-VALUES (%(tenant)s, %(kb)s, %(document)s, %(seq)s, %(content)s, %(settings)s, %(title)s, %(media_type)s, %(uri)s,
-    coalesce(%(metadata)s::jsonb, '{}'), %(key)s, %(size)s, %(now)s)
-RETURNING document_pid
-"""
 _DESCRIBE = """
 UPDATE kb_documents SET title = coalesce(%(title)s, title), source_uri = coalesce(%(uri)s, source_uri),
     metadata = coalesce(%(metadata)s::jsonb, metadata)
@@ -154,7 +147,7 @@ class PgDrafts:
             await close(connection, scope.tenant_id, [former.document_pid], None)
             await self._describe(connection, scope, fresh.seq, former, document)
             return None
-        (inserted,) = await last_trip(connection, [(_INSERT, params | {"seq": fresh.seq})])
+        (inserted,) = await last_trip(connection, [(INSERT, params | {"seq": fresh.seq})])
         ((document_pid,),) = await inserted.fetchall()
         return replace(fresh, document_pid=document_pid)
 
@@ -289,14 +282,11 @@ def _params(document: NewDocument) -> dict[str, object]:
     return {
         "document": document.document_id,
         "documents": [document.document_id],
-        "content": document.content_hash,
-        "settings": document.settings_hash,
+        "rows": Jsonb([row(document)]),
         "title": document.title,
-        "media_type": document.media_type,
         "uri": document.source_uri,
         "metadata": None if document.metadata is None else Jsonb(dict(document.metadata)),
         "key": document.object_key,
-        "size": document.size,
     }
 
 

@@ -1,5 +1,6 @@
 """Dropping a draft while others drop it, and begin the next."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -51,13 +52,13 @@ async def test_a_discard_that_others_finished_takes_nothing_of_what_has_its_numb
     await shelf.stage("a", NEW)
     step = discarding._step
 
-    async def after_others(*where: object) -> bool:
+    async def after_others(*where: Any) -> bool:
         monkeypatch.setattr(discarding, "_step", step)
         assert await shelf.discard()
         assert await shelf.release(b=NEW) == 2
         await shelf.stage("c", NEW)
         await interrupted(shelf)
-        return await step(*where)  # type: ignore[arg-type]
+        return await step(*where)
 
     monkeypatch.setattr(discarding, "_step", after_others)
     await shelf.discard()

@@ -104,12 +104,13 @@ class Analyzer:
     def indexed(self, namespace: UUID, text: str) -> Indexed:
         """What an inverted index keeps of ``text``, with its terms as ids in ``namespace``."""
         tokens = self.tokens(text)
-        frequencies: Counter[int] = Counter()
-        for token, count in Counter(tokens).items():
-            frequencies[self.term_id(namespace, token)] += count
-        terms = sorted(frequencies)
-        tfs = [min(frequencies[term], _MAX_TF) for term in terms]
-        return Indexed(len(tokens), np.array(terms, dtype=np.int64), np.array(tfs, dtype=np.int16))
+        counts = Counter(tokens)
+        key = namespace.bytes
+        ids = np.frombuffer(b"".join([_digest(key, token) for token in counts]), dtype=">i8").astype(np.int64)
+        terms, at = np.unique(ids, return_inverse=True)
+        tfs = np.zeros(len(terms), dtype=np.int64)
+        np.add.at(tfs, at, np.fromiter(counts.values(), dtype=np.int64, count=len(counts)))
+        return Indexed(len(tokens), terms, np.minimum(tfs, _MAX_TF).astype(np.int16))
 
     def _stem(self, words: list[str]) -> list[str]:
         stemmer: Stemmer.Stemmer | None = getattr(self._local, "stemmer", None)
@@ -126,8 +127,11 @@ class Analyzer:
         Two of a million terms collide with a probability of 3e-8, and then share their statistics: harmless.
         """
         key = namespace.bytes if isinstance(namespace, UUID) else namespace
-        digest = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
-        return int.from_bytes(digest, "big", signed=True)
+        return int.from_bytes(_digest(key, token), "big", signed=True)
+
+
+def _digest(key: bytes, token: str) -> bytes:
+    return hashlib.blake2b(token.encode("utf-8", "surrogatepass"), digest_size=8, key=key).digest()
 
 
 def _pairs(run: str) -> list[str]:

@@ -29,7 +29,7 @@ _PATIENCE_S = 5.0
 # Of a name or a media type, which a server on the web may have chosen: all that tells formats apart, and a message that fits.
 _HINT_CHARS = 500
 # Who belongs to a family waits so long for a process that parses another of it, and is about to be through with that.
-_TURN_S = 0.2
+_TURN_S = 0.5
 # What may be the fault of what a process parsed before.
 _OF_THE_PROCESS = {FailureReason.CRASHED, FailureReason.OUT_OF_MEMORY, FailureReason.TIMED_OUT}
 _KILLED = {

@@ -12,7 +12,7 @@ Got = TypeVar("Got")
 Key = TypeVar("Key", bound=tuple[Hashable, ...])
 
 _LINGER_S = 0.02
-_MOST = 32
+_MOST = 64
 
 
 class Company:

@@ -30,6 +30,8 @@ _PATIENCE_S = 5.0
 _HINT_CHARS = 500
 # Who belongs to a family waits so long for a process that parses another of it, and is about to be through with that.
 _TURN_S = 0.5
+# Of documents up to so many bytes, which come by the dozen, so many are parsed at once; larger ones are their caller's to count.
+_SMALL_BYTES, _SMALL_ONES = 65_536, 16
 # What may be the fault of what a process parsed before.
 _OF_THE_PROCESS = {FailureReason.CRASHED, FailureReason.OUT_OF_MEMORY, FailureReason.TIMED_OUT}
 _KILLED = {
@@ -149,8 +151,8 @@ class Reading:
 
 
 class DocumentParser:
-    """A process a document, or a family of short ones. How many at a time is the caller's to bound; each takes a core and up to
-    its limit of memory.
+    """A process a document, or a family of short ones. How many at a time is the caller's to bound, but for small files; each
+    takes a core and up to its limit of memory.
 
     Each is started anew, or with ``forking`` forked from one that has loaded what all documents need, which saves 50 ms a
     document; then close the parser in the end. ``child`` is the module to run; only tests name another.
@@ -163,6 +165,7 @@ class DocumentParser:
         able = forking and sys.platform == "linux"
         self._forks = Forks([*_command("ingestion.parse.nursery"), child], _environment()) if able else None
         self._turns = asyncio.Semaphore(IDLE)
+        self._small = asyncio.Semaphore(_SMALL_ONES)
 
     async def close(self) -> None:
         """End what is being parsed, and the process that others are forked from."""
@@ -189,18 +192,19 @@ class DocumentParser:
         Raises ``ParseFailed`` for a file that is too large, and ``OSError`` when the file cannot be opened, no process started,
         or the one that starts them ended: that is no fault of the document.
         """
-        async with self._turn(family):
-            with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
-                size = os.fstat(file.fileno()).st_size
-                if size > self._limits.file_bytes:
-                    raise ParseFailed(FailureReason.TOO_LARGE, f"{size} bytes, of at most {self._limits.file_bytes}")
-                hints = {"name": name and name[-_HINT_CHARS:], "media_type": media_type and media_type[:_HINT_CHARS]}
+        with await asyncio.to_thread(path.open, "rb", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > self._limits.file_bytes:
+                raise ParseFailed(FailureReason.TOO_LARGE, f"{size} bytes, of at most {self._limits.file_bytes}")
+            hints = {"name": name and name[-_HINT_CHARS:], "media_type": media_type and media_type[:_HINT_CHARS]}
+            async with self._turn(family), self._small if size <= _SMALL_BYTES else contextlib.nullcontext():
                 process = await self._start(file.fileno(), {**hints, "encoding": encoding}, family)
-            reading = Reading(process, self._limits, size)
-            try:
-                yield reading
-            finally:
-                await _end(process, whole=reading.whole)
+                file.close()
+                reading = Reading(process, self._limits, size)
+                try:
+                    yield reading
+                finally:
+                    await _end(process, whole=reading.whole)
 
     @asynccontextmanager
     async def _turn(self, family: Hashable | None) -> AsyncIterator[None]:

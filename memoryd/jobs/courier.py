@@ -52,12 +52,22 @@ class ArqCourier:
             async with asyncio.timeout(self._timeout_s):
                 pool = await self._connected()
                 await pool.enqueue_job(RUN_JOB, str(tenant_id), str(job_id), _job_id=name, _defer_by=delay_s or None)
-                if delay_s <= 0:
-                    await _told(pool)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the courier, the ledger has the job
             log.warning("no reminder of job %s: %s", job_id, type(error).__name__)
             return False
+        if delay_s <= 0:
+            await self._tell(pool)
         return True
+
+    async def _tell(self, pool: ArqRedis) -> None:
+        try:
+            async with asyncio.timeout(self._timeout_s), pool.pipeline() as pipe:
+                pipe.rpush(NEWS, b"1")
+                pipe.ltrim(NEWS, -_MOST_NEWS, -1)
+                pipe.expire(NEWS, _NAME_S)
+                await pipe.execute()
+        except Exception as error:  # noqa: BLE001 - the reminder is there, and found a little later
+            log.info("no worker was told of a reminder: %s", type(error).__name__)
 
     async def reachable(self) -> bool:
         """Its server takes something within ``timeout_s``: one whose memory is full answers, and carries nothing."""
@@ -81,14 +91,6 @@ class ArqCourier:
                     settings, job_serializer=encode, job_deserializer=json.loads, default_queue_name=QUEUE
                 )
             return self._pool
-
-
-async def _told(pool: ArqRedis) -> None:
-    async with pool.pipeline() as pipe:
-        pipe.rpush(NEWS, b"1")
-        pipe.ltrim(NEWS, -_MOST_NEWS, -1)
-        pipe.expire(NEWS, _NAME_S)
-        await pipe.execute()
 
 
 class NoCourier:

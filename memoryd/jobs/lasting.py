@@ -8,6 +8,7 @@ from typing import Any
 from arq.connections import ArqRedis, create_pool
 from arq.typing import StartupShutdown
 from arq.worker import Worker
+from redis.exceptions import ResponseError
 
 from memoryd.jobs.courier import ALIVE, NEWS
 
@@ -72,8 +73,15 @@ class LastingWorker(Worker):
             await super()._poll_iteration()
 
     async def _news(self, within_s: float) -> bool:
-        # The method that redis-py has for it is typed for whole seconds.
-        return await self.pool.execute_command("BLPOP", NEWS, within_s) is not None  # type: ignore[no-untyped-call]
+        """Something is to be looked at; false after so long without. Who could take nothing leaves news to others."""
+        if self.job_counter < self.max_jobs:
+            try:
+                # The method that redis-py has for it is typed for whole seconds.
+                return await self.pool.execute_command("BLPOP", NEWS, within_s) is not None  # type: ignore[no-untyped-call]
+            except ResponseError as error:  # a server that does not allow it: without news then
+                log.debug("no news of the worker's queue: %s", error)
+        await asyncio.sleep(within_s)
+        return False
 
     async def record_health(self) -> None:
         """In place of arq's, whose key goes with the first worker that ends."""

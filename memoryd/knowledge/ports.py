@@ -194,8 +194,8 @@ class Originals(Protocol):
     async def keep(self, scope: Scope, kb_id: UUID, path: Path, sha256: str) -> str:
         """Store a file; its key. Storing the same again is no error, and nothing is read into memory whole."""
 
-    async def keep_bytes(self, scope: Scope, kb_id: UUID, data: bytes, sha256: str) -> str:
-        """The same for what is in memory already."""
+    async def keep_texts(self, scope: Scope, kb_id: UUID, texts: Mapping[str, str]) -> Mapping[str, str]:
+        """The same for a few texts by their digests, one after the other; the key of each."""
 
     async def fetch(self, key: str, path: Path) -> bool:
         """Copy an object into a file; false when there is none."""

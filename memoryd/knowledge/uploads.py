@@ -17,7 +17,7 @@ from retrieval.filters import JsonValue
 from retrieval.scope import Action, Scope
 
 _PIECE_BYTES = 2**20
-_AT_ONCE = 8
+_AT_ONCE, _TEXTS = 8, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,32 +74,46 @@ class Uploads:
         digests = await BULK.run(_digests, wishes)
         if named := sorted({one for one in digests if one is not None}):
             await self._store().wanted(scope, base.kb_id, named)
+        keys = await self._keys(scope, base, wishes, digests)
+        return [
+            {
+                "key": None if digest is None else keys[digest],
+                "url": wish.url,
+                "file_name": wish.file_name or (wish.document_id if wish.text is None else None),
+                "charset": wish.charset,
+                "text": wish.text is not None,
+                "title": wish.title,
+                "uri": wish.uri or wish.url,
+                "metadata": wish.metadata,
+            }
+            for wish, digest in zip(wishes, digests, strict=True)
+        ]
+
+    async def _keys(
+        self, scope: Scope, base: KnowledgeBase, wishes: Sequence[Wish], digests: Sequence[str | None]
+    ) -> dict[str, str]:
+        """By digest, of texts, which are stored, and of uploads."""
         turns = asyncio.Semaphore(_AT_ONCE)
+        named = [(digest, wish.text) for wish, digest in zip(wishes, digests, strict=True) if digest is not None]
+        texts = {digest: text for digest, text in named if text is not None}
+        uploads = {digest for digest, _ in named} - texts.keys()
+        keys: dict[str, str] = {}
 
-        async def source(wish: Wish, digest: str | None) -> dict[str, JsonValue]:
+        async def keep(some: Sequence[str]) -> None:
             async with turns:
-                return {
-                    "key": await self._key(scope, base, wish, digest),
-                    "url": wish.url,
-                    "file_name": wish.file_name or (wish.document_id if wish.text is None else None),
-                    "charset": wish.charset,
-                    "text": wish.text is not None,
-                    "title": wish.title,
-                    "uri": wish.uri or wish.url,
-                    "metadata": wish.metadata,
-                }
+                keys.update(await self._store().keep_texts(scope, base.kb_id, {one: texts[one] for one in some}))
 
-        return await asyncio.gather(*map(source, wishes, digests))
+        async def find(digest: str) -> None:
+            async with turns:
+                key = await self._store().held(scope, base.kb_id, digest)
+            if key is None:
+                raise InvalidRequest(f"upload: {digest} was not uploaded to this knowledge base")
+            keys[digest] = key
 
-    async def _key(self, scope: Scope, base: KnowledgeBase, wish: Wish, digest: str | None) -> str | None:
-        if digest is None:
-            return None
-        if wish.text is not None:
-            return await self._store().keep_bytes(scope, base.kb_id, wish.text.encode(), digest)
-        key = await self._store().held(scope, base.kb_id, digest)
-        if key is None:
-            raise InvalidRequest(f"upload: {digest} was not uploaded to this knowledge base")
-        return key
+        every = list(texts)
+        slices = [every[at : at + _TEXTS] for at in range(0, len(every), _TEXTS)]
+        await asyncio.gather(*map(keep, slices), *map(find, uploads))
+        return keys
 
     def _store(self) -> Originals:
         if self._originals is None:

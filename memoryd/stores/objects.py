@@ -51,9 +51,18 @@ class ObstoreObjects:
         self._threads = Threads("objects", _THREADS)
 
     async def put(self, key: str, data: bytes) -> None:
-        # What is in memory needs no buffer of a part's size, which takes longer to be had than a short object to be stored.
-        parts = len(data) > _PART_BYTES
-        await self._run(lambda: obstore.put(self._store, key, data, use_multipart=parts, chunk_size=_PART_BYTES))
+        await self.put_all([(key, data)])
+
+    async def put_all(self, some: Sequence[tuple[str, bytes]]) -> None:
+        """Store a few, one after the other: a thread that is told of each takes longer than a short one to be stored."""
+
+        def put() -> None:
+            for key, data in some:
+                # What is in memory needs no buffer of a part's size, which takes longer to be had than that.
+                parts = len(data) > _PART_BYTES
+                obstore.put(self._store, key, data, use_multipart=parts, chunk_size=_PART_BYTES)
+
+        await self._run(put)
 
     async def get(self, key: str) -> bytes | None:
         def read() -> bytes | None:

@@ -1,6 +1,6 @@
 """:class:`memoryd.knowledge.ports.Originals` in object storage: ``{tenant}/kb/{knowledge base}/{SHA-256}``."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 from uuid import UUID
@@ -32,10 +32,10 @@ class ObjectOriginals:
         await self._objects.put_file(key, path)
         return key
 
-    async def keep_bytes(self, scope: Scope, kb_id: UUID, data: bytes, sha256: str) -> str:
-        key = _key(scope, kb_id, sha256)
-        await self._objects.put(key, data)
-        return key
+    async def keep_texts(self, scope: Scope, kb_id: UUID, texts: Mapping[str, str]) -> dict[str, str]:
+        keys = {sha256: _key(scope, kb_id, sha256) for sha256 in texts}
+        await self._objects.put_all([(keys[sha256], text.encode()) for sha256, text in texts.items()])
+        return keys
 
     async def fetch(self, key: str, path: Path) -> bool:
         return await self._objects.get_file(key, path)

@@ -246,3 +246,18 @@ async def test_news_that_nobody_hears_is_dropped(queue: Queue) -> None:
     assert 0 < await redis.ttl(NEWS) <= 60
     await courier.close()
     await redis.aclose()
+
+
+async def test_a_server_that_has_no_news_holds_up_neither_reminders_nor_rounds(queue: Queue) -> None:
+    bench, redis = Bench(queue), Redis.from_url(queue.url)
+    courier = ArqCourier(queue.url, timeout_s=5)
+    await redis.set(NEWS, "no list")
+    async with bench.serving() as task:
+        await bench.rounds(2)
+        assert await courier.enqueue(TENANT, JOB)
+        await bench.rounds(2)
+        assert not task.done()
+    assert bench.opened == ["opened", "ready", "closed"]
+    assert bench.store.stopped == 0
+    await courier.close()
+    await redis.aclose()

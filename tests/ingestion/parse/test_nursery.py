@@ -171,6 +171,17 @@ async def test_documents_of_a_family_wait_for_a_process_that_is_nearly_free(
     assert len({await process_of(parser, document, "a") for _ in range(IDLE + 1)}) == 1, "all turns were given back"
 
 
+async def test_of_small_documents_only_some_are_parsed_at_once(parser: DocumentParser, document: Path, tmp_path: Path) -> None:
+    parser._small = asyncio.Semaphore(2)
+    large = tmp_path / "large"
+    large.write_bytes(b"x" * 65_537)
+    async with parser.open(document, name="sleep"), parser.open(document, name="sleep", family="a"):
+        waiting = asyncio.create_task(process_of(parser, document, None))
+        assert await process_of(parser, large, None)
+        assert not waiting.done()
+    assert await waiting
+
+
 @pytest.mark.parametrize("name", ["sleep", "nonsense", "quit", "segfault"])
 async def test_a_process_that_failed_or_was_left_has_no_other_document(parser: DocumentParser, document: Path, name: str) -> None:
     first = await process_of(parser, document, "a")

@@ -8,7 +8,6 @@ from typing import Any
 from arq.connections import ArqRedis, create_pool
 from arq.typing import StartupShutdown
 from arq.worker import Worker
-from redis.exceptions import ResponseError
 
 from memoryd.jobs.courier import ALIVE, NEWS
 
@@ -78,8 +77,9 @@ class LastingWorker(Worker):
             try:
                 # The method that redis-py has for it is typed for whole seconds.
                 return await self.pool.execute_command("BLPOP", NEWS, within_s) is not None  # type: ignore[no-untyped-call]
-            except ResponseError as error:  # a server that does not allow it: without news then
-                log.debug("no news of the worker's queue: %s", error)
+            except Exception as error:  # noqa: BLE001 - raised again where it is not what it refuses
+                await self.pool.ping()  # one that is away is away; one that does not allow it has no news
+                log.debug("no news of the worker's queue: %s", type(error).__name__)
         await asyncio.sleep(within_s)
         return False
 

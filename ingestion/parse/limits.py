@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 _MIB = 1024 * 1024
 
+SMALL_BYTES = 64 * 1024
+"""Files up to this come by the dozen. Of one above it, a parser and several batches of chunks are in memory."""
+
 
 @dataclass(frozen=True, slots=True)
 class ParseLimits:

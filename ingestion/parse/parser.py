@@ -18,7 +18,7 @@ import ingestion
 from ingestion.document import SEPARATOR, Block, Parsed, render
 from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.forks import IDLE, Forked, Forks
-from ingestion.parse.limits import ParseLimits
+from ingestion.parse.limits import SMALL_BYTES, ParseLimits
 from ingestion.parse.pieces import Piece
 from ingestion.parse.wire import MAX_LINE, REQUEST, Done, Titled, read_line
 
@@ -30,8 +30,8 @@ _PATIENCE_S = 5.0
 _HINT_CHARS = 500
 # Who belongs to a family waits so long for a process that parses another of it, and is about to be through with that.
 _TURN_S = 0.5
-# Of documents up to so many bytes, which come by the dozen, so many are parsed at once; larger ones are their caller's to count.
-_SMALL_BYTES, _SMALL_ONES = 65_536, 16
+# Of small files so many are parsed at once; larger ones are their caller's to count.
+_SMALL_ONES = 16
 # What may be the fault of what a process parsed before.
 _OF_THE_PROCESS = {FailureReason.CRASHED, FailureReason.OUT_OF_MEMORY, FailureReason.TIMED_OUT}
 _KILLED = {
@@ -197,7 +197,7 @@ class DocumentParser:
             if size > self._limits.file_bytes:
                 raise ParseFailed(FailureReason.TOO_LARGE, f"{size} bytes, of at most {self._limits.file_bytes}")
             hints = {"name": name and name[-_HINT_CHARS:], "media_type": media_type and media_type[:_HINT_CHARS]}
-            async with self._turn(family), self._small if size <= _SMALL_BYTES else contextlib.nullcontext():
+            async with self._turn(family), self._small if size <= SMALL_BYTES else contextlib.nullcontext():
                 process = await self._start(file.fileno(), {**hints, "encoding": encoding}, family)
                 file.close()
                 reading = Reading(process, self._limits, size)

@@ -19,6 +19,7 @@ from ingestion.chunk import CHUNKER_VERSION, Section
 from ingestion.document import Block, Parsed
 from ingestion.parse import PARSER_VERSION
 from ingestion.parse.failures import ParseFailed
+from ingestion.parse.limits import SMALL_BYTES
 from ingestion.sources.errors import SourceRefused
 from ingestion.sources.url import Fetched
 from memoryd.errors import Conflict, NotFound, StoreUnavailable
@@ -31,7 +32,7 @@ from memoryd.knowledge.folders import Purpose, temporary_folder
 from memoryd.knowledge.model import KnowledgeBase, NewDocument, Read, Staging
 from memoryd.knowledge.places import Places
 from memoryd.knowledge.ports import Bases, Drafts, Originals
-from memoryd.knowledge.sources import LARGE_BYTES, Source, measured
+from memoryd.knowledge.sources import Source, measured
 from memoryd.knowledge.versioning import Versioning
 from memoryd.memory.ports import Clock
 from memoryd.threads import BULK
@@ -179,7 +180,7 @@ class Ingest:
         elif key is None or not await self._originals.fetch(key, path):
             raise NotFound("the uploaded file is not in object storage any more: upload it again")
         # What is short is read sooner than a thread is told of it.
-        short = path.stat().st_size <= LARGE_BYTES
+        short = path.stat().st_size <= SMALL_BYTES
         digest, size, packed = measured(path) if short else await BULK.run(measured, path)
         if url is not None:
             await self._originals.wanted(scope, base.kb_id, [digest.hex()])

@@ -6,13 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import UUID
 
+from ingestion.parse.limits import SMALL_BYTES
 from ingestion.parse.sniff import hint
 from retrieval.filters import JsonValue
 
 _PIECE_BYTES = 2**20
-# Of a document above this, a parser and several batches are in memory, and of one that is packed nobody knows how much: so few
-# of a tenant at a time, however many short ones are under way.
-LARGE_BYTES = 64 * 2**10
 _HEAD_BYTES = 1024
 
 
@@ -36,8 +34,9 @@ class Source:
 
     @property
     def large(self) -> bool:
-        """It may take much memory."""
-        return self.packed or self.size > LARGE_BYTES
+        """It may take much memory, and of what is packed nobody knows how much: so few of a tenant at a time, however many short
+        ones are under way."""
+        return self.packed or self.size > SMALL_BYTES
 
     @property
     def hint(self) -> str | None:

@@ -17,7 +17,7 @@ import pytest
 import uvloop
 
 from ingestion.parse.forks import IDLE, Forks
-from ingestion.parse.limits import ParseLimits
+from ingestion.parse.limits import SMALL_BYTES, ParseLimits
 from ingestion.parse.nursery import Nursery
 from ingestion.parse.parser import DocumentParser
 from tests.ingestion.parse.reading import read
@@ -174,7 +174,7 @@ async def test_documents_of_a_family_wait_for_a_process_that_is_nearly_free(
 async def test_of_small_documents_only_some_are_parsed_at_once(parser: DocumentParser, document: Path, tmp_path: Path) -> None:
     parser._small = asyncio.Semaphore(2)
     large = tmp_path / "large"
-    large.write_bytes(b"x" * 65_537)
+    large.write_bytes(b"x" * (SMALL_BYTES + 1))
     async with parser.open(document, name="sleep"), parser.open(document, name="sleep", family="a"):
         waiting = asyncio.create_task(process_of(parser, document, None))
         assert await process_of(parser, large, None)

@@ -18,7 +18,18 @@ from memoryd.stores.knowledge.discard import discard
 from memoryd.stores.knowledge.locks import BEGINNING, ENDING, STILL_WRITABLE, THERE, lock_document, naming, open_draft
 from memoryd.stores.knowledge.revisions import LIVE, REVISIONS, Revision, revisions
 from memoryd.stores.knowledge.rows import close, copy, erase
-from memoryd.stores.knowledge.writing import OPEN, TO_END, TO_GO_ON, Ending, Former, Part, looking, naming_parts, writing
+from memoryd.stores.knowledge.writing import (
+    OF_THIS_DRAFT,
+    OPEN,
+    TO_END,
+    TO_GO_ON,
+    Ending,
+    Former,
+    Part,
+    looking,
+    naming_parts,
+    writing,
+)
 from memoryd.stores.trips import Connection, last_trip
 from memoryd.together import Company, Together
 from retrieval.scope import Scope
@@ -42,14 +53,14 @@ CROSS JOIN LATERAL (
 """
 _OPEN_OF_ID = OPEN.format(document="%(document)s")
 _COUNT = "UPDATE kb_documents SET chunks = %(stored)s WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s"
-_FINISH = """
+_FINISH = f"""
 UPDATE kb_documents d SET complete = true, title = coalesce(d.title, q.title), media_type = q.media_type, pages = q.pages,
     characters = q.characters, warnings = q.warnings, stored_at = %(now)s, chunks = q.stored,
     tokens = (SELECT coalesce(sum(c.tokens), 0) FROM kb_chunks c WHERE c.tenant_id = %(tenant)s AND c.document_pid = q.document)
 FROM jsonb_to_recordset(%(rows)s::jsonb) AS q(document bigint, title text, media_type text, pages int, characters bigint,
     warnings text[], stored int)
 WHERE d.tenant_id = %(tenant)s AND d.document_pid = q.document AND d.document_pid = ANY(%(documents)s::bigint[])
-    AND d.kb_id = %(kb)s AND d.from_seq = %(seq)s AND NOT d.complete
+    AND {OF_THIS_DRAFT}
 RETURNING d.document_pid, d.tokens
 """
 # What the draft has, or what it would have if it were begun now.

@@ -22,14 +22,16 @@ SELECT document_id, document_pid, from_seq FROM kb_documents
 WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND document_id = {document} AND complete AND to_seq IS NULL LIMIT 1 FOR UPDATE
 """
 """The open revision of a document: there is one at most."""
+# Of rows that are found by their numbers: where they have to be, said so that no index takes it for what to look by. The one of
+# rows that are being written is wide with those that were, and the one of a draft's leads to all that it has.
+OF_THIS_DRAFT = "d.kb_id IS NOT DISTINCT FROM %(kb)s AND d.from_seq IS NOT DISTINCT FROM %(seq)s AND NOT d.complete"
 # In one statement what is locked and looked at of documents that are being written: their rows, the revisions that are to go, and
 # for chunks that are to be written their numbers, and that no generation is made or retired meanwhile.
 _STAGED = f"""
 WITH staged AS MATERIALIZED (
-    SELECT document_pid, document_id, chunks FROM kb_documents
-    WHERE tenant_id = %(tenant)s AND document_pid = ANY(%(documents)s::bigint[]) AND kb_id = %(kb)s AND from_seq = %(seq)s
-        AND NOT complete
-    ORDER BY document_pid FOR UPDATE),
+    SELECT d.document_pid, d.document_id, d.chunks FROM kb_documents d
+    WHERE d.tenant_id = %(tenant)s AND d.document_pid = ANY(%(documents)s::bigint[]) AND {OF_THIS_DRAFT}
+    ORDER BY d.document_pid FOR UPDATE),
 former AS MATERIALIZED ({{former}})
 SELECT s.document_pid, s.document_id, s.chunks, ARRAY(SELECT nextval('passages_pid_seq') FROM generate_series(1, g.chunks)),
     f.document_pid, f.from_seq, CASE WHEN g.chunks > 0 THEN {HOLDING} END

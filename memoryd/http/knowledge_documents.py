@@ -88,7 +88,10 @@ async def document(
 
 @router.delete("/documents/{document_id:path}", status_code=204, responses=documented(404, 409), operation_id="remove_document")
 async def remove(name: Base, document_id: DocumentPath, scope: Caller, use: Knowledge, once: Once) -> None:
-    """Stage a removal: the next version will not have the document. Versions that have it keep it."""
+    """Stage a removal: the next version will not have the document. Versions that have it keep it.
+
+    409 while an unfinished job has still to come to the document: let a job remove it, or wait.
+    """
 
     async def work() -> dict[str, Any]:
         await use.library.remove(scope, name, document_id)

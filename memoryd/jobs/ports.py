@@ -152,7 +152,7 @@ class ItemHandler(Protocol):
 
 
 class NotYet(Conflict):
-    """A job that is through but for its finishing waits for others, as often as it takes: that is no attempt."""
+    """An item, or a job that is through but for its finishing, waits for other jobs, as often as it takes: that is no attempt."""
 
     code, title = "others_write", "Others write"
     retryable = True

@@ -29,7 +29,7 @@ from memoryd.jobs.model import ItemState, Job, JobItem, Outcome
 from memoryd.jobs.ports import Control
 from memoryd.knowledge.batches import Batch, batched, prepared
 from memoryd.knowledge.folders import Purpose, temporary_folder
-from memoryd.knowledge.model import KnowledgeBase, NewDocument, Read, Staging
+from memoryd.knowledge.model import KnowledgeBase, NewDocument, Overtaken, Read, Staging
 from memoryd.knowledge.places import Places
 from memoryd.knowledge.ports import Bases, Drafts, Originals
 from memoryd.knowledge.sources import Source, measured
@@ -219,9 +219,11 @@ class Ingest:
         )
         for attempt in range(_DRAFTS):
             try:
-                staging = await self._drafts.begin(scope, base.kb_id, document, self._clock.now())
+                staging = await self._drafts.begin(scope, base.kb_id, document, self._clock.now(), by=item.job_id)
             except NotFound:
                 return _failed(*_GONE)
+            if isinstance(staging, Overtaken):
+                return _overtaken(staging, size=source.size)
             if staging is None:
                 return await self._found(scope, base, item, source)
             if item.chunks and not staging.stored and not attempt:
@@ -239,9 +241,11 @@ class Ingest:
 
     async def _removed(self, scope: Scope, base: KnowledgeBase, item: JobItem) -> Outcome:
         try:
-            removed = await self._drafts.remove(scope, base.kb_id, item.document_id, self._clock.now())
+            removed = await self._drafts.remove(scope, base.kb_id, item.document_id, self._clock.now(), by=item.job_id)
         except NotFound:
             return _failed(*_GONE)
+        if isinstance(removed, Overtaken):
+            return _overtaken(removed)
         if not removed and item.begun_before:
             removed = await self._drafts.removed(scope, base.kb_id, item.document_id)
         return Outcome(ItemState.SUCCEEDED if removed else ItemState.UNCHANGED)
@@ -348,6 +352,11 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
 
 def _failed(reason: str, detail: str) -> Outcome:
     return Outcome(ItemState.FAILED, reason=reason, detail=detail)
+
+
+def _overtaken(by: Overtaken, *, size: int = 0) -> Outcome:
+    detail = f"job {by.job_id}, which was ordered later, has brought or removed this document"
+    return Outcome(ItemState.UNCHANGED, reason="overtaken", detail=detail, size=size)
 
 
 def _text(source: Mapping[str, JsonValue], name: str) -> str | None:

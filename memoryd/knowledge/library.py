@@ -76,7 +76,8 @@ class Library:
         return Original(document, pieces)
 
     async def remove(self, scope: Scope, name: str, document_id: str) -> None:
-        """Stage a removal: the next version will not have it. Raises ``NotFound``."""
+        """Stage a removal: the next version will not have it. Raises ``NotFound``, and ``Conflict`` where a job has still to come
+        to the document: what it brings would be the newer."""
         require(scope, Action.DELETE)
         base = await self._bases.get(scope, name)
         if not await self._drafts.remove(scope, base.kb_id, document_id, self._clock.now()):

@@ -121,6 +121,13 @@ class NewDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class Overtaken:
+    """A document of which this job, ordered later, has brought what stands, or removed it."""
+
+    job_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class Staging:
     """A document that is being written: ``stored`` chunks of it (ordinals below that) were written before a crash. It
     ``replaces`` a revision that the draft had when it was begun."""

@@ -17,6 +17,7 @@ from memoryd.knowledge.model import (
     Document,
     KnowledgeBase,
     NewDocument,
+    Overtaken,
     Pin,
     Read,
     ReadyChunk,
@@ -62,12 +63,17 @@ class Bases(Protocol):
 class Drafts(Protocol):
     """Staging changes into the draft, which is begun by the first of them. Nothing staged can be read before it is published."""
 
-    async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging | None:
+    async def begin(
+        self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime, *, by: UUID | None = None
+    ) -> Staging | Overtaken | None:
         """Begin to write a document, or go on with what an earlier attempt at the same content wrote.
 
         ``None``: the draft has exactly this document already (content and settings are the same), or has it again as it was
         before the draft changed it; nothing is to be done but for the title, URI and metadata, which were updated in the draft
         (those that are ``None`` stay). A title that is in the chunks' prefixes belongs into ``settings_hash``.
+
+        ``by``, the job that brings it: ``Overtaken`` where one that was ordered later has brought or removed it, and ``NotYet``
+        is raised while such a one is at it.
         Raises ``NotFound`` without the knowledge base, ``Collision`` while the draft is being discarded or published.
         """
 
@@ -102,8 +108,14 @@ class Drafts(Protocol):
     async def written(self, scope: Scope, kb_id: UUID, document_id: str, since: datetime) -> Written | None:
         """What was written of a document into the draft since then; ``None``: it has it from before, or has it not."""
 
-    async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
-        """Stage a removal; false when the draft has no such document, which begins none. Raises ``Conflict`` as ``begin``."""
+    async def remove(
+        self, scope: Scope, kb_id: UUID, document_id: str, now: datetime, *, by: UUID | None = None
+    ) -> bool | Overtaken:
+        """Stage a removal; false when the draft has no such document, which begins none. What is being written of it is gone too.
+
+        ``by``, the job that asks: as for ``begin``. Without one it is ordered now, and ``Conflict`` is raised where a job has
+        still to come to the document. Raises ``Collision`` as ``begin``.
+        """
 
     async def removed(self, scope: Scope, kb_id: UUID, document_id: str) -> bool:
         """Whether the draft has not got a document because it takes it out: it was in the version that the draft is based on.

@@ -201,6 +201,25 @@ async def test_a_removal_is_staged_and_a_draft_can_be_dropped(desk: Desk) -> Non
     assert await desk.documents() == ["a", "c"]
 
 
+async def test_what_was_ordered_later_stands_and_a_removal_waits_for_what_was_ordered_before(desk: Desk) -> None:
+    await desk.ingest(a="one", b="two", c="three")
+    texts = [{"document_id": name, "text": f"{name} of before"} for name in "ab"]
+    answer = await desk.post("/jobs", 202, documents=texts, remove=["c"])
+    before = f"/v1/jobs/{answer['id']}"
+    assert (await desk.http.post(f"{before}/pause")).json()["state"] == "paused"
+    refused = await desk.http.delete("/v1/knowledge-bases/handbook/documents/b")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert answer["id"] in refused.json()["detail"]
+    await desk.ingest(a="a of later", c="c of later")
+    job = await desk.ended(await desk.http.post(f"{before}/resume"))
+    assert job["counters"] | {"succeeded": 1, "unchanged": 2} == job["counters"]
+    assert await desk.outcomes(job) == {"a": "overtaken", "b": "succeeded", "c": "overtaken"}
+    await desk.post("/publish", 201)
+    found = {name: (await desk.get("/chunks", document_id=name))["chunks"][0]["text"] for name in "abc"}
+    assert found == {"a": "a of later", "b": "b of before", "c": "c of later"}
+    assert (await desk.http.delete("/v1/knowledge-bases/handbook/documents/b")).status_code == 204
+
+
 async def test_a_job_whose_draft_was_discarded_publishes_no_part_of_it(desk: Desk) -> None:
     await desk.ingest(a="one")
     await desk.ingest(a="two")

@@ -9,7 +9,7 @@ import pytest
 
 from memoryd.errors import Conflict, StoreUnavailable, WrongState
 from memoryd.jobs.model import Command, ItemState, JobItem, JobState, NewItem, NewJob, Outcome
-from memoryd.jobs.ports import Control, LeaseLost
+from memoryd.jobs.ports import Control, LeaseLost, NotYet
 from memoryd.jobs.sweep import Sweeper
 from memoryd.jobs.work import JobWork
 from retrieval.errors import InferenceOverloaded
@@ -89,6 +89,23 @@ async def test_what_may_pass_is_tried_again_later_and_later_then_it_is_a_dead_le
     (letter,) = await bench.jobs.dead_letters(bench.scope, limit=10)
     assert (letter.item.document_id, letter.item.attempts, letter.item.reason) == ("busy", ATTEMPTS, "inference_overloaded")
     assert letter.item.dead
+
+
+async def test_what_others_are_at_is_asked_for_as_often_as_it_takes_and_less_and_less_often(bench: Bench) -> None:
+    handler = Handler({"taken": raising(NotYet("another is at it"))})
+    job_id = await bench.make("taken", "good")
+    waits: list[float] = []
+    while sum(waits) < 600:
+        await bench.run(handler)
+        waits.append(bench.courier.sent[-1][1])
+        bench.clock.pass_(waits[-1])
+    assert waits[:6] == [2, 2, 2, 3, 4.5, 6.75]
+    assert max(waits) == 60
+    (taken, good) = await bench.items(job_id)
+    assert (taken.state, taken.attempts, taken.reason, good.state) == (S.QUEUED, 0, "others_write", S.SUCCEEDED)
+    handler.work.clear()
+    await bench.run(handler)
+    assert (await bench.job(job_id)).state is JobState.SUCCEEDED
 
 
 async def test_dead_letters_are_replayed(bench: Bench) -> None:

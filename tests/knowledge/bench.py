@@ -51,7 +51,7 @@ class Drafts:
         self.chunks = stored
         self.read: Read | None = None
 
-    async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging:
+    async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime, *, by: UUID | None = None) -> Staging:
         return Staging(kb_id, 1, 1, self.chunks)
 
     async def known(

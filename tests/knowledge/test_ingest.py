@@ -156,7 +156,7 @@ class Noting(Drafts):
         super().__init__()
         self.settings: list[bytes] = []
 
-    async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging:
+    async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime, *, by: UUID | None = None) -> Staging:
         self.settings.append(document.settings_hash)
         return await super().begin(scope, kb_id, document, now)
 
@@ -308,7 +308,7 @@ async def test_a_tenants_large_documents_keep_no_other_tenant_waiting(worker: Wo
 class Having(Drafts):
     """It has every document, written at ``NOW``."""
 
-    async def begin(self, *given: object) -> None:  # type: ignore[override]
+    async def begin(self, *given: object, **said: object) -> None:  # type: ignore[override]
         return None
 
     async def written(self, scope: Scope, kb_id: UUID, document_id: str, since: datetime) -> Written | None:
@@ -336,7 +336,7 @@ async def test_what_an_earlier_attempt_had_written_is_told_as_done(
 class Removing(Drafts):
     """The document was taken out already."""
 
-    async def remove(self, *_: object) -> bool:
+    async def remove(self, *_: object, **said: object) -> bool:
         return False
 
     async def removed(self, *_: object) -> bool:

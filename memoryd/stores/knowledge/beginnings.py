@@ -10,8 +10,10 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from memoryd.errors import StoreUnavailable
-from memoryd.knowledge.model import NewDocument, Staging
+from memoryd.jobs.ports import NotYet
+from memoryd.knowledge.model import NewDocument, Overtaken, Staging
 from memoryd.stores.database import Database
+from memoryd.stores.jobs.order import NOT_OVERTAKEN, OVERTAKEN, overtaken
 from memoryd.stores.knowledge.locks import BEGINNING, BEGUN, naming
 from memoryd.stores.knowledge.revisions import LIVE, OF_DRAFT, REVISIONS, revisions
 from memoryd.stores.trips import Cursor
@@ -35,8 +37,10 @@ _INSERT_NEW = f"""
 WHERE v.seq IS NOT NULL AND (
     SELECT 1 FROM kb_documents d
     WHERE d.tenant_id = %(tenant)s AND d.kb_id = %(kb)s AND d.document_id = q.document AND {OF_DRAFT} LIMIT 1) IS NULL
+    AND {NOT_OVERTAKEN}
 RETURNING document_id, document_pid
 """
+_SENT = (BEGINNING, OVERTAKEN, REVISIONS, _INSERT_NEW, LIVE)
 
 
 class Beginning(Enum):
@@ -53,6 +57,7 @@ class _Asked:
     kb_id: UUID
     document: NewDocument
     now: datetime
+    by: UUID | None
 
 
 class Beginnings:
@@ -62,11 +67,13 @@ class Beginnings:
         self._database = database
         self._together = Together(self._begun, company, final=StoreUnavailable)
 
-    async def begun(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging | Beginning:
-        """Together with others that are begun at the same time."""
-        return await self._together.ask((scope.tenant_id, scope.spaces, kb_id), _Asked(scope, kb_id, document, now))
+    async def begun(
+        self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime, by: UUID | None
+    ) -> Staging | Beginning | Overtaken | NotYet:
+        """Together with others that the same job begins at the same time."""
+        return await self._together.ask((scope.tenant_id, scope.spaces, kb_id, by), _Asked(scope, kb_id, document, now, by))
 
-    async def _begun(self, key: tuple[Hashable, ...], asked: Sequence[_Asked]) -> list[Staging | Beginning]:
+    async def _begun(self, key: tuple[Hashable, ...], asked: Sequence[_Asked]) -> list[Staging | Beginning | Overtaken | NotYet]:
         # Of two of one id the second is begun when the first was.
         first = {one.document.document_id: one for one in reversed(asked)}
         scope, kb_id = asked[0].scope, asked[0].kb_id
@@ -74,10 +81,11 @@ class Beginnings:
             "documents": sorted(first),
             "rows": Jsonb([row(one.document) for one in first.values()]),
             "now": max(one.now for one in asked),
+            "by": asked[0].by,
         }
         # Sent again, it finds what it inserted among the revisions. It waits for the disk: a number that a crash of the server
         # took back would be another document's next, and what is written to it with that.
-        looked = await self._database.at_once(scope, [(one, params) for one in (BEGINNING, REVISIONS, _INSERT_NEW, LIVE)])
+        looked = await self._database.at_once(scope, [(one, params) for one in _SENT])
         return await _told(asked, first, kb_id, *looked)
 
 
@@ -86,22 +94,26 @@ async def _told(
     first: dict[str, _Asked],
     kb_id: UUID,
     draft: Cursor,
+    others: Cursor,
     of_draft: Cursor,
     inserted: Cursor,
     live: Cursor,
-) -> list[Staging | Beginning]:
+) -> list[Staging | Beginning | Overtaken | NotYet]:
     found = await draft.fetchone()
     there = defaultdict(list)
     for one in await revisions(live if found is None else of_draft):
         there[one.document_id].append(one)
     pids: dict[str, int] = dict(await inserted.fetchall())
+    of_others = await overtaken(others)
 
-    def told(one: _Asked) -> Staging | Beginning:
+    def told(one: _Asked) -> Staging | Beginning | Overtaken | NotYet:
         document_id = one.document.document_id
         if first[document_id] is not one:
             return Beginning.OTHERWISE
         if found is not None and document_id in pids:
             return Staging(kb_id, found[0], pids[document_id], 0)
+        if document_id in of_others:
+            return of_others[document_id]
         if [revision.stands(one.document) for revision in there[document_id]] == [True]:
             return Beginning.STANDS
         return Beginning.NO_DRAFT if found is None else Beginning.OTHERWISE

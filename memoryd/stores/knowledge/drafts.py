@@ -11,8 +11,10 @@ from psycopg.types.json import Jsonb
 
 from memoryd.errors import Collision, StoreUnavailable
 from memoryd.generations.ports import Missing
-from memoryd.knowledge.model import NewDocument, Read, ReadyChunk, ReadySection, Staging, Written
+from memoryd.jobs.ports import NotYet
+from memoryd.knowledge.model import NewDocument, Overtaken, Read, ReadyChunk, ReadySection, Staging, Written
 from memoryd.stores.database import Database
+from memoryd.stores.jobs.order import OVERTAKEN, nobody_to_come, overtaken
 from memoryd.stores.knowledge.beginnings import INSERT, Beginning, Beginnings, row
 from memoryd.stores.knowledge.discard import discard
 from memoryd.stores.knowledge.locks import BEGINNING, ENDING, STILL_WRITABLE, THERE, lock_document, naming, open_draft
@@ -20,7 +22,6 @@ from memoryd.stores.knowledge.revisions import LIVE, REVISIONS, Revision, revisi
 from memoryd.stores.knowledge.rows import close, copy, erase
 from memoryd.stores.knowledge.writing import (
     OF_THIS_DRAFT,
-    OPEN,
     TO_END,
     TO_GO_ON,
     Ending,
@@ -51,7 +52,6 @@ CROSS JOIN LATERAL (
     JOIN kb_vectors v ON v.tenant_id = c.tenant_id AND v.pid = c.pid AND v.generation = g.generation
     WHERE c.tenant_id = %(tenant)s AND v.tenant_id = %(tenant)s AND c.hash = q.hash LIMIT 1) found
 """
-_OPEN_OF_ID = OPEN.format(document="%(document)s")
 _COUNT = "UPDATE kb_documents SET chunks = %(stored)s WHERE tenant_id = %(tenant)s AND document_pid = %(pid)s"
 _FINISH = f"""
 UPDATE kb_documents d SET complete = true, title = coalesce(d.title, q.title), media_type = q.media_type, pages = q.pages,
@@ -103,23 +103,29 @@ class PgDrafts:
         # Its end may be lost behind its COMMIT, and is then found by the next attempt.
         self._finishing = Together(self._finish, company, final=StoreUnavailable)
 
-    async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime) -> Staging | None:
+    async def begin(
+        self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime, *, by: UUID | None = None
+    ) -> Staging | Overtaken | None:
         """Begin to write a document, or go on with what an earlier attempt at the same content wrote.
 
         ``None``: the draft has it, or without one the live version; or the draft had it before it changed it, and has it again.
         A new title, URI or metadata make a revision with the same chunks, for what a published version says of a document stays.
-        Raises ``NotFound``, ``Collision``.
+        Raises ``NotFound``, ``Collision``, ``NotYet``.
         """
-        params = naming(scope, kb_id) | _params(document) | {"now": now}
+        params = naming(scope, kb_id) | _params(document) | {"now": now, "by": by}
         for _ in range(_TRIES):
-            begun = await self._beginnings.begun(scope, kb_id, document, now)
-            if isinstance(begun, Staging):
+            begun = await self._beginnings.begun(scope, kb_id, document, now, by)
+            if isinstance(begun, NotYet):
+                raise begun
+            if not isinstance(begun, Beginning):
                 return begun
             if begun is Beginning.STANDS:
                 return None
             if begun is Beginning.OTHERWISE:
-                looking = [(BEGINNING, params), (REVISIONS, params)]
-                async with self._database.opened(scope, looking) as (connection, (draft, of_draft)):
+                looking = [(BEGINNING, params), (OVERTAKEN, params), (REVISIONS, params)]
+                async with self._database.opened(scope, looking) as (connection, (draft, others, of_draft)):
+                    if (overtaking := _overtaking(await overtaken(others))) is not None:
+                        return overtaking
                     if (row := await draft.fetchone()) is not None:
                         fresh, there = Staging(kb_id, row[0], 0, 0), await revisions(of_draft)
                         return await self._begin(connection, scope, fresh, document, there, params)
@@ -242,19 +248,34 @@ class PgDrafts:
         rows = await self._database.read(scope, _WRITTEN, params)
         return Written(*rows[0]) if rows else None
 
-    async def remove(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime) -> bool:
-        """Stage a removal; false when the draft has no such document, which begins none. Raises ``NotFound``, ``Conflict``."""
+    async def remove(
+        self, scope: Scope, kb_id: UUID, document_id: str, now: datetime, *, by: UUID | None = None
+    ) -> bool | Overtaken:
+        """Stage a removal; false when the draft has no such document, which begins none. What is being written of it is gone too.
+
+        Raises ``NotFound``, ``Conflict``, ``NotYet``.
+        """
         async with self._database.transaction(scope) as connection:
-            params = naming(scope, kb_id) | {"document": document_id, "documents": [document_id]}
-            if await (await connection.execute(_PRESENT, params)).fetchone() is None:
-                return False
-            seq = await open_draft(connection, scope, kb_id, now)
-            await lock_document(connection, kb_id, document_id)
-            row = await (await connection.execute(_OPEN_OF_ID, params)).fetchone()
-            if row is None:
-                return False
-            await self._take_out(connection, scope, seq, Former(*row[1:]))
-            return True
+            params = naming(scope, kb_id) | {"document": document_id, "documents": [document_id], "by": by}
+            draft = await (await connection.execute(BEGINNING, params)).fetchone()
+            if by is None:
+                await nobody_to_come(connection, params)
+            if draft is None:
+                if await (await connection.execute(_PRESENT, params)).fetchone() is None:
+                    return False
+                seq = await open_draft(connection, scope, kb_id, now)
+                await lock_document(connection, kb_id, document_id)
+            else:
+                seq = draft[0]
+            if (overtaking := _overtaking(await overtaken(await connection.execute(OVERTAKEN, params)))) is not None:
+                return overtaking
+            there = await revisions(await connection.execute(REVISIONS, params))
+            await erase(connection, scope.tenant_id, [one.document_pid for one in there if not one.complete])
+            for one in there:
+                if one.complete and one.to_seq is None:
+                    await self._take_out(connection, scope, seq, Former(one.document_pid, one.from_seq))
+                    return True
+            return False
 
     async def removed(self, scope: Scope, kb_id: UUID, document_id: str) -> bool:
         """See :class:`memoryd.knowledge.ports.Drafts`."""
@@ -287,6 +308,15 @@ class PgDrafts:
             await close(connection, scope.tenant_id, [pid], seq)
             (pid,) = await copy(connection, scope.tenant_id, [pid], seq)
         await connection.execute(_DESCRIBE, params | {"pid": pid})
+
+
+def _overtaking(found: Mapping[str, Overtaken | NotYet]) -> Overtaken | None:
+    """What is known of the one document that was asked of. Raises ``NotYet``."""
+    for one in found.values():
+        if isinstance(one, NotYet):
+            raise one
+        return one
+    return None
 
 
 def _params(document: NewDocument) -> dict[str, object]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ingestion.chunk import Chunking
 from memoryd.ids import uuid7
-from memoryd.knowledge.model import KnowledgeBase, NewDocument, Read, ReadyChunk, ReadySection
+from memoryd.knowledge.model import KnowledgeBase, NewDocument, Read, ReadyChunk, ReadySection, Staging
 from memoryd.stores.database import Database
 from memoryd.stores.knowledge.bases import PgBases
 from memoryd.stores.knowledge.batches import chunk_id
@@ -97,7 +97,7 @@ class Bookcase:
             content = hashlib.sha256(repr(document.parts).encode()).digest()
             new = NewDocument(name, content, b"settings", 1, document.title or None, None, document.uri, dict(document.metadata))
             staging = await drafts.begin(self.scope, self.kb_id, new, NOW)
-            if staging is not None:
+            if isinstance(staging, Staging):
                 sections, chunks = self._ready(document, vectors)
                 staging = await drafts.add(self.scope, staging, sections, chunks)
                 await drafts.finish(self.scope, staging, Read(document.title or None, "text/markdown", None, 1, ()), NOW)

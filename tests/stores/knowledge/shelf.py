@@ -19,6 +19,7 @@ from memoryd.knowledge.model import (
     Collected,
     KnowledgeBase,
     NewDocument,
+    Overtaken,
     Pin,
     Read,
     ReadyChunk,
@@ -78,7 +79,9 @@ class Shelf:
         return document(document_id, lines, **said)
 
     async def begin(self, document_id: str, lines: Sequence[str], **said: object) -> Staging | None:
-        return await self.drafts.begin(self.scope, self.kb, document(document_id, lines, **said), self.now())
+        begun = await self.drafts.begin(self.scope, self.kb, document(document_id, lines, **said), self.now())
+        assert not isinstance(begun, Overtaken)
+        return begun
 
     async def part(self, staging: Staging, lines: Sequence[str]) -> Staging:
         """The next batch: a section with its chunks."""
@@ -131,7 +134,9 @@ class Shelf:
         return True
 
     async def remove(self, document_id: str) -> bool:
-        return await self.drafts.remove(self.scope, self.kb, document_id, self.now())
+        removed = await self.drafts.remove(self.scope, self.kb, document_id, self.now())
+        assert isinstance(removed, bool)
+        return removed
 
     async def discard(self) -> bool:
         return await self.drafts.discard(self.scope, self.kb)

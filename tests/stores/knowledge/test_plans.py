@@ -7,6 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from memoryd.stores.jobs.order import OVERTAKEN
 from memoryd.stores.knowledge.beginnings import _INSERT_NEW
 from memoryd.stores.knowledge.drafts import _FINISH
 from memoryd.stores.knowledge.locks import BEGINNING, ENDING
@@ -32,6 +33,11 @@ SELECT one.tenant, one.kb, 'small' || i, 1, true, '\\x00', '\\x00', 1, now()
 FROM (SELECT coalesce(%(tenant)s::uuid, gen_random_uuid()) AS tenant, gen_random_uuid() AS kb
       FROM generate_series(1, %(many)s)) one, generate_series(1, 4) i
 """
+_ITEMS = """
+INSERT INTO job_items (tenant_id, job_id, item, document_id, source, not_before)
+SELECT %(tenant)s, one.job, i, 'item' || i, '{}', now()
+FROM (SELECT gen_random_uuid() AS job FROM generate_series(1, %(many)s)) one, generate_series(1, %(items)s) i
+"""
 
 
 def numbered(sql: str) -> str:
@@ -40,11 +46,11 @@ def numbered(sql: str) -> str:
     return re.sub(r"%\((\w+)\)s", lambda named: names.setdefault(named[1], f"${len(names) + 1}"), sql)
 
 
-def scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    if plan.get("Relation Name") == "kb_documents" and "Scan" in plan["Node Type"]:
+def scans(plan: dict[str, Any], table: str) -> Iterator[dict[str, Any]]:
+    if plan.get("Relation Name") == table and "Scan" in plan["Node Type"]:
         yield plan
     for one in plan.get("Plans", []):
-        yield from scans(one)
+        yield from scans(one, table)
 
 
 @pytest.mark.parametrize("begun", [0, 4000])
@@ -62,7 +68,23 @@ async def test_documents_are_looked_for_by_their_ids(shelf: Shelf, stack: Stack,
         for sql in STATEMENTS:
             explained = await connection.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {numbered(sql)}".encode())
             ((plans,),) = await explained.fetchall()
-            for scan in scans(plans[0]["Plan"]):
+            for scan in scans(plans[0]["Plan"], "kb_documents"):
                 by_id = "document" in scan.get("Index Cond", "") or scan.get("Index Name") == "kb_documents_staging"
                 assert by_id, f"{scan.get('Index Name')} {scan.get('Index Cond')}: {sql}"
+        await connection.rollback()
+
+
+@pytest.mark.parametrize(("many", "items"), [(0, 0), (2000, 1), (20, 5000)])
+async def test_other_jobs_of_a_document_are_looked_for_by_its_id(shelf: Shelf, stack: Stack, many: int, items: int) -> None:
+    params = {"tenant": shelf.scope.tenant_id, "many": many, "items": items}
+    async with await psycopg.AsyncConnection.connect(stack.superuser_url) as connection:
+        for setting in ("session_replication_role = replica", "search_path = memoryd, public"):
+            await connection.execute(f"SET LOCAL {setting}")
+        await connection.execute(_ITEMS, params | {"many": 1, "items": 10000})
+        await connection.execute(_ITEMS, params)
+        await connection.execute("ANALYZE job_items")
+        for sql in (OVERTAKEN, _INSERT_NEW):
+            explained = await connection.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {numbered(sql)}".encode())
+            ((plans,),) = await explained.fetchall()
+            assert {scan["Index Name"] for scan in scans(plans[0]["Plan"], "job_items")} == {"job_items_of"}
         await connection.rollback()

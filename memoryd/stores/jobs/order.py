@@ -1,0 +1,48 @@
+"""Of several jobs that bring one document of a knowledge base, the one that was ordered last has the last word, whichever comes
+to it first. The ledger tells: ids of jobs sort by when they were ordered."""
+
+from uuid import UUID
+
+from memoryd.errors import Conflict
+from memoryd.jobs.model import ItemState
+from memoryd.jobs.ports import NotYet
+from memoryd.knowledge.model import Overtaken
+from memoryd.stores.trips import Connection, Cursor
+
+# Asked document by document, of a job that is nearly always the newest: one look into an index.
+_LATER = """
+SELECT i.job_id, i.state FROM job_items i JOIN jobs j ON j.tenant_id = %(tenant)s AND j.job_id = i.job_id
+WHERE i.tenant_id = %(tenant)s AND i.document_id = q.document AND i.job_id > %(by)s
+    AND i.state IN ('running', 'succeeded', 'unchanged') AND j.kb_id IS NOT DISTINCT FROM %(kb)s
+ORDER BY i.job_id DESC LIMIT 1
+"""
+OVERTAKEN = f"""
+SELECT q.document, l.job_id, l.state FROM unnest(%(documents)s::text[]) AS q(document) CROSS JOIN LATERAL ({_LATER}) l
+"""
+"""Of some documents the newest job ordered after ``by`` that has done its part of them, or is at it; behind a document's lock,
+under which that one writes as well. With NULL for ``by`` there is none."""
+NOT_OVERTAKEN = f"(SELECT job_id FROM ({_LATER}) l) IS NULL"
+"""The same as a condition on a document ``q.document``."""
+_TO_COME = """
+SELECT j.job_id FROM job_items i JOIN jobs j ON j.tenant_id = %(tenant)s AND j.job_id = i.job_id
+WHERE i.tenant_id = %(tenant)s AND i.document_id = %(document)s AND i.state IN ('queued', 'running') AND j.kb_id = %(kb)s
+ORDER BY j.job_id LIMIT 1
+"""
+
+
+async def overtaken(cursor: Cursor) -> dict[str, Overtaken | NotYet]:
+    """What :data:`OVERTAKEN` found, of documents of which it found something: they are another job's, or will be if that does not
+    fail."""
+    return {
+        document_id: NotYet(f"job {job_id}, which was ordered later, is at this document")
+        if state == ItemState.RUNNING
+        else Overtaken(job_id)
+        for document_id, job_id, state in await cursor.fetchall()
+    }
+
+
+async def nobody_to_come(connection: Connection, params: dict[str, object]) -> None:
+    """No job has still to bring or remove the ``document``. Raises ``Conflict``."""
+    if (row := await (await connection.execute(_TO_COME, params)).fetchone()) is not None:
+        job_id: UUID = row[0]
+        raise Conflict(f"job {job_id} has not come to this document yet: remove it when the job has ended, or by a job")

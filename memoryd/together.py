@@ -1,7 +1,7 @@
 """What many ask for one after the other, done for some of them at once: a trip to a store costs more than what it is made for."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,19 +103,85 @@ class Together(Generic[Key, Asked, Got]):
                 await group.complete.wait()
         except TimeoutError:
             self._close(key, group)
-        await self._settle(key, dict(group.members))
+        await _settle(self._work, key, dict(group.members), self._final)
 
-    async def _settle(self, key: Key, asking: Mapping[asyncio.Future[Got], Asked]) -> None:
+
+@dataclass(eq=False, slots=True)
+class _Line(Generic[Asked, Got]):
+    """Who waits for what is under way, and how much of it is."""
+
+    waiting: deque[tuple[asyncio.Future[Got], Asked]] = field(default_factory=deque)
+    running: int = 0
+
+
+class Following(Generic[Key, Asked, Got]):
+    """``work`` for several callers at once: those that ask with the same key while it is under way for others. Nobody waits for
+    company, so that one who is alone is answered as soon as ever.
+
+    Where ``work`` fails for some of them, it is done again for each alone, but not where that says nothing of what was asked
+    (``final``), which is told to all.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Key, Sequence[Asked]], Awaitable[Sequence[Got]]],
+        *,
+        final: type[Exception] | tuple[type[Exception], ...] = (),
+        at_once: int = 2,
+        most: int = _MOST,
+    ) -> None:
+        """``work`` gives as many as were asked, in their order, and begins after all of them asked. ``at_once``: of one key."""
+        self._work = work
+        self._final = final
+        self._at_once = at_once
+        self._most = most
+        self._lines: dict[Key, _Line[Asked, Got]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def ask(self, key: Key, asked: Asked) -> Got:
+        """What ``work`` gives for this one, or raises."""
+        line = self._lines.setdefault(key, _Line())
+        future: asyncio.Future[Got] = asyncio.get_running_loop().create_future()
+        line.waiting.append((future, asked))
+        if line.running < self._at_once:
+            # It begins after everybody who is to run in this turn of the event loop, and takes what they ask along.
+            line.running += 1
+            task = asyncio.create_task(self._run(key, line))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await future
+
+    async def _run(self, key: Key, line: _Line[Asked, Got]) -> None:
         try:
-            got = list(zip(asking, await self._work(key, list(asking.values())), strict=True))
-        except Exception as error:  # noqa: BLE001 - whoever asked raises it
-            waiting = {future: asked for future, asked in asking.items() if not future.done()}
-            if len(asking) > 1 and not isinstance(error, self._final):
-                await asyncio.gather(*(self._settle(key, {future: asked}) for future, asked in waiting.items()))
-                return
-            for future in waiting:
-                future.set_exception(error)
+            while line.waiting:
+                some = [line.waiting.popleft() for _ in range(min(self._most, len(line.waiting)))]
+                asking = {future: asked for future, asked in some if not future.done()}
+                if asking:
+                    await _settle(self._work, key, asking, self._final)
+        finally:
+            line.running -= 1
+            if not line.running:
+                del self._lines[key]
+                for future, _ in line.waiting:  # of none, but where this was cancelled
+                    future.cancel()
+
+
+async def _settle(
+    work: Callable[[Key, Sequence[Asked]], Awaitable[Sequence[Got]]],
+    key: Key,
+    asking: Mapping[asyncio.Future[Got], Asked],
+    final: type[Exception] | tuple[type[Exception], ...],
+) -> None:
+    try:
+        got = list(zip(asking, await work(key, list(asking.values())), strict=True))
+    except Exception as error:  # noqa: BLE001 - whoever asked raises it
+        waiting = {future: asked for future, asked in asking.items() if not future.done()}
+        if len(asking) > 1 and not isinstance(error, final):
+            await asyncio.gather(*(_settle(work, key, {future: asked}, final) for future, asked in waiting.items()))
             return
-        for future, one in got:
-            if not future.done():
-                future.set_result(one)
+        for future in waiting:
+            future.set_exception(error)
+        return
+    for future, one in got:
+        if not future.done():
+            future.set_result(one)

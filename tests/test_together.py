@@ -1,10 +1,11 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import ExitStack
+from unittest.mock import ANY
 
 import pytest
 
-from memoryd.together import Company, Together
+from memoryd.together import Company, Following, Together
 
 
 class Counted:
@@ -144,3 +145,43 @@ async def test_who_leaves_before_it_begins_is_left_out() -> None:
         alone.cancel()
         await asyncio.sleep(0.1)
     assert counted.groups == [[2]]
+
+
+async def test_who_is_alone_is_answered_at_once_and_who_comes_meanwhile_goes_together() -> None:
+    counted = Counted()
+    following = Following(counted.work, at_once=1, most=3)
+    async with asyncio.timeout(10):
+        assert await following.ask(("a",), 1) == 2
+        counted.may.clear()
+        counted.begun.clear()
+        first = asyncio.create_task(following.ask(("a",), 2))
+        await counted.begun.wait()
+        others = [asyncio.create_task(following.ask(("a",), one)) for one in (3, 4, 5, 6)]
+        elsewhere = asyncio.create_task(following.ask(("b",), 7))
+        await asyncio.sleep(0)
+        others[1].cancel()
+        await asyncio.sleep(0.01)
+        assert counted.groups == [[1], [2], [7]], "those of another key wait for nobody"
+        counted.may.set()
+        await asyncio.gather(first, *others, elsewhere, return_exceptions=True)
+        assert [one.result() for one in (first, others[0], *others[2:], elsewhere)] == [4, 6, 10, 12, 14]
+    assert others[1].cancelled()
+    assert counted.groups[3:] == [[3, 5], [6]], "three at most, and nothing for who has gone"
+
+
+async def test_those_who_ask_in_one_turn_go_together() -> None:
+    counted = Counted()
+    following = Following(counted.work)
+    assert await asyncio.gather(*(following.ask(("a",), one) for one in range(5))) == [0, 2, 4, 6, 8]
+    assert counted.groups == [[0, 1, 2, 3, 4]]
+    assert not following._lines
+
+
+async def test_nobody_fails_of_another_who_follows_him_but_of_the_store() -> None:
+    counted = Counted()
+    following, final = Following(counted.work), Following(counted.work, final=ValueError)
+    assert await asyncio.gather(*(following.ask(("a",), one) for one in (1, -1, 2)), return_exceptions=True) == [2, ANY, 4]
+    assert counted.groups == [[1, -1, 2], [1], [-1], [2]]
+    told = await asyncio.gather(*(final.ask(("a",), one) for one in (1, -1)), return_exceptions=True)
+    assert [type(one) for one in told] == [ValueError, ValueError]
+    assert await final.ask(("a",), 3) == 6

@@ -1,5 +1,6 @@
 """Where snapshots are and what a tenant's sessions do, in PostgreSQL."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -64,6 +65,19 @@ async def test_snapshots_are_found_newest_first_and_by_their_tenant_only(stack: 
     assert await records.outdated(scope, AT + timedelta(minutes=3), 5, skip=1) == [some[0]]
     await records.remove(scope, [one.snapshot_id for one in some])
     assert await records.snapshots(scope, "s", 5) == []
+
+
+async def test_what_many_ask_for_at_once_is_told_to_each(stack: Stack, records: PgSessionRecords) -> None:
+    scope, other = _tenant(stack), _tenant(stack)
+    some = {f"s{n}": [record(f"s{n}", minutes=minutes) for minutes in (3, 2, 1)] for n in range(0, 100, 2)}
+    for one in [one for few in some.values() for one in few[::-1]]:
+        await records.add(scope, one)
+    names = [f"s{n}" for n in range(100)]
+    found = await asyncio.gather(*(records.snapshots(scope, name, 2) for name in [*names, "s4"]))
+    assert found == [some.get(name, [])[:2] for name in [*names, "s4"]]
+    mixed = [(scope, 9), (other, 9), (scope, 1)]
+    whole, nothing, newest = await asyncio.gather(*(records.snapshots(one, "s4", limit) for one, limit in mixed))
+    assert (whole, nothing, newest) == (some["s4"], [], some["s4"][:1])
 
 
 async def test_unfinished_are_those_whose_newest_snapshot_is_not_final(stack: Stack, records: PgSessionRecords) -> None:

@@ -6,9 +6,11 @@ from uuid import UUID
 
 from psycopg.rows import TupleRow
 
+from memoryd.errors import StoreUnavailable
 from memoryd.sessions.model import AutoCommit
 from memoryd.sessions.ports import SnapshotRecord, TenantSettings
 from memoryd.stores.database import Database
+from memoryd.together import Following
 from retrieval.scope import Scope
 
 _COLUMNS = "snapshot_id, session_id, space, object_key, revision, head, size, taken_at, reason, final, leaps"
@@ -19,8 +21,10 @@ VALUES (%(tenant)s, %(id)s, %(session)s, %(space)s, %(key)s, %(revision)s, %(hea
         %(reason)s, %(final)s, %(leaps)s)
 """
 _OF = f"""
-SELECT {_COLUMNS} FROM session_snapshots WHERE tenant_id = %(tenant)s AND session_id = %(session)s
-ORDER BY {_NEWEST} LIMIT %(limit)s
+SELECT s.* FROM unnest(%(sessions)s::text[]) AS q(session) CROSS JOIN LATERAL (
+    SELECT {_COLUMNS} FROM session_snapshots WHERE tenant_id = %(tenant)s AND session_id = q.session
+    ORDER BY {_NEWEST} LIMIT %(limit)s) s
+ORDER BY {_NEWEST}
 """
 _UNFINISHED = f"""
 SELECT session_id FROM (
@@ -53,6 +57,8 @@ class PgSessionRecords:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        # A session that is new is one that Redis may have lost: who begins many asks this of each.
+        self._reading = Following(self._snapshots, final=StoreUnavailable)
 
     async def add(self, scope: Scope, record: SnapshotRecord) -> None:
         params = {
@@ -71,8 +77,15 @@ class PgSessionRecords:
         await self._write(scope, _ADD, params)
 
     async def snapshots(self, scope: Scope, session_id: str, limit: int) -> list[SnapshotRecord]:
-        params = {"tenant": scope.tenant_id, "session": session_id, "limit": limit}
-        return [_record(row) for row in await self._database.read(scope, _OF, params)]
+        return await self._reading.ask((scope.tenant_id, limit), (scope, session_id))
+
+    async def _snapshots(self, key: tuple[UUID, int], asked: Sequence[tuple[Scope, str]]) -> list[list[SnapshotRecord]]:
+        tenant_id, limit = key
+        found: dict[str, list[SnapshotRecord]] = {session_id: [] for _, session_id in asked}
+        rows = await self._database.read(asked[0][0], _OF, {"tenant": tenant_id, "sessions": list(found), "limit": limit})
+        for record in map(_record, rows):
+            found[record.session_id].append(record)
+        return [list(found[session_id]) for _, session_id in asked]
 
     async def remove(self, scope: Scope, snapshots: Sequence[UUID]) -> None:
         await self._write(scope, _REMOVE, {"ids": list(snapshots)})

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -119,7 +119,7 @@ class Following(Generic[Key, Asked, Got]):
     company, so that one who is alone is answered as soon as ever.
 
     Where ``work`` fails for some of them, it is done again for each alone, but not where that says nothing of what was asked
-    (``final``), which is told to all.
+    (``final``), which is told to all, and to those who wait by then.
     """
 
     def __init__(
@@ -156,14 +156,22 @@ class Following(Generic[Key, Asked, Got]):
             while line.waiting:
                 some = [line.waiting.popleft() for _ in range(min(self._most, len(line.waiting)))]
                 asking = {future: asked for future, asked in some if not future.done()}
-                if asking:
-                    await _settle(self._work, key, asking, self._final)
+                if not asking:
+                    continue
+                try:
+                    failed = await _settle(self._work, key, asking, self._final)
+                except BaseException:
+                    _cancel(asking)
+                    raise
+                if failed is not None:
+                    # Who waits behind an outage does not wait for another.
+                    _tell(failed, [future for future, _ in line.waiting])
+                    line.waiting.clear()
         finally:
             line.running -= 1
             if not line.running:
                 del self._lines[key]
-                for future, _ in line.waiting:  # of none, but where this was cancelled
-                    future.cancel()
+                _cancel(future for future, _ in line.waiting)  # nobody, but where this was cancelled
 
 
 async def _settle(
@@ -171,17 +179,29 @@ async def _settle(
     key: Key,
     asking: Mapping[asyncio.Future[Got], Asked],
     final: type[Exception] | tuple[type[Exception], ...],
-) -> None:
+) -> Exception | None:
+    """Gives everybody who asks what ``work`` gives, or its error; an error that is ``final``."""
     try:
         got = list(zip(asking, await work(key, list(asking.values())), strict=True))
     except Exception as error:  # noqa: BLE001 - whoever asked raises it
         waiting = {future: asked for future, asked in asking.items() if not future.done()}
         if len(asking) > 1 and not isinstance(error, final):
             await asyncio.gather(*(_settle(work, key, {future: asked}, final) for future, asked in waiting.items()))
-            return
-        for future in waiting:
-            future.set_exception(error)
-        return
+            return None
+        _tell(error, waiting)
+        return error if isinstance(error, final) else None
     for future, one in got:
         if not future.done():
             future.set_result(one)
+    return None
+
+
+def _tell(error: Exception, futures: Iterable[asyncio.Future[Got]]) -> None:
+    for future in futures:
+        if not future.done():
+            future.set_exception(error)
+
+
+def _cancel(futures: Iterable[asyncio.Future[Got]]) -> None:
+    for future in futures:
+        future.cancel()

@@ -185,3 +185,30 @@ async def test_nobody_fails_of_another_who_follows_him_but_of_the_store() -> Non
     told = await asyncio.gather(*(final.ask(("a",), one) for one in (1, -1)), return_exceptions=True)
     assert [type(one) for one in told] == [ValueError, ValueError]
     assert await final.ask(("a",), 3) == 6
+
+
+async def test_who_waits_behind_an_outage_does_not_wait_for_another() -> None:
+    counted = Counted()
+    following = Following(counted.work, final=ValueError, at_once=1, most=2)
+    counted.may.clear()
+    async with asyncio.timeout(10):
+        first = asyncio.create_task(following.ask(("a",), -1))
+        await counted.begun.wait()
+        others = [asyncio.create_task(following.ask(("a",), one)) for one in range(6)]
+        await asyncio.sleep(0)
+        counted.may.set()
+        told = await asyncio.gather(first, *others, return_exceptions=True)
+        assert {type(one) for one in told} == {ValueError}
+        assert counted.groups == [[-1]]
+        assert await following.ask(("a",), 3) == 6
+
+
+async def test_nobody_hangs_on_work_that_was_cancelled() -> None:
+    async def cancelled(key: tuple[str, ...], asked: Sequence[int]) -> list[int]:
+        raise asyncio.CancelledError
+
+    following = Following(cancelled, at_once=1, most=1)
+    async with asyncio.timeout(10):
+        told = await asyncio.gather(*(following.ask(("a",), one) for one in range(3)), return_exceptions=True)
+    assert {type(one) for one in told} == {asyncio.CancelledError}
+    assert not following._lines

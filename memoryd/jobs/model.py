@@ -197,11 +197,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """The item, or the finishing, goes back to be tried again. ``counted`` false: it was interrupted, that was no attempt."""
+    """The item, or the finishing, goes back to be tried again. ``counted`` false: it was interrupted, that was no attempt.
+    ``untouched``: nor did any attempt before do anything, and the item is as if it had never begun."""
 
     not_before: datetime
     failure: Failure | None = None
     counted: bool = True
+    untouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

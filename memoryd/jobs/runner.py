@@ -6,8 +6,8 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from uuid import UUID
 
 from memoryd.errors import StoreUnavailable
@@ -26,8 +26,6 @@ log = logging.getLogger(__name__)
 _AGAIN_S = 1.0
 # Of a worker that is told to stop, for handing back what it holds.
 _FAREWELL_S = 2.0
-# Between looks whether what others are at is done.
-_SELDOM = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +182,7 @@ class Runner:
         except Stopped:
             raise
         except NotYet as error:
-            return self._not_yet(error, since=item.started_at)
+            return replace(self._not_yet(error), untouched=not item.begun_before)
         except Exception as error:  # noqa: BLE001 - one item must not stop the others; it is counted and told
             failure, retryable = self._failed(claim.job, error)
             if not retryable:
@@ -211,11 +209,9 @@ class Runner:
             await self._courier.enqueue(claim.scope.tenant_id, job.job_id, max(0.0, wait))
         return await self._desk.finish(claim, verdict, self._clock.now())
 
-    def _not_yet(self, error: NotYet, since: datetime | None = None) -> Again:
-        """``since``: what is asked for long is asked for less often, for it is fetched again each time."""
-        now, least = self._clock.now(), timedelta(seconds=error.retry_after_s or 0.0)
-        waited = now - since if since is not None else timedelta()
-        return Again(now + max(least, min(waited / 2, _SELDOM)), failure_of(error)[0], counted=False)
+    def _not_yet(self, error: NotYet) -> Again:
+        due = self._clock.now() + timedelta(seconds=error.retry_after_s or 0.0)
+        return Again(due, failure_of(error)[0], counted=False)
 
     def _failed(self, job: Job, error: Exception) -> tuple[Failure, bool]:
         failure, retryable = failure_of(error)

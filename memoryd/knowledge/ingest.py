@@ -131,6 +131,11 @@ class Ingest:
             return await self._removed(scope, base, item)
         if _text(item.source, "url") is not None and self._tools.fetcher is None:
             return _failed("fetching_off", "this installation does not fetch documents (MEMORYD_FETCH_URLS)")
+        # It was put back before, perhaps to wait for another job: what is to wait on is not fetched again each time.
+        if item.not_before > job.created_at:
+            overtaken = await self._drafts.overtaken(scope, base.kb_id, item.document_id, item.job_id)
+            if overtaken is not None:
+                return _overtaken(overtaken)
         try:
             async with temporary_folder(Purpose.INGEST) as folder:
                 source = await self._source(scope, base, item, folder)

@@ -77,6 +77,9 @@ class Drafts(Protocol):
         Raises ``NotFound`` without the knowledge base, ``Collision`` while the draft is being discarded or published.
         """
 
+    async def overtaken(self, scope: Scope, kb_id: UUID, document_id: str, by: UUID) -> Overtaken | None:
+        """What ``begin`` would say now of a document that ``by`` brings. Raises ``NotYet``."""
+
     async def known(
         self, scope: Scope, generations: Collection[int], hashes: Sequence[bytes]
     ) -> Mapping[int, Mapping[bytes, NDArray[np.float32]]]:

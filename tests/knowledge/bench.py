@@ -51,6 +51,9 @@ class Drafts:
         self.chunks = stored
         self.read: Read | None = None
 
+    async def overtaken(self, *_: object) -> None:
+        """By nobody."""
+
     async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime, *, by: UUID | None = None) -> Staging:
         return Staging(kb_id, 1, 1, self.chunks)
 

@@ -58,10 +58,14 @@ SELECT EXISTS (SELECT FROM tenants WHERE tenant_id = %(tenant)s AND suspended_at
     AND NOT EXISTS (SELECT FROM jobs WHERE {_RUNNABLE})
     AND (SELECT count(*) FROM job_items WHERE {OF} AND state = 'running') <= %(under_way)s
 """
-# Locked in the order in which everybody locks several jobs.
+# Locked in the order in which everybody locks several jobs. What an older job of its knowledge base may still come to is kept:
+# it is not to bring back what this one has replaced.
 _OLD = """
 SELECT job_id FROM jobs WHERE tenant_id = %(tenant)s AND finished_at < %(before)s AND job_id = ANY(ARRAY(
-    SELECT job_id FROM jobs WHERE tenant_id = %(tenant)s AND finished_at < %(before)s ORDER BY finished_at LIMIT %(batch)s))
+    SELECT job_id FROM jobs j WHERE tenant_id = %(tenant)s AND finished_at < %(before)s AND NOT EXISTS (
+        SELECT FROM jobs o WHERE o.tenant_id = %(tenant)s AND o.kb_id = j.kb_id AND o.job_id < j.job_id
+            AND o.finished_at IS NULL)
+    ORDER BY finished_at LIMIT %(batch)s))
 ORDER BY job_id FOR UPDATE
 """
 _FORGET = "DELETE FROM jobs WHERE tenant_id = %(tenant)s AND job_id = ANY(%(old)s::uuid[])"

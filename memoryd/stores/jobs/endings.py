@@ -36,7 +36,7 @@ FROM came WHERE {OF}
 """
 _BACK = f"""
 UPDATE job_items SET state = 'queued', attempts = attempts - %(uncounted)s, not_before = %(due)s, reason = %(reason)s,
-    detail = %(detail)s
+    detail = %(detail)s, started_at = CASE WHEN %(untouched)s THEN NULL ELSE started_at END
 WHERE {OF} AND item = %(item)s AND state = 'running' AND {STILL}
 """
 
@@ -47,6 +47,7 @@ def returning(verdict: Again, params: dict[str, object]) -> Statement:
     back = {
         "uncounted": int(not verdict.counted),
         "due": verdict.not_before,
+        "untouched": verdict.untouched,
         "reason": failure.code if failure else None,
         "detail": failure.detail if failure else None,
     }

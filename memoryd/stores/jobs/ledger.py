@@ -9,6 +9,7 @@ from uuid import UUID
 from psycopg.types.json import Jsonb
 
 from memoryd.errors import NotFound, WrongState
+from memoryd.ids import uuid7_behind
 from memoryd.jobs.decide import decide
 from memoryd.jobs.model import Command, DeadLetter, ItemState, Job, JobItem, JobState, NewItem, NewJob
 from memoryd.memory.model import Idempotency
@@ -27,6 +28,8 @@ INSERT INTO jobs (tenant_id, job_id, kind, kb_id, space, state, payload, items, 
 VALUES (%(tenant)s, %(job)s, %(kind)s, %(kb)s, %(space)s, 'queued', %(payload)s, %(items)s, %(by)s, %(actions)s, %(now)s,
         %(now)s, %(now)s, %(now)s)
 """
+# Who orders one job after the other may be answered by machines whose clocks differ.
+_NEWEST = "SELECT job_id FROM jobs WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s ORDER BY job_id DESC LIMIT 1"
 _ADD_ITEMS = """
 INSERT INTO job_items (tenant_id, job_id, item, document_id, source, not_before)
 SELECT %(tenant)s, %(job)s, one.number - 1, one.value->>0, one.value->1, %(now)s
@@ -92,6 +95,9 @@ class PgLedger:
         async with self._database.transaction(scope) as connection:
             if once is not None and (replay := await idempotency.reserve(connection, scope, once)) is not None:
                 return UUID(str(replay["job_id"]))
+            newest = await (await connection.execute(_NEWEST, params)).fetchone()
+            if newest is not None and newest[0] >= job_id:
+                job_id = params["job"] = uuid7_behind(newest[0])
             await connection.execute(_ADD, params)
             await connection.execute(_ADD_ITEMS, params)
             detail: dict[str, JsonValue] = {"kind": new.kind, "items": len(new.items)}

@@ -1,5 +1,5 @@
 """Of several jobs that bring one document of a knowledge base, the one that was ordered last has the last word, whichever comes
-to it first. The ledger tells: ids of jobs sort by when they were ordered."""
+to it first. The ledger tells: of one knowledge base, ids of jobs sort by when they were ordered."""
 
 from uuid import UUID
 
@@ -9,11 +9,14 @@ from memoryd.jobs.ports import NotYet
 from memoryd.knowledge.model import Overtaken
 from memoryd.stores.trips import Connection, Cursor
 
-# Asked document by document, of a job that is nearly always the newest: one look into an index.
+# Asked document by document, of a job that is nearly always the newest: one look into an index. A job that gave way in the
+# middle of a long document is at it still: who took it up then would undo what is stored, and be undone in turn.
 _LATER = """
 SELECT i.job_id, i.state FROM job_items i JOIN jobs j ON j.tenant_id = %(tenant)s AND j.job_id = i.job_id
 WHERE i.tenant_id = %(tenant)s AND i.document_id = q.document AND i.job_id > %(by)s
-    AND i.state IN ('running', 'succeeded', 'unchanged') AND j.kb_id IS NOT DISTINCT FROM %(kb)s
+    AND (i.state IN ('running', 'succeeded', 'unchanged')
+         OR i.state = 'queued' AND i.chunks > 0 AND j.state IN ('queued', 'running'))
+    AND j.kb_id IS NOT DISTINCT FROM %(kb)s
 ORDER BY i.job_id DESC LIMIT 1
 """
 OVERTAKEN = f"""
@@ -35,7 +38,7 @@ async def overtaken(cursor: Cursor) -> dict[str, Overtaken | NotYet]:
     fail."""
     return {
         document_id: NotYet(f"job {job_id}, which was ordered later, is at this document")
-        if state == ItemState.RUNNING
+        if state in {ItemState.RUNNING, ItemState.QUEUED}
         else Overtaken(job_id)
         for document_id, job_id, state in await cursor.fetchall()
     }

@@ -124,7 +124,7 @@ class PgDrafts:
             if begun is Beginning.OTHERWISE:
                 looking = [(BEGINNING, params), (OVERTAKEN, params), (REVISIONS, params)]
                 async with self._database.opened(scope, looking) as (connection, (draft, others, of_draft)):
-                    if (overtaking := _overtaking(await overtaken(others))) is not None:
+                    if (overtaking := _of_one(await overtaken(others))) is not None:
                         return overtaking
                     if (row := await draft.fetchone()) is not None:
                         fresh, there = Staging(kb_id, row[0], 0, 0), await revisions(of_draft)
@@ -260,15 +260,17 @@ class PgDrafts:
             draft = await (await connection.execute(BEGINNING, params)).fetchone()
             if by is None:
                 await nobody_to_come(connection, params)
+            if (overtaking := await _overtaking(connection, params)) is not None:
+                return overtaking
             if draft is None:
                 if await (await connection.execute(_PRESENT, params)).fetchone() is None:
                     return False
                 seq = await open_draft(connection, scope, kb_id, now)
                 await lock_document(connection, kb_id, document_id)
+                if (overtaking := await _overtaking(connection, params)) is not None:
+                    return overtaking
             else:
                 seq = draft[0]
-            if (overtaking := _overtaking(await overtaken(await connection.execute(OVERTAKEN, params)))) is not None:
-                return overtaking
             there = await revisions(await connection.execute(REVISIONS, params))
             await erase(connection, scope.tenant_id, [one.document_pid for one in there if not one.complete])
             for one in there:
@@ -276,6 +278,12 @@ class PgDrafts:
                     await self._take_out(connection, scope, seq, Former(one.document_pid, one.from_seq))
                     return True
             return False
+
+    async def overtaken(self, scope: Scope, kb_id: UUID, document_id: str, by: UUID) -> Overtaken | None:
+        """See :class:`memoryd.knowledge.ports.Drafts`."""
+        params = naming(scope, kb_id) | {"documents": [document_id], "by": by}
+        async with self._database.opened(scope, [(OVERTAKEN, params)]) as (_, (others,)):
+            return _of_one(await overtaken(others))
 
     async def removed(self, scope: Scope, kb_id: UUID, document_id: str) -> bool:
         """See :class:`memoryd.knowledge.ports.Drafts`."""
@@ -310,7 +318,11 @@ class PgDrafts:
         await connection.execute(_DESCRIBE, params | {"pid": pid})
 
 
-def _overtaking(found: Mapping[str, Overtaken | NotYet]) -> Overtaken | None:
+async def _overtaking(connection: Connection, params: dict[str, object]) -> Overtaken | None:
+    return _of_one(await overtaken(await connection.execute(OVERTAKEN, params)))
+
+
+def _of_one(found: Mapping[str, Overtaken | NotYet]) -> Overtaken | None:
     """What is known of the one document that was asked of. Raises ``NotYet``."""
     for one in found.values():
         if isinstance(one, NotYet):

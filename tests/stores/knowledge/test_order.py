@@ -1,8 +1,10 @@
 """Of several jobs that bring one document, the one that was ordered last has the last word, whichever comes to it first."""
 
 import random
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from uuid import UUID
 
 import pytest
@@ -10,12 +12,13 @@ import pytest
 from memoryd.errors import Conflict
 from memoryd.jobs.model import Command, ItemState, Job, JobItem, JobState, NewItem, NewJob, Outcome
 from memoryd.jobs.ports import Control
-from memoryd.knowledge.model import Overtaken
+from memoryd.knowledge.model import Overtaken, Staging
 from memoryd.stores.database import Database
 from memoryd.stores.generations import Generation
+from memoryd.stores.jobs.desk import PgDesk
 from retrieval.scope import Scope
 from tests.jobs.conftest import KIND
-from tests.stores.knowledge.shelf import Shelf, new_shelf
+from tests.stores.knowledge.shelf import PART, Shelf, new_shelf
 from tests.stores.knowledge.test_publish_by_job import Desk, nothing
 
 OLD, MID, NEW = ["old"], ["mid", "and more", "and more yet"], ["new", "and why"]
@@ -28,6 +31,7 @@ class Orders(Desk):
 
     lines: dict[tuple[UUID, str], Sequence[str]] = field(default_factory=dict)
     within: Callable[[], Awaitable[object]] = nothing
+    instead: Callable[[Job, JobItem, Control], Awaitable[Outcome]] | None = None
 
     async def bring(self, **documents: Sequence[str]) -> UUID:
         items = [NewItem(one, {} if lines else {"remove": True}) for one, lines in documents.items()]
@@ -37,6 +41,8 @@ class Orders(Desk):
         return job_id
 
     async def process(self, scope: Scope, job: Job, item: JobItem, control: Control) -> Outcome:
+        if self.instead is not None:
+            return await self.instead(job, item, control)
         if item.source.get("remove"):
             await self.within()
             return await self.ingest.process(scope, job, item, control)
@@ -99,6 +105,7 @@ async def test_a_removal_that_was_ordered_earlier_takes_nothing_away(orders: Ord
         await orders.shelf.publish()
     await orders.turns()
     assert await orders.outcomes(one) == [("unchanged", "overtaken")]
+    assert await orders.versions_made() == 2, "it begins no draft"
     assert (await orders.live() if published else await orders.draft()) == {"a": NEW}
 
 
@@ -183,6 +190,84 @@ async def test_a_removal_by_hand_is_refused_while_a_job_has_still_to_come_to_the
     assert await orders.outcomes(one) == [("succeeded", None)]
     assert await shelf.remove("a")
     assert await orders.draft() == {}
+
+
+async def test_a_long_document_that_gives_way_is_not_undone_by_an_older_job(orders: Orders) -> None:
+    async def gives_way(job: Job, item: JobItem, control: Control) -> Outcome:
+        lines = orders.lines[item.job_id, item.document_id]
+        new = orders.shelf.new(item.document_id, lines)
+        staging = await orders.shelf.drafts.begin(orders.shelf.scope, orders.shelf.kb, new, orders.shelf.now(), by=item.job_id)
+        if not isinstance(staging, Staging):
+            return Outcome(ItemState.UNCHANGED, reason="overtaken")
+        begun.append((item.job_id, staging.stored))
+        staging = await orders.shelf.part(staging, lines)
+        await control.checkpoint(chunks=PART, tokens=1)
+        if staging.stored < len(lines):
+            control._give_way()  # type: ignore[attr-defined]  # as it does where another tenant waits
+        await orders.shelf.finish(staging)
+        return Outcome(ItemState.SUCCEEDED)
+
+    begun: list[tuple[UUID, int]] = []
+    orders.instead = gives_way
+    one = await orders.bring(a=[f"one {n}" for n in range(6)])
+    two = await orders.bring(a=[f"two {n}" for n in range(6)])
+    for _ in range(9):
+        await orders.turn()
+        orders.clock.pass_(2)
+    assert [stored for job_id, stored in begun if job_id == two] == [0, 2, 4]
+    assert await orders.outcomes(two) == [("succeeded", None)]
+    assert await orders.outcomes(one) == [("unchanged", "overtaken")]
+    assert await orders.draft() == {"a": [f"two {n}" for n in range(6)]}
+
+
+async def test_who_waited_and_found_nothing_to_do_has_done_nothing(orders: Orders) -> None:
+    await orders.shelf.release(a=OLD)
+    one, two = await orders.bring(a=REMOVE), await orders.bring(a=REMOVE)
+    three = await orders.bring(a=NEW)
+
+    async def meanwhile() -> None:
+        orders.within = nothing
+        await orders.act(two, Command.RESUME)
+        await orders.turns()
+        raise ZeroDivisionError
+
+    for job_id in (one, two):
+        await orders.act(job_id, Command.PAUSE)
+    orders.within = meanwhile
+    await orders.turns()
+    await orders.act(one, Command.RESUME)
+    await orders.turns()
+    orders.clock.pass_(2)
+    await orders.turns()
+    assert await orders.outcomes(three) == [("failed", "internal_error")]
+    assert [*await orders.outcomes(one), *await orders.outcomes(two)] == [("succeeded", None), ("unchanged", None)]
+
+
+async def test_a_job_is_kept_while_an_older_one_may_come_to_its_documents(orders: Orders) -> None:
+    one, two = await orders.bring(a=MID), await orders.bring(a=NEW)
+    await orders.first(two, one)
+    await orders.act(one, Command.PAUSE)
+    orders.clock.pass_(timedelta(days=91).total_seconds())
+    desk, tenant_id = PgDesk(orders.shelf.database, attempts=3), orders.shelf.scope.tenant_id
+    assert await desk.forget(tenant_id, orders.clock.now()) == 0
+    await orders.act(one, Command.RESUME)
+    await orders.turns()
+    assert await orders.outcomes(one) == [("unchanged", "overtaken")]
+    orders.clock.pass_(1)
+    assert await desk.forget(tenant_id, orders.clock.now()) == 2
+    assert await orders.draft() == {"a": NEW}
+
+
+async def test_the_order_is_not_that_of_clocks_that_differ(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = time.time_ns
+    jobs = []
+    for ahead_s, lines in ((60, OLD), (30, MID), (0, NEW)):
+        monkeypatch.setattr(time, "time_ns", lambda ahead=ahead_s: real() + ahead * 10**9)
+        jobs.append(await orders.bring(a=lines))
+    monkeypatch.undo()
+    assert sorted(jobs) == jobs
+    await orders.turns()
+    assert await orders.draft() == {"a": NEW}
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -143,7 +143,7 @@ class Settings(BaseSettings):
     # More than of one tenant: there is one for others, however long a tenant's documents take.
     jobs_slots: int = Field(3, ge=1, le=64, description="Jobs that one worker works on at the same time")
     jobs_per_tenant: int = Field(2, ge=1, le=64, description="Jobs of one tenant that are worked on at the same time, by all")
-    jobs_at_once: int = Field(48, ge=1, le=64, description="Items of a job that are worked on side by side while they are short")
+    jobs_at_once: int = Field(64, ge=1, le=64, description="Items of a job that are worked on side by side while they are short")
     jobs_slice_s: float = Field(20.0, gt=0, le=3600, description="A tenant's turn ends with the items under way after so long")
     jobs_lease_s: float = Field(30.0, ge=1, le=3600, description="So long after its last beat a worker counts as dead")
     jobs_stall_s: float = Field(900.0, ge=1, le=86_400, description="An item without a checkpoint for so long is tried again")

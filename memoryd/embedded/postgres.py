@@ -213,7 +213,7 @@ class PostgresServer:
             "checkpoint_completion_target": "0.9",
             "random_page_cost": "1.1",  # solid-state disks
             "jit": "off",  # compiling costs more than our short queries
-            "autovacuum_naptime": "5s",  # a bulk load changes what the planner should know within seconds
+            "autovacuum_naptime": "15s",  # a bulk load changes what the planner should know, and each look costs
             # Parallel index builds fail in containers, whose /dev/shm is 64 MB, unless this is a file.
             "dynamic_shared_memory_type": "posix" if roomy else "mmap",
             "timezone": "UTC",

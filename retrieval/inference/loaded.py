@@ -20,7 +20,7 @@ from retrieval.inference.worker import Waiting
 _PROSE = "She said that the trip to the lake last summer was the best one they ever had together. "
 # Where rows run one by one, one or two long ones leave half of the cores idle: a run may have so many times as much in it when
 # as many questions wait, and of bulk on a thread of its own, where nobody waits for its end.
-_CROWD_RUNS, _BULK_RUNS = 2, 12
+_CROWD_RUNS, _BULK_RUNS = 2, 16
 T = TypeVar("T")
 R = TypeVar("R")
 

@@ -8,7 +8,6 @@ import re
 import sys
 import threading
 import unicodedata
-from collections import Counter
 from dataclasses import dataclass
 from functools import lru_cache
 from uuid import UUID
@@ -35,22 +34,22 @@ _STOP_WORDS = """
 """
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 
+# Of words whose ids a thread remembers, before it begins anew.
+_MOST_KNOWN = 32_768
 _MAX_TF = 32767  # smallint; a term said more often has reached BM25's saturation long before
 # Of those, most texts have no others: a quarter of the time.
 _ASCII_WORDS = re.compile("[a-z0-9]+")
 _ACCENTS = re.compile("[\u0300-\u036f]")
 # Scripts written without spaces (kana and Han): runs become overlapping pairs, as Lucene's CJKAnalyzer does.
 _UNSPACED = re.compile("([\u3041-\u3096\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]+)")
+_BEYOND = re.compile("[\U00010000-\U0010ffff]")
 
 
-@lru_cache(maxsize=1)
-def _words() -> re.Pattern[str]:
-    """Letters and digits with the combining marks between them; without the marks, Hindi would fall apart."""
-    marks = "".join(
-        character
-        for character in map(chr, range(0x300, min(sys.maxunicode, 0x1E900)))
-        if unicodedata.category(character)[0] == "M"
-    )
+@lru_cache(maxsize=2)
+def _words(last: int) -> re.Pattern[str]:
+    """Letters and digits with the combining marks up to ``last`` between them; without the marks, Hindi would fall apart."""
+    below = map(chr, range(0x300, min(sys.maxunicode, last) + 1))
+    marks = "".join(character for character in below if unicodedata.category(character)[0] == "M")
     return re.compile(f"[^\\W_]+(?:[{marks}]+[^\\W_]*)*")
 
 
@@ -76,41 +75,57 @@ class Analyzer:
 
     Hyphens, apostrophes and points split ("read-only" is two words): keeping hyphens cost .028 nDCG@10 on
     SciFact. Texts in other languages keep their words; only the stemming is English.
-    Safe to share between threads: a PyStemmer object is not, so each thread has its own.
+    Safe to share between threads: a PyStemmer object is not, so each thread has its own. So is what a thread remembers: the
+    ids of the words that it last indexed, of one namespace, some megabytes.
     """
 
     name = "english-snowball-1"
 
     def __init__(self, stop_words: frozenset[str] = STOP_WORDS) -> None:
         self._stop_words = stop_words
-        self._words = _words()
+        self._words, self._all_words = _words(0xFFFF), _words(0x1E8FF)
         self._local = threading.local()
 
     def tokens(self, text: str) -> list[str]:
         """The terms of ``text`` in order, repeated ones kept; empty when all are stop words. Never raises."""
+        return self._stem(self._said(text))
+
+    def indexed(self, namespace: UUID, text: str) -> Indexed:
+        """What an inverted index keeps of ``text``, with its terms as ids in ``namespace``."""
+        words = self._said(text)
+        known = self._known(namespace)
+        new = list({word for word in words if word not in known})
+        key = namespace.bytes
+        for word, stem in zip(new, self._stem(new), strict=True):
+            known[word] = int.from_bytes(_digest(key, stem), "big", signed=True)
+        ids = np.array([known[word] for word in words], dtype=np.int64)
+        terms, tfs = np.unique(ids, return_counts=True)
+        return Indexed(len(words), terms, np.minimum(tfs, _MAX_TF).astype(np.int16))
+
+    def _said(self, text: str) -> list[str]:
+        """The words of ``text`` but for stop words, folded and cut, not stemmed."""
         folded = _fold(text)
         if folded.isascii():
             found = _ASCII_WORDS.findall(folded)
-            return self._stem([word[:MAX_TOKEN_CHARS] for word in found if word not in self._stop_words])
+            return [word[:MAX_TOKEN_CHARS] for word in found if word not in self._stop_words]
+        # A set of characters below 0x10000 is a table; one with others is gone through range by range, behind every word.
+        found = (self._all_words if _BEYOND.search(folded) else self._words).findall(folded)
         words: list[str] = []
-        for word in self._words.findall(folded):
-            for part in _UNSPACED.split(word):
+        for word in found:
+            for part in (word,) if word.isascii() else _UNSPACED.split(word):
                 if _UNSPACED.match(part):
                     words.extend(_pairs(part))
                 elif part and part not in self._stop_words:
                     words.append(part[:MAX_TOKEN_CHARS])
-        return self._stem(words)
+        return words
 
-    def indexed(self, namespace: UUID, text: str) -> Indexed:
-        """What an inverted index keeps of ``text``, with its terms as ids in ``namespace``."""
-        tokens = self.tokens(text)
-        counts = Counter(tokens)
-        key = namespace.bytes
-        ids = np.frombuffer(b"".join([_digest(key, token) for token in counts]), dtype=">i8").astype(np.int64)
-        terms, at = np.unique(ids, return_inverse=True)
-        tfs = np.zeros(len(terms), dtype=np.int64)
-        np.add.at(tfs, at, np.fromiter(counts.values(), dtype=np.int64, count=len(counts)))
-        return Indexed(len(tokens), terms, np.minimum(tfs, _MAX_TF).astype(np.int16))
+    def _known(self, namespace: UUID) -> dict[str, int]:
+        """The ids of words that this thread has met in ``namespace``: nine words of ten in a text."""
+        before, known = getattr(self._local, "known", (None, {}))
+        if before != namespace or len(known) > _MOST_KNOWN:
+            known = {}
+            self._local.known = namespace, known
+        return known
 
     def _stem(self, words: list[str]) -> list[str]:
         stemmer: Stemmer.Stemmer | None = getattr(self._local, "stemmer", None)

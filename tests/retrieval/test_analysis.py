@@ -1,5 +1,6 @@
 import threading
 import unicodedata
+from collections import Counter
 from uuid import UUID
 
 import pytest
@@ -51,6 +52,7 @@ def test_texts_are_analysed_word_by_word(left: str, right: str) -> None:
         ("state-of-the-art snake_case", ["state", "art", "snake", "case"]),
         ("Café CAFE\u0301 ﬁne Straße", ["cafe", "cafe", "fine", "strass"]),
         ("हिन्दी में", ["हिन्दी", "में"]),
+        ("हिन्दी \U00011013\U00011044\U00011037", ["हिन्दी", "\U00011013\U00011044\U00011037"]),  # Brahmi, beyond 0x10000
         ("東京タワー行き", ["東京", "京タ", "タワ", "ワー", "ー行", "行き"]),
         ("x\x00y", ["x", "y"]),
     ],
@@ -61,6 +63,26 @@ def test_examples(text: str, terms: list[str]) -> None:
 
 def test_long_runs_are_cut_alike() -> None:
     assert ANALYZER.tokens("9" * 500) == ANALYZER.tokens("9" * 900)
+
+
+words = st.sampled_from(["paints", "painted", "running", "café", "हिन्दी", "東京タワー", "the", "x" * 80, "x" * 90, "𑀓𑁄𑀷"])
+
+
+@given(st.lists(st.tuples(st.sampled_from([SPACE, UUID(int=0)]), anything | st.lists(words).map(" ".join)), max_size=6))
+def test_an_index_keeps_the_ids_of_all_terms_whatever_was_indexed_before(texts: list[tuple[UUID, str]]) -> None:
+    for namespace, text in texts:
+        counts = Counter(Analyzer.term_id(namespace, token) for token in ANALYZER.tokens(text))
+        found = ANALYZER.indexed(namespace, text)
+        assert found.length == counts.total()
+        assert list(zip(found.terms.tolist(), found.tfs.tolist(), strict=True)) == sorted(counts.items())
+
+
+def test_what_it_remembers_of_words_has_an_end() -> None:
+    analyzer, most = Analyzer(), 32_768
+    for start in range(0, 3 * most, most // 2):
+        analyzer.indexed(SPACE, " ".join(f"word{number}" for number in range(start, start + most // 2)))
+        assert len(analyzer._local.known[1]) <= most + most // 2
+    assert analyzer.indexed(SPACE, "word1").terms.tolist() == [Analyzer.term_id(SPACE, "word1")]
 
 
 def test_stop_words_are_what_the_analyser_compares_with() -> None:

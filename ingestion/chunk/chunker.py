@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Iterator
 
 from ingestion.chunk.code import enclosing
-from ingestion.chunk.cutter import Cutter, Rules
+from ingestion.chunk.cutter import Cut, Cutter, Rules
 from ingestion.chunk.draft import Draft
 from ingestion.chunk.model import Chunk, Chunking, Section, Strategy
 from ingestion.chunk.prefix import PREFIX_TOKENS, Situate
 from ingestion.chunk.sections import Sectioner
 from ingestion.chunk.tokens import ChunkTokenizer
 from ingestion.document import Block, BlockKind
+from retrieval.tokens import Tokenized
 
 LEAST_TOKENS = 64
 """A chunk's limit is no smaller: a prefix, a header row and some text have to fit."""
@@ -31,6 +32,7 @@ class Chunker:
         least = {Strategy.FACT: _FACT_TOKENS[0], Strategy.CONTEXT: _CONTEXT_TOKENS}.get(chunking.strategy, 0)
         self._sectioner = Sectioner(tokenizer, least)
         self._cutter = Cutter(tokenizer, Situate(tokenizer, title, min(PREFIX_TOKENS, rules.limit // 4)), rules)
+        self._vocabulary = tokenizer.vocabulary
         self._sections = 0
         self._chunks = 0
 
@@ -56,6 +58,7 @@ class Chunker:
                 section=number,
                 text=cut.text,
                 prefix=cut.prefix,
+                content=self._content(cut),
                 kind=cut.kind,
                 start=draft.start + cut.start,
                 end=draft.start + cut.end,
@@ -79,6 +82,10 @@ class Chunker:
             tokens=draft.tokens,
             chunks=chunks,
         )
+
+    def _content(self, cut: Cut) -> str:
+        content = cut.prefix + cut.text
+        return content if cut.ids is None else Tokenized(content, cut.ids, self._vocabulary)
 
 
 def chunk_rules(chunking: Chunking, readable: int) -> Rules:

@@ -1,14 +1,15 @@
 """The chunks of one section: as much as fits, cut where the strategy prefers."""
 
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ingestion.chunk.boundaries import first_restart, last_boundary
 from ingestion.chunk.code import Definition, after, enclosing, units
 from ingestion.chunk.draft import Draft, Piece, runs
 from ingestion.chunk.model import Kind
-from ingestion.chunk.prefix import Situate
+from ingestion.chunk.prefix import Prefix, Situate
 from ingestion.chunk.tokens import CHARS_PER_TOKEN, WORD_SPACE, ChunkTokenizer, furthest
 from ingestion.document import BlockKind
 
@@ -38,7 +39,8 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A chunk in a section's text, ``[start, end)``; ``text`` is that with the header before it, if any."""
+    """A chunk in a section's text, ``[start, end)``; ``text`` is that with the header before it, if any. ``ids`` are the tokens
+    of prefix and text, where they are those of the parts."""
 
     start: int
     end: int
@@ -47,6 +49,7 @@ class Cut:
     kind: Kind
     pages: tuple[int, int] | None
     tokens: int
+    ids: Sequence[int] | None
 
 
 class Cutter:
@@ -86,6 +89,7 @@ class _Section:
         self._draft = draft
         self._text = draft.text
         self._begins = draft.begins
+        self._ids = draft.ids
         self._situate = situate
         self._rules = rules
         self._tokenizer = tokenizer
@@ -100,7 +104,7 @@ class _Section:
 
     def _parted(self, pieces: list[Piece]) -> Iterator[Piece]:
         """Code that does not fit into a chunk goes without its fence, in pieces that begin at the margin."""
-        room = self._limit - self._situate.prefix(self._draft.path)[1]
+        room = self._limit - self._situate.prefix(self._draft.path).tokens
         for number, piece in enumerate(pieces, 1):
             if piece.kind is not BlockKind.CODE or self._count(piece.start, piece.end) <= room:
                 yield piece
@@ -131,7 +135,7 @@ class _Section:
 
     def _room(self, start: int) -> int:
         """Tokens of text for a chunk from ``start``."""
-        prefix, header = self._prefix(start)[1], self._header(start)
+        prefix, header = self._prefix(start).tokens, self._header(start)
         return max(1, self._limit - prefix - (self._tokenizer.counts([header])[0] if header else 0))
 
     def _end(self, run: list[Piece], start: int, reached: int) -> int:
@@ -189,7 +193,7 @@ class _Section:
     def _made(self, start: int, end: int) -> Cut:
         text = self._text[start:end].rstrip()
         end = start + len(text)
-        prefix, prefix_tokens = self._prefix(start)
+        prefix = self._prefix(start)
         header = self._header(start)
         pieces = self._pieces[bisect_right(self._starts, start) - 1 : bisect_left(self._starts, end)]
         sizes = dict.fromkeys(Kind, 0)
@@ -197,21 +201,25 @@ class _Section:
             if piece.kind is not BlockKind.HEADING:
                 sizes[_KINDS[piece.kind]] += min(end, piece.end) - max(start, piece.start)
         numbers = [piece.page for piece in pieces if piece.page is not None]
-        tokens = -1
+        tokens, ids = -1, None
         if self._tokenizer.parts_at_space and self._at_space(start) and self._at_space(end):
-            tokens = prefix_tokens + self._count(start, end)
-            tokens += self._tokenizer.counts([header])[0] if header else 0
+            tokens = prefix.tokens + self._count(start, end)
+            if header:
+                tokens += self._tokenizer.counts([header])[0]
+            elif prefix.ids is not None:
+                ids = array("I", prefix.ids) + self._ids[bisect_left(self._begins, start) : bisect_left(self._begins, end)]
         return Cut(
             start,
             end,
             header + text,
-            prefix,
+            prefix.text,
             max(sizes, key=lambda kind: sizes[kind]),
             (min(numbers), max(numbers)) if numbers else None,
             tokens,
+            ids,
         )
 
-    def _prefix(self, start: int) -> tuple[str, int]:
+    def _prefix(self, start: int) -> Prefix:
         piece = self._pieces[bisect_right(self._starts, start) - 1]
         if piece.kind is not BlockKind.CODE or piece.fence[0]:
             return self._situate.prefix(self._draft.path)

@@ -1,9 +1,11 @@
 """A section while it grows: its text, where its tokens begin, and the pieces of blocks that it is made of."""
 
+from array import array
 from dataclasses import dataclass, field
 
 from ingestion.chunk.code import Definition
 from ingestion.document import BlockKind
+from retrieval.tokens import Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Draft:
     tokens: int = 0
     pieces: list[Piece] = field(default_factory=list)
     begins: list[int] = field(default_factory=list)
+    ids: "array[int]" = field(default_factory=lambda: array("I"))
     length: int = 0
     parts_word: bool = False
     _parts: list[str] = field(default_factory=list)
@@ -59,14 +62,15 @@ class Draft:
         """False while there are only headings."""
         return any(piece.kind is not BlockKind.HEADING for piece in self.pieces)
 
-    def add(self, text: str, start: int, begins: list[int]) -> int:
+    def add(self, text: str, start: int, tokens: Tokens) -> int:
         """Put ``text`` of ``start`` in the document at the end; empty lines fill what is between. Gives where it begins."""
         gap = start - self.end
         at = self.length + gap
         self._parts += ["\n" * gap, text] if gap else [text]
         self.length = at + len(text)
-        self.begins += [begin + at for begin in begins]
-        self.tokens += len(begins)
+        self.begins += [begin + at for begin in tokens.begins]
+        self.ids.extend(tokens.ids)
+        self.tokens += len(tokens.ids)
         return at
 
 

@@ -39,7 +39,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The unit that is embedded and indexed, as ``prefix + text``; ``tokens`` counts both.
+    """The unit that is embedded and indexed, as its ``content``: prefix and text; ``tokens`` counts both.
 
     ``ordinal`` counts over the document, ``section`` names the parent. ``text`` is the document's text from ``start`` to
     ``end``; where that begins inside a table, the table's header rows stand before it. Pages count from 1.
@@ -49,6 +49,7 @@ class Chunk:
     section: int
     text: str
     prefix: str
+    content: str
     kind: Kind
     start: int
     end: int

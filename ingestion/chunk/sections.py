@@ -110,7 +110,7 @@ class _Block:
         if self.parted_code:
             self.first, self.stop = before, len(self._text) - after
         header = header_end(self._text) if block.kind is BlockKind.TABLE else 0
-        if header > _HEADER_CHARS or len(self._ruler.begins(0, header)) > _HEADER_TOKENS:
+        if header > _HEADER_CHARS or len(self._ruler.tokens(0, header).ids) > _HEADER_TOKENS:
             header = 0
         self._header = self._text[:header]
 
@@ -128,7 +128,7 @@ class _Block:
         """A section that the part from ``at`` begins."""
         draft = Draft(path, self.block.start + at)
         if self._header and at >= len(self._header):
-            draft.header, draft.tokens = self._header, len(self._ruler.begins(0, len(self._header)))
+            draft.header, draft.tokens = self._header, len(self._ruler.tokens(0, len(self._header)).ids)
         return draft
 
     def put(self, draft: Draft, at: int, end: int, outer: tuple[Definition, ...]) -> tuple[Definition, ...]:
@@ -138,7 +138,7 @@ class _Block:
         if not shown:
             return outer
         draft.parts_word |= not (self._at_space(at) and self._at_space(at + len(text)))
-        begun = draft.add(text, self.block.start + at, self._ruler.begins(at, at + len(text)))
+        begun = draft.add(text, self.block.start + at, self._ruler.tokens(at, at + len(text)))
         body = max(begun, begun + len(self._header) - at)
         draft.pieces.append(
             Piece(self.block.kind, begun, begun + len(shown), self.block.page, self._header, body, fence=self._fence, outer=outer)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from retrieval.ports import ModelCard
+from retrieval.tokens import Tokens
 
 # A chunk is also shown and counted by BM25; one "word" of a megabyte is one token to some tokenizers.
 CHARS_PER_TOKEN = 8
@@ -26,8 +27,12 @@ class ChunkTokenizer(Protocol):
     def parts_at_space(self) -> bool:
         """True when no token depends on what stands beyond white space: counts of parts cut there add up exactly."""
 
-    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
-        """(begin, end) of each token in characters, in order, without special tokens."""
+    @property
+    def vocabulary(self) -> str:
+        """Whose ids the tokens have."""
+
+    def tokens(self, text: str) -> Tokens:
+        """The tokens of a text."""
 
     def counts(self, texts: Sequence[str]) -> Sequence[int]:
         """How many tokens each text has, without special tokens."""
@@ -39,19 +44,20 @@ def readable_tokens(card: ModelCard, tokenizer: ChunkTokenizer) -> int:
 
 
 class Ruler:
-    """Where the tokens of one text begin, found as far as somebody asks."""
+    """The tokens of one text, found as far as somebody asks."""
 
     def __init__(self, tokenizer: ChunkTokenizer, text: str) -> None:
         self._tokenizer = tokenizer
         self._text = text
         self._begins = array("I")
+        self._ids = array("I")
         self._done = 0
 
-    def begins(self, start: int, end: int) -> list[int]:
-        """The tokens that begin in ``[start, end)``, in characters from ``start``."""
+    def tokens(self, start: int, end: int) -> Tokens:
+        """Those that begin in ``[start, end)``, counted from ``start``."""
         self._read(end)
-        found = self._begins[bisect_left(self._begins, start) : bisect_left(self._begins, end)]
-        return [begin - start for begin in found]
+        found = slice(bisect_left(self._begins, start), bisect_left(self._begins, end))
+        return Tokens([begin - start for begin in self._begins[found]], self._ids[found])
 
     def furthest(self, start: int, tokens: int, chars: int) -> int:
         """The largest end for which ``[start, end)`` begins at most ``tokens`` tokens and has at most ``chars`` characters.
@@ -64,8 +70,9 @@ class Ruler:
     def _read(self, end: int) -> None:
         while self._done < min(end, len(self._text)):
             start, stop = self._done, _window_end(self._text, self._done)
-            for begin, _ in self._tokenizer.offsets(self._text[start:stop]):
-                self._begins.append(begin + start)
+            found = self._tokenizer.tokens(self._text[start:stop])
+            self._begins.extend([begin + start for begin in found.begins])
+            self._ids.extend(found.ids)
             self._done = stop
 
 

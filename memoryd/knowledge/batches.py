@@ -75,7 +75,7 @@ async def batched(
 
 def content_hash(chunk: Chunk) -> bytes:
     """The address of a chunk's content: SHA-256 of what is embedded."""
-    return hashlib.sha256((chunk.prefix + chunk.text).encode()).digest()
+    return hashlib.sha256(chunk.content.encode()).digest()
 
 
 Vectors = Mapping[bytes, NDArray[np.float32]]
@@ -95,7 +95,7 @@ async def prepared(
 
     A content that has a vector already is not embedded again, nor twice.
     """
-    texts = {digest: chunk.prefix + chunk.text for digest, chunk in zip(batch.hashes, batch.chunks, strict=True)}
+    texts = {digest: chunk.content for digest, chunk in zip(batch.hashes, batch.chunks, strict=True)}
     vectors, indexed = await asyncio.gather(
         asyncio.gather(
             *(
@@ -141,7 +141,7 @@ async def _vectors(
 
 async def _indexed(chunks: Sequence[Chunk], kb_id: UUID, analyzer: Analyzer) -> list[Indexed]:
     def made() -> list[Indexed]:
-        return [analyzer.indexed(kb_id, chunk.prefix + chunk.text) for chunk in chunks]
+        return [analyzer.indexed(kb_id, chunk.content) for chunk in chunks]
 
     # What is short is analysed as soon as a thread is told of it.
     return made() if sum(len(one.text) for one in chunks) <= _SHORT_CHARS else await BULK.run(made)

@@ -237,7 +237,7 @@ async def test_a_write_goes_on_without_however_long_the_others_take(monkeypatch:
         return set(await embedders.passages(["x"], tenant_id=scope.tenant_id, kb_id=None, lane=Lane.BULK))
 
     async def chunk() -> set[int]:
-        span = Chunk(0, 0, "x", "", ChunkKind.PROSE, 0, 1, None, None, 1)
+        span = Chunk(0, 0, "x", "", "x", ChunkKind.PROSE, 0, 1, None, None, 1)
         batch = Batch([], [span], [content_hash(span)], [])
         ready = await prepared(batch, {}, [FIRST, SECOND], scope, uuid4(), embedders, Analyzer())
         return set(ready.ready[0].vectors)

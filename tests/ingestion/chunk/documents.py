@@ -9,6 +9,7 @@ from ingestion.chunk import SECTION_TOKENS, ChunkTokenizer, Section
 from ingestion.document import Block, BlockKind, place, render_document
 from retrieval.inference import ModelTokenizer
 from retrieval.inference.registry import BGE_SMALL
+from retrieval.tokens import Tokenized, Tokens
 from tests.support_models import ready_model_store
 
 READABLE = 508
@@ -23,12 +24,14 @@ class ByteTokenizer:
     """A token a byte, several at one character; counts say one more for each space, so that parts do not add up."""
 
     parts_at_space = False
+    vocabulary = "bytes"
 
-    def offsets(self, text: str) -> list[tuple[int, int]]:
-        return [(at, at + 1) for at, char in enumerate(text) for _ in char.encode(errors="replace")]
+    def tokens(self, text: str) -> Tokens:
+        found = [(at, byte) for at, char in enumerate(text) for byte in char.encode(errors="replace")]
+        return Tokens([at for at, _ in found], [byte for _, byte in found])
 
     def counts(self, texts: Sequence[str]) -> list[int]:
-        return [len(self.offsets(text)) + text.count(" ") for text in texts]
+        return [len(self.tokens(text).ids) + text.count(" ") for text in texts]
 
 
 def blocks_of(*parts: tuple[BlockKind, str] | tuple[BlockKind, str, int]) -> list[Block]:
@@ -59,7 +62,11 @@ def check(tokens: ChunkTokenizer, blocks: Sequence[Block], sections: Sequence[Se
                 assert header in text[: chunk.start]
             assert shown.strip()
             assert not chunk.prefix or (chunk.prefix.endswith("\n") and chunk.prefix.strip())
-            assert chunk.tokens == tokens.counts([chunk.prefix + chunk.text])[0] <= limit
+            assert chunk.content == chunk.prefix + chunk.text
+            assert chunk.tokens == tokens.counts([chunk.content])[0] <= limit
+            if isinstance(chunk.content, Tokenized):
+                assert list(chunk.content.ids) == list(tokens.tokens(chunk.content).ids)
+                assert chunk.content.by == tokens.vocabulary
             covered[chunk.start : chunk.end] = b"\1" * (chunk.end - chunk.start)
         for one, other in pairwise(section.chunks):
             assert one.start < other.start
@@ -73,9 +80,8 @@ def check(tokens: ChunkTokenizer, blocks: Sequence[Block], sections: Sequence[Se
                 assert covered[at] or not block.text.strip(), (at, text[at - 20 : at + 20])
 
 
-_words = st.sampled_from(
-    ["lake", "antidisestablishmentarianism", "😀", "図書館", "한국어", "a" * 150, "é", "x1y2", "...", "\u2028", "\x0b", "```"]
-)
+_plain = ["lake", "antidisestablishmentarianism", "😀", "図書館", "한국어", "a" * 150, "é", "x1y2"]
+_words = st.sampled_from([*_plain, "...", "\u2028", "\x0b", "```", "[SEP]", "[MASK]"])
 _joints = st.sampled_from([" ", "", ". ", "\n", "。", "! ", "\t \u00a0", ":", "\n  - ", "\n\n"])
 _lines = st.lists(st.tuples(_words, _joints), min_size=1, max_size=60).map(lambda parts: "".join(a + b for a, b in parts))
 _long = st.tuples(_lines, st.sampled_from([1, 1, 1, 5, 30])).map(lambda given: given[0] * given[1])

@@ -10,6 +10,7 @@ from ingestion.chunk import Chunker, Chunking, Kind, Section, Strategy, readable
 from ingestion.document import Block, BlockKind
 from retrieval.inference import ModelTokenizer
 from retrieval.ports import ModelCard
+from retrieval.tokens import Tokenized, Tokens
 from tests.ingestion.chunk.documents import READABLE, ByteTokenizer, blocks_of, check, documents
 from tests.ingestion.chunk.documents import tokenizer as model_tokenizer
 
@@ -57,6 +58,15 @@ def test_tokenizers_whose_counts_do_not_add_up(blocks: list[Block], strategy: St
     tokens = ByteTokenizer()
     sections = list(Chunker(tokens, Chunking(strategy, most), readable=400, title="T").sections(blocks))
     check(tokens, blocks, sections, max(most, 256) if strategy is Strategy.FACT else most)
+
+
+def test_a_chunk_carries_its_tokens() -> None:
+    blocks = blocks_of((H, "Boilers", 1), (P, SENTENCE * 200), (C, "x = 1\n" * 20))
+    chunks = [chunk for section in cut(blocks) for chunk in section.chunks]
+    assert len(chunks) > 4
+    for chunk in chunks:
+        assert isinstance(chunk.content, Tokenized)
+        assert list(chunk.content.ids) == TOKENIZER.tokens(str(chunk.content)).ids
 
 
 def test_a_section_is_a_headings_part_and_knows_its_path() -> None:
@@ -235,11 +245,12 @@ class Measured:
 
     def __init__(self, inner: ModelTokenizer) -> None:
         self.inner, self.chars, self.longest = inner, 0, 0
+        self.vocabulary = inner.vocabulary
 
-    def offsets(self, text: str) -> Sequence[tuple[int, int]]:
+    def tokens(self, text: str) -> Tokens:
         self.chars += len(text)
         self.longest = max(self.longest, len(text))
-        return self.inner.offsets(text)
+        return self.inner.tokens(text)
 
     def counts(self, texts: Sequence[str]) -> Sequence[int]:
         self.chars += sum(map(len, texts))

@@ -1,0 +1,30 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from retrieval.inference import ModelTokenizer
+from retrieval.inference.registry import BGE_SMALL
+from retrieval.tokens import Tokenized
+from tests.support_models import ready_model_store
+
+PATH = ready_model_store().locate(BGE_SMALL.name).tokenizer
+texts = st.one_of(st.text(), st.lists(st.sampled_from(["lake", "[SEP]", "é", "\n", " ", "図", "a" * 150])).map("".join))
+
+
+@given(texts, st.integers(3, 40))
+def test_a_text_that_carries_its_tokens_is_read_as_without(text: str, window: int) -> None:
+    for tokenizer in (ModelTokenizer(PATH, max_tokens=window), ModelTokenizer(PATH), ModelTokenizer(PATH, special=False)):
+        carrying = Tokenized(text, ModelTokenizer(PATH).tokens(text).ids, tokenizer.vocabulary)
+        elsewhere = Tokenized(text, [1, 2, 3], "another vocabulary")
+        expected, *found = tokenizer.encode([text, carrying, elsewhere, text + carrying[:0]])
+        for one in found:
+            np.testing.assert_array_equal(one.ids, expected.ids)
+            np.testing.assert_array_equal(one.segments, expected.segments)
+
+
+def test_carried_tokens_are_what_the_model_reads() -> None:
+    tokenizer = ModelTokenizer(PATH)
+    carrying = Tokenized("anything", tokenizer.tokens("a lake").ids, tokenizer.vocabulary)
+    one, other, part = tokenizer.encode([carrying, "a lake", carrying + "!"])
+    assert one.ids.tolist() == other.ids.tolist()
+    assert part.ids.tolist() == tokenizer.encode(["anything!"])[0].ids.tolist()

@@ -1,7 +1,8 @@
-"""Folders for documents on their way between disk and object storage."""
+"""Places for documents on their way between disk and object storage."""
 
 import asyncio
 import fcntl
+import itertools
 import os
 import shutil
 import tempfile
@@ -9,7 +10,6 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
-from itertools import islice
 from pathlib import Path
 
 # A smaller file is removed in tens of microseconds.
@@ -25,33 +25,69 @@ class Purpose(StrEnum):
     INGEST = "memoryd-ingest-"
 
 
-@asynccontextmanager
-async def temporary_folder(purpose: Purpose) -> AsyncIterator[Path]:
-    """A folder that is gone at the end with what is in it, and locked until then. Raises ``OSError``."""
-    folder = Path(tempfile.mkdtemp(prefix=purpose))
-    try:
-        lock = _locked(folder)
+class Scratch:
+    """Files that are gone when their users are done with them, in a folder that is there as long as one of them is.
+
+    The folder is locked: what a process left that was killed is told by its lock. Of one event loop.
+    """
+
+    def __init__(self, purpose: Purpose) -> None:
+        self._purpose = purpose
+        self._numbers = itertools.count()
+        self._held: _Held | None = None
+
+    @asynccontextmanager
+    async def file(self) -> AsyncIterator[Path]:
+        """The path of a file that is not there yet. Raises ``OSError``."""
+        held = self._held
+        if held is None or not held.folder.is_dir():  # somebody cleans up who knows no locks
+            held = self._held = _Held(self._purpose)
+        held.users += 1
+        path = held.folder / str(next(self._numbers))
         try:
-            yield folder
+            yield path
         finally:
-            os.close(lock)
-    finally:
-        if not _gone_at_once(folder):
-            # To remove a gibibyte takes a while: not on the event loop. Also when the caller is cancelled meanwhile.
-            await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+            try:
+                if not _gone_at_once(path):
+                    # To remove a gibibyte takes a while: not on the event loop. Also when the caller is cancelled meanwhile.
+                    await asyncio.shield(asyncio.to_thread(_remove, path))
+            finally:
+                held.users -= 1
+                if not held.users:
+                    self._held = None if self._held is held else self._held
+                    held.leave()
 
 
-def _gone_at_once(folder: Path) -> bool:
-    """Removed, with the one small file that most have: sooner than a thread is told of it."""
-    with suppress(OSError), os.scandir(folder) as found:
-        files = list(islice(found, 2))
-        if len(files) == 2 or not all(one.is_file(follow_symlinks=False) and one.stat().st_size <= _SMALL_BYTES for one in files):
+class _Held:
+    """A folder with its lock, and how many use it. Raises ``OSError``."""
+
+    def __init__(self, purpose: Purpose) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix=purpose))
+        try:
+            self._lock = _locked(self.folder)
+        except OSError:
+            self.folder.rmdir()
+            raise
+        self.users = 0
+
+    def leave(self) -> None:
+        """It is empty, or will be once the last file of somebody who was cancelled has gone."""
+        os.close(self._lock)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _gone_at_once(path: Path) -> bool:
+    """A small file is removed, sooner than a thread is told of it."""
+    with suppress(OSError):  # it never was; or it stays until the folder goes
+        if path.stat().st_size > _SMALL_BYTES:
             return False
-        for one in files:
-            Path(one).unlink()
-        folder.rmdir()
-        return True
-    return False
+    _remove(path)
+    return True
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
 
 
 def remove_abandoned() -> None:

@@ -28,7 +28,7 @@ from memoryd.generations.ports import WriteEmbedders
 from memoryd.jobs.model import ItemState, Job, JobItem, Outcome
 from memoryd.jobs.ports import Control
 from memoryd.knowledge.batches import Batch, batched, prepared
-from memoryd.knowledge.folders import Purpose, temporary_folder
+from memoryd.knowledge.folders import Purpose, Scratch
 from memoryd.knowledge.model import KnowledgeBase, NewDocument, Overtaken, Read, Staging
 from memoryd.knowledge.places import Places
 from memoryd.knowledge.ports import Bases, Drafts, Originals
@@ -117,6 +117,7 @@ class Ingest:
         self._tools = tools
         self._clock = clock
         self._places = Places()
+        self._scratch = Scratch(Purpose.INGEST)
         self._looked_up: dict[UUID, tuple[float, KnowledgeBase]] = {}
 
     async def process(self, scope: Scope, job: Job, item: JobItem, control: Control) -> Outcome:
@@ -137,8 +138,8 @@ class Ingest:
             if overtaken is not None:
                 return _overtaken(overtaken)
         try:
-            async with temporary_folder(Purpose.INGEST) as folder:
-                source = await self._source(scope, base, item, folder)
+            async with self._scratch.file() as path:
+                source = await self._source(scope, base, item, path)
                 return await self._ingested(scope, base, item, source, control)
         except OSError as error:
             raise StoreUnavailable("a document could not be opened, or its parser not be started") from error
@@ -173,8 +174,8 @@ class Ingest:
         self._looked_up = fresh
         return fresh[job.job_id][1]
 
-    async def _source(self, scope: Scope, base: KnowledgeBase, item: JobItem, folder: Path) -> Source:
-        given, path = item.source, folder / "document"
+    async def _source(self, scope: Scope, base: KnowledgeBase, item: JobItem, path: Path) -> Source:
+        given = item.source
         name, media_type, uri = _text(given, "file_name"), None, _text(given, "uri")
         charset, encoding = _text(given, "charset"), None
         key, url = _text(given, "key"), _text(given, "url")
@@ -185,8 +186,7 @@ class Ingest:
         elif key is None or not await self._originals.fetch(key, path):
             raise NotFound("the uploaded file is not in object storage any more: upload it again")
         # What is short is read sooner than a thread is told of it.
-        short = path.stat().st_size <= SMALL_BYTES
-        digest, size, packed = measured(path) if short else await BULK.run(measured, path)
+        digest, size, packed = measured(path) if _short(path) else await BULK.run(measured, path)
         if url is not None:
             await self._originals.wanted(scope, base.kb_id, [digest.hex()])
             key = await self._originals.keep(scope, base.kb_id, path, digest.hex())
@@ -353,6 +353,10 @@ def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+def _short(path: Path) -> bool:
+    return path.stat().st_size <= SMALL_BYTES
 
 
 def _failed(reason: str, detail: str) -> Outcome:

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from memoryd.access.service import require
 from memoryd.errors import InvalidRequest, StoreUnavailable
-from memoryd.knowledge.folders import Purpose, temporary_folder
+from memoryd.knowledge.folders import Purpose, Scratch
 from memoryd.knowledge.model import KnowledgeBase
 from memoryd.knowledge.ports import Bases, Originals
 from memoryd.threads import BULK
@@ -51,6 +51,7 @@ class Uploads:
         self._bases = bases
         self._originals = originals
         self._urls = urls
+        self._scratch = Scratch(Purpose.UPLOAD)
 
     async def writable(self, scope: Scope, name: str) -> KnowledgeBase:
         """The knowledge base, to be asked for before a large body is read. Raises ``Forbidden``, ``NotFound``."""
@@ -60,8 +61,7 @@ class Uploads:
     async def keep(self, scope: Scope, base: KnowledgeBase, file: BinaryIO) -> Kept:
         """Store an uploaded file, piece by piece. Raises ``StoreUnavailable``."""
         originals = self._store()
-        async with temporary_folder(Purpose.UPLOAD) as folder:
-            path = folder / "file"
+        async with self._scratch.file() as path:
             digest, size = await BULK.run(_copied, file, path)
             await originals.wanted(scope, base.kb_id, [digest])
             key = await originals.keep(scope, base.kb_id, path, digest)

@@ -2,11 +2,12 @@
 
 import asyncio
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from memoryd.knowledge.folders import Purpose, remove_abandoned, temporary_folder
+from memoryd.knowledge.folders import Purpose, Scratch, remove_abandoned
 
 LONG_AGO = (0, 0)
 
@@ -21,19 +22,30 @@ def names(place: Path) -> set[str]:
     return {one.name for one in place.iterdir()}
 
 
-async def test_a_folder_goes_with_what_is_in_it(place: Path) -> None:
-    async with temporary_folder(Purpose.INGEST) as folder:
-        (folder / "document").write_text("x")
-        assert names(place) == {folder.name}
+@pytest.mark.parametrize("size", [0, 100_000])
+async def test_a_file_goes_with_its_user_and_the_folder_with_the_last(place: Path, size: int) -> None:
+    scratch = Scratch(Purpose.INGEST)
+    async with scratch.file() as one:
+        one.write_bytes(bytes(size))
+        async with scratch.file() as other, scratch.file():
+            assert one.parent == other.parent
+            assert one != other
+            other.write_bytes(bytes(size))
+            assert names(place) == {one.parent.name}
+        assert names(one.parent) == {one.name}
+    assert names(place) == set()
+    async with scratch.file() as again:
+        again.write_text("x")
+        assert again.parent != one.parent
     assert names(place) == set()
 
 
-async def test_a_folder_goes_also_when_its_user_is_cancelled(place: Path) -> None:
+async def test_a_file_goes_also_when_its_user_is_cancelled(place: Path) -> None:
     begun = asyncio.Event()
 
     async def work() -> None:
-        async with temporary_folder(Purpose.UPLOAD) as folder:
-            (folder / "file").write_text("x")
+        async with Scratch(Purpose.UPLOAD).file() as path:
+            path.write_text("x")
             begun.set()
             await asyncio.Event().wait()
 
@@ -45,6 +57,17 @@ async def test_a_folder_goes_also_when_its_user_is_cancelled(place: Path) -> Non
     assert names(place) == set()
 
 
+async def test_a_folder_that_somebody_removed_is_made_again(place: Path) -> None:
+    scratch = Scratch(Purpose.INGEST)
+    async with scratch.file() as lost:
+        lost.write_text("x")
+        shutil.rmtree(lost.parent)
+        async with scratch.file() as path:
+            path.write_text("x")
+            assert path.parent != lost.parent
+    assert names(place) == set()
+
+
 async def test_what_the_killed_have_left_is_removed(place: Path) -> None:
     """Not what somebody uses, what was just made, or what is another's."""
     for name in ("memoryd-ingest-killed", "memoryd-upload-killed", "memoryd-ingest-young", "memoryd-archive-other"):
@@ -53,11 +76,11 @@ async def test_what_the_killed_have_left_is_removed(place: Path) -> None:
         if "young" not in name:
             os.utime(place / name, LONG_AGO)
     (place / "memoryd-ingest-link").symlink_to(place / "memoryd-archive-other")
-    async with temporary_folder(Purpose.INGEST) as used:
-        (used / "document").write_text("x")
-        os.utime(used, LONG_AGO)
+    async with Scratch(Purpose.INGEST).file() as used:
+        used.write_text("x")
+        os.utime(used.parent, LONG_AGO)
         remove_abandoned()
-        assert (used / "document").exists()
-        left = names(place) - {used.name}
+        assert used.exists()
+        left = names(place) - {used.parent.name}
     assert left == {"memoryd-ingest-young", "memoryd-archive-other", "memoryd-ingest-link"}
     assert (place / "memoryd-archive-other/file").exists()

@@ -8,7 +8,8 @@ memory. Every batch that is written stays written: after a crash the same item g
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+import math
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from memoryd.knowledge.sources import Source, measured
 from memoryd.knowledge.versioning import Versioning
 from memoryd.memory.ports import Clock
 from memoryd.threads import BULK
+from memoryd.together import Following
 from retrieval.analysis import Analyzer
 from retrieval.errors import MemorydError
 from retrieval.filters import JsonValue
@@ -119,6 +121,7 @@ class Ingest:
         self._places = Places()
         self._scratch = Scratch(Purpose.INGEST)
         self._looked_up: dict[UUID, tuple[float, KnowledgeBase]] = {}
+        self._looking = Following(self._look, final=(NotFound, StoreUnavailable))
 
     async def process(self, scope: Scope, job: Job, item: JobItem, control: Control) -> Outcome:
         """One document. Raises what is worth trying again; a document that cannot be read is an outcome."""
@@ -168,11 +171,17 @@ class Ingest:
     async def _base(self, scope: Scope, job: Job) -> KnowledgeBase:
         """The job's knowledge base as it was within the last second; whether it is there still is seen when it is written to."""
         now = asyncio.get_running_loop().time()
-        fresh = {one: seen for one, seen in self._looked_up.items() if now - seen[0] < _FRESH_S}
-        if job.job_id not in fresh:
-            fresh[job.job_id] = now, await self._bases.get(scope, str(job.payload["kb"]))
-        self._looked_up = fresh
-        return fresh[job.job_id][1]
+        at, base = self._looked_up.get(job.job_id, (-math.inf, None))
+        if base is None or now - at >= _FRESH_S:
+            # Documents that end together begin together: one look is for all of them.
+            base = await self._looking.ask((job.job_id,), (scope, str(job.payload["kb"])))
+            self._looked_up = {one: seen for one, seen in self._looked_up.items() if now - seen[0] < _FRESH_S}
+            self._looked_up[job.job_id] = now, base
+        return base
+
+    async def _look(self, key: tuple[UUID], asked: Sequence[tuple[Scope, str]]) -> list[KnowledgeBase]:
+        """What many documents of a job ask for."""
+        return [await self._bases.get(*asked[0])] * len(asked)
 
     async def _source(self, scope: Scope, base: KnowledgeBase, item: JobItem, path: Path) -> Source:
         given = item.source

@@ -24,6 +24,7 @@ from memoryd.stores.objects import ObstoreObjects
 from memoryd.stores.originals import ObjectOriginals
 from memoryd.threads import BULK
 from retrieval.analysis import Analyzer
+from retrieval.errors import MemorydError
 from retrieval.filters import JsonValue
 from retrieval.inference import ModelStore
 from retrieval.inference.registry import BGE_SMALL
@@ -40,7 +41,17 @@ CARD = ModelCard("model", "1", 384, 512)
 
 
 class Bases:
+    """One knowledge base, or what it raises; and how often it was asked for."""
+
+    def __init__(self, raises: MemorydError | None = None) -> None:
+        self.raises = raises
+        self.asked = 0
+
     async def get(self, scope: Scope, name: str) -> KnowledgeBase:
+        self.asked += 1
+        await asyncio.sleep(0)
+        if self.raises is not None:
+            raise self.raises
         return BASE
 
 
@@ -118,11 +129,11 @@ class Worker:
         """What becomes of the document."""
         return await self.handler(drafts).process(SCOPE, job(), item(source), control)
 
-    def handler(self, drafts: Drafts) -> Ingest:
+    def handler(self, drafts: Drafts, bases: Bases | None = None) -> Ingest:
         """Of one that publishes nothing."""
         embedder: Any = type("Embedder", (), {"card": CARD})()
         tools = Tools(self._parser, self._cut, self._fetcher, one_model(embedder), CARD, Analyzer())
-        return Ingest(cast(Any, Bases()), cast(Any, drafts), cast(Any, None), self.originals, tools, SystemClock())
+        return Ingest(cast(Any, bases or Bases()), cast(Any, drafts), cast(Any, None), self.originals, tools, SystemClock())
 
     async def close(self) -> None:
         await self._parser.close()

@@ -14,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ingestion.sources import Fetched, Reason, SourceRefused
-from memoryd.errors import NotFound
+from memoryd.errors import NotFound, StoreUnavailable
 from memoryd.jobs.model import ItemState
 from memoryd.jobs.retry import failure_of
 from memoryd.knowledge.model import NewDocument, ReadyChunk, ReadySection, Staging, Written
@@ -23,7 +23,7 @@ from retrieval.filters import JsonValue
 from retrieval.scope import Scope
 from tests.embedded.running import until
 from tests.ingestion.parse.made import docx, paragraph
-from tests.knowledge.bench import BASE, NOW, SCOPE, Control, Drafts, Worker, item, job
+from tests.knowledge.bench import BASE, NOW, SCOPE, Bases, Control, Drafts, Worker, item, job
 
 URL = {"url": "https://example.org/handbook.html"}
 
@@ -147,6 +147,20 @@ async def test_nothing_is_left_in_the_temporary_folder(worker: Worker, tmp_path:
     await worker.ingest(source, drafts=Drafts(), control=Control())
     await worker.ingest(await upload(worker, tmp_path, " \n"), drafts=Drafts(), control=Control())
     assert [*folder.iterdir()] == []
+
+
+async def test_documents_that_begin_together_look_for_their_knowledge_base_together(worker: Worker, tmp_path: Path) -> None:
+    bases, source = Bases(), await upload(worker, tmp_path, "# Leave\n\nThirty days.")
+    handler = worker.handler(Drafts(), bases)
+    outcomes = await asyncio.gather(*(handler.process(SCOPE, job(), item(source), Control()) for _ in range(20)))
+    assert {one.state for one in outcomes} == {ItemState.SUCCEEDED}
+    assert bases.asked == 1
+    await handler.process(SCOPE, replace(job(), job_id=UUID(int=4)), item(source), Control())
+    assert bases.asked == 2
+    bases.raises = StoreUnavailable("not now")
+    both = [handler.process(SCOPE, replace(job(), job_id=UUID(int=5)), item(source), Control()) for _ in range(2)]
+    assert all(isinstance(one, StoreUnavailable) for one in await asyncio.gather(*both, return_exceptions=True))
+    assert bases.asked == 3
 
 
 class Noting(Drafts):

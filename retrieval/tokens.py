@@ -30,3 +30,6 @@ class Tokenized(str):
         made = super().__new__(cls, text)
         made.ids, made.by = ids, by
         return made
+
+    def __getnewargs__(self) -> tuple[str, Sequence[int], str]:  # type: ignore[override]  # what a copy is made of
+        return str(self), self.ids, self.by

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,13 @@ def test_a_text_that_carries_its_tokens_is_read_as_without(text: str, window: in
         for one in found:
             np.testing.assert_array_equal(one.ids, expected.ids)
             np.testing.assert_array_equal(one.segments, expected.segments)
+
+
+def test_a_copy_carries_the_same() -> None:
+    one = Tokenized("a lake", [1037, 2697], "v")
+    copied = copy.deepcopy(one)
+    assert (copied, copied.ids, copied.by) == (one, one.ids, one.by)
+    assert type(one + "") is type(one[:]) is type(str(one)) is str
 
 
 def test_carried_tokens_are_what_the_model_reads() -> None:

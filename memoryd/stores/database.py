@@ -75,6 +75,7 @@ class Database:
             reconnect_timeout=5,
             open=False,
         )
+        self._giving: set[asyncio.Task[None]] = set()
 
     @property
     def size(self) -> int:
@@ -189,7 +190,7 @@ class Database:
         with Translated():
             for attempt in range(_ATTEMPTS):
                 try:
-                    async with self._pool.connection() as connection:
+                    async with self._lent() as connection:
                         connection.answer_s = self._answer_s
                         return await _pipelined(connection, scope.tenant_id, statements, setup)
                 except _LOST as error:
@@ -229,7 +230,7 @@ class Database:
                         await connection.close()
                         raise
             finally:
-                await self._pool.putconn(connection)
+                await self._give_back(connection)
 
     async def _begin(self, begin: Callable[[Connection], Awaitable[Begun]], answer_s: float) -> tuple[Connection, Begun]:
         for attempt in range(_ATTEMPTS):
@@ -239,13 +240,32 @@ class Database:
                 begun = await begin(connection)
             except BaseException as error:
                 await connection.close()
-                await self._pool.putconn(connection)
+                await self._give_back(connection)
                 if not isinstance(error, _LOST) or attempt == _ATTEMPTS - 1 or not _gone(error):
                     raise
             else:
                 connection.answer_s = self._answer_s
                 return connection, begun
         raise AssertionError
+
+    @asynccontextmanager
+    async def _lent(self) -> AsyncIterator[Connection]:
+        connection = await self._pool.getconn()
+        try:
+            yield connection
+        except BaseException:
+            await connection.close()
+            raise
+        finally:
+            await self._give_back(connection)
+
+    async def _give_back(self, connection: Connection) -> None:
+        """Also when the caller is cancelled meanwhile: the pool would never see the connection again, and whoever was about to
+        be given it would wait in vain."""
+        giving = asyncio.create_task(self._pool.putconn(connection))
+        self._giving.add(giving)
+        giving.add_done_callback(self._giving.discard)
+        await asyncio.shield(giving)
 
 
 def _kept_alive(url: str) -> dict[str, int]:

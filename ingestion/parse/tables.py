@@ -3,53 +3,78 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import zip_longest
 
 from ingestion.document import BlockKind
 from ingestion.parse.pieces import MAX_BLOCK, Piece, one_line
 
 # Wider tables cannot be read as Markdown; what is beyond stays in the last cell.
 MAX_COLUMNS = 200
+# Of a header that stands in every block: so many characters, or so many of each cell.
+_MOST_REPEATED = MAX_BLOCK // 4
+_LABEL = 60
 
 
 def pipe_table(rows: Iterable[Sequence[str]], page: int | None = None) -> Iterator[Piece]:
     """Tables of the rows; the first row is the header, and every block has it. Empty rows are left out.
 
-    A row that is too long for a table becomes a list of its named cells.
+    A row that is too long for a table becomes a list of its named cells. A header too long to be repeated is said once; in the
+    blocks below, the beginnings of its cells stand for it.
     """
     header: list[str] | None = None
     held: list[list[str]] = []
     shown = False
-    for row in rows:
-        cells = _cells(row)
-        if not cells:
-            continue
+    for cells in filter(None, map(_cells, rows)):
         if header is None:
             header, written, width = cells, _written(cells), len(cells)
             continue
-        grown = max(width, len(cells))
-        if _size(written + _written(cells), grown, len(held) + 3) > MAX_BLOCK:
+        if not _fits(written + _written(cells), max(width, len(cells)), len(held) + 3):
             if held:
                 yield _table(header, held, page)
-                held, written, width, shown = [], _written(header), len(header), True
-            grown = max(width, len(cells))
-            if _size(written + _written(cells), grown, 3) > MAX_BLOCK:
+                held, shown = [], True
+            if not shown and not _names_all(header, cells):
+                yield _alone(header, page)
+                shown = True
+            if shown:
+                header = _repeated(header)
+            written, width = _written(header), len(header)
+            if not _fits(written + _written(cells), max(width, len(cells)), 3):
                 yield _listed(header, cells, page)
                 shown = True
                 continue
         held.append(cells)
-        written, width = written + _written(cells), grown
-    if header is not None and (held or not shown):
-        fits = _size(_written(header), len(header), 2) <= MAX_BLOCK
-        yield _table(header, held, page) if fits else _listed([], header, page)
+        written, width = written + _written(cells), max(width, len(cells))
+    if header is not None and held:
+        yield _table(header, held, page)
+    elif header is not None and not shown:
+        yield _alone(header, page)
+
+
+def _repeated(header: list[str]) -> list[str]:
+    """What stands for the header where it was said already."""
+    if _written(header) <= _MOST_REPEATED:
+        return header
+    most = max(2, min(_LABEL, _MOST_REPEATED // len(header)))
+    return [cell if len(cell) <= most else cell[: most - 1].rstrip(" \\") + "…" for cell in header]
+
+
+def _names_all(header: list[str], cells: list[str]) -> bool:
+    """Whether a list of ``cells`` says the whole header."""
+    unnamed = (name and not cell for name, cell in zip_longest(header, cells, fillvalue=""))
+    return _written(header) <= _MOST_REPEATED and not any(unnamed)
+
+
+def _alone(header: list[str], page: int | None) -> Piece:
+    return _table(header, [], page) if _fits(_written(header), len(header), 2) else _listed([], header, page)
 
 
 def _written(cells: Sequence[str]) -> int:
     return sum(map(len, cells))
 
 
-def _size(written: int, width: int, lines: int) -> int:
-    """Characters of a table: cells, and the rules around ``width`` cells in each of ``lines``, one of them ``---``."""
-    return written + lines * (3 * width + 2) + 3 * width
+def _fits(written: int, width: int, lines: int) -> bool:
+    """Whether a table is no larger than a block: its cells, and the rules around ``width`` of them in each of ``lines``."""
+    return written + lines * (3 * width + 2) + 3 * width <= MAX_BLOCK
 
 
 def _cells(row: Sequence[str]) -> list[str]:

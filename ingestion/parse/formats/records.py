@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 
 from ingestion.document import BlockKind
+from ingestion.parse.failures import FailureReason, ParseFailed
 from ingestion.parse.pieces import Facts, Piece, batches, code, one_line
 from ingestion.parse.source import Source
 
@@ -24,10 +25,9 @@ def read(source: Source, facts: Facts) -> Iterator[Piece]:
         yield from _as_it_stands(source)
         return
     try:
-        value = json.loads(source.text().read())
-    except ValueError:
-        # Settings with comments are often called so.
-        facts.warn("not strict JSON; it is shown as it stands")
+        value = _loaded(source.text().read())
+    except ValueError as error:
+        facts.warn(f"{error}; it is shown as it stands")
         yield from _as_it_stands(source)
         return
     if isinstance(value, list) and all(isinstance(one, _NUMBERS) for one in value):
@@ -52,12 +52,30 @@ def read_lines(source: Source, facts: Facts) -> Iterator[Piece]:
         if not line.strip():
             continue
         try:
-            yield record(json.loads(line))
+            yield record(_loaded(line))
         except ValueError:
             wrong = [*wrong[:10], number]
             yield code(line, "json")
     if wrong:
-        facts.warn(f"not JSON: line {', '.join(map(str, wrong[:10]))}{', …' if len(wrong) > 10 else ''}")
+        facts.warn(f"not strict JSON, as it stands: line {', '.join(map(str, wrong[:10]))}{', …' if len(wrong) > 10 else ''}")
+
+
+def _loaded(text: str) -> object:
+    """Raises ``ValueError`` with what to say of a text that can only be shown as it stands: its values would not be all."""
+    try:
+        return json.loads(text, object_pairs_hook=_members)
+    except json.JSONDecodeError as error:
+        # Settings with comments are often called so.
+        raise ValueError("not strict JSON") from error
+    except RecursionError as error:
+        raise ValueError("JSON that is nested too deeply") from error
+
+
+def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("JSON with a name twice in one object")
+    return made
 
 
 def record(value: object) -> Piece:
@@ -66,7 +84,10 @@ def record(value: object) -> Piece:
         return Piece(BlockKind.LIST, "\n".join(f"- {one_line(str(name))}: {_shown(one)}" for name, one in value.items()))
     if isinstance(value, str):
         return Piece(BlockKind.PARAGRAPH, value)
-    return code(json.dumps(value, ensure_ascii=False, indent=2), "json")
+    try:
+        return code(json.dumps(value, ensure_ascii=False, indent=2), "json")
+    except RecursionError as error:
+        raise ParseFailed(FailureReason.TOO_LARGE, "JSON that is nested too deeply") from error
 
 
 def _is_flat(value: dict[str, object]) -> bool:

@@ -141,10 +141,29 @@ async def test_records(tmp_path: Path) -> None:
     document = await read_text(tmp_path, lines, "a.jsonl")
     assert document.kinds == [L, C, C]
     assert document.blocks[0].text == "- id: 1\n- title: One\n- tags: a, b"
-    assert document.parsed.warnings == ("not JSON: line 3",)
+    assert document.parsed.warnings == ("not strict JSON, as it stands: line 3",)
     whole = await read_text(tmp_path, '{"title": "Settings", "rules": {"a": 1}, "n": 3}', "a.json")
     assert whole.parsed.title == "Settings"
     assert [block.text for block in whole.blocks] == ["- title: Settings", '{\n  "rules": {\n    "a": 1\n  }\n}', "- n: 3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"price": "10 EUR", "price": "20 EUR"}', "JSON with a name twice in one object; it is shown as it stands"),
+        ("[" * 100_000 + "]" * 100_000, "JSON that is nested too deeply; it is shown as it stands"),
+    ],
+)
+async def test_json_that_would_lose_something_is_shown_as_it_stands(tmp_path: Path, text: str, said: str) -> None:
+    document = await read_text(tmp_path, text, "a.json")
+    assert "".join(block.text for block in document.blocks) == text
+    assert document.parsed.warnings == (said,)
+
+
+async def test_a_line_with_a_name_twice_is_kept_as_it_is(tmp_path: Path) -> None:
+    document = await read_text(tmp_path, '{"a": 1, "a": 2}\n{"a": 3}\n', "a.jsonl")
+    assert [block.text for block in document.blocks] == ['{"a": 1, "a": 2}', "- a: 3"]
+    assert document.parsed.warnings == ("not strict JSON, as it stands: line 1",)
 
 
 async def test_what_is_called_json_and_is_not_quite(tmp_path: Path) -> None:

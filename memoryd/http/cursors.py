@@ -66,6 +66,27 @@ def from_version_cursor(version: str, cursor: str | None) -> tuple[str, str | No
     seq, between, position = from_cursor(cursor).partition(_OF_VERSION)
     if not between:
         raise InvalidRequest(_FOREIGN)
-    if version.isdigit() and int(version) != number(seq):
-        raise InvalidRequest(f"cursor: of version {seq}, not {version}")
-    return str(number(seq)), position
+    return str(_same(seq, version)), position
+
+
+def to_diff_cursor(before: int, after: int, position: str) -> str:
+    """For a position in what differs between two versions, as :func:`to_version_cursor`."""
+    return to_cursor(_OF_VERSION.join((str(before), str(after), position)))
+
+
+def from_diff_cursor(before: str | None, after: str, cursor: str | None) -> tuple[int, int, str] | None:
+    """The versions that a page is of, and the position that it begins behind; ``None`` for the first page. Raises as
+    :func:`from_version_cursor`."""
+    if cursor is None:
+        return None
+    match from_cursor(cursor).split(_OF_VERSION):
+        case [first, last, position]:
+            return _same(first, before), _same(last, after), position
+    raise InvalidRequest(_FOREIGN)
+
+
+def _same(seq: str, selector: str | None) -> int:
+    """The version of a cursor, where ``selector`` does not name another by its number."""
+    if selector is not None and selector.isdigit() and int(selector) != number(seq):
+        raise InvalidRequest(f"cursor: of version {seq}, not {selector}")
+    return number(seq)

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Path, Query
 
 from memoryd.errors import StoreUnavailable
 from memoryd.http.caller import Caller, Once, Uses
-from memoryd.http.cursors import from_cursor, to_cursor, whole
+from memoryd.http.cursors import from_cursor, from_diff_cursor, to_cursor, whole
 from memoryd.http.knowledge_views import base_out, chunking, chunking_change, collected_out, diff_out, version_out
 from memoryd.http.problems import documented
 from memoryd.http.schemas.knowledge import (
@@ -183,9 +183,15 @@ async def diff(
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> DiffOut:
-    """What changed between two versions: documents and chunks. Compare the draft before publishing it."""
-    position = from_cursor(cursor) if cursor is not None else None
-    return diff_out(await use.versions.diff(scope, name, before, after, cursor=position, limit=limit))
+    """What changed between two versions: documents and chunks. Compare the draft before publishing it.
+
+    A chunk is what it says: it is added or removed, never changed. The next page is of the same two versions, whichever `live`,
+    `draft` or a tag name by then.
+    """
+    found = from_diff_cursor(before, after, cursor)
+    if found is None:
+        return diff_out(await use.versions.diff(scope, name, before, after, limit=limit))
+    return diff_out(await use.versions.diff_behind(scope, name, *found, limit=limit))
 
 
 @router.delete("/{name}/draft", status_code=204, responses=documented(404, 409), operation_id="discard_draft")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 
 from ingestion.chunk import Chunking
-from memoryd.http.cursors import to_cursor, to_version_cursor
+from memoryd.http.cursors import to_diff_cursor, to_version_cursor
 from memoryd.http.schemas.knowledge import (
     BaseOut,
     ChunkingIn,
@@ -85,7 +85,7 @@ def diff_out(diff: Diff) -> DiffOut:
             )
             for one in diff.changes
         ],
-        next_cursor=to_cursor(diff.changes[-1].document_id) if diff.more and diff.changes else None,
+        next_cursor=to_diff_cursor(diff.before, diff.after, diff.changes[-1].document_id) if diff.more and diff.changes else None,
     )
 
 

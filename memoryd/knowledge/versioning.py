@@ -85,13 +85,19 @@ class Versioning:
         seq = None if to is None else (await self._versions.resolve(scope, name, to)).seq
         await self._versions.tag(scope, base.kb_id, tag, seq, self._clock.now())
 
-    async def diff(self, scope: Scope, name: str, before: str | None, after: str, *, cursor: str | None, limit: int) -> Diff:
+    async def diff(self, scope: Scope, name: str, before: str | None, after: str, *, limit: int) -> Diff:
         """``after`` may be ``draft``; ``before`` ``None``: the version that ``after`` is based on."""
         require(scope, Action.READ)
         base = await self._bases.get(scope, name)
         last = await self._number(scope, base, after)
         first = (await self._based_on(scope, base, last)) if before is None else await self._number(scope, base, before)
-        return await self._versions.diff(scope, base.kb_id, first, last, cursor=cursor, limit=limit)
+        return await self._versions.diff(scope, base.kb_id, first, last, cursor=None, limit=limit)
+
+    async def diff_behind(self, scope: Scope, name: str, before: int, after: int, cursor: str, *, limit: int) -> Diff:
+        """The next page of a diff: of the versions that the page before was of. Raises ``VersionGone``."""
+        require(scope, Action.READ)
+        base = await self._bases.get(scope, name)
+        return await self._versions.diff(scope, base.kb_id, before, after, cursor=cursor, limit=limit)
 
     async def discard(self, scope: Scope, name: str) -> None:
         """Drop what was staged. Raises ``NotFound`` without a draft, and ``Conflict`` while a job writes to it."""

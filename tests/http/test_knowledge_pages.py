@@ -53,6 +53,37 @@ async def test_the_next_page_is_of_the_version_of_the_first(tenant: Tenant, hand
     assert gone["code"] == "version_gone"
 
 
+async def test_the_next_page_of_a_diff_is_of_the_versions_of_the_first(tenant: Tenant, handbook: Bookcase) -> None:
+    await handbook.publish({name: doc(f"new {name}") for name in "defgh"})
+    first = await page(tenant, "diff", before="1", after="live")
+    await handbook.publish({"e": None, "f": None, "g": None})
+    for before, after in (("1", "live"), ("1", "2")):
+        rest = await page(tenant, "diff", limit=4, before=before, after=after, cursor=first["next_cursor"])
+        assert (rest["before"], rest["after"], rest["next_cursor"]) == (1, 2, None)
+        assert [one["document_id"] for one in (*first["changes"], *rest["changes"])] == [*"defgh"]
+    assert (await page(tenant, "diff", before="1", after="live"))["after"] == 3
+    other = await page(tenant, "diff", 422, before="1", after="3", cursor=first["next_cursor"])
+    assert other["detail"] == "cursor: of version 2, not 3"
+    await handbook.collect()
+    gone = await page(tenant, "diff", 410, before="1", after="live", cursor=first["next_cursor"])
+    assert gone["code"] == "version_gone"
+
+
+async def test_pages_of_a_draft_go_on_when_it_is_published(tenant: Tenant, handbook: Bookcase) -> None:
+    await handbook.stage({name: doc(f"new {name}") for name in "def"})
+    first = await page(tenant, "diff")
+    assert (first["before"], first["after"]) == (1, 2)
+    await handbook.publish({})
+    rest = await page(tenant, "diff", cursor=first["next_cursor"])
+    assert [one["document_id"] for one in rest["changes"]] == ["f"]
+
+
+@pytest.mark.parametrize("position", ["a", "1\x1fa", "1\x1flive\x1fa", "1\x1f2\x1fa\x1fb", "0\x1f-1\x1fa"])
+async def test_a_cursor_of_no_diff_is_refused(tenant: Tenant, handbook: Bookcase, position: str) -> None:
+    answer = await page(tenant, "diff", 422, before="1", after="live", cursor=to_cursor(position))
+    assert answer["code"] == "invalid_request"
+
+
 @pytest.mark.parametrize("position", ["a", "1", "\x1fa", "live\x1fa", "1\x1f\x1f", "1\x1fx", "\u0661\x1f1", f"{10**18}\x1f1"])
 async def test_a_cursor_that_was_not_given_out_is_refused(tenant: Tenant, handbook: Bookcase, position: str) -> None:
     answer = await page(tenant, "chunks", 422, document_id="a", cursor=to_cursor(position))
@@ -65,3 +96,7 @@ async def test_a_document_of_the_longest_id_has_one_behind_it(tenant: Tenant, ha
     assert first["documents"][-1]["document_id"] == LONG
     last = await page(tenant, "documents", cursor=first["next_cursor"])
     assert len(last["documents"]) == 1
+    first = await page(tenant, "diff", limit=1, before="1", after="live")
+    last = await page(tenant, "diff", limit=1, before="1", after="live", cursor=first["next_cursor"])
+    assert first["changes"][0]["document_id"] == LONG
+    assert len(last["changes"]) == 1

@@ -121,7 +121,9 @@ class VersionOut(BaseModel):
     documents: int
     chunks: int
     tokens: int
-    manifest: str | None = Field(description="SHA-256 over its documents and chunks: two versions that agree in it are equal")
+    manifest: str | None = Field(
+        description="SHA-256 over ids and contents of documents and chunks: versions that agree in it say the same"
+    )
     note: str | None
     created_at: datetime
     published_at: datetime | None
@@ -210,7 +212,7 @@ class DocumentOut(BaseModel):
     chunks: int
     tokens: int
     warnings: list[str] = Field(description="What could not be read of it")
-    since: int = Field(description="The first version that has it so")
+    since: int = Field(description="From this version on it is so, without one between that has it otherwise")
     stored_at: datetime
 
 

@@ -137,7 +137,8 @@ class Ingest:
             return _failed("fetching_off", "this installation does not fetch documents (MEMORYD_FETCH_URLS)")
         # It was put back before, perhaps to wait for another job: what is to wait on is not fetched again each time.
         if item.not_before > job.created_at:
-            overtaken = await self._drafts.overtaken(scope, base.kb_id, item.document_id, item.job_id)
+            now = self._clock.now()
+            overtaken = await self._drafts.overtaken(scope, base.kb_id, item.document_id, now, by=item.job_id)
             if overtaken is not None:
                 return _overtaken(overtaken)
         try:

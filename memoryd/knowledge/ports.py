@@ -73,12 +73,13 @@ class Drafts(Protocol):
         (those that are ``None`` stay). A title that is in the chunks' prefixes belongs into ``settings_hash``.
 
         ``by``, the job that brings it: ``Overtaken`` where one that was ordered later has brought or removed it, and ``NotYet``
-        is raised while such a one is at it.
+        is raised while such a one is at it, or one that was ordered earlier writes the same.
         Raises ``NotFound`` without the knowledge base, ``Collision`` while the draft is being discarded or published.
         """
 
-    async def overtaken(self, scope: Scope, kb_id: UUID, document_id: str, by: UUID) -> Overtaken | None:
-        """What ``begin`` would say now of a document that ``by`` brings. Raises ``NotYet``."""
+    async def overtaken(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime, *, by: UUID) -> Overtaken | None:
+        """What ``begin`` would say now of a document that ``by`` brings, whatever it is. Raises ``NotYet``, also while a job that
+        was ordered earlier is at it: that may be the same."""
 
     async def known(
         self, scope: Scope, generations: Collection[int], hashes: Sequence[bytes]

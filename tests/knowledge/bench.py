@@ -62,7 +62,7 @@ class Drafts:
         self.chunks = stored
         self.read: Read | None = None
 
-    async def overtaken(self, *_: object) -> None:
+    async def overtaken(self, *_: object, by: UUID) -> None:
         """By nobody."""
 
     async def begin(self, scope: Scope, kb_id: UUID, document: NewDocument, now: datetime, *, by: UUID | None = None) -> Staging:

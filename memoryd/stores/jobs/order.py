@@ -26,6 +26,17 @@ SELECT q.document, l.job_id, l.state FROM unnest(%(documents)s::text[]) AS q(doc
 under which that one writes as well. With NULL for ``by`` there is none."""
 NOT_OVERTAKEN = f"(SELECT job_id FROM ({_LATER}) l) IS NULL"
 """The same as a condition on a document ``q.document``."""
+# Held by a worker that lives: what one that died had begun is taken over. By the document and nothing else: the index of running
+# items is wide with those that were.
+EARLIER = """
+SELECT i.job_id FROM (
+    SELECT job_id, state FROM job_items
+    WHERE tenant_id = %(tenant)s AND document_id = %(document)s AND job_id < %(by)s OFFSET 0) i
+JOIN jobs j ON j.tenant_id = %(tenant)s AND j.job_id = i.job_id
+WHERE i.state = 'running' AND j.lease_until > %(now)s AND j.kb_id IS NOT DISTINCT FROM %(kb)s
+ORDER BY i.job_id LIMIT 1
+"""
+"""A job ordered before ``by`` that is at a document."""
 _TO_COME = """
 SELECT j.job_id FROM job_items i JOIN jobs j ON j.tenant_id = %(tenant)s AND j.job_id = i.job_id
 WHERE i.tenant_id = %(tenant)s AND i.document_id = %(document)s AND i.state IN ('queued', 'running') AND j.kb_id = %(kb)s
@@ -42,6 +53,12 @@ async def overtaken(cursor: Cursor) -> dict[str, Overtaken | NotYet]:
         else Overtaken(job_id)
         for document_id, job_id, state in await cursor.fetchall()
     }
+
+
+async def wait_for_earlier(cursor: Cursor) -> None:
+    """Whom :data:`EARLIER` found has begun what is to be done, and is ahead with it. Raises ``NotYet``."""
+    if (row := await cursor.fetchone()) is not None:
+        raise NotYet(f"job {row[0]}, which was ordered earlier, is at this document")
 
 
 async def nobody_to_come(connection: Connection, params: dict[str, object]) -> None:

@@ -14,7 +14,7 @@ from memoryd.generations.ports import Missing
 from memoryd.jobs.ports import NotYet
 from memoryd.knowledge.model import NewDocument, Overtaken, Read, ReadyChunk, ReadySection, Staging, Written
 from memoryd.stores.database import Database
-from memoryd.stores.jobs.order import OVERTAKEN, nobody_to_come, overtaken
+from memoryd.stores.jobs.order import EARLIER, OVERTAKEN, nobody_to_come, overtaken, wait_for_earlier
 from memoryd.stores.knowledge.beginnings import INSERT, Beginning, Beginnings, row
 from memoryd.stores.knowledge.discard import discard
 from memoryd.stores.knowledge.locks import BEGINNING, ENDING, STILL_WRITABLE, THERE, lock_document, naming, open_draft
@@ -151,6 +151,8 @@ class PgDrafts:
         same = current is not None and current.same(document)
         fresh = replace(fresh, replaces=current is not None)
         if writing is not None and writing.same(document) and not same:
+            # Two that went on with it side by side would each find that the other has.
+            await wait_for_earlier(await connection.execute(EARLIER, params))
             await connection.execute(_DESCRIBE, params | {"pid": writing.document_pid})
             return replace(fresh, document_pid=writing.document_pid, stored=writing.chunks)
         if writing is not None:
@@ -279,11 +281,13 @@ class PgDrafts:
                     return True
             return False
 
-    async def overtaken(self, scope: Scope, kb_id: UUID, document_id: str, by: UUID) -> Overtaken | None:
+    async def overtaken(self, scope: Scope, kb_id: UUID, document_id: str, now: datetime, *, by: UUID) -> Overtaken | None:
         """See :class:`memoryd.knowledge.ports.Drafts`."""
-        params = naming(scope, kb_id) | {"documents": [document_id], "by": by}
-        async with self._database.opened(scope, [(OVERTAKEN, params)]) as (_, (others,)):
-            return _of_one(await overtaken(others))
+        params = naming(scope, kb_id) | {"document": document_id, "documents": [document_id], "now": now, "by": by}
+        async with self._database.opened(scope, [(OVERTAKEN, params), (EARLIER, params)]) as (_, (later, earlier)):
+            if (overtaking := _of_one(await overtaken(later))) is None:
+                await wait_for_earlier(earlier)
+            return overtaking
 
     async def removed(self, scope: Scope, kb_id: UUID, document_id: str) -> bool:
         """See :class:`memoryd.knowledge.ports.Drafts`."""

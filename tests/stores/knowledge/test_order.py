@@ -11,13 +11,13 @@ import pytest
 
 from memoryd.errors import Conflict
 from memoryd.jobs.model import Command, ItemState, Job, JobItem, JobState, NewItem, NewJob, Outcome
-from memoryd.jobs.ports import Control
+from memoryd.jobs.ports import Control, NotYet
 from memoryd.knowledge.model import Overtaken, Staging
 from memoryd.stores.database import Database
 from memoryd.stores.generations import Generation
 from memoryd.stores.jobs.desk import PgDesk
 from retrieval.scope import Scope
-from tests.jobs.conftest import KIND
+from tests.jobs.conftest import KIND, POLICY
 from tests.stores.knowledge.shelf import PART, Shelf, new_shelf
 from tests.stores.knowledge.test_publish_by_job import Desk, nothing
 
@@ -48,7 +48,7 @@ class Orders(Desk):
             return await self.ingest.process(scope, job, item, control)
         shelf, lines = self.shelf, self.lines[item.job_id, item.document_id]
         new = shelf.new(item.document_id, lines)
-        staging = await shelf.drafts.begin(shelf.scope, shelf.kb, new, shelf.now(), by=item.job_id)
+        staging = await shelf.drafts.begin(shelf.scope, shelf.kb, new, self.clock.now(), by=item.job_id)
         if staging is None or isinstance(staging, Overtaken):
             return Outcome(ItemState.UNCHANGED, reason="overtaken" if staging else None)
         await self.within()
@@ -153,6 +153,31 @@ async def test_it_waits_for_a_later_job_that_is_at_the_document_for_that_may_fai
     (item,) = await orders.jobs.items(orders.shelf.scope, one, limit=9)
     assert (item.state, item.attempts) == (ItemState.SUCCEEDED, 1)
     assert await orders.draft() == ({"a": earlier} if earlier else {})
+
+
+async def test_it_waits_for_an_earlier_job_that_writes_the_same_while_the_worker_of_that_lives(orders: Orders) -> None:
+    async def meanwhile() -> None:
+        orders.within = nothing
+        two.append(await orders.bring(a=MID))
+        await orders.turns()
+        (item,) = await orders.jobs.items(shelf.scope, two[0], limit=9)
+        assert (item.state, item.reason, item.attempts) == (ItemState.QUEUED, "others_write", 0)
+        with pytest.raises(NotYet, match=f"job {one}, which was ordered earlier"):
+            await shelf.drafts.overtaken(shelf.scope, shelf.kb, "a", orders.clock.now(), by=two[0])
+        later = orders.clock.now() + POLICY.lease
+        assert await shelf.drafts.overtaken(shelf.scope, shelf.kb, "a", later, by=two[0]) is None
+        taken_over = await shelf.drafts.begin(shelf.scope, shelf.kb, shelf.new("a", MID), later, by=two[0])
+        assert isinstance(taken_over, Staging)
+
+    shelf, two = orders.shelf, list[UUID]()
+    one = await orders.bring(a=MID)
+    orders.within = meanwhile
+    await orders.turns()
+    assert await orders.outcomes(one) == [("succeeded", None)]
+    orders.clock.pass_(2)
+    await orders.turns()
+    assert await orders.outcomes(two[0]) == [("unchanged", None)]
+    assert await orders.draft() == {"a": MID}
 
 
 async def test_a_later_job_that_was_cancelled_or_is_of_another_knowledge_base_says_nothing(

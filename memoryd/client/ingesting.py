@@ -57,7 +57,8 @@ class IngestOperations(BaseOperations, DocumentOperations):
 
     @Operation
     def compare(self, name: str, documents: Mapping[str, str]) -> Steps[Comparison]:
-        """``documents``: SHA-256 in hexadecimal by document id. What the next version has, has otherwise, and does not have."""
+        """``documents``: SHA-256 in hexadecimal by document id. What the next version has, has otherwise, and does not have.
+        What a job has still to bring or remove counts as had otherwise."""
         found = Comparison(unchanged=[], changed=[], new=[])
         for some in pages(documents.items(), _COMPARED):
             page = yield from asked(

@@ -142,7 +142,8 @@ async def original(
 
 @router.post("/compare", responses=documented(404), operation_id="compare_documents")
 async def compare(name: Base, body: CompareIn, scope: Caller, use: Knowledge) -> CompareOut:
-    """Which of the caller's documents need to be sent: compared by SHA-256 with what the next version will have."""
+    """Which of the caller's documents need to be sent: compared by SHA-256 with what the next version will have. What
+    an unfinished job has still to bring or remove counts as changed."""
     known = await use.library.hashes(scope, name, list(body.documents))
     given = body.documents
     return CompareOut(

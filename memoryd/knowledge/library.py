@@ -83,8 +83,9 @@ class Library:
         if not await self._drafts.remove(scope, base.kb_id, document_id, self._clock.now()):
             raise NotFound("no such document")
 
-    async def hashes(self, scope: Scope, name: str, ids: Sequence[str]) -> Mapping[str, str]:
-        """SHA-256 (hex) of the originals that the next version will have, by document id: what need not be sent again."""
+    async def hashes(self, scope: Scope, name: str, ids: Sequence[str]) -> Mapping[str, str | None]:
+        """SHA-256 (hex) of the originals that the next version will have, by document id: what need not be sent again. ``None``:
+        a job has still to bring or remove it, and one that is ordered now has the last word."""
         require(scope, Action.READ)
         base = await self._bases.get(scope, name)
         return await self._drafts.hashes(scope, base.kb_id, ids)

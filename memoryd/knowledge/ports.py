@@ -133,8 +133,9 @@ class Drafts(Protocol):
         Interrupted, the draft takes nothing more until this is asked again or garbage is collected.
         """
 
-    async def hashes(self, scope: Scope, kb_id: UUID, document_ids: Sequence[str]) -> Mapping[str, str]:
-        """SHA-256 (hex) of the originals, by document id, of those that the draft, or without one the live version, has."""
+    async def hashes(self, scope: Scope, kb_id: UUID, document_ids: Sequence[str]) -> Mapping[str, str | None]:
+        """SHA-256 (hex) of the originals, by document id, of those that the draft, or without one the live version, has; ``None``
+        of those that a job has still to bring or remove."""
 
 
 class Versions(Protocol):

@@ -210,6 +210,8 @@ async def test_what_was_ordered_later_stands_and_a_removal_waits_for_what_was_or
     refused = await desk.http.delete("/v1/knowledge-bases/handbook/documents/b")
     assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
     assert answer["id"] in refused.json()["detail"]
+    compared = await desk.post("/compare", 200, documents={"a": hashlib.sha256(b"one").hexdigest()})
+    assert compared == {"unchanged": [], "changed": ["a"], "new": []}
     await desk.ingest(a="a of later", c="c of later")
     job = await desk.ended(await desk.http.post(f"{before}/resume"))
     assert job["counters"] | {"succeeded": 1, "unchanged": 2} == job["counters"]

@@ -37,11 +37,19 @@ WHERE i.state = 'running' AND j.lease_until > %(now)s AND j.kb_id IS NOT DISTINC
 ORDER BY i.job_id LIMIT 1
 """
 """A job ordered before ``by`` that is at a document."""
-_TO_COME = """
-SELECT j.job_id FROM job_items i JOIN jobs j ON j.tenant_id = %(tenant)s AND j.job_id = i.job_id
-WHERE i.tenant_id = %(tenant)s AND i.document_id = %(document)s AND i.state IN ('queued', 'running') AND j.kb_id = %(kb)s
-ORDER BY j.job_id LIMIT 1
+# Where no job is under way, which is nearly always, no document is looked at.
+TO_COME = """
+SELECT q.document, t.job_id FROM unnest(%(documents)s::text[]) AS q(document) CROSS JOIN LATERAL (
+    SELECT i.job_id FROM job_items i JOIN jobs j ON j.tenant_id = %(tenant)s AND j.job_id = i.job_id
+    WHERE i.tenant_id = %(tenant)s AND i.document_id = q.document AND i.state IN ('queued', 'running')
+        AND i.job_id >= (
+            SELECT job_id FROM jobs
+            WHERE tenant_id = %(tenant)s AND kb_id = %(kb)s AND state IN ('queued', 'running', 'paused')
+            ORDER BY job_id LIMIT 1)
+        AND j.kb_id IS NOT DISTINCT FROM %(kb)s
+    ORDER BY i.job_id LIMIT 1) t
 """
+"""Of some documents the oldest job that has still to bring or remove it, of those that one has."""
 
 
 async def overtaken(cursor: Cursor) -> dict[str, Overtaken | NotYet]:
@@ -62,7 +70,7 @@ async def wait_for_earlier(cursor: Cursor) -> None:
 
 
 async def nobody_to_come(connection: Connection, params: dict[str, object]) -> None:
-    """No job has still to bring or remove the ``document``. Raises ``Conflict``."""
-    if (row := await (await connection.execute(_TO_COME, params)).fetchone()) is not None:
-        job_id: UUID = row[0]
+    """No job has still to bring or remove the one document of ``documents``. Raises ``Conflict``."""
+    if (row := await (await connection.execute(TO_COME, params)).fetchone()) is not None:
+        job_id: UUID = row[1]
         raise Conflict(f"job {job_id} has not come to this document yet: remove it when the job has ended, or by a job")

@@ -14,7 +14,7 @@ from memoryd.generations.ports import Missing
 from memoryd.jobs.ports import NotYet
 from memoryd.knowledge.model import NewDocument, Overtaken, Read, ReadyChunk, ReadySection, Staging, Written
 from memoryd.stores.database import Database
-from memoryd.stores.jobs.order import EARLIER, OVERTAKEN, nobody_to_come, overtaken, wait_for_earlier
+from memoryd.stores.jobs.order import EARLIER, OVERTAKEN, TO_COME, nobody_to_come, overtaken, wait_for_earlier
 from memoryd.stores.knowledge.beginnings import INSERT, Beginning, Beginnings, row
 from memoryd.stores.knowledge.discard import discard
 from memoryd.stores.knowledge.locks import BEGINNING, ENDING, STILL_WRITABLE, THERE, lock_document, naming, open_draft
@@ -297,10 +297,12 @@ class PgDrafts:
         """See :func:`memoryd.stores.knowledge.discard.discard`."""
         return await discard(self._database, scope, kb_id, unchanged_by=unchanged_by)
 
-    async def hashes(self, scope: Scope, kb_id: UUID, document_ids: Sequence[str]) -> Mapping[str, str]:
-        """SHA-256 (hex) of the originals, by document id, of those that the draft, or without one the live version, has."""
+    async def hashes(self, scope: Scope, kb_id: UUID, document_ids: Sequence[str]) -> Mapping[str, str | None]:
+        """See :class:`memoryd.knowledge.ports.Drafts`."""
         params = naming(scope, kb_id) | {"documents": list(document_ids)}
-        return dict(await self._database.read(scope, _PRESENT, params))
+        present, to_come = await self._database.read_all(scope, [(_PRESENT, params), (TO_COME, params)])
+        known: dict[str, str | None] = dict(present)
+        return known | {document_id: None for document_id, _ in to_come}
 
     async def _take_out(self, connection: Connection, scope: Scope, seq: int, former: Former) -> None:
         """The open revision is not in the draft any more: erased if it is the draft's own, else closed."""

@@ -194,6 +194,31 @@ async def test_a_later_job_that_was_cancelled_or_is_of_another_knowledge_base_sa
     assert await orders.draft() == {"a": MID}
 
 
+async def test_what_a_job_has_still_to_bring_or_remove_is_not_known(orders: Orders) -> None:
+    shelf = orders.shelf
+    await shelf.release(a=OLD, b=OLD, c=OLD)
+
+    async def known() -> dict[str, str | None]:
+        return dict(await shelf.drafts.hashes(shelf.scope, shelf.kb, ["a", "b", "c", "d", "e"]))
+
+    def has(lines: Sequence[str]) -> str:
+        return shelf.new("", lines).content_hash.hex()
+
+    await orders.bring(c=OLD)
+    await orders.turns()
+    another = Orders(await shelf.another("another"))
+    await another.act(await another.bring(c=NEW), Command.PAUSE)
+    assert await known() == dict.fromkeys("abc", has(OLD))
+    one = await orders.bring(a=NEW, b=REMOVE, d=NEW)
+    unknown = {"a": None, "b": None, "c": has(OLD), "d": None}
+    assert await known() == unknown
+    await orders.act(one, Command.PAUSE)
+    assert await known() == unknown
+    await orders.act(one, Command.RESUME)
+    await orders.turns()
+    assert await known() == {"a": has(NEW), "c": has(OLD), "d": has(NEW)}
+
+
 async def test_a_removal_by_hand_is_refused_while_a_job_has_still_to_come_to_the_document(orders: Orders) -> None:
     shelf = orders.shelf
     await shelf.release(a=OLD, b=OLD)

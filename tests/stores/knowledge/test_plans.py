@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from memoryd.stores.jobs.order import EARLIER, OVERTAKEN
+from memoryd.stores.jobs.order import EARLIER, OVERTAKEN, TO_COME
 from memoryd.stores.knowledge.beginnings import _INSERT_NEW
 from memoryd.stores.knowledge.drafts import _FINISH
 from memoryd.stores.knowledge.locks import BEGINNING, ENDING
@@ -83,7 +83,7 @@ async def test_other_jobs_of_a_document_are_looked_for_by_its_id(shelf: Shelf, s
         await connection.execute(_ITEMS, params | {"many": 1, "items": 10000})
         await connection.execute(_ITEMS, params)
         await connection.execute("ANALYZE job_items")
-        for sql in (OVERTAKEN, EARLIER, _INSERT_NEW):
+        for sql in (OVERTAKEN, EARLIER, TO_COME, _INSERT_NEW):
             explained = await connection.execute(f"EXPLAIN (GENERIC_PLAN, FORMAT JSON) {numbered(sql)}".encode())
             ((plans,),) = await explained.fetchall()
             assert {scan["Index Name"] for scan in scans(plans[0]["Plan"], "job_items")} == {"job_items_of"}

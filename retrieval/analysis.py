@@ -99,6 +99,8 @@ class Analyzer:
         for word, stem in zip(new, self._stem(new), strict=True):
             known[word] = int.from_bytes(_digest(key, stem), "big", signed=True)
         ids = np.array([known[word] for word in words], dtype=np.int64)
+        if len(known) > _MOST_KNOWN:
+            del self._local.known
         terms, tfs = np.unique(ids, return_counts=True)
         return Indexed(len(words), terms, np.minimum(tfs, _MAX_TF).astype(np.int16))
 
@@ -122,7 +124,7 @@ class Analyzer:
     def _known(self, namespace: UUID) -> dict[str, int]:
         """The ids of words that this thread has met in ``namespace``: nine words of ten in a text."""
         before, known = getattr(self._local, "known", (None, {}))
-        if before != namespace or len(known) > _MOST_KNOWN:
+        if before != namespace:
             known = {}
             self._local.known = namespace, known
         return known

@@ -16,8 +16,8 @@ class Tokens(NamedTuple):
 class Tokenized(str):
     """A text that carries its tokens: ``ids`` of the vocabulary ``by``, without special tokens.
 
-    For everybody else it is the text alone. What is made of it, a part or the text with something before it, is an ordinary
-    text, so that no ids go with a text that they are not of.
+    For everybody else it is the text alone. Another text that is made of it, a part or the text with something before it, is an
+    ordinary one, so that no ids go with a text that they are not of.
     """
 
     __slots__ = ("by", "ids")

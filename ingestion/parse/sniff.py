@@ -270,6 +270,8 @@ def _json(sample: str) -> Format | None:
         # Cut off where the sample ends.
         cut_off = len(sample) >= _HEAD - 64 and getattr(error, "pos", 0) >= len(sample) - 4_096
         return Format.JSON if cut_off and re.match(r"[\[{]\s*[\"{\[\d\]}]", sample) else None
+    except RecursionError:
+        pass
     return Format.JSON
 
 
@@ -281,6 +283,6 @@ def _is_lines(sample: str) -> bool:
         return False
     try:
         json.loads(lines[0])
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return lines[1].lstrip().startswith(("{", "["))

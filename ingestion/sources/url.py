@@ -131,7 +131,7 @@ class Fetcher:
         if answer.headers.get("content-length", "").isdecimal() and int(answer.headers["content-length"]) > most:
             raise _too_large(most)
         decode = decoder(answer.headers.get("content-encoding", ""))
-        sink = _Sink(await asyncio.to_thread(into.open, "wb"), most)
+        sink = _Sink(into.open("wb"), most)
         try:
             wire = 0
             async for raw in answer.aiter_raw():

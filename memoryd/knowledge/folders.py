@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 
 # A smaller file is removed in tens of microseconds.
@@ -26,7 +27,8 @@ class Purpose(StrEnum):
 
 
 class Scratch:
-    """Files that are gone when their users are done with them, in a folder that is there as long as one of them is.
+    """Files that are gone when their users are done with them, in a folder that is there as long as one of them is. Who writes
+    one opens it before it waits for anything: it may be removed by then, and would be made anew.
 
     The folder is locked: what a process left that was killed is told by its lock. Of one event loop.
     """
@@ -71,9 +73,12 @@ class _Held:
         self.users = 0
 
     def leave(self) -> None:
-        """It is empty, or will be once the last file of somebody who was cancelled has gone."""
+        """It is empty, but for what somebody left who was cancelled while it was being removed."""
         os.close(self._lock)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        try:
+            self.folder.rmdir()
+        except OSError:
+            asyncio.get_running_loop().run_in_executor(None, partial(shutil.rmtree, self.folder, ignore_errors=True))
 
 
 def _gone_at_once(path: Path) -> bool:

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
 from memoryd.access.service import require
@@ -62,7 +61,8 @@ class Uploads:
         """Store an uploaded file, piece by piece. Raises ``StoreUnavailable``."""
         originals = self._store()
         async with self._scratch.file() as path:
-            digest, size = await BULK.run(_copied, file, path)
+            with path.open("wb") as target:
+                digest, size = await BULK.run(_copied, file, target)
             await originals.wanted(scope, base.kb_id, [digest])
             key = await originals.keep(scope, base.kb_id, path, digest)
         return Kept(digest, key, size)
@@ -125,11 +125,10 @@ def _digests(wishes: Sequence[Wish]) -> list[str | None]:
     return [one.upload if one.text is None else hashlib.sha256(one.text.encode()).hexdigest() for one in wishes]
 
 
-def _copied(file: BinaryIO, path: Path) -> tuple[str, int]:
+def _copied(file: BinaryIO, target: BinaryIO) -> tuple[str, int]:
     digest, size = hashlib.sha256(), 0
-    with path.open("wb") as target:
-        while piece := file.read(_PIECE_BYTES):
-            digest.update(piece)
-            size += len(piece)
-            target.write(piece)
+    while piece := file.read(_PIECE_BYTES):
+        digest.update(piece)
+        size += len(piece)
+        target.write(piece)
     return digest.hexdigest(), size

@@ -254,6 +254,7 @@ class Database:
         try:
             yield connection
         except BaseException:
+            # A trip that failed has closed it already.
             await connection.close()
             raise
         finally:

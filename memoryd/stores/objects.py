@@ -8,8 +8,9 @@ import os
 import shutil
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
 
@@ -79,23 +80,30 @@ class ObstoreObjects:
         await self._run(lambda: obstore.put(self._files, key, path, chunk_size=_PART_BYTES, max_concurrency=_PARTS_AT_ONCE))
 
     async def get_file(self, key: str, path: Path) -> bool:
-        """Copy an object into a file, which is written anew; false when there is none."""
+        """Copy an object into a file, which is written anew; false when there is none. Without all of it there is no file."""
 
-        def copy() -> bool:
+        def copy(file: BinaryIO) -> bool:
             try:
                 found = obstore.get(self._files, key)
             except FileNotFoundError as error:
                 _only_the_object(error)
                 return False
-            with path.open("wb") as file:
-                if found.meta["size"] <= _PIECE_BYTES:
-                    file.write(found.bytes())
-                    return True
-                for piece in found.stream(min_chunk_size=_PIECE_BYTES):
-                    file.write(piece)
+            if found.meta["size"] <= _PIECE_BYTES:
+                file.write(found.bytes())
+                return True
+            for piece in found.stream(min_chunk_size=_PIECE_BYTES):
+                file.write(piece)
             return True
 
-        return await self._run(copy)
+        # Opened and closed here: a thread that goes on when nobody waits for it any more would make a file that was removed.
+        found = False
+        try:
+            with path.open("wb") as file:
+                found = await self._run(partial(copy, file))
+        finally:
+            if not found:
+                _remove(path)
+        return found
 
     async def exists(self, key: str) -> bool:
         """Whether there is such an object."""
@@ -161,6 +169,10 @@ class ObstoreObjects:
             return await self._threads.run(work)
         except (BaseError, OSError) as error:
             raise StoreUnavailable("object storage cannot be reached") from error
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def _only_the_object(error: FileNotFoundError) -> None:

@@ -24,6 +24,8 @@ _SPECIAL_TOKENS = 3
 MOST_CHARS_PER_TOKEN = 64
 # Pre-tokenizers that end a word at white space and keep none of it in a token.
 _WORD_SPLITTERS = frozenset({"BertPreTokenizer", "Whitespace", "WhitespaceSplit"})
+# Normalizers that change characters where they stand.
+_WORD_NORMALIZERS = frozenset({"BertNormalizer", "Lowercase", "NFC", "NFD", "NFKC", "NFKD", "StripAccents"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class ModelTokenizer:
             self._tokenizer.enable_truncation(max_tokens, strategy="longest_first")
         self._special = special
         self._most_chars = None if max_tokens is None else MOST_CHARS_PER_TOKEN * max_tokens
-        self._parts_at_space = type(self._tokenizer.pre_tokenizer).__name__ in _WORD_SPLITTERS
+        self._parts_at_space = _parts_at_space(self._tokenizer)
         self._vocabulary = hashlib.sha256(said).hexdigest()
         self._max_tokens = max_tokens
         self._around = _around(self._tokenizer, special=special)
@@ -72,7 +74,7 @@ class ModelTokenizer:
 
     @property
     def vocabulary(self) -> str:
-        """Whose ids its tokens have: two tokenizers with one of these give a text the same."""
+        """Whose ids its tokens have: two tokenizers with one of these give a text the same, special tokens apart."""
         return self._vocabulary
 
     def encode(self, texts: Sequence[str]) -> list[Encoding]:
@@ -126,6 +128,16 @@ def estimated_tokens(text: str, most: int) -> int:
     """
     guess = len(text) // _CHARS_PER_TOKEN if text.isascii() else len(text)
     return min(guess + _SPECIAL_TOKENS, most)
+
+
+def _parts_at_space(tokenizer: Tokenizer) -> bool:
+    """Whether white space parts a text so that nothing on one side of it depends on what is on the other."""
+    if type(tokenizer.pre_tokenizer).__name__ not in _WORD_SPLITTERS:
+        return False
+    if tokenizer.normalizer is not None and type(tokenizer.normalizer).__name__ not in _WORD_NORMALIZERS:
+        return False
+    added = tokenizer.get_added_tokens_decoder().values()
+    return not any(one.lstrip or one.rstrip or any(char.isspace() for char in one.content) for one in added)
 
 
 def _around(tokenizer: Tokenizer, *, special: bool) -> tuple[list[int], list[int]] | None:

@@ -3,11 +3,16 @@
 import asyncio
 import os
 import shutil
+import threading
 from pathlib import Path
 
+import obstore
 import pytest
+from obstore.store import ObjectStore
 
 from memoryd.knowledge.folders import Purpose, Scratch, remove_abandoned
+from memoryd.stores.objects import ObstoreObjects
+from tests.embedded.running import until
 
 LONG_AGO = (0, 0)
 
@@ -66,6 +71,42 @@ async def test_a_folder_that_somebody_removed_is_made_again(place: Path) -> None
             path.write_text("x")
             assert path.parent != lost.parent
     assert names(place) == set()
+
+
+async def test_what_was_made_behind_its_user_goes_with_the_folder(place: Path) -> None:
+    async with Scratch(Purpose.INGEST).file() as one:
+        (one.parent / "late").write_text("x")
+    await until(lambda: names(place) == set())
+
+
+async def test_a_fetch_that_was_given_up_makes_no_file_behind_it(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects, scratch, asked, answer = ObstoreObjects(str(place / "objects"), timeout_s=30), Scratch(Purpose.INGEST), *events(2)
+    await objects.put("k", b"x" * 1_000)
+    get = obstore.get
+
+    def slow(store: ObjectStore, key: str) -> object:
+        asked.set()
+        answer.wait(5)
+        return get(store, key)
+
+    async def fetch() -> None:
+        async with scratch.file() as path:
+            await objects.get_file("k", path)
+
+    monkeypatch.setattr(obstore, "get", slow)
+    async with scratch.file() as other:
+        other.write_text("x")
+        fetching = asyncio.create_task(fetch())
+        await asyncio.to_thread(asked.wait, 5)
+        fetching.cancel()
+        await asyncio.wait([fetching])
+        answer.set()
+        await objects.exists("k")
+        assert names(other.parent) == {other.name}
+
+
+def events(number: int) -> list[threading.Event]:
+    return [threading.Event() for _ in range(number)]
 
 
 async def test_what_the_killed_have_left_is_removed(place: Path) -> None:

@@ -81,7 +81,7 @@ def test_what_it_remembers_of_words_has_an_end() -> None:
     analyzer, most = Analyzer(), 32_768
     for start in range(0, 3 * most, most // 2):
         analyzer.indexed(SPACE, " ".join(f"word{number}" for number in range(start, start + most // 2)))
-        assert len(analyzer._local.known[1]) <= most + most // 2
+        assert len(getattr(analyzer._local, "known", (SPACE, {}))[1]) <= most
     assert analyzer.indexed(SPACE, "word1").terms.tolist() == [Analyzer.term_id(SPACE, "word1")]
 
 

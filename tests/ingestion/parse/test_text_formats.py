@@ -154,8 +154,9 @@ async def test_records(tmp_path: Path) -> None:
         ("[" * 100_000 + "]" * 100_000, "JSON that is nested too deeply; it is shown as it stands"),
     ],
 )
-async def test_json_that_would_lose_something_is_shown_as_it_stands(tmp_path: Path, text: str, said: str) -> None:
-    document = await read_text(tmp_path, text, "a.json")
+@pytest.mark.parametrize("name", ["a.json", "data"])
+async def test_json_that_would_lose_something_is_shown_as_it_stands(tmp_path: Path, text: str, said: str, name: str) -> None:
+    document = await read_text(tmp_path, text, name)
     assert "".join(block.text for block in document.blocks) == text
     assert document.parsed.warnings == (said,)
 

@@ -1,6 +1,9 @@
 import copy
+import json
+from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +25,31 @@ def test_a_text_that_carries_its_tokens_is_read_as_without(text: str, window: in
         for one in found:
             np.testing.assert_array_equal(one.ids, expected.ids)
             np.testing.assert_array_equal(one.segments, expected.segments)
+
+
+@pytest.mark.parametrize(
+    ("changed", "parts"),
+    [
+        ({}, True),
+        ({"normalizer": None}, True),
+        ({"pre_tokenizer": {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "always", "split": True}}, False),
+        ({"normalizer": {"type": "Replace", "pattern": {"Regex": "\\s+"}, "content": "-"}}, False),
+        ({"normalizer": {"type": "Sequence", "normalizers": [{"type": "Prepend", "prepend": "_"}]}}, False),
+        ({"added": {"lstrip": True}}, False),
+        ({"added": {"rstrip": True}}, False),
+        ({"added": {"content": "\n\n"}}, False),
+    ],
+)
+def test_white_space_parts_a_text_where_nothing_reaches_over_it(
+    tmp_path: Path, changed: dict[str, dict[str, object] | None], parts: bool
+) -> None:
+    told = json.loads(PATH.read_text())
+    added = changed.pop("added", None) or {}
+    told["added_tokens"][-1] |= added
+    if "content" in added:
+        told["model"]["vocab"][added["content"]] = told["added_tokens"][-1]["id"]
+    (tmp_path / "tokenizer.json").write_text(json.dumps(told | changed))
+    assert ModelTokenizer(tmp_path / "tokenizer.json").parts_at_space is parts
 
 
 def test_a_copy_carries_the_same() -> None:

@@ -31,5 +31,6 @@ class Tokenized(str):
         made.ids, made.by = ids, by
         return made
 
-    def __getnewargs__(self) -> tuple[str, Sequence[int], str]:  # type: ignore[override]  # what a copy is made of
-        return str(self), self.ids, self.by
+    def __reduce__(self) -> tuple[type[Tokenized], tuple[str, Sequence[int], str]]:
+        """What a copy is made of."""
+        return Tokenized, (str(self), self.ids, self.by)

@@ -56,7 +56,8 @@ class Scratch:
             finally:
                 held.users -= 1
                 if not held.users:
-                    self._held = None if self._held is held else self._held
+                    if self._held is held:
+                        self._held = None
                     held.leave()
 
 

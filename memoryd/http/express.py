@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memoryd.http import session_life, sessions
 from memoryd.http.caller import once_of
-from memoryd.http.schemas.sessions import AppendIn, Key
+from memoryd.http.plain import appending_of
+from memoryd.http.schemas.sessions import Key
 from memoryd.http.session_views import appended_json
-from memoryd.http.strict import INLINE_BYTES, parsed
+from memoryd.http.strict import INLINE_BYTES
 from memoryd.memory.model import Idempotency
 from memoryd.services import Services
 from retrieval.packing import DEFAULT_TOKENIZER
@@ -75,7 +76,7 @@ class Express:
             return None
         try:
             session_id = _KEY.validate_python(session_id)
-            body = AppendIn.model_validate(parsed(content))
+            wish = appending_of(content, self._services().clock.now())
         except (ValidationError, HTTPException):
             return None
         once: Idempotency | None = None
@@ -84,7 +85,8 @@ class Express:
                 return None
             once = once_of(Request(scope), keys[0], content)
         use = await sessions.session_services(self._services())
-        return appended_json(body, await sessions.appended(session_id, body, scope["state"]["scope"], use, once))
+        done = await use.working.append(scope["state"]["scope"], session_id, wish.messages, wish.birth, once)
+        return appended_json(wish.messages, done)
 
     async def _context(self, scope: Scope, receive: "_Again", session_id: str) -> bytes | None:
         """As :meth:`_append`."""

@@ -1,9 +1,9 @@
 """From the session use cases' results to the bodies of answers, and back."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import cast
+from typing import NamedTuple, cast
 
 from pydantic import JsonValue as PydanticJson
 from pydantic_core import to_json
@@ -28,6 +28,7 @@ from memoryd.http.schemas.sessions import (
 from memoryd.sessions.events import Event, EventKind
 from memoryd.sessions.model import (
     Appended,
+    Birth,
     Checkpoint,
     Effect,
     Entry,
@@ -45,13 +46,26 @@ from retrieval.filters import JsonValue
 _DUMP = SessionMessageIn.__pydantic_serializer__.to_json
 
 
+class Appending(NamedTuple):
+    """What an append asks for."""
+
+    messages: Sequence[NewMessage]
+    birth: Birth
+
+
+def appending(body: AppendIn, now: datetime) -> Appending:
+    """Everything but the session's name and the receipt."""
+    return Appending(new_messages(body, now), Birth(body.space, body.user_id, body.agent_id, body.ttl_s))
+
+
 def new_messages(body: AppendIn, now: datetime) -> list[NewMessage]:
     """What is stored: the fields that were given, as JSON."""
     recorded_at = now.isoformat()
-    return [_new(message, body.agent_id, recorded_at) for message in body.messages]
+    return [new_message(message, body.agent_id, recorded_at) for message in body.messages]
 
 
-def _new(message: SessionMessageIn, agent_id: str | None, recorded_at: str) -> NewMessage:
+def new_message(message: SessionMessageIn, agent_id: str | None, recorded_at: str) -> NewMessage:
+    """``agent_id``: of one that names none."""
     agent = message.agent_id or agent_id
     text = _DUMP(message, exclude_defaults=True).decode().removesuffix("}")  # never empty: there is a role
     if message.agent_id is None and agent is not None:
@@ -59,26 +73,26 @@ def _new(message: SessionMessageIn, agent_id: str | None, recorded_at: str) -> N
     return NewMessage(message.id, agent, message.pinned, f'{text},"recorded_at":"{recorded_at}"}}')
 
 
-def appended_out(body: AppendIn, appended: Appended) -> AppendOut:
+def appended_out(messages: Sequence[NewMessage], appended: Appended) -> AppendOut:
     """In the order sent."""
     return AppendOut(
         results=[
-            PlacedOut(position=one.position, id=message.id, status="created" if one.created else "duplicate")
-            for message, one in zip(body.messages, appended.placed, strict=True)
+            PlacedOut(position=one.position, id=message.client_id, status="created" if one.created else "duplicate")
+            for message, one in zip(messages, appended.placed, strict=True)
         ],
         head=appended.head,
         restored_from=restored_out(appended.restored_from),
     )
 
 
-def appended_json(body: AppendIn, appended: Appended) -> bytes:
+def appended_json(messages: Sequence[NewMessage], appended: Appended) -> bytes:
     """As :func:`appended_out`, written."""
     restored = restored_out(appended.restored_from)
     return to_json(
         {
             "results": [
-                {"position": one.position, "id": message.id, "status": "created" if one.created else "duplicate"}
-                for message, one in zip(body.messages, appended.placed, strict=True)
+                {"position": one.position, "id": message.client_id, "status": "created" if one.created else "duplicate"}
+                for message, one in zip(messages, appended.placed, strict=True)
             ],
             "head": appended.head,
             "restored_from": None if restored is None else restored.model_dump(mode="json"),

@@ -1,7 +1,6 @@
 """``/v1/sessions``: messages, state, effects, checkpoints."""
 
 import re
-from collections.abc import Awaitable
 from typing import Annotated
 from uuid import UUID
 
@@ -29,17 +28,15 @@ from memoryd.http.schemas.sessions import (
 )
 from memoryd.http.session_views import (
     appended_out,
+    appending,
     checkpoint_out,
     effect_out,
     entry_out,
-    new_messages,
     page_out,
 )
 from memoryd.http.strict import StrictRoute
-from memoryd.memory.model import Idempotency
-from memoryd.sessions.model import Appended, Birth, CheckpointWish, Expected
+from memoryd.sessions.model import CheckpointWish, Expected
 from memoryd.sessions.services import SessionServices
-from retrieval.scope import Scope
 
 _TAG = re.compile(r'(W/)?"[\x21\x23-\x7e\x80-\xff]*"')
 _VERSION = re.compile(r'"(\d{1,16})"', re.ASCII)
@@ -92,15 +89,8 @@ async def append(session_id: SessionId, body: AppendIn, scope: Caller, use: Sess
 
     Positions are one total order, however many agents write at once. What was appended before is answered as `duplicate`.
     """
-    return appended_out(body, await appended(session_id, body, scope, use, once))
-
-
-def appended(
-    session_id: str, body: AppendIn, scope: Scope, use: SessionServices, once: Idempotency | None
-) -> Awaitable[Appended]:
-    """What :func:`append` does."""
-    birth = Birth(body.space, body.user_id, body.agent_id, body.ttl_s)
-    return use.working.append(scope, session_id, new_messages(body, use.clock.now()), birth, once)
+    messages, birth = appending(body, use.clock.now())
+    return appended_out(messages, await use.working.append(scope, session_id, messages, birth, once))
 
 
 @router.get("/messages", responses=documented(404), operation_id="list_messages")

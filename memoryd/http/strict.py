@@ -5,6 +5,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, get_args, get_origin
 from urllib.parse import unquote_to_bytes
 
+import jiter
 from fastapi import HTTPException, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -86,6 +87,16 @@ def _many(annotation: object) -> bool:
 
 def parsed(body: bytes) -> JsonValue:
     """JSON that can be read in one way. Raises ``HTTPException`` 400."""
+    try:
+        value: JsonValue = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
+    except ValueError:
+        return _looked_at(body)
+    return value
+
+
+def _looked_at(body: bytes) -> JsonValue:
+    """By Python's own parser, three times as slow. It says what is wrong, and takes what the other does not: a half of a
+    surrogate pair, which fields refuse by their names, and more than 200 levels."""
     try:
         text = body.decode()
     except UnicodeDecodeError as error:

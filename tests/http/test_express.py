@@ -15,7 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 from memoryd.http import express
 from memoryd.http.express import Express, _Again
 from memoryd.http.schemas.sessions import AppendIn
-from memoryd.http.session_views import appended_json, appended_out
+from memoryd.http.session_views import appended_json, appended_out, new_messages
 from memoryd.sessions.model import Appended, Placed, Restored
 from tests.http.conftest import Tenant
 
@@ -101,10 +101,10 @@ async def test_appends_are_answered_and_stored_alike(tenant: Tenant, other: Tena
 def test_an_append_is_written_as_the_framework_writes_it() -> None:
     at = datetime(2026, 5, 1, 10, 0, 0, 120_000, tzinfo=UTC)
     restored = Restored(UUID(int=7), at, at.replace(microsecond=0), (UUID(int=8),))
-    body = AppendIn.model_validate({"messages": [MESSAGE, {**MESSAGE, "id": 'm "é" 1'}]})
+    messages = new_messages(AppendIn.model_validate({"messages": [MESSAGE, {**MESSAGE, "id": 'm "é" 1'}]}), at)
     for origin in (None, restored):
         appended = Appended(9, (Placed(8, created=False), Placed(9, created=True)), origin)
-        assert appended_json(body, appended) == appended_out(body, appended).model_dump_json().encode()
+        assert appended_json(messages, appended) == appended_out(messages, appended).model_dump_json().encode()
 
 
 async def test_names_queries_and_methods_are_taken_alike(tenant: Tenant, other: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def _printable(value: str) -> str:
     return value
 
 
-def _sound(value: JsonValue) -> JsonValue:
+def sound(value: JsonValue) -> JsonValue:
     """JSON that every store and client can hold: no lone surrogates, no NUL, at most 32 levels."""
     if isinstance(value, str) and value.isascii() and "\0" not in value:
         return value  # what nearly all are
@@ -52,7 +52,7 @@ def _encodable(text: str) -> bool:
 
 
 Key = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
-Json = Annotated[JsonValue, AfterValidator(_sound)]
+Json = Annotated[JsonValue, AfterValidator(sound)]
 Short = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_printable)]
 # Refused at the first part that is wrong: each would be an error, and there may be millions.
 _Parts = Annotated[list[dict[str, JsonValue]], Field(fail_fast=True)]
@@ -72,7 +72,7 @@ class SessionMessageIn(Body):
     """One message. `id` is the caller's own: the same id is never appended twice."""
 
     role: Role
-    content: Annotated[str | _Parts | None, AfterValidator(_sound)] = Field(
+    content: Annotated[str | _Parts | None, AfterValidator(sound)] = Field(
         None, description='Text, or structured parts such as `{"type": "text", "text": "…"}`'
     )
     name: Short | None = None

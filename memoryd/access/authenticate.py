@@ -20,6 +20,9 @@ _TOUCH_EVERY = timedelta(minutes=1)
 # Keys whose last read, or last use, is remembered.
 _REMEMBERED = 10_000
 
+# So much of the time that a read is trusted for, the next one begins beside whoever asks: a key in use is waited for once.
+_AHEAD = 0.5
+
 _Place = tuple[UUID, UUID]
 _Read = asyncio.Task[KeyRecord | None]
 _Key = TypeVar("_Key")
@@ -32,7 +35,7 @@ class Authenticator:
     """Looks keys up, again and again, so that a revoked key stops working at once.
 
     What a read found serves the requests of the next moment too (:mod:`memoryd.access.freshness`): who ends a key is answered
-    when that is over. Others that come while a read of their key is under way share the next read.
+    when that is over. A read under way serves those that come as soon after it began; who comes later shares the next.
     """
 
     def __init__(self, store: KeyLookup, clock: Clock) -> None:
@@ -40,7 +43,7 @@ class Authenticator:
         self._clock = clock
         self._touched: OrderedDict[UUID, datetime] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reading: dict[_Place, _Read] = {}
+        self._reading: dict[_Place, tuple[float, _Read]] = {}
         self._next: dict[_Place, _Read] = {}
         self._found: OrderedDict[_Place, tuple[float, KeyRecord]] = OrderedDict()
 
@@ -58,28 +61,47 @@ class Authenticator:
         return Scope(presented.tenant_id, f"key:{record.key_id}", record.actions, record.spaces, request_id)
 
     async def close(self) -> None:
-        """Wait for the last notes of use."""
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=2)
+        """Wait for the last notes of use, and for reads that began ahead of whoever would have asked."""
+        if last := {*self._tasks, *(read for _, read in self._reading.values())}:
+            await asyncio.wait(last, timeout=2)
 
     def _just_found(self, place: _Place) -> KeyRecord | None:
         began, record = self._found.get(place, (0.0, None))
-        return record if record is not None and asyncio.get_running_loop().time() - began < TRUSTED_S else None
+        age = asyncio.get_running_loop().time() - began
+        if record is None or age >= TRUSTED_S:
+            return None
+        if age > _AHEAD * TRUSTED_S and place not in self._reading:
+            self._begin(place)
+        return record
 
     async def _read_soon(self, place: _Place) -> KeyRecord | None:
-        reads = self._next if place in self._reading else self._reading
-        read = reads.get(place)
+        began, read = self._reading.get(place, (0.0, None))
         if read is None:
-            read = reads[place] = asyncio.create_task(self._read(place, self._reading.get(place)))
-            read.add_done_callback(_noticed)
+            read = self._begin(place)
+        elif asyncio.get_running_loop().time() - began >= TRUSTED_S:
+            read = self._next.get(place) or self._queue(place, read)
         # Others wait for it too: it goes on when one of them gives up.
         return await asyncio.shield(read)
 
-    async def _read(self, place: _Place, before: _Read | None) -> KeyRecord | None:
-        if before is not None:
-            await asyncio.wait([before])
-            self._reading[place] = self._next.pop(place)
+    def _begin(self, place: _Place) -> _Read:
         began = asyncio.get_running_loop().time()
+        read = asyncio.create_task(self._read(place, began))
+        read.add_done_callback(_noticed)
+        self._reading[place] = began, read
+        return read
+
+    def _queue(self, place: _Place, before: _Read) -> _Read:
+        read = self._next[place] = asyncio.create_task(self._read_after(place, before))
+        read.add_done_callback(_noticed)
+        return read
+
+    async def _read_after(self, place: _Place, before: _Read) -> KeyRecord | None:
+        await asyncio.wait([before])
+        began = asyncio.get_running_loop().time()
+        self._reading[place] = began, self._next.pop(place)
+        return await self._read(place, began)
+
+    async def _read(self, place: _Place, began: float) -> KeyRecord | None:
         try:
             record = await self._store.find_key(*place)
             if record is not None:

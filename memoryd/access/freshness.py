@@ -2,7 +2,7 @@
 
 Every process may answer requests by a read that began up to ``TRUSTED_S`` ago. Whoever revokes a key or suspends a tenant waits
 a little longer before it says so: a request that comes after the answer finds no read that is older than the revocation.
-So nobody sees a revoked key work, and at a thousand requests a second with one key one in fifty looks it up.
+So nobody sees a revoked key work, and at a thousand requests a second with one key a read serves some thirty of them.
 """
 
 import asyncio

@@ -78,7 +78,8 @@ async def test_requests_that_come_during_a_read_share_the_next(issued: tuple[Key
         await alone
 
 
-async def test_a_failed_read_fails_those_who_waited_for_it(issued: tuple[Keys, str]) -> None:
+async def test_a_failed_read_fails_those_who_waited_for_it(issued: tuple[Keys, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authenticate, "TRUSTED_S", 0.0)
     keys, text = issued
     authenticator = Authenticator(keys, SystemClock())
     keys.broken = True
@@ -116,6 +117,42 @@ async def test_what_was_found_serves_the_next_moment_and_no_more(
     (await keys.read(1)).set()
     with pytest.raises(Unauthenticated):
         await last
+
+
+async def test_who_comes_soon_after_a_read_began_shares_it(issued: tuple[Keys, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authenticate, "TRUSTED_S", 3600.0)
+    keys, text = issued
+    authenticator = Authenticator(keys, SystemClock())
+    both = [asyncio.create_task(authenticator.scope(text, f"{n}")) for n in range(2)]
+    (await keys.read(0)).set()
+    assert [(await one).request_id for one in both] == ["0", "1"]
+    assert len(keys.reads) == 1
+
+
+async def test_a_key_in_use_is_read_again_before_its_time_is_over(
+    issued: tuple[Keys, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authenticate, "TRUSTED_S", 3600.0)
+    keys, text = issued
+    authenticator = Authenticator(keys, SystemClock())
+    first = asyncio.create_task(authenticator.scope(text, "1"))
+    (await keys.read(0)).set()
+    await first
+    monkeypatch.setattr(authenticate, "_AHEAD", 0.0)
+    assert (await authenticator.scope(text, "2")).request_id == "2"
+    again = await keys.read(1)
+    assert (await authenticator.scope(text, "3")).request_id == "3"  # nobody waits, and there is one read at a time
+    keys.record = replace(keys.record, revoked_at=datetime.now(UTC))
+    again.set()
+    await authenticator.close()
+    assert len(keys.reads) == 2
+    assert (await authenticator.scope(text, "4")).request_id == "4"  # that read began before the revocation
+    (await keys.read(2)).set()
+    await authenticator.close()
+    with pytest.raises(Unauthenticated):
+        await authenticator.scope(text, "5")
+    (await keys.read(3)).set()
+    await authenticator.close()
 
 
 async def test_a_key_that_is_not_there_is_looked_up_each_time(issued: tuple[Keys, str], monkeypatch: pytest.MonkeyPatch) -> None:

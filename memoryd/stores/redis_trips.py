@@ -11,26 +11,32 @@ from collections.abc import Iterable, Mapping, Sequence
 import hiredis
 import redis.asyncio as aioredis
 from redis import exceptions
+from redis.asyncio.connection import AbstractConnection
 
 _TRIPS = 2  # at once: the server works on one while the answers of the other are read
 _MOST_CALLS = 64
 _MOST_BYTES = 256 * 1024  # and the call that exceeds it
+# A connection that answered just now is there. Of one that was not used for longer it is seen whether the server closed it.
+_SURE_S = 0.5
 
 Argument = str | bytes | int | float
 
 
 class _Call:
-    __slots__ = ("answer", "packed")
+    __slots__ = ("answer", "asked", "packed")
 
     def __init__(self, packed: bytes) -> None:
+        loop = asyncio.get_running_loop()
         self.packed = packed
-        self.answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.asked = loop.time()
+        self.answer: asyncio.Future[object] = loop.create_future()
 
 
 class Trips:
     """Two connections to one server. For commands that answer at once: one that blocks would hold up all behind it.
 
-    As elsewhere, nothing is sent twice: when a trip breaks, all its calls fail, and each may have been done or not.
+    As elsewhere, nothing is sent twice: when a trip breaks, all its calls fail, and each may have been done or not. Each has an
+    answer, or has failed, ``timeout_s`` after it was asked: a trip has as long as the oldest of its calls has left.
     """
 
     def __init__(self, options: Mapping[str, object], *, timeout_s: float) -> None:
@@ -38,6 +44,7 @@ class Trips:
         # A trip has one timer, not one for each answer.
         given = {**options, "max_connections": _TRIPS, "socket_timeout": None}
         self._pool: aioredis.BlockingConnectionPool = aioredis.BlockingConnectionPool(**given)  # type: ignore[arg-type]
+        self._idle: list[tuple[float, AbstractConnection]] = []  # since when
         self._waiting: deque[_Call] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._running = 0
@@ -61,6 +68,7 @@ class Trips:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         _fail(self._waiting, exceptions.ConnectionError("the connection was closed"))
         self._waiting.clear()
+        self._idle.clear()
         await self._pool.disconnect()
 
     async def _run(self) -> None:
@@ -93,8 +101,8 @@ class Trips:
         return calls
 
     async def _trip(self, calls: list[_Call]) -> None:
-        async with asyncio.timeout(self._timeout_s):
-            connection = await self._pool.get_connection()
+        async with asyncio.timeout_at(calls[0].asked + self._timeout_s):
+            connection = await self._connected()
             try:
                 await connection.send_packed_command([call.packed for call in calls])
                 for call in calls:
@@ -108,10 +116,26 @@ class Trips:
                             call.answer.set_result(answer)
             except BaseException:
                 # Answers that nobody read would be taken for those of the next trip.
-                await connection.disconnect(nowait=True)
+                try:
+                    await connection.disconnect(nowait=True)
+                finally:
+                    await self._pool.release(connection)
                 raise
-            finally:
+            self._idle.append((asyncio.get_running_loop().time(), connection))
+
+    async def _connected(self) -> AbstractConnection:
+        connection: AbstractConnection
+        if not self._idle:
+            connection = await self._pool.get_connection()
+            return connection
+        since, connection = self._idle.pop()
+        if asyncio.get_running_loop().time() - since > _SURE_S:
+            try:
+                await self._pool.ensure_connection(connection)
+            except BaseException:
                 await self._pool.release(connection)
+                raise
+        return connection
 
 
 def _fail(calls: Iterable[_Call], error: Exception) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from memoryd.asked import Asked
-from memoryd.http.middleware import Authentication
+from memoryd.http.middleware import HEADERS, Authentication
 
 GOOD, BAD = "good", "bad"
 
@@ -113,7 +113,7 @@ async def test_what_agents_wait_for_is_noted(path: str, key: str, count: int, tm
 
     keys: Any = Keys()
     door: Any = Authentication(app, authenticator=lambda: keys, operator_key=lambda: None, asked=asked)
-    scope = {"type": "http", "path": path, "headers": [(b"x-api-key", key.encode())], "state": {"request_id": "r"}}
+    scope = {"type": "http", "path": path, "state": {"request_id": "r", HEADERS: {b"x-api-key": key.encode()}}}
     if key == BAD:
         with pytest.raises(PermissionError):
             await door(scope, unused, unused)

@@ -3,12 +3,13 @@
 import asyncio
 import logging
 from collections import OrderedDict
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 from uuid import UUID
 
 from memoryd.access.freshness import TRUSTED_S
-from memoryd.access.keys import REFUSED, matches, parse
+from memoryd.access.keys import REFUSED, PresentedKey, matches, parse
 from memoryd.access.model import KeyRecord
 from memoryd.access.ports import KeyLookup
 from memoryd.errors import ServiceError, Unauthenticated
@@ -23,12 +24,20 @@ _REMEMBERED = 10_000
 # So much of the time that a read is trusted for, the next one begins beside whoever asks: a key in use is waited for once.
 _AHEAD = 0.5
 
-_Place = tuple[UUID, UUID]
-_Read = asyncio.Task[KeyRecord | None]
+_Read = asyncio.Task["_Found | None"]
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a read found that began then."""
+
+    began: float
+    record: KeyRecord
+    principal: str
 
 
 class Authenticator:
@@ -41,82 +50,85 @@ class Authenticator:
     def __init__(self, store: KeyLookup, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._touched: OrderedDict[UUID, datetime] = OrderedDict()
+        self._touched: OrderedDict[str, datetime] = OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._reading: dict[_Place, tuple[float, _Read]] = {}
-        self._next: dict[_Place, _Read] = {}
-        self._found: OrderedDict[_Place, tuple[float, KeyRecord]] = OrderedDict()
+        self._reading: dict[str, tuple[float, _Read]] = {}
+        self._next: dict[str, _Read] = {}
+        self._found: OrderedDict[str, _Found] = OrderedDict()
 
     async def scope(self, credential: str, request_id: str) -> Scope:
         """The Scope of a key. Raises ``Unauthenticated``, the same for every reason."""
         presented = parse(credential)
         if presented is None:
             raise Unauthenticated(REFUSED)
-        place = presented.tenant_id, presented.key_id
-        record = self._just_found(place) or await self._read_soon(place)
+        found = self._just_found(presented) or await self._read_soon(presented)
         now = self._clock.now()
-        if record is None or not matches(presented, record.secret_hash) or not record.usable(now):
+        if found is None or not matches(presented, found.record.secret_hash) or not found.record.usable(now):
             raise Unauthenticated(REFUSED)
-        self._touch(presented.tenant_id, record.key_id, now)
-        return Scope(presented.tenant_id, f"key:{record.key_id}", record.actions, record.spaces, request_id)
+        self._touch(presented, now)
+        return Scope(presented.tenant_id, found.principal, found.record.actions, found.record.spaces, request_id)
 
     async def close(self) -> None:
         """Wait for the last notes of use, and for reads that began ahead of whoever would have asked."""
         if last := {*self._tasks, *(read for _, read in self._reading.values())}:
             await asyncio.wait(last, timeout=2)
 
-    def _just_found(self, place: _Place) -> KeyRecord | None:
-        began, record = self._found.get(place, (0.0, None))
-        age = asyncio.get_running_loop().time() - began
-        if record is None or age >= TRUSTED_S:
+    def _just_found(self, presented: PresentedKey) -> "_Found | None":
+        found = self._found.get(presented.public)
+        if found is None:
             return None
-        if age > _AHEAD * TRUSTED_S and place not in self._reading:
-            self._begin(place)
-        return record
+        age = asyncio.get_running_loop().time() - found.began
+        if age >= TRUSTED_S:
+            return None
+        if age > _AHEAD * TRUSTED_S and presented.public not in self._reading:
+            self._begin(presented)
+        return found
 
-    async def _read_soon(self, place: _Place) -> KeyRecord | None:
-        began, read = self._reading.get(place, (0.0, None))
+    async def _read_soon(self, presented: PresentedKey) -> "_Found | None":
+        began, read = self._reading.get(presented.public, (0.0, None))
         if read is None:
-            read = self._begin(place)
+            read = self._begin(presented)
         elif asyncio.get_running_loop().time() - began >= TRUSTED_S:
-            read = self._next.get(place) or self._queue(place, read)
+            read = self._next.get(presented.public) or self._queue(presented, read)
         # Others wait for it too: it goes on when one of them gives up.
         return await asyncio.shield(read)
 
-    def _begin(self, place: _Place) -> _Read:
+    def _begin(self, presented: PresentedKey) -> _Read:
         began = asyncio.get_running_loop().time()
-        read = asyncio.create_task(self._read(place, began))
+        read = asyncio.create_task(self._read(presented, began))
         read.add_done_callback(_noticed)
-        self._reading[place] = began, read
+        self._reading[presented.public] = began, read
         return read
 
-    def _queue(self, place: _Place, before: _Read) -> _Read:
-        read = self._next[place] = asyncio.create_task(self._read_after(place, before))
+    def _queue(self, presented: PresentedKey, before: _Read) -> _Read:
+        read = self._next[presented.public] = asyncio.create_task(self._read_after(presented, before))
         read.add_done_callback(_noticed)
         return read
 
-    async def _read_after(self, place: _Place, before: _Read) -> KeyRecord | None:
+    async def _read_after(self, presented: PresentedKey, before: _Read) -> "_Found | None":
         await asyncio.wait([before])
         began = asyncio.get_running_loop().time()
-        self._reading[place] = began, self._next.pop(place)
-        return await self._read(place, began)
+        self._reading[presented.public] = began, self._next.pop(presented.public)
+        return await self._read(presented, began)
 
-    async def _read(self, place: _Place, began: float) -> KeyRecord | None:
+    async def _read(self, presented: PresentedKey, began: float) -> "_Found | None":
         try:
-            record = await self._store.find_key(*place)
-            if record is not None:
-                _remember(self._found, place, (began, record))
-            return record
+            record = await self._store.find_key(presented.tenant_id, presented.key_id)
+            if record is None:
+                return None
+            found = _Found(began, record, f"key:{record.key_id}")
+            _remember(self._found, presented.public, found)
+            return found
         finally:
-            if place not in self._next:
-                del self._reading[place]
+            if presented.public not in self._next:
+                del self._reading[presented.public]
 
-    def _touch(self, tenant_id: UUID, key_id: UUID, now: datetime) -> None:
-        last = self._touched.get(key_id)
+    def _touch(self, presented: PresentedKey, now: datetime) -> None:
+        last = self._touched.get(presented.public)
         if last is not None and now - last < _TOUCH_EVERY:
             return
-        _remember(self._touched, key_id, now)
-        task = asyncio.create_task(self._write_touch(tenant_id, key_id, now))
+        _remember(self._touched, presented.public, now)
+        task = asyncio.create_task(self._write_touch(presented.tenant_id, presented.key_id, now))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

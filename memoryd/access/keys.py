@@ -26,8 +26,9 @@ REFUSED = "the API key is missing, unknown, expired or revoked"
 
 @dataclass(frozen=True, slots=True)
 class PresentedKey:
-    """A key as a caller sent it: well formed, not yet believed."""
+    """A key as a caller sent it: well formed, not yet believed. ``public``: the text of both ids."""
 
+    public: str
     tenant_id: UUID
     key_id: UUID
     secret_hash: bytes
@@ -62,7 +63,7 @@ def parse(text: str) -> PresentedKey | None:
     if not separator or not _SECRET.fullmatch(secret):
         return None
     named = _named(ids)
-    return None if named is None else PresentedKey(*named, _hash(secret))
+    return None if named is None else PresentedKey(ids, *named, _hash(secret))
 
 
 def matches(presented: PresentedKey, secret_hash: bytes) -> bool:

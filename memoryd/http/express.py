@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from memoryd.http import session_life, sessions
 from memoryd.http.caller import once_of
+from memoryd.http.middleware import HEADERS, header
 from memoryd.http.plain import appending_of
 from memoryd.http.schemas.sessions import Key
 from memoryd.http.session_views import appended_json
@@ -29,6 +30,7 @@ _PATH = re.compile(r"/v1/sessions/([^/]+)/(messages|context)")
 _WHOLE = re.compile(r"\d{1,6}", re.ASCII)
 _LONGEST_NAME = 256
 _LONGEST_KEY = 255
+_SINGLE = (b"content-type", b"idempotency-key")
 _KEY: TypeAdapter[str] = TypeAdapter(Key)
 
 
@@ -61,15 +63,13 @@ class Express:
 
     async def _append(self, scope: Scope, receive: "_Again", session_id: str) -> bytes | None:
         """What was appended, as JSON; ``None`` where the framework is to look at the request."""
-        kinds, keys = [], []
-        for name, value in scope["headers"]:
-            if name == b"content-type":
-                kinds.append(value.partition(b";")[0].strip().lower())
-            elif name == b"idempotency-key":
-                keys.append(value.decode("latin-1"))
-            elif name == b"content-length" and value.isdigit() and int(value) > INLINE_BYTES:
-                return None
-        if kinds != [b"application/json"] or scope["query_string"] or len(keys) > 1:
+        headers = scope["state"][HEADERS]
+        kind, length = headers.get(b"content-type", b""), headers.get(b"content-length", b"")
+        if kind.partition(b";")[0].strip().lower() != b"application/json" or scope["query_string"]:
+            return None
+        if len(headers) < len(scope["headers"]) and any(_given(scope, name) > 1 for name in _SINGLE):
+            return None
+        if length.isdigit() and int(length) > INLINE_BYTES:
             return None
         content = await receive.all(most=INLINE_BYTES)
         if content is None:
@@ -80,10 +80,11 @@ class Express:
         except (ValidationError, HTTPException):
             return None
         once: Idempotency | None = None
-        if keys:
-            if not 0 < len(keys[0]) <= _LONGEST_KEY:
+        key = header(scope, b"idempotency-key")
+        if key is not None:
+            if not 0 < len(key) <= _LONGEST_KEY:
                 return None
-            once = once_of(Request(scope), keys[0], content)
+            once = once_of(Request(scope), key, content)
         use = await sessions.session_services(self._services())
         done = await use.working.append(scope["state"]["scope"], session_id, wish.messages, wish.birth, once)
         return appended_json(wish.messages, done)
@@ -105,6 +106,10 @@ class Express:
         use = await sessions.session_services(self._services())
         found = await session_life.context(session_id, scope["state"]["scope"], use, int(budget), tokenizer)
         return found.model_dump_json().encode()
+
+
+def _given(scope: Scope, name: bytes) -> int:
+    return sum(one == name for one, _ in scope["headers"])
 
 
 class _Again:

@@ -33,6 +33,8 @@ _ORIGINALS = re.compile(r"/v1/knowledge-bases/[^/]+/originals/.+", re.DOTALL)
 # What an agent waits for; not what data teams send, or watch.
 _QUESTIONS = re.compile(r"/v1/(recall|context|sessions|knowledge-bases/[^/]+/search)(/|$)|/mcp$")
 
+HEADERS = "headers"
+"""In a request's state: the first value of each header, by its name in small letters."""
 BODILESS = "bodiless"
 """In a request's state: it is a HEAD, so that what the body would be made of need not be read."""
 
@@ -90,15 +92,17 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id = _request_id(header(scope, b"x-request-id"))
-        scope.setdefault("state", {})["request_id"] = request_id
-        answer = _Answer(send, request_id, bodiless=scope["method"] == "HEAD")
+        state = scope.setdefault("state", {})
+        state[HEADERS] = dict(reversed(scope["headers"]))
+        request_id = state["request_id"] = _request_id(header(scope, b"x-request-id"))
+        answer = _Exchange(receive, send, request_id, bodiless=scope["method"] == "HEAD")
         if scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET", "state": {**scope["state"], BODILESS: True}}
+            scope = {**scope, "method": "GET", "state": {**state, BODILESS: True}}
         try:
             _legible(scope)
+            answer.takes(self._bounds.body(scope), announced=header(scope, b"content-length"))
             with self._allowance(self._bounds.seconds(scope)).each():
-                await self._app(scope, self._limited(receive, scope, answer), answer.send)
+                await self._app(scope, answer.receive, answer.send)
         except TimeoutError:
             await answer.instead(scope, receive, DeadlineExceeded("the request took too long"))
         except MemorydError as error:
@@ -124,28 +128,6 @@ class Envelope:
         if found is None:
             found = self._allowances[seconds] = Allowance(seconds)
         return found
-
-    def _limited(self, receive: Receive, scope: Scope, answer: "_Answer") -> Receive:
-        """``receive``, refusing bodies above the limit by what they announce, and by what they send.
-
-        The framework takes any error while reading for a malformed body, so the answer is told the real one.
-        """
-        length = header(scope, b"content-length") or "0"
-        announced = int(length) if length.isdecimal() else 0
-        most = self._bounds.body(scope)
-        seen = 0
-
-        async def limited() -> Message:
-            nonlocal seen
-            if announced > most:
-                raise answer.refused(most)
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > most:
-                raise answer.refused(most)
-            return message
-
-        return limited
 
 
 class Authentication:
@@ -207,21 +189,39 @@ def presented(scope: Scope) -> str | None:
 
 def header(scope: Scope, name: bytes) -> str | None:
     """The first of this name, which is in small letters. The framework's mapping copies and encodes what it is asked for."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return str(value, "latin-1")
-    return None
+    found: bytes | None = scope["state"][HEADERS].get(name)
+    return None if found is None else str(found, "latin-1")
 
 
-class _Answer:
-    """Watches what is sent, so that an error after the start of a response does not start another."""
+class _Exchange:
+    """Watches what is read, so that a body ends at its limit, and what is sent, so that an error after the start of a response
+    does not start another."""
 
-    def __init__(self, send: Send, request_id: str, *, bodiless: bool) -> None:
+    __slots__ = ("_announced", "_most", "_receive", "_refused", "_request_id", "_seen", "_send", "refusal", "status")
+
+    def __init__(self, receive: Receive, send: Send, request_id: str, *, bodiless: bool) -> None:
+        self._receive = receive
         self._send = _without_body(send) if bodiless else send
         self._request_id = request_id
+        self._most = self._announced = self._seen = 0
         self.status = 0
         self.refusal: MemorydError | None = None
         self._refused = False
+
+    def takes(self, most: int, *, announced: str | None) -> None:
+        """At most so many bytes, by what is announced, and by what is sent."""
+        self._most = most
+        self._announced = int(announced) if announced and announced.isdecimal() else 0
+
+    async def receive(self) -> Message:
+        """The framework takes any error while reading for a malformed body, so the real one is told instead of its answer."""
+        if self._announced > self._most:
+            raise self._too_large()
+        message = await self._receive()
+        self._seen += len(message.get("body", b""))
+        if self._seen > self._most:
+            raise self._too_large()
+        return message
 
     async def send(self, message: Message) -> None:
         if self.refusal is not None or self._refused:
@@ -232,9 +232,9 @@ class _Answer:
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._request_id.encode("latin-1"))]
         await self._send(message)
 
-    def refused(self, most: int) -> MemorydError:
-        """The body is too large: this is what the caller is told, whatever the application makes of it."""
-        self.refusal = PayloadTooLarge(f"the body is larger than {most} bytes")
+    def _too_large(self) -> MemorydError:
+        """What the caller is told, whatever the application makes of it."""
+        self.refusal = PayloadTooLarge(f"the body is larger than {self._most} bytes")
         return self.refusal
 
     async def instead(self, scope: Scope, receive: Receive, error: MemorydError) -> None:

@@ -45,6 +45,8 @@ from retrieval.scope import Action, Scope
 
 Answer = TypeVar("Answer")
 
+_MOST_BYTES = 4  # of a character, in UTF-8
+
 # Restores a session from its newest snapshot; False when there is none.
 Recover = Callable[[Scope, str], Awaitable[bool]]
 
@@ -236,6 +238,5 @@ class Sessions:
 
     @staticmethod
     def _within(text: str, most: int, what: str) -> None:
-        size = len(text.encode())
-        if size > most:
+        if len(text) * _MOST_BYTES > most and (size := len(text.encode())) > most:
             raise PayloadTooLarge(f"{what} has {size:,} bytes as JSON; at most {most:,} are stored")

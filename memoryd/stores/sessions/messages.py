@@ -27,12 +27,13 @@ class RedisMessages:
 
     async def append(self, scope: Scope, target: Target, messages: Sequence[NewMessage]) -> Appended:
         birth = target.birth
-        agents = {message.agent_id for message in messages} | {birth.agent_id if target.incarnation else None}
-        names = sorted(agent for agent in agents if agent)
+        agents = {message.agent_id for message in messages if message.agent_id}
+        if target.incarnation and birth.agent_id:
+            agents.add(birth.agent_id)
         told: list[str | int] = []
         for message in messages:
             told += [message.client_id or "", "1" if message.pinned else "0", message.payload]
-        return await self._append(scope, target, names, told)
+        return await self._append(scope, target, sorted(agents), told)
 
     async def known(self, scope: Scope, target: Target, positions: Sequence[int]) -> Appended:
         told: list[str | int] = []
@@ -79,7 +80,7 @@ class RedisMessages:
 
 
 def _placed(flat: Sequence[int]) -> tuple[Placed, ...]:
-    return tuple(Placed(position, created == 1) for position, created in zip(flat[::2], flat[1::2], strict=True))
+    return tuple([Placed(position, created == 1) for position, created in zip(flat[::2], flat[1::2], strict=True)])
 
 
 def _page(target: Target, answer: Sequence[Reply], *, newest: bool) -> Page:

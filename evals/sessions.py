@@ -120,6 +120,33 @@ class _Side:
 
 
 @dataclass(slots=True)
+class _Kind:
+    """Requests of one size to both sides. ``size``: bytes of the messages, of one side."""
+
+    what: str
+    size: int = 0
+    service: _Side = field(default_factory=lambda: _Side("memoryd over HTTP"))
+    floor: _Side = field(default_factory=lambda: _Side("floor: redis-py"))
+
+    def add(self, other: _Kind) -> None:
+        """Take its requests along."""
+        self.size += other.size
+        for side, more in ((self.service, other.service), (self.floor, other.floor)):
+            side.times += more.times
+            side.seconds += more.seconds
+
+    def rows(self) -> list[tuple[Cell, ...]]:
+        """One of each side."""
+        rows: list[tuple[Cell, ...]] = []
+        for side in (self.service, self.floor):
+            times, count = summarise(side.times), len(side.times)
+            part = self.floor.seconds / side.seconds if side is self.service else None
+            rates = count / side.seconds, self.size / side.seconds / 1e6
+            rows.append((self.what, side.name, count, *rates, times.p50, times.p95, times.p99, part))
+        return rows
+
+
+@dataclass(slots=True)
 class _Run:
     load: Load
     plan: Plan
@@ -129,11 +156,16 @@ class _Run:
 
     async def appends(self) -> Table:
         """Step after step, of all sessions at once; the service and the floor take turns."""
-        rows: list[tuple[Cell, ...]] = []
-        rows += await self._appended("a step of 4 messages a request", _STEPS, self.steps.step)
-        rows += await self._appended("1 message a request", 8, lambda _: self.steps.notes(1))
-        rows += await self._appended("10 messages a request", 2, lambda _: self.steps.notes(10))
-        rows += await self._appended("100 messages a request", 1, lambda _: self.steps.notes(100))
+        kinds = [
+            await self._appended("a step of 4 messages a request", _STEPS, self.steps.step),
+            await self._appended("1 message a request", 8, lambda _: self.steps.notes(1)),
+            await self._appended("10 messages a request", 2, lambda _: self.steps.notes(10)),
+            await self._appended("100 messages a request", 1, lambda _: self.steps.notes(100)),
+        ]
+        together = _Kind("all of these, which fill the sessions")
+        for kind in kinds:
+            together.add(kind)
+        rows = [row for kind in (*kinds, together) for row in kind.rows()]
         note = (
             f"{self.plan.sessions:,} sessions, {len(self.wires)} connections to each side, no pause between requests: times "
             "are of waiting for each other. The floor is redis-py alone with hiredis: XADD of the same JSON, several in one "
@@ -143,21 +175,15 @@ class _Run:
         columns = ("what", "how", "requests", "requests/s", "MB/s", "p50 ms", "p95 ms", "p99 ms", "of the floor")
         return Table("Sessions: appends", columns, tuple(rows), note=note)
 
-    async def _appended(self, what: str, rounds: int, made: Callable[[int], list[Message]]) -> list[tuple[Cell, ...]]:
-        service, floor, size = _Side("memoryd over HTTP"), _Side("floor: redis-py"), 0
+    async def _appended(self, what: str, rounds: int, made: Callable[[int], list[Message]]) -> _Kind:
+        kind = _Kind(what)
         for number in range(rounds):
             requests = [made(number) for _ in range(self.plan.sessions)]
-            size += sum(len(_stored(message)) for request in requests for message in request)
-            ways = [(service, self._append), (floor, self._floor)]
+            kind.size += sum(len(_stored(message)) for request in requests for message in request)
+            ways = [(kind.service, self._append), (kind.floor, self._floor)]
             for side, call in ways if number % 2 == 0 else reversed(ways):
                 side.seconds += await _together(len(self.wires), requests, call, side.times)
-        rows: list[tuple[Cell, ...]] = []
-        for side in (service, floor):
-            times, count = summarise(side.times), len(side.times)
-            part = floor.seconds / service.seconds if side is service else None
-            rates = count / side.seconds, size / side.seconds / 1e6
-            rows.append((what, side.name, count, *rates, times.p50, times.p95, times.p99, part))
-        return rows
+        return kind
 
     async def paced(self, worker: str) -> list[tuple[Cell, ...]]:
         """Context reads alone, then reads and appends of one message in turn."""

@@ -155,7 +155,9 @@ def test_filters_lose_nothing(reports: Reports) -> None:
 def test_sessions_are_measured_beside_redis_alone(reports: Reports) -> None:
     tables = reports["sessions"]
     appends = {(row["what"], row["how"]): row for row in tables["Sessions: appends"]}
-    assert len(appends) == 8
+    assert len(appends) == 10
+    counts = [row["requests"] for row in appends.values() if row["how"] == "memoryd over HTTP"]
+    assert counts[-1] == sum(counts[:-1])  # all of these
     assert all(row["of the floor"] > 0 for row in appends.values() if row["how"] == "memoryd over HTTP")
     paced = tables["Sessions: paced requests"]
     assert len(paced) == 6

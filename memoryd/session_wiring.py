@@ -120,7 +120,7 @@ async def open_sessions(
         yield SessionServices(
             working=working,
             repeats=Repeats(base.finder, base.messages, working, clock),
-            lifecycle=Lifecycle(base.finder, base.life, base.snapshots, base.records),
+            lifecycle=Lifecycle(base.finder, base.messages, base.life, base.snapshots, base.records),
             commit=Commit(base.finder, base.messages, base.progress, remember, clock),
             windows=Windows(base.finder, base.messages, tokenizers),
             events=Events(

@@ -13,7 +13,7 @@ import memoryd
 from memoryd.client.form import Form
 from memoryd.client.retries import Retries
 from memoryd.client.steps import Answer, Query, Request
-from memoryd.client.wording import as_json
+from memoryd.client.wording import as_bytes
 
 _CONNECT_S, _SEND_S, _POOL_S = 10.0, 60.0, 60.0
 TIMEOUT_S: Final = 150.0
@@ -79,7 +79,7 @@ def keywords(request: Request, form: Form | None = None, pieces: Content | None 
     if request.answer_s is not None:
         made["timeout"] = _timeout(request.answer_s)
     if request.body is not None:
-        made["content"] = as_json(request.body).encode()
+        made["content"] = as_bytes(request.body)
         made["headers"] = {**made["headers"], "Content-Type": "application/json"}
     if pieces is not None:
         made["content"] = pieces

@@ -26,6 +26,14 @@ def as_json(value: JsonValue) -> str:
         raise Unsayable("NaN and infinity are no numbers of JSON") from error
 
 
+def as_bytes(value: JsonValue) -> bytes:
+    """:func:`as_json` in UTF-8. Raises ``Unsayable`` for half a surrogate pair too."""
+    try:
+        return as_json(value).encode()
+    except UnicodeEncodeError as error:
+        raise Unsayable("a text has half a surrogate pair, which is no character") from error
+
+
 def segment(name: str, value: str) -> str:
     """A part of a path that must stay one part. Raises ``Unsayable``."""
     if not value.strip(". ") or "/" in value:

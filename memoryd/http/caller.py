@@ -54,7 +54,9 @@ async def idempotency(
         str | None, Header(min_length=1, max_length=255, description="The same key never writes twice (kept 24 h)")
     ] = None,
 ) -> Idempotency | None:
-    """The key with a digest of the whole request, or ``None``."""
+    """The key with a digest of the whole request, or ``None``. Raises ``InvalidRequest``."""
+    if len(request.headers.getlist("idempotency-key")) > 1:
+        raise InvalidRequest("Idempotency-Key: is given twice")
     return None if idempotency_key is None else once_of(request, idempotency_key, await request.body())
 
 

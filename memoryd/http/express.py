@@ -67,6 +67,8 @@ class Express:
         kind, length = headers.get(b"content-type", b""), headers.get(b"content-length", b"")
         if kind.partition(b";")[0].strip().lower() != b"application/json" or scope["query_string"]:
             return None
+        if b"content-encoding" in headers:
+            return None
         if len(headers) < len(scope["headers"]) and any(_given(scope, name) > 1 for name in _SINGLE):
             return None
         if length.isdigit() and int(length) > INLINE_BYTES:

@@ -62,7 +62,7 @@ def _in_range(value: datetime) -> datetime:
 def _metadata(value: dict[str, JsonValue]) -> dict[str, JsonValue]:
     if _depth(value) > MAX_METADATA_DEPTH:
         raise ValueError(f"is nested deeper than {MAX_METADATA_DEPTH} levels")
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:

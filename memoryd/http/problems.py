@@ -1,6 +1,7 @@
 """RFC 9457 problems: the one place where errors become answers."""
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import cast
@@ -57,6 +58,10 @@ _CODES = {
     413: "payload_too_large",
     415: "unsupported_media_type",
 }
+
+
+# pydantic puts the kind that it tried into a place where several may stand.
+_KIND = re.compile(r"(?:list|dict|tuple|set|union|tagged-union|nullable|function-\w+|json-or-python)\[")
 
 
 class FieldError(BaseModel):
@@ -236,5 +241,5 @@ def _message(fault: Mapping[str, object], body: object) -> str:
 
 def _path(location: tuple[int | str, ...]) -> str:
     """Where it is in the part of the request that ``location`` begins with."""
-    parts = [sendable(str(part)[:_LONGEST_NAME]) for part in location[1:]]
+    parts = [sendable(str(part)[:_LONGEST_NAME]) for part in location[1:] if not _KIND.match(str(part))]
     return ".".join(parts[:_DEEPEST]) or str(location[0] if location else "request")

@@ -27,8 +27,13 @@ class StrictRequest(Request):
     """Reads its JSON by RFC 8259 and I-JSON: UTF-8, no NaN, no name twice in one object."""
 
     async def json(self) -> JsonValue:
-        """The body. Raises ``HTTPException`` 400."""
+        """The body. Raises ``HTTPException`` 400, and 415 for one that is encoded."""
         if not hasattr(self, "_strict"):
+            coding = self.headers.get("content-encoding", "identity").strip().lower()
+            if coding not in ("identity", ""):
+                raise HTTPException(
+                    415, f"the body is sent as {coding[:_LONGEST_NAME]}: send it as it is, without Content-Encoding"
+                )
             body = await self.body()
             if len(body) <= INLINE_BYTES:
                 self._strict = parsed(body)

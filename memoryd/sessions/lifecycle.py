@@ -5,7 +5,7 @@ from contextlib import suppress
 
 from memoryd.access.service import require
 from memoryd.errors import Forbidden, StoreUnavailable
-from memoryd.sessions.ports import LifeStore, SessionPage, SessionRecords, SnapshotRecord, TenantSettings
+from memoryd.sessions.ports import LifeStore, MessageStore, SessionPage, SessionRecords, SnapshotRecord, TenantSettings
 from memoryd.sessions.snapshots import Reason, Snapshots
 from memoryd.sessions.working import Finder
 from retrieval.scope import Action, Scope
@@ -14,8 +14,11 @@ from retrieval.scope import Action, Scope
 class Lifecycle:
     """What is done to sessions from outside."""
 
-    def __init__(self, finder: Finder, life: LifeStore, snapshots: Snapshots, records: SessionRecords) -> None:
+    def __init__(
+        self, finder: Finder, messages: MessageStore, life: LifeStore, snapshots: Snapshots, records: SessionRecords
+    ) -> None:
         self._find = finder
+        self._messages = messages
         self._life = life
         self._snapshots = snapshots
         self._records = records
@@ -35,8 +38,10 @@ class Lifecycle:
 
     async def snapshots(self, scope: Scope, session_id: str) -> Sequence[SnapshotRecord]:
         """Newest first. Raises ``NotFound`` when there is neither a snapshot nor a session."""
-        require(scope, Action.READ)
-        return await self._snapshots.list(scope, session_id)
+        found = await self._snapshots.list(scope, session_id)
+        if not found:
+            await self._find(scope, session_id, lambda target: self._messages.positions(scope, target, ()))
+        return found
 
     async def delete(self, scope: Scope, session_id: str) -> None:
         """Erase keys and snapshots for good; what was committed stays. Raises ``NotFound``."""

@@ -56,6 +56,12 @@ def test_a_number_that_json_does_not_know(side: Side, service: Service, number: 
     assert service.asked == []
 
 
+def test_half_a_surrogate_pair(side: Side, service: Service) -> None:
+    with pytest.raises(Unsayable, match="surrogate"):
+        side.value(side.client.sessions.put_state("s", "k", {"deep": ["\ud800"]}))
+    assert service.asked == []
+
+
 @pytest.mark.parametrize("text", ["a\nb", 'say "no"', "back\\slash", "tab\t", "ü"])
 def test_texts_of_filters_are_json(text: str) -> None:
     (value,) = Filters(metadata={"k": text}).query().values()

@@ -1,6 +1,8 @@
 """Working memory over HTTP: the whole application, real stores and a real model."""
 
 import asyncio
+import gzip
+import json
 from typing import Any
 from uuid import uuid4
 
@@ -77,6 +79,50 @@ async def test_a_bad_message_is_refused_and_nothing_is_stored(tenant: Tenant, ba
     answer = await tenant.http.post("/v1/sessions/s/messages", json={"messages": [user("fine"), bad]})
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
     assert (await tenant.http.get("/v1/sessions/s")).status_code == 404
+
+
+async def test_a_tool_may_have_nothing_to_say(tenant: Tenant) -> None:
+    call = {"role": "assistant", "tool_calls": [{"id": "c1", "name": "delete"}]}
+    await append(tenant, "s", user("delete it"), call, {"role": "tool", "tool_call_id": "c1", "content": ""})
+    page = (await tenant.http.get("/v1/sessions/s/messages")).json()
+    assert (page["messages"][2]["content"], page["messages"][2]["tool_call_id"]) == ("", "c1")
+    window = (await tenant.http.get("/v1/sessions/s/context", params={"budget_tokens": 200})).json()
+    assert [one["position"] for one in window["messages"]] == [1, 2, 3]
+    done = (await tenant.http.post("/v1/sessions/s/commit", json={"roles": ["user", "assistant", "tool"]})).json()
+    assert done["created"] == 1
+
+
+async def test_metadata_is_measured_as_the_shortest_json_of_it(tenant: Tenant) -> None:
+    most = 16 * 1024 - len('{"a":"","b":[1,2]}')
+    for more, status in ((0, 201), (1, 422)):
+        said = user("x", metadata={"a": "x" * (most + more), "b": [1, 2]})
+        assert (await tenant.http.post("/v1/sessions/s/messages", json={"messages": [said]})).status_code == status
+
+
+async def test_what_is_wrong_is_named_by_the_fields_that_were_sent(tenant: Tenant) -> None:
+    bad = {"messages": [{"role": "user", "content": 7}]}
+    answer = (await tenant.http.post("/v1/sessions/s/messages", json=bad)).json()
+    assert {one["field"] for one in answer["errors"]} == {"messages.0.content.str", "messages.0.content"}
+
+
+async def test_an_encoded_body_and_two_keys_are_refused(tenant: Tenant) -> None:
+    body = json.dumps({"messages": [user("x")]}).encode()
+    kind = ("Content-Type", "application/json")
+    for headers, content, status in (
+        ([("Content-Encoding", "gzip")], gzip.compress(body), 415),
+        ([("Content-Encoding", "gzip")], body, 415),
+        ([("Idempotency-Key", "a"), ("Idempotency-Key", "b")], body, 422),
+        ([("Content-Encoding", "identity")], body, 201),
+    ):
+        answer = await tenant.http.post("/v1/sessions/s/messages", content=content, headers=[kind, *headers])
+        assert answer.status_code == status
+    assert (await tenant.http.get("/v1/sessions/s")).json()["head"] == 1
+
+
+async def test_snapshots_of_a_session_that_is_not_there_are_not_found(tenant: Tenant) -> None:
+    assert (await tenant.http.get("/v1/sessions/s/snapshots")).status_code == 404
+    await append(tenant, "s", user("hello"))
+    assert (await tenant.http.get("/v1/sessions/s/snapshots")).json() == {"snapshots": []}
 
 
 async def test_hostile_bodies_and_names(tenant: Tenant, settings: Settings) -> None:
@@ -184,7 +230,7 @@ async def test_sessions_are_listed_changed_and_deleted(tenant: Tenant) -> None:
     assert (await tenant.http.delete("/v1/sessions/s0")).status_code == 204
     assert (await tenant.http.delete("/v1/sessions/s0")).status_code == 404
     assert (await tenant.http.get("/v1/sessions/s0/messages")).status_code == 404
-    assert (await tenant.http.get("/v1/sessions/s0/snapshots")).json() == {"snapshots": []}
+    assert (await tenant.http.get("/v1/sessions/s0/snapshots")).status_code == 404
     await append(tenant, "s0", user("new"))
     assert await texts(tenant, "s0") == ["new"]
 
@@ -205,13 +251,13 @@ async def test_a_key_confined_to_spaces_sees_their_sessions_only(app: FastAPI, t
             await red.put("/v1/sessions/blue/effects/k", json={"value": 1}),
             await red.post("/v1/sessions/blue/commit"),
             await red.post("/v1/sessions/blue/snapshots"),
+            await red.get("/v1/sessions/blue/snapshots"),
             await red.delete("/v1/sessions/blue"),
             await red.post("/v1/sessions/new/messages", json={"messages": [user("x")], "space": "green"}),
         ):
             assert answer.status_code in {404, 409}, answer.text
             assert "secret" not in answer.text
         assert (await red.get("/v1/sessions")).json()["sessions"] == []
-        assert (await red.get("/v1/sessions/blue/snapshots")).json()["snapshots"] == []
         assert (await red.post("/v1/sessions/mine/messages", json={"messages": [user("x")], "space": "red"})).status_code == 201
         assert [one["id"] for one in (await red.get("/v1/sessions")).json()["sessions"]] == ["mine"]
         assert (await red.put("/v1/session-settings", json={"auto_commit": "idle"})).status_code == 403

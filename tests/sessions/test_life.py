@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from memoryd.errors import Conflict, StoreUnavailable
+from memoryd.errors import Conflict, NotFound, StoreUnavailable
 from memoryd.sessions.archive import SnapshotCorrupt, decode
 from memoryd.sessions.model import AutoCommit, Birth, CheckpointWish, Expected, NewMessage, Restored
 from memoryd.sessions.ports import SnapshotRecord, Target, TenantSettings
@@ -289,7 +289,8 @@ async def test_old_snapshots_are_erased_and_living_sessions_keep_one(whole: Whol
     whole.clock.pass_(timedelta(days=91).total_seconds())
     report = await whole.rounds.run()
     assert report.failed == 0
-    assert await whole.lifecycle.snapshots(whole.scope, "dead") == []
+    with pytest.raises(NotFound):
+        await whole.lifecycle.snapshots(whole.scope, "dead")
     after = await whole.lifecycle.snapshots(whole.scope, "alive")
     assert len(after) == 1
     assert after[0].snapshot_id != before[0].snapshot_id

@@ -37,6 +37,40 @@ async def test_an_append_that_a_restore_set_aside_is_new_under_the_same_key(work
         await sessions.append(scope, "s", [message("other")], Birth(), once("turn", b"\x02"))
 
 
+async def test_an_undo_brings_back_what_the_key_was_answered_before(working: Working) -> None:
+    sessions, scope = working.sessions, working.scope
+    await working.say("s", "begin")
+    point = await sessions.checkpoint(scope, "s", CheckpointWish(None, None, {}), None)
+    assert await step(working) == (2, True)
+    undo = (await sessions.restore(scope, "s", point.checkpoint_id, None)).undo
+    assert await step(working) == (3, True)
+    second = (await sessions.restore(scope, "s", undo, None)).undo
+    assert [await step(working) for _ in range(2)] == [(2, True)] * 2
+    assert await working.said("s") == ["begin", "turn"]
+    await sessions.restore(scope, "s", second, None)
+    assert await step(working) == (3, True)
+    await sessions.restore(scope, "s", point.checkpoint_id, None)
+    assert [await step(working) for _ in range(2)] == [(4, True)] * 2
+    assert await working.said("s") == ["begin", "turn"]
+
+
+async def test_an_undo_brings_back_a_change_of_the_state_and_what_replaced_it(working: Working) -> None:
+    sessions, scope = working.sessions, working.scope
+    await working.say("s", "begin")
+    point = await sessions.checkpoint(scope, "s", CheckpointWish(None, None, {}), None)
+
+    async def change() -> tuple[int, bool]:
+        return await sessions.put_state(scope, "s", "x", 1, ANY, once("put"))
+
+    assert await change() == (1, True)
+    await sessions.put_state(scope, "s", "x", 5, ANY, None)
+    undo = (await sessions.restore(scope, "s", point.checkpoint_id, None)).undo
+    assert await change() == (3, True)
+    await sessions.restore(scope, "s", undo, None)
+    assert await change() == (1, True)
+    assert [one.value for one in await sessions.state(scope, "s")] == [5]
+
+
 async def test_what_came_before_the_checkpoint_is_known_after_the_restore(working: Working) -> None:
     await working.say("s", "begin")
     await step(working)

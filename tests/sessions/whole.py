@@ -84,7 +84,7 @@ class Whole:
             RedisCheckpoints(scripts, self.limits),
             self.limits,
         )
-        self.lifecycle = Lifecycle(finder, self.life, self.snapshots, self.records)
+        self.lifecycle = Lifecycle(finder, self.messages, self.life, self.snapshots, self.records)
         self.commit = Commit(finder, self.messages, self.progress, self.memory, self.clock)
         self.summaries = Summaries(self.messages, self.progress, self.embedder, self.writer, self.clock)
         self.windows = Windows(finder, self.messages, TokenizerRegistry())

@@ -86,8 +86,9 @@ class SessionMessageIn(Body):
 
     @model_validator(mode="after")
     def _says_something(self) -> Self:
-        if not self.content and not self.tool_calls:
-            raise ValueError("content: must not be empty, unless there are tool_calls")
+        silent = self.role is Role.TOOL and self.content == ""  # a tool that has nothing to say still answers its call
+        if not self.content and not self.tool_calls and not silent:
+            raise ValueError("content: must not be empty, but for tool_calls and a tool's text")
         if self.tool_calls and self.role is not Role.ASSISTANT:
             raise ValueError("tool_calls: only an assistant's message makes calls")
         if (self.tool_call_id is not None) != (self.role is Role.TOOL):

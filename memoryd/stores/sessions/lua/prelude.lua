@@ -31,7 +31,9 @@ local function unwelcome()
 end
 
 -- The answer that an Idempotency-Key got before, or that it belongs to another request. `stands`, of an answer: whether what was
--- done then is there still. Where a restore took it back, and no other brought it again, it is to be done anew.
+-- done then is there still. Where a restore took it back, and no other brought it again, it is to be done anew; what it was
+-- answered before is kept behind the new answer, since a restore can bring that back too.
+local earlier, EARLIER_BYTES = '', 8192
 local function repeated(stands)
   if RECEIPT == '' then return nil end
   local kept = call('HGET', K.receipts, RECEIPT)
@@ -40,8 +42,14 @@ local function repeated(stands)
   local at, restores, print, answer = string.match(kept, '^(%d+):?(%d*)|(%x+)|(.*)$')
   if int(NOW) - int(at) > DAY then return nil end
   if print ~= PRINT then return {'reused'} end
-  if stands and restores ~= '' and int(restores) ~= int(call('HGET', K.meta, 'restores')) and not stands(answer) then return nil end
-  return {'replay', answer}
+  if not stands then return {'replay', answer} end
+  local restored = restores ~= '' and int(restores) ~= int(call('HGET', K.meta, 'restores'))
+  for one in string.gmatch(answer, '%S+') do
+    if not restored or stands(one) then return {'replay', one} end
+  end
+  earlier = ' ' .. answer
+  if #earlier > EARLIER_BYTES then earlier = string.match(string.sub(earlier, 1, EARLIER_BYTES), '^(.*) ') end
+  return nil
 end
 
 -- Keep the answer of a request with an Idempotency-Key. The oldest go: beyond their number and bytes at once, after a day by the
@@ -49,7 +57,7 @@ end
 local function keep(answer)
   if RECEIPT == '' then return end
   local stored, restores = unpack(call('HMGET', K.meta, 'rbytes', 'restores'))
-  local row = NOW .. ':' .. int(restores) .. '|' .. PRINT .. '|' .. answer
+  local row = NOW .. ':' .. int(restores) .. '|' .. PRINT .. '|' .. answer .. earlier
   local bytes = int(stored) - call('HSTRLEN', K.receipts, RECEIPT) + #row
   if call('HSET', K.receipts, RECEIPT, row) == 1 then
     bytes = bytes + 2 * #RECEIPT

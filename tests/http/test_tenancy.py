@@ -189,7 +189,7 @@ MATRIX: dict[tuple[str, str], tuple[Call, set[int]]] = {
         lambda b, v: b.post(f"/v1/sessions/{CANARY}/restore", json={"checkpoint_id": v.checkpoint}), {404},
     ),
     ("POST", "/v1/sessions/{session_id}/snapshots"): (lambda b, v: b.post(f"/v1/sessions/{CANARY}/snapshots"), {404}),
-    ("GET", "/v1/sessions/{session_id}/snapshots"): (lambda b, v: b.get(f"/v1/sessions/{CANARY}/snapshots"), {200}),
+    ("GET", "/v1/sessions/{session_id}/snapshots"): (lambda b, v: b.get(f"/v1/sessions/{CANARY}/snapshots"), {404}),
     ("POST", "/v1/sessions/{session_id}/commit"): (lambda b, v: b.post(f"/v1/sessions/{CANARY}/commit"), {404}),
     ("GET", "/v1/session-settings"): (lambda b, v: b.get("/v1/session-settings"), {200}),
     ("PUT", "/v1/session-settings"): (lambda b, v: b.put("/v1/session-settings", json={"auto_commit": "idle"}), {200}),

@@ -30,7 +30,7 @@ class Turns(logging.StreamHandler[TextIO]):
     busy API has one for each request.
 
     A warning, what is logged outside of a loop, and what makes too many are written at once, with what waited. A process that
-    is killed loses what it logged in that turn.
+    is killed loses what it logged in that turn, and what cannot be written is lost with the others of its turn.
     """
 
     def __init__(self, stream: TextIO | None = None) -> None:

@@ -21,7 +21,7 @@ _TOUCH_EVERY = timedelta(minutes=1)
 # Keys whose last read, or last use, is remembered.
 _REMEMBERED = 10_000
 
-# So much of the time that a read is trusted for, the next one begins beside whoever asks: a key in use is waited for once.
+# After so much of the time that a read is trusted for, the next begins beside whoever asks: who uses a key often hardly waits.
 _AHEAD = 0.5
 
 _Read = asyncio.Task["_Found | None"]

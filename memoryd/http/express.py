@@ -1,8 +1,8 @@
 """The two calls that an agent makes at every step, appending messages and reading its context, past the framework.
 
 FastAPI takes most of a millisecond to find a route, to solve its parameters and to form its answer: more than these two calls
-take by themselves. A request that is plainly right is read here, with the same parser and the same models, and given to the
-same function. Any other goes on to the framework's route as it came, which says what is wrong with it.
+take by themselves. A request that is plainly right is read here as the framework would read it, and given to the same
+function. Any other goes on to the framework's route as it came, which says what is wrong with it.
 """
 
 import re

@@ -173,7 +173,7 @@ def install(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for it
         # What was sent stays out of the answer: it may be large, or secret.
         errors = [
-            FieldError(field=_path(one["loc"]), message=_short(_message(one, error.body), _LONGEST_MESSAGE))
+            FieldError(field=_path(one["loc"], error.body), message=_short(_message(one, error.body), _LONGEST_MESSAGE))
             for one in error.errors()[:20]
         ]
         return problem_response(
@@ -239,7 +239,18 @@ def _message(fault: Mapping[str, object], body: object) -> str:
     return str(fault["msg"])
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+def _within(value: object, part: int | str) -> object:
+    if isinstance(value, dict):
+        return value.get(part)
+    return value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
+
+
+def _path(location: tuple[int | str, ...], body: object) -> str:
     """Where it is in the part of the request that ``location`` begins with."""
-    parts = [sendable(str(part)[:_LONGEST_NAME]) for part in location[1:] if not _KIND.match(str(part))]
+    parts: list[str] = []
+    for part in location[1:]:
+        there = isinstance(body, dict) and part in body
+        if there or not _KIND.match(str(part)):
+            parts.append(sendable(str(part)[:_LONGEST_NAME]))
+            body = _within(body, part)
     return ".".join(parts[:_DEEPEST]) or str(location[0] if location else "request")

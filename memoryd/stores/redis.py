@@ -100,9 +100,9 @@ class Redis:
         """A script's answer, a list; loads the script where the server has forgotten it. Raises ``WorkingMemoryUnavailable``."""
         given = (len(keys), *keys, *arguments)
         try:
-            reply = await self._scripted(keys[0], ("EVALSHA", script.digest, *given))
+            reply = await self.command("EVALSHA", script.digest, *given, key=keys[0])
         except exceptions.NoScriptError:
-            reply = await self._scripted(keys[0], ("EVAL", script.source, *given))
+            reply = await self.command("EVAL", script.source, *given, key=keys[0])
         return reply if isinstance(reply, list) else [reply]
 
     async def command(self, *command: Argument, key: str | bytes | None = None) -> Reply:
@@ -134,33 +134,18 @@ class Redis:
         """Close the connections."""
         await self._servers.close()
 
-    async def _scripted(self, key: str, command: Command) -> Reply:
-        if isinstance(self._servers, Cluster):
-            return await self.command(*command, key=key)
-        try:
-            return cast("Reply", await self._servers.answer(key, command))  # in its time: see Trips
-        except (exceptions.RedisError, OSError) as error:
-            if (refusal := _refusal(error)) is None:
-                raise
-            raise refusal from error
-
     async def _within(self, call: Awaitable[T]) -> T:
         try:
             with self._allowance.each():
                 return await call
-        except (exceptions.RedisError, OSError) as error:
-            if (refusal := _refusal(error)) is None:
+        except exceptions.NoScriptError:
+            raise
+        except _UNAVAILABLE as error:
+            raise WorkingMemoryUnavailable("working memory cannot be reached; try again") from error
+        except exceptions.ResponseError as error:
+            if not _REFUSED.search(str(error)):
                 raise
-            raise refusal from error
-
-
-def _refusal(error: Exception) -> WorkingMemoryUnavailable | None:
-    """What a server that is gone or in trouble means to a caller; ``None``: the error is something else."""
-    if isinstance(error, _UNAVAILABLE):
-        return WorkingMemoryUnavailable("working memory cannot be reached; try again")
-    if isinstance(error, exceptions.ResponseError) and _REFUSED.search(str(error)):
-        return WorkingMemoryUnavailable("working memory is not in a state to answer; try again")
-    return None
+            raise WorkingMemoryUnavailable("working memory is not in a state to answer; try again") from error
 
 
 def _fields(reply: object) -> dict[str, str]:

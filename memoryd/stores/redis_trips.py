@@ -16,27 +16,25 @@ from redis.asyncio.connection import AbstractConnection
 _TRIPS = 2  # at once: the server works on one while the answers of the other are read
 _MOST_CALLS = 64
 _MOST_BYTES = 256 * 1024  # and the call that exceeds it
-# A connection that answered just now is there. Of one that was not used for longer it is seen whether the server closed it.
+# Of a connection that answered just now it is enough to see whether its end was read since; of another the pool makes sure.
 _SURE_S = 0.5
 
 Argument = str | bytes | int | float
 
 
 class _Call:
-    __slots__ = ("answer", "asked", "packed")
+    __slots__ = ("answer", "packed")
 
     def __init__(self, packed: bytes) -> None:
-        loop = asyncio.get_running_loop()
         self.packed = packed
-        self.asked = loop.time()
-        self.answer: asyncio.Future[object] = loop.create_future()
+        self.answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
 
 
 class Trips:
     """Two connections to one server. For commands that answer at once: one that blocks would hold up all behind it.
 
-    As elsewhere, nothing is sent twice: when a trip breaks, all its calls fail, and each may have been done or not. Each has an
-    answer, or has failed, ``timeout_s`` after it was asked: a trip has as long as the oldest of its calls has left.
+    As elsewhere, nothing is sent twice: when a trip breaks, all its calls fail, and each may have been done or not. ``timeout_s``
+    is a trip's: who asks waits for others' too, and has a limit of their own.
     """
 
     def __init__(self, options: Mapping[str, object], *, timeout_s: float) -> None:
@@ -68,6 +66,8 @@ class Trips:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         _fail(self._waiting, exceptions.ConnectionError("the connection was closed"))
         self._waiting.clear()
+        for _, connection in self._idle:
+            await self._pool.release(connection)
         self._idle.clear()
         await self._pool.disconnect()
 
@@ -101,7 +101,7 @@ class Trips:
         return calls
 
     async def _trip(self, calls: list[_Call]) -> None:
-        async with asyncio.timeout_at(calls[0].asked + self._timeout_s):
+        async with asyncio.timeout(self._timeout_s):
             connection = await self._connected()
             try:
                 await connection.send_packed_command([call.packed for call in calls])
@@ -129,13 +129,19 @@ class Trips:
             connection = await self._pool.get_connection()
             return connection
         since, connection = self._idle.pop()
-        if asyncio.get_running_loop().time() - since > _SURE_S:
+        if asyncio.get_running_loop().time() - since > _SURE_S or _ended(connection):
             try:
                 await self._pool.ensure_connection(connection)
             except BaseException:
                 await self._pool.release(connection)
                 raise
         return connection
+
+
+def _ended(connection: AbstractConnection) -> bool:
+    """Whether the server closed it, as far as that was read."""
+    reader: asyncio.StreamReader | None = connection._reader  # what redis-py has for it sets timers and reads
+    return reader is None or reader.at_eof()
 
 
 def _fail(calls: Iterable[_Call], error: Exception) -> None:

@@ -103,6 +103,9 @@ async def test_what_is_wrong_is_named_by_the_fields_that_were_sent(tenant: Tenan
     bad = {"messages": [{"role": "user", "content": 7}]}
     answer = (await tenant.http.post("/v1/sessions/s/messages", json=bad)).json()
     assert {one["field"] for one in answer["errors"]} == {"messages.0.content.str", "messages.0.content"}
+    for odd in ({"messages": [user("x")], "list[x]": 1}, {"messages": [{**user("x"), "list[x]": 1}]}):
+        answer = (await tenant.http.post("/v1/sessions/s/messages", json=odd)).json()
+        assert [one["field"].endswith("list[x]") for one in answer["errors"]] == [True]
 
 
 async def test_an_encoded_body_and_two_keys_are_refused(tenant: Tenant) -> None:

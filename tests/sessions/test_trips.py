@@ -8,7 +8,9 @@ import pytest
 from redis import exceptions
 from redis.asyncio.connection import parse_url
 
+from memoryd.errors import WorkingMemoryUnavailable
 from memoryd.stores import redis_trips
+from memoryd.stores.redis import Redis, Script
 from memoryd.stores.redis_trips import Argument, Trips
 from tests.stack import Stack
 
@@ -148,3 +150,30 @@ async def test_who_waits_is_refused_when_the_connections_close() -> None:
         async with asyncio.timeout(5):
             answers = await asyncio.gather(*calls, return_exceptions=True)
     assert all(isinstance(answer, exceptions.ConnectionError) for answer in answers)
+
+
+async def test_a_young_call_does_not_fail_with_the_old_one_of_its_trip() -> None:
+    clock = asyncio.get_running_loop().time
+    began = clock()
+
+    async def stall(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(b"+OK\r\n" * data.count(b"CLIENT") + b"+PONG\r\n" * data.count(b"PING"))
+            if scripts := data.count(b"EVALSHA"):
+                await asyncio.sleep(max(0.0, began + 1.5 - clock()))
+                writer.write(b":1\r\n" * scripts)
+        writer.close()
+
+    async def asked(redis: Redis, after_s: float) -> object:
+        await asyncio.sleep(after_s)
+        return await redis.run(Script.of("one", "return 1"), ["k"], [])
+
+    server = await asyncio.start_server(stall, "127.0.0.1", 0)
+    redis = Redis(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}", timeout_s=1)
+    async with server:
+        # Two trips are under way when the third and the fourth come, which go together when those have failed.
+        calls = [asked(redis, after_s) for after_s in (0, 0.02, 0.05, 0.9)]
+        *old, young = await asyncio.gather(*calls, return_exceptions=True)
+        await redis.close()
+    assert all(isinstance(one, WorkingMemoryUnavailable) for one in old)
+    assert young == [1]
